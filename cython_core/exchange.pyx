@@ -28,17 +28,9 @@ ctypedef int (*alltoallv_call)(
     const void*, const int*, const int*, intptr_t, void*, const int*, const int*, intptr_t, intptr_t
 ) noexcept nogil
 
-ctypedef int (*iallgather_call)(const void*, int, intptr_t, void*, int, intptr_t, intptr_t, intptr_t*) noexcept nogil
-ctypedef int (*ialltoallv_call)(
-    const void*, const int*, const int*, intptr_t, void*, const int*, const int*, intptr_t, intptr_t, intptr_t*
-) noexcept nogil
-ctypedef int (*test_call)(intptr_t*, int*, void*) noexcept nogil
-ctypedef int (*wait_call)(intptr_t*, void*) noexcept nogil
-
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
 cdef enum:
     FAR = 65535                               # of a gap: so far, and farther
-    STATUS = 32                               # numbers that a status of MPI is not longer than: 256 bytes
 
 
 cdef class Mailbox(Messages):
@@ -83,23 +75,16 @@ cdef class Mailbox(Messages):
     cdef public int64_t slack                 # words of them that fit whatever the quota
     cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # of the leader: sizes and starts for MPI
     cdef int64_t first                        # step with which the round begins whose messages were packed
-    cdef intptr_t call, start, test, wait, comm, datatype, request
-    cdef int64_t[STATUS] status               # nobody reads it
-    cdef bint posted                          # whether messages are under way
-    cdef double spent                         # seconds in MPI's calls since they are
+    cdef intptr_t call, comm, datatype
     cdef uint32_t lag
 
     def __init__(self, arrays):
         for name, value in arrays.items():
             setattr(self, name, value)
 
-    def connect(self, calls, intptr_t comm, intptr_t datatype):
-        """Use MPI's calls at these addresses, with these handles.
-
-        Allgather, or Neighbor_alltoallv if `targeted`; the one that returns at once; Test; Wait.
-        """
-        self.call, self.start, self.test, self.wait = calls
-        self.comm, self.datatype = comm, datatype
+    def connect(self, intptr_t call, intptr_t comm, intptr_t datatype):
+        """Use MPI's call at this address, with these handles: Allgather, or Neighbor_alltoallv if `targeted`."""
+        self.call, self.comm, self.datatype = call, comm, datatype
 
     cdef bint lay_out(self, int64_t n_steps) except -1 nogil:
         if n_steps == self.steps:
@@ -203,22 +188,6 @@ cdef class Mailbox(Messages):
             self.transferred += now() - start
         return need
 
-    cdef int post(self, int64_t need) except -1 nogil:
-        cdef double start = now()
-        self.put_heads(need)
-        if self.call != 0:
-            self.require(self.start_mpi())
-        self.posted, self.spent = True, now() - start
-        return 0
-
-    cdef int progress(self) except -1 nogil:
-        cdef int arrived
-        cdef double start = now()
-        if self.call != 0:
-            self.require((<test_call> self.test)(&self.request, &arrived, self.status))
-        self.spent += now() - start
-        return 0
-
     cdef void put_heads(self, int64_t need) noexcept nogil:
         cdef int64_t m
         for m in range(self.messages_out.shape[0]):
@@ -230,12 +199,10 @@ cdef class Mailbox(Messages):
         cdef int64_t m
         cdef uint32_t least = self.lag
         cdef double start
-        if not self.posted:
-            self.put_heads(need)
+        self.put_heads(need)
         start = now()
         self.call_mpi()
-        start = now() - start + self.spent
-        self.posted, self.spent = False, 0.0
+        start = now() - start
         for m in range(self.messages_in.shape[0]):
             if not self.targeted:
                 need = max(need, <int64_t> self.incoming[self.messages_in[m]])
@@ -250,8 +217,6 @@ cdef class Mailbox(Messages):
         if self.call == 0:
             with gil:
                 self.sender.transfer()
-        elif self.posted:
-            failed = (<wait_call> self.wait)(&self.request, self.status)
         elif self.targeted:
             failed = (<alltoallv_call> self.call)(
                 &self.outgoing[0], &self.leaving[0], &self.leaving_at[0], self.datatype,
@@ -260,15 +225,6 @@ cdef class Mailbox(Messages):
             failed = (<allgather_call> self.call)(&self.outgoing[0], n, self.datatype, &self.incoming[0], n,
                                                   self.datatype, self.comm)
         return self.require(failed)
-
-    cdef int start_mpi(self) noexcept nogil:
-        cdef int n = <int> self.capacity
-        if self.targeted:
-            return (<ialltoallv_call> self.start)(
-                &self.outgoing[0], &self.leaving[0], &self.leaving_at[0], self.datatype,
-                &self.incoming[0], &self.arriving[0], &self.arriving_at[0], self.datatype, self.comm, &self.request)
-        return (<iallgather_call> self.start)(&self.outgoing[0], n, self.datatype, &self.incoming[0], n,
-                                              self.datatype, self.comm, &self.request)
 
     cdef int require(self, int failed) except -1 nogil:
         if failed:

@@ -15,9 +15,7 @@ cdef class Meeting:
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil
-    cdef int64_t meet_part(
-        self, int64_t part, int64_t stop, int64_t first, int64_t last, int64_t end
-    ) except -1 nogil
+    cdef int64_t meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1
     cpdef int64_t hear(self, int64_t flags) except? -1
@@ -28,8 +26,6 @@ cdef class Messages:
 
     cdef bint lay_out(self, int64_t n_steps) except -1 nogil
     cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil
-    cdef int post(self, int64_t need) except -1 nogil
-    cdef int progress(self) except -1 nogil
     cdef int64_t transfer(self, int64_t need) except -1 nogil
     cdef bint make_room(self, int64_t need) except -1 nogil
     cdef int unpack(self, int64_t first, int64_t last) except -1 nogil

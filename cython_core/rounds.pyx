@@ -150,10 +150,8 @@ cdef class Meeting:
         """Step with which the part of a round [first, last) ends that begins with step `part`."""
         return last
 
-    cdef int64_t meet_part(
-        self, int64_t part, int64_t stop, int64_t first, int64_t last, int64_t end
-    ) except -1 nogil:
-        """Collective: meet after the part [part, stop) of a round [first, last); the last round stops at `end`.
+    cdef int64_t meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
+        """Collective: meet after the part [part, stop) of a round [first, last).
 
         Returns the step before which the sums for the readouts are complete.
         """
@@ -183,7 +181,7 @@ cdef class Meeting:
             for t in range(first, last):
                 self.meet(t, t + 1)
 
-    def part(self, int64_t part, int64_t first, int64_t last, int64_t end):
+    def part(self, int64_t part, int64_t first, int64_t last):
         """Collective: do that part of a round [first, last) that begins with step `part`, see `meet_part`.
 
         Returns where it ends, and the step before which the sums for the readouts are complete.
@@ -191,7 +189,7 @@ cdef class Meeting:
         cdef int64_t stop, complete
         with nogil:
             stop = self.end_of_part(part, first, last)
-            complete = self.meet_part(part, stop, first, last, end)
+            complete = self.meet_part(part, stop, first, last)
         return stop, complete
 
     def barrier(self):
@@ -215,14 +213,6 @@ cdef class Messages:
 
     cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
         """Write this rank's share of the messages; return the room that it needs."""
-        return 0
-
-    cdef int post(self, int64_t need) except -1 nogil:
-        """Collective among leaders: begin to exchange messages, which `transfer` completes."""
-        return 0
-
-    cdef int progress(self) except -1 nogil:
-        """Of a leader: let messages that are under way go on."""
         return 0
 
     cdef int64_t transfer(self, int64_t need) except -1 nogil:
@@ -301,9 +291,9 @@ cdef class NodeMeeting(Meeting):
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, agreed, sharing, spins, within, overlap
-    cdef int64_t met, posted, need            # step of the last meeting; that with which the round began whose messages
-    cdef bint crowded                         # are under way, or -1; room that this rank's messages need
+    cdef int64_t rank, size, done, agreed, sharing, spins, within
+    cdef int64_t met, need                    # step of the last meeting; room that this rank's messages need
+    cdef bint crowded
     cdef int fd
     cdef object lost, across
     cdef Messages messages
@@ -317,7 +307,6 @@ cdef class NodeMeeting(Meeting):
         self.size = self.lines.shape[0] - 1
         self.crowded, self.sharing = crowded, sharing
         self.spins = SPINS if rank < sharing else 0  # who has no neurons is far ahead of the others
-        self.posted = -1
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
@@ -326,7 +315,7 @@ cdef class NodeMeeting(Meeting):
         """Numbers in a line."""
         return LINE
 
-    def connect(self, Messages messages, bint together, int64_t within, int64_t overlap, across=None):
+    def connect(self, Messages messages, bint together, int64_t within, across=None):
         """There are several nodes.
 
         Parameters
@@ -337,13 +326,11 @@ cdef class NodeMeeting(Meeting):
             Whether all ranks of the node pack and unpack; else the leader does, and the others have no messages.
         within : int
             Steps between meetings of the ranks of this node.
-        overlap : int
-            Steps that ranks run while messages are under way.
         across : callable or None
             How the leader agrees with those of other nodes; None on other ranks.
         """
         self.several, self.messages, self.together = True, messages, together
-        self.within, self.overlap, self.across = within, overlap, across
+        self.within, self.across = within, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, Heard members):
         """Write to `numbered` those spikes of `heard` that are members of a set, by their place there."""
@@ -356,36 +343,12 @@ cdef class NodeMeeting(Meeting):
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         self.n_within += 1
         if self.several and not self.together:
-            self.follow_leader(first, last, last, False)
+            self.follow_leader(first, last)
         else:
             self.gather()
             if self.several:
-                self.exchange(first, last, last, False)
+                self.exchange(first, last)
         self.look_up(first, last)
-        return 0
-
-    cdef int post(self, int64_t since, int64_t first, int64_t last) except -1 nogil:
-        """Messages of a round leave, and ranks go on; they have met in step `since`. See `take`."""
-        if since < last:
-            self.meet_within(since, last)
-        if self.messages is not None:
-            self.prepare(first, last)
-            if self.together:
-                self.tell_need()
-            if self.rank == 0:
-                self.messages.post(self.largest_need())
-        self.posted = first
-        return 0
-
-    cdef int take(self, int64_t last, int64_t stop) except -1 nogil:
-        """Take the messages of the round before, which ended with step `last`, when steps before `stop` were run."""
-        self.n_within += 1
-        if self.together:
-            self.exchange(self.posted, last, stop, True)
-        else:
-            self.follow_leader(self.posted, last, stop, True)
-        self.look_up(self.posted, stop)
-        self.posted = -1
         return 0
 
     cdef int prepare(self, int64_t first, int64_t last) except -1 nogil:
@@ -395,8 +358,8 @@ cdef class NodeMeeting(Meeting):
         self.need = self.pack(first, last)
         return 0
 
-    cdef int follow_leader(self, int64_t first, int64_t last, int64_t stop, bint posted) except -1 nogil:
-        """The leader waits for all and does what is to be done, the others wait for it; arguments as of `exchange`."""
+    cdef int follow_leader(self, int64_t first, int64_t last) except -1 nogil:
+        """The leader waits for all and does what is to be done for a round [first, last), the others wait for it."""
         cdef double start = now()
         self.done += 1
         self.come(self.rank)
@@ -406,27 +369,20 @@ cdef class NodeMeeting(Meeting):
             return 0
         self.wait_for_all()
         self.waited += now() - start
-        if not posted:
-            self.prepare(first, last)
+        self.prepare(first, last)
         while self.messages.make_room(self.send(self.need)):
             self.need = self.pack(first, last)
         self.unpack(first, last)
-        self.messages.hold_back(last, stop)
         self.come(self.size)
         return 0
 
-    cdef int exchange(self, int64_t first, int64_t last, int64_t stop, bint posted) except -1 nogil:
-        """All ranks of the node pack, the leader sends, all unpack: after each of these they wait for one another.
-
-        Messages of a round [first, last), which may be `posted` already; steps before `stop` were run since.
-        """
-        if not posted:
-            self.prepare(first, last)
+    cdef int exchange(self, int64_t first, int64_t last) except -1 nogil:
+        """All ranks of the node pack a round, the leader sends, all unpack: after each of these they wait for all."""
+        self.prepare(first, last)
         while self.messages.make_room(self.send_together()):
             self.gather()
             self.need = self.pack(first, last)
         self.unpack(first, last)
-        self.messages.hold_back(last, stop)
         if self.size > 1:
             self.gather()
         return 0
@@ -496,28 +452,26 @@ cdef class NodeMeeting(Meeting):
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
         """Several nodes: parts as short as delays within a node, after which no message is sent.
 
-        While messages are under way the leader stops after each step to let them go on.
         One node: ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end.
         """
         if self.several:
             if part == first:
                 self.met = first
-            return part + 1 if self.posted >= 0 and self.rank == 0 else self.next_meeting(first, last)
+            return min(self.met + self.within, last)
         if self.sharing == self.size:
             return last
         return first + (last - first + 1) * 3 // 4 if part == first else min(part + PART, last)
 
-    cdef int64_t next_meeting(self, int64_t first, int64_t last) noexcept nogil:
-        """Step after which the ranks of this node meet next, of several."""
-        cdef int64_t stop = min(self.met + self.within, last)
-        return min(stop, first + self.overlap) if self.posted >= 0 else stop
-
-    cdef int64_t meet_part(
-        self, int64_t part, int64_t stop, int64_t first, int64_t last, int64_t end
-    ) except -1 nogil:
+    cdef int64_t meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
         cdef double start
+        cdef int64_t since = self.met
         if self.several:
-            return self.meet_part_of_node(stop, first, last, end)
+            self.met = stop
+            if stop == last:
+                self.meet(first, last)
+                return last
+            self.meet_within(since, stop)
+            return first
         if part == first:  # who is late still reads the sums of the round before
             self.meet(part, stop)
         else:
@@ -527,33 +481,6 @@ cdef class NodeMeeting(Meeting):
             self.wait_for_first(self.sharing)
             self.waited += now() - start
         return last if stop == last else first
-
-    cdef int64_t meet_part_of_node(self, int64_t stop, int64_t first, int64_t last, int64_t end) except -1 nogil:
-        """As `meet_part`, on one of several nodes.
-
-        Spikes that cross nodes in a round that begins with step `first` arrive after `round + overlap` steps at the
-        earliest. So messages that were posted after the round before are taken `overlap` steps after `first`. Those of
-        the last round are taken at once: nothing is under way between runs.
-        """
-        cdef int64_t since = self.met
-        if self.posted >= 0 and self.rank == 0:
-            self.messages.progress()  # also where the node meets: else messages wait for the end of their exchange
-        if stop < self.next_meeting(first, last):
-            return self.posted
-        self.met = stop
-        if self.posted >= 0 and stop == min(first + self.overlap, last):
-            self.take(first, stop)
-            since = stop
-        if stop < last:
-            if since < stop:
-                self.meet_within(since, stop)
-        elif self.overlap == 0 or last == end:
-            self.meet(first, last)
-            return last
-        else:
-            self.post(since, first, last)
-            return first
-        return first if self.posted < 0 else self.posted
 
     cdef int meet_within(self, int64_t first, int64_t last) except -1 nogil:
         """The ranks of a node share spikes of steps [first, last), of which no messages have come."""

@@ -1,7 +1,6 @@
 """Predict networks far beyond this machine from its unit costs: seconds per second of the model, and what stops them.
 
-Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N]
-       [--overlap STEPS].
+Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N].
 `pareprop predict --measure` writes the unit costs; it takes some minutes. The networks are those of `pareprop bench`,
 in steps of 1 ms.
 """
@@ -25,7 +24,7 @@ def best(variant: str, neurons: int, indegree: int, given: argparse.Namespace, c
     nodes = max(1, neurons // (given.per_rank * given.ranks_per_node))
     firing = work.Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, STEPS, model.dt_ms)
     ranks = nodes * given.ranks_per_node
-    return predict(model, STEPS, 1, firing, ranks, costs, given.ranks_per_node, given.overlap)
+    return predict(model, STEPS, 1, firing, ranks, costs, given.ranks_per_node)
 
 
 def main() -> None:
@@ -35,7 +34,6 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=15, help="of all synapses between neurons, in ms")
     parser.add_argument("--per-rank", type=int, default=1000, help="neurons of a rank")
     parser.add_argument("--ranks-per-node", type=int, default=128)
-    parser.add_argument("--overlap", type=int, default=0, help="steps that run while messages are under way")
     parser.add_argument("--latency", type=float, default=2e-6, help="of a message between nodes, in s")
     parser.add_argument("--bandwidth", type=float, default=1e10, help="of a node, in bytes per s")
     given = parser.parse_args()

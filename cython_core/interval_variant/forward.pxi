@@ -89,7 +89,7 @@ cdef class Forward:
                 while part < last:
                     stop = meeting.end_of_part(part, first, last)
                     self.advance_all(part, stop, no_current)
-                    complete = meeting.meet_part(part, stop, first, last, end)
+                    complete = meeting.meet_part(part, stop, first, last)
                     self.read_out(known, complete, no_current)
                     known, part = complete, stop
                 first = last

@@ -337,7 +337,7 @@ cdef class Engine:
                     stop = meeting.end_of_part(part, first, last)
                     if n > 0 or not led:
                         self.advance_all(base + part, base + stop, led)
-                    complete = meeting.meet_part(part, stop, first, last, end)
+                    complete = meeting.meet_part(part, stop, first, last)
                     if n == 0 and led:
                         self.advance_all(base + part, base + stop, led)
                     if not led and known < complete:

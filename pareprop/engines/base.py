@@ -22,7 +22,6 @@ from ..network.losses import LOSSES, Context, Evaluation, Loss
 from ..network.model import Model, equations_of
 from ..network.synapse_table import SynapseTable
 from ..neurons.language import evaluate
-from ..parallel import overlap
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
@@ -209,7 +208,7 @@ class Engine(ABC):
         self.cells = Cells(network, self._kernels)
         self.parameters = Parameters(network, self.cells)
         self.constants, self.y = self.cells.constants, self.cells.y
-        self.rounds = self._round_lengths()
+        self.round_steps, self.steps_within_nodes = self._round_lengths()
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample in which neurons get them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
@@ -363,19 +362,15 @@ class Engine(ABC):
         """Whether one rank of several has all neurons, and the others follow it."""
         return self.exchange.size > 1 and self.network.n_sharing == 1
 
-    def _round_lengths(self) -> overlap.Rounds:
-        network, longest, steps = self.network, self.settings.round_steps, overlap.asked()
+    def _round_lengths(self) -> tuple[int, int]:
+        """Return the steps between exchanges of all ranks, and between exchanges of the ranks of a node."""
+        network, longest = self.network, self.settings.round_steps
         if network.n_sharing == 1 and not longest:  # no spike is needed elsewhere
-            return overlap.Rounds(self.n_steps, self.n_steps)
+            return self.n_steps, self.n_steps
         within, between = round_steps(network.model, self.n_steps, network.nodes, network.cuts)
         if network.n_sharing == 1:  # others follow it when messages have come
-            within, steps = between, 0
-        return overlap.shorten(within, between, steps if network.nodes is not None else 0, longest)
-
-    @property
-    def round_steps(self) -> int:
-        """Steps between exchanges of all ranks."""
-        return self.rounds.between
+            within = between
+        return min(longest or between, between), min(longest or within, within)
 
     @abstractmethod
     def bind(self) -> None:
@@ -388,7 +383,7 @@ class Engine(ABC):
         alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
         longest = self.steps_alone if alone else self.round_steps
-        terms = ChannelSizes(*sizes, expected, network.n_sharing, longest, network.cuts, *self.rounds[1:])
+        terms = ChannelSizes(*sizes, expected, network.n_sharing, longest, network.cuts, self.steps_within_nodes)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(

@@ -32,7 +32,7 @@ UNSET = "not set"
 
 # environment variables that decide how ranks exchange; each must have one value on all ranks
 VARIABLES = (
-    "PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS", "PAREPROP_OVERLAP"
+    "PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS"
 )  # fmt: skip
 
 

@@ -44,8 +44,6 @@ class ChannelSizes:
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: equal blocks.
     within : int
         Steps between exchanges of the ranks of a node where there are several nodes; 0: `summed_steps`.
-    overlap : int
-        Steps of the next round that ranks run while messages between nodes are under way.
     """
 
     n_neurons: int
@@ -57,7 +55,6 @@ class ChannelSizes:
     summed_steps: int = 1
     cuts: np.ndarray | None = None
     within: int = 0
-    overlap: int = 0
 
     def firsts(self, size: int) -> np.ndarray:
         """Return the first neuron of each of `size` ranks, and the number of all: int64 (size + 1,)."""

@@ -247,7 +247,7 @@ class Ranks(Exchange):
             by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
             post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together,
                         comes, leaves, apart)  # fmt: skip
-            self._steps = terms.within or terms.summed_steps, terms.overlap
+            self._within = terms.within or terms.summed_steps
             self._connect(meeting, post, hearing)
             self._parts = meeting, post, hearing if moves else None
             choices = [choose_within(*pair) for pair in post.bounds()]
@@ -275,7 +275,7 @@ class Ranks(Exchange):
             None if self.sender is None else self.sender.box,
             partial(any_bits, self.nodes.leaders) if leads else None,
         )
-        meeting.connect(box, post.together, *self._steps, across)
+        meeting.connect(box, post.together, self._within, across)
         meeting.barrier()  # memory of messages is there
 
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:

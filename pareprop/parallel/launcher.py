@@ -13,7 +13,7 @@ from typing import cast
 
 from .. import installation
 from ..errors import InputError, quote
-from . import mpi, overlap
+from . import mpi
 from .agreement import agree, environment, tell_of_the_end
 from .collectives import all_arrive, guarded
 from .exchange import SENDINGS, Alone, Exchange, Ranks
@@ -97,7 +97,6 @@ def exchange() -> Exchange:
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
         ranks_per_node(os.environ)
-        overlap.asked()
     local = ranks_here(comm)
     agree(comm, "exchange()", installation.facts(local))
     numbered = number_by_node(comm, local)

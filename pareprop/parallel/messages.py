@@ -244,7 +244,7 @@ class AllgatherSender:
         self.post = post
         self.box = post.mailbox({"sender": self, "targeted": False, "capacity": words})
         self.box.messages_out = np.zeros(1, np.int64)
-        _connect(self.box, post.nodes.leaders, "MPI_Allgather", "MPI_Iallgather")
+        _connect(self.box, post.nodes.leaders, "MPI_Allgather")
         self.lay_out(post.steps)
 
     def resize(self, need: int) -> None:
@@ -337,7 +337,7 @@ class NeighbourSender:
             }
         )
         if local.rank == 0:
-            _connect(self.box, graph, "MPI_Neighbor_alltoallv", "MPI_Ineighbor_alltoallv")
+            _connect(self.box, graph, "MPI_Neighbor_alltoallv")
         self.lay_out(post.steps)
 
     def resize(self, need: int) -> None:
@@ -449,9 +449,9 @@ def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> Values
     return {"route_ptr": route_ptr, "route_part": parts[order], "route_index": index[order]}
 
 
-def _connect(box: kernel.Mailbox, comm: Comm, *calls: str) -> None:
+def _connect(box: kernel.Mailbox, comm: Comm, call: str) -> None:
     """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
-    found = [mpi.address(comm, name) for name in (*calls, "MPI_Test", "MPI_Wait")]
-    known = [item for item in found if item]
-    if known:
-        box.connect([function or 0 for function, *_ in known], *known[0][1:])
+    found = mpi.address(comm, call)
+    if found:
+        function, *handles = found
+        box.connect(function or 0, *handles)

@@ -239,13 +239,12 @@ def _tell_rounds(simulation: Watched) -> Values:
     """Return how often ranks of rank 0's node exchanged spikes, and nodes messages, in this part of a run."""
     engine, nodes = simulation.engine, simulation.exchange.node_starts
     meeting = engine.channel.meeting
-    facts: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.rounds.within}
+    facts: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.steps_within_nodes}
     if nodes is None:
         return facts
     return facts | {
         "between_nodes": meeting.n_between,
-        "steps_between_nodes": engine.rounds.between,
-        "steps_overlap": engine.rounds.overlap,
+        "steps_between_nodes": engine.round_steps,
         "nodes": len(nodes) - 1,
         "sending": simulation.exchange.sending,
         "received_bytes": simulation.exchange.received_bytes,

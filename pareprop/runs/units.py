@@ -215,14 +215,14 @@ class Units:
         `messages.GROWTH`. For
         each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
         too, unless leaders add sums of nodes in a tree, see `tree.pays`. If there is one message for all, the leader
-        packs, unpacks and adds. Of messages that are under way while ranks run some steps, what takes longer counts.
+        packs, unpacks and adds.
         """
         network, others = self.network, work.nodes - 1
         parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "packing", "look-up", "sums"), 0.0)
         if work.ranks == 1:
             return parts
         if work.node_ranks > 1:
-            rounds = work.rounds + work.exchanges * (3 * work.targeted + (work.overlap > 0))
+            rounds = work.rounds + work.exchanges * 3 * work.targeted
             parts["ranks of a node"] = rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         apart, talks = self._talks(work)
@@ -237,10 +237,6 @@ class Units:
             parts["messages"] = work.exchanges * network.latency_s * float(np.ceil(np.log2(work.nodes)))
             parts["bytes"] = work.exchanges * 4.0 * work.words * others / network.bandwidth
             parts["packing"] = network.copy_s * (leaving + arriving)
-        if work.overlap:
-            under_way = parts["messages"] + parts["bytes"]
-            hidden = min(under_way, work.exchanges * work.overlap / work.steps * self._busy_seconds(work))
-            parts |= {name: parts[name] * (1.0 - hidden / under_way) for name in ("messages", "bytes") if hidden}
         if others and work.targeted:  # sums in a tree follow all other messages
             parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
         sums = work.steps * work.readouts

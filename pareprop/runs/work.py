@@ -28,7 +28,6 @@ from ..network.synapse_table import count_bytes, pays_index, spread_steps
 from ..neurons.cost import Cost
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.messages import count_words
-from ..parallel.overlap import Rounds, shorten
 from ..parallel.partition import overlap
 from ..parallel.tree import WORDS_OF_SUM
 from ..plans.plan import FOLD_STEPS, NetworkPlan, TablePlan
@@ -121,8 +120,6 @@ class Work:
         How often the ranks of a node exchange spikes.
     exchanges : float
         How often nodes exchange messages, if there are several.
-    overlap : int
-        Steps that ranks run while messages are under way.
     words : float
         Mean number of 32-bit words that a node sends in an exchange.
     nodes : int
@@ -211,7 +208,6 @@ class Work:
     cold_visits: float = 0.0
     streamed_steps: float = 0.0
     neighbours: float = math.inf
-    overlap: int = 0
 
     def with_cache(self, nbytes: float) -> Work:
         """Return the counts for `nbytes` of cache per core."""
@@ -235,9 +231,8 @@ def of_rank(
 class Counting:
     """Counts the work of each of some ranks on some nodes for samples of `n_steps` steps.
 
-    `cuts` may give what `cut` returns for these ranks and nodes. So many steps as are `overlapping`, or as many as can,
-    are run while messages are under way. Projections of which a rank has no synapse cost it no time here: a network may
-    have thousands of them.
+    `cuts` may give what `cut` returns for these ranks and nodes. Projections of which a rank has no synapse cost it no
+    time here: a network may have thousands of them.
     """
 
     def __init__(
@@ -248,7 +243,6 @@ class Counting:
         ranks: int,
         nodes: int = 1,
         cuts: np.ndarray | None = None,
-        overlapping: int = 0,
     ) -> None:
         self.model, self.n_steps, self.firing, self.ranks, self.nodes = model, n_steps, firing, ranks, nodes
         self.starts = first_ranks(ranks, nodes)
@@ -257,11 +251,10 @@ class Counting:
         self._projections = Projections(model)
         self._of_rules = _of_rules(model, self.plan, n_steps)
         self._of_node = functools.cache(self._listen)
-        self._steps = Rounds(n_steps, n_steps)
+        within = between = n_steps
         if count_sharing(model, ranks) == ranks:
             within, between = round_steps(model, n_steps, self.starts, self.cuts)
-            self._steps = shorten(within, between, overlapping if nodes > 1 else 0)
-        self._exchanges, self._rounds = (math.ceil(n_steps / longest) for longest in self._steps[:2])
+        self._exchanges, self._rounds = math.ceil(n_steps / between), math.ceil(n_steps / within)
 
     def _listen(self, node: int) -> tuple[float, float]:
         """Return the share of the neurons that a node listens to, and of how many other nodes it hears neurons."""
@@ -314,7 +307,6 @@ class Counting:
             input_spikes=model.size("input") * firing.inputs,
             rounds=self._rounds,
             exchanges=self._exchanges,
-            overlap=self._steps.overlap,
             words=layout.HEADER + words / self._exchanges,
             lag_rows=neurons * lag,
             lagged_events=events * (lag > 0),

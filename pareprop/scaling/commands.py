@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +21,7 @@ from ..errors import InputError, StateError
 from ..machine import BUSY, cores
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
-from ..parallel import collectives, overlap
+from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
@@ -319,9 +319,6 @@ def predict_command(
         terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
     else:
         _print_prediction(predictions[0], chosen.samples)
-        ranks = predictions[0].ranks
-        some = (1, MOST) if ranks > ranks_per_node else ()
-        _print_overlap([*predictions, *(predict(*arguments, ranks, costs, ranks_per_node, steps) for steps in some)])
         terminal.echo(f"a checkpoint has {count_files(-(-predictions[0].ranks // ranks_per_node))} files")
 
 
@@ -404,13 +401,6 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
         f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
     )
-
-
-def _print_overlap(predictions: Sequence[Prediction]) -> None:
-    """Print seconds with no, one and the most steps while messages are under way; nothing if none can be."""
-    seconds = {item.overlap: f"{item.sample_seconds:.4g} s with {item.overlap}" for item in predictions}
-    if len(seconds) > 1:
-        terminal.echo(f"{overlap.VARIABLE}: per sample {', '.join(seconds.values())} steps")
 
 
 @click.command(name="ping")

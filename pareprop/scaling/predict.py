@@ -42,8 +42,6 @@ class Prediction:
         Power of a core that is busy with its part of the machine; NaN if unit costs do not tell.
     estimated : tuple of str
         Costs of the exchange in it that were not measured.
-    overlap : int
-        Steps that ranks run while messages between nodes are under way.
     """
 
     ranks: int
@@ -56,7 +54,6 @@ class Prediction:
     band: tuple[float, float] | None = None
     watts: float = math.nan
     estimated: tuple[str, ...] = ()
-    overlap: int = 0
 
     @property
     def core_hours(self) -> float:
@@ -87,16 +84,14 @@ def predict(
     ranks: int,
     units: Units,
     ranks_per_node: int = 0,
-    overlapping: int = 0,
 ) -> Prediction:
     """Predict a run of `samples` samples on `ranks` ranks, `ranks_per_node` on a node, or all on one (0).
 
-    One rank of each kind is counted: see `representatives`. While messages are under way, ranks run as many steps as
-    are `overlapping`, or as many as can.
+    One rank of each kind is counted: see `representatives`.
     """
     nodes = -(-ranks // (ranks_per_node or ranks))
     cuts = cut(model, ranks, work.first_ranks(ranks, nodes))
-    counting = work.Counting(model, n_steps, firing, ranks, nodes, cuts, overlapping)
+    counting = work.Counting(model, n_steps, firing, ranks, nodes, cuts)
     kinds = [counting.of_rank(rank) for rank in representatives(model, cuts)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
@@ -113,7 +108,6 @@ def predict(
         band=units.band(phases),
         watts=units.watts or math.nan,
         estimated=tuple(units.estimated(slowest)),
-        overlap=slowest.overlap,
     )
 
 

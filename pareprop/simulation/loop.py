@@ -162,7 +162,7 @@ class Simulation:
         with self.timers.phase("build"):
             self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index), silent=quiet)
-        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps, self.engine.rounds)
+        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps)
         for line in list_unknown_hooks(self.observers):
             self.notices.tell(line, line)
         self._loss_state = LossState(self.engine.loss, self.notices)

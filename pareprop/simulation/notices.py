@@ -23,7 +23,7 @@ from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import default_optimizer
 from ..network.reward import Reward
-from ..parallel import collectives, overlap
+from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
 from ..values import AnyValue
@@ -77,10 +77,10 @@ class Notices:
             warnings.warn(line, ParepropWarning, stacklevel=_find_stack_level())
 
     def look_at_network(
-        self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int, rounds: overlap.Rounds
+        self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
     ) -> None:
         """Collective: tell what a network holds that has no effect, see the function of that name."""
-        for kind, line in () if self._silent else look_at_network(network, plan, exchange, n_steps, rounds):
+        for kind, line in () if self._silent else look_at_network(network, plan, exchange, n_steps):
             self.tell(kind, line)
 
     def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
@@ -198,7 +198,7 @@ class Notices:
 
 
 def look_at_network(
-    network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int, rounds: overlap.Rounds
+    network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
 ) -> Iterator[tuple[str, str]]:
     """Collective: yield the notices (kind, line) of a network that was built, the same on all ranks.
 
@@ -212,13 +212,9 @@ def look_at_network(
         Exchange of the ranks that hold the network.
     n_steps : int
         Steps of a sample.
-    rounds : Rounds
-        Steps between exchanges.
     """
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
-    if rounds.overlap < (asked := overlap.asked()):
-        yield "overlap", f"{overlap.VARIABLE} = {asked}: {_why_less(network, rounds)}"
     yield from _look_at_teachers(model)
     comm = exchange.comm if exchange.size > 1 else None
     plans, neurons = plan.plans if plan else {}, model.size("recurrent") / exchange.size
@@ -249,17 +245,6 @@ def look_at_network(
                     f"late {item.name}",
                     f"projection '{item.name}': {n} of {total} synapses never bring a spike: {why}",
                 )
-
-
-def _why_less(network: LocalNetwork, rounds: overlap.Rounds) -> str:
-    """Return why fewer steps than asked for overlap with messages."""
-    if rounds.overlap:
-        return f"{rounds.overlap} steps overlap: no more than a round has, nor than half of the delay between nodes"
-    if network.nodes is None:
-        return "no effect, as no messages between nodes are sent"
-    if network.n_sharing == 1:
-        return "no effect, as one rank has this small network"
-    return "no effect, as spikes take one step between nodes"
 
 
 def _hint(item: Plastic) -> str:

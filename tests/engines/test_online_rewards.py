@@ -1,12 +1,10 @@
 """Spike variant with rewards: weights that change within episodes, against the slow twin; samples, ranks, faults."""
 
 from functools import partial
-from pathlib import Path
 
 import networks
 import numpy as np
 import pytest
-import ranks
 import reward_reference
 import spike_networks
 import test_spike_rewiring as rewired
@@ -258,24 +256,6 @@ def test_the_length_of_rounds_changes_no_bit(round_steps: int) -> None:
             run.run_sample(index, "train", learn=True)
         found.append(run.hexdigest())
     assert found[0] == found[1]
-
-
-def train(folder: str, words: list[str], exchange: Exchange) -> None:
-    case = random_case(4, d_rec=3, d_out=3, d_fb=3)
-    run = simulation(case | {"d_rec": np.full(case["w_rec"].shape, 3)}, CorridorTask(), LOSS, exchange=exchange)
-    for index in range(6):
-        run.run_sample(index, "train", learn=True)
-    digest = run.hexdigest()
-    if exchange.rank == 0:
-        print(digest, run.engine.rounds.overlap)
-
-
-@pytest.mark.mpi
-def test_messages_that_overlap_with_computing_change_no_bit(tmp_path: Path) -> None:
-    """No message is under way while rewards are told."""
-    digest, _ = ranks.train(1, __file__, tmp_path).split()
-    env = {"PAREPROP_RANKS_PER_NODE": "1", "PAREPROP_OVERLAP": "1"}
-    assert ranks.train(2, __file__, tmp_path, env=env).split() == [digest, "1"]
 
 
 def _of_groups(**values):

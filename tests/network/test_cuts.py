@@ -1,6 +1,5 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
-import ctypes
 import hashlib
 import itertools
 from dataclasses import replace
@@ -17,16 +16,14 @@ from properties import examples
 from small import Noise
 
 import pareprop
-from pareprop.errors import InputError, ParepropWarning
+from pareprop.errors import InputError
 from pareprop.machine import CACHE
 from pareprop.network import from_tables, synapse_table, to_tables, totals
 from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_steps
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
-from pareprop.parallel import mpi
 from pareprop.parallel.exchange import Exchange
-from pareprop.parallel.mpi import Comm
 from pareprop.parallel.partition import firsts
 from pareprop.simulation import Simulation
 
@@ -76,8 +73,7 @@ WAVES = Noise(np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)), 40, 0.15)
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     kind, variant, *numbers = words
-    kinds = {"sparse": train_sparse, "areas": train_areas, "restart": train_again, "rounds": train_rounds,
-             "tests": train_tests}  # fmt: skip
+    kinds = {"sparse": train_sparse, "areas": train_areas, "restart": train_again, "rounds": train_rounds}
     kinds[kind](variant, exchange, folder, *numbers)
 
 
@@ -97,11 +93,10 @@ def train_areas(variant: str, exchange: Exchange, _: str, *delays: str) -> None:
     for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2]), strict=True):
         simulation = Simulation(four_areas(variant, far, out_delay), WAVES, exchange)
         simulation.train(3)
-        digest, meeting, rounds = simulation.hexdigest(), simulation.engine.channel.meeting, simulation.engine.rounds
+        digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
         if exchange.rank == 0:
-            told = [line.replace(" ", "_") for line in simulation.notices.lines if "OVERLAP" in line]
             fires = simulation.rates[-1] > 5
-            print(digest, fires, rounds.between, meeting.n_within, meeting.n_between, rounds.overlap, *told)
+            print(digest, fires, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
 
 
 def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> None:
@@ -114,28 +109,6 @@ def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> Non
         digest, signals = simulation.hexdigest(), hashlib.sha256(simulation.engine.show_signal()).hexdigest()
         for rank in exchange.comm.gather(signals) or [] if exchange.comm else [signals]:
             print(digest, rank)
-
-
-def train_tests(variant: str, exchange: Exchange, _: str) -> None:
-    """Count the calls of MPI_Test in a sample."""
-    from mpi4py import MPI
-
-    signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    real, address, calls = signature(("MPI_Test", ctypes.CDLL(MPI.__file__))), mpi.address, []
-    counting = signature(lambda *arguments: calls.append(1) or real(*arguments))
-
-    def find(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
-        found = address(comm, call)
-        return found and (ctypes.cast(counting, ctypes.c_void_p).value if call == "MPI_Test" else found[0], *found[1:])
-
-    mpi.address = find
-    try:
-        simulation = Simulation(four_areas(variant, 10, 10), WAVES, exchange, quiet=True)
-        simulation.train(1)
-    finally:
-        mpi.address = address
-    if exchange.rank == 0:
-        print(len(calls), simulation.engine.rounds.overlap, simulation.engine.channel.meeting.n_between)
 
 
 def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> None:
@@ -176,62 +149,10 @@ def test_nodes_meet_as_seldom_as_delays_allow(
     assert fires == "True"
     for n, per_node in ((4, 1), (4, 2), (2, 1)):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way}
-        found, _, steps, within, exchanges, _ = ranks.train(n, __file__, tmp_path, *words, env=env).split()
+        found, _, steps, within, exchanges = ranks.train(n, __file__, tmp_path, *words, env=env).split()
         assert (found, int(steps), int(within)) == (digest, between, 3 * 103)
         parts = 2 * (n // per_node - 1) * per_node  # that leave a node and come to it, one of each rank
         assert 0 <= int(exchanges) - 3 * -(-103 // between) <= 3 * parts
-
-
-DELAYS = "1 1 2 2 3 3 10 10".split()  # between areas, and to and from readouts
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Digests on one rank, by variant and delay."""
-    folder = tmp_path_factory.mktemp("alone")
-    found = {variant: ranks.train(1, __file__, folder, "areas", variant, *DELAYS) for variant in ("interval", "spike")}
-    return {variant: [line.split()[0] for line in output.splitlines()] for variant, output in found.items()}
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize(("variant", "n", "per_node", "way", "asked"), first_rows(2, [
-    ("interval", 4, 2, "targeted", 2), ("spike", 2, 1, "everything", 9),
-    ("spike", 4, 2, "targeted", 1), ("interval", 4, 1, "everything", 3), ("spike", 4, 1, "targeted", 9),
-    ("interval", 4, 2, "everything", 9), ("interval", 2, 1, "targeted", 1), ("spike", 4, 2, "everything", 2),
-], rest=5))  # fmt: skip
-def test_same_digest_where_messages_and_computing_overlap(
-    variant: str, n: int, per_node: int, way: str, asked: int, tmp_path: Path, alone: dict[str, list[str]]
-) -> None:
-    """Rounds are shorter by the steps that overlap, at most half of the delay between nodes."""
-    env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way, "PAREPROP_OVERLAP": str(asked)}
-    output = ranks.train(n, __file__, tmp_path, "areas", variant, *DELAYS, env=env)
-    rows = [line.split() for line in output.splitlines()]
-    steps = [min(asked, delay // 2) for delay in (1, 2, 3, 10)]
-    assert [row[0] for row in rows] == alone[variant]
-    assert [int(row[5]) for row in rows] == steps
-    assert [int(row[2]) for row in rows] == [delay - less for delay, less in zip((1, 2, 3, 10), steps, strict=True)]
-    told = [row[6].replace("_", " ") if less < asked else "" for row, less in zip(rows, steps, strict=True)]
-    assert told[0] == f"PAREPROP OVERLAP = {asked}: no effect, as spikes take one step between nodes"
-    assert all("steps overlap: no more than" in line for line in told[1:] if line)
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize(("variant", "n"), first_rows(1, [("interval", 2), ("spike", 4)], rest=1))
-def test_messages_go_on_after_each_step_while_they_are_under_way(variant: str, n: int, tmp_path: Path) -> None:
-    """Also where the ranks of a node meet in each step: without a call of MPI messages would wait for the last one."""
-    env = {"PAREPROP_RANKS_PER_NODE": str(n // 2), "PAREPROP_SENDING": "targeted", "PAREPROP_OVERLAP": "2"}
-    tests, steps, messages = map(int, ranks.train(n, __file__, tmp_path, "tests", variant, env=env).split())
-    assert (steps, tests) == (2, 2 * (-(-103 // 8) - 1))  # those of the last round are taken at once
-    assert messages >= -(-103 // 8)
-
-
-def test_it_is_told_that_nothing_overlaps_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAREPROP_OVERLAP", "3")
-    with pytest.warns(ParepropWarning, match="^PAREPROP_OVERLAP = 3: no effect, as no messages between nodes are sent"):
-        Simulation(four_areas("interval", 10, 4), WAVES)
-    monkeypatch.setenv("PAREPROP_OVERLAP", "half")
-    with pytest.raises(InputError, match="PAREPROP_OVERLAP = 'half' must be a whole number of steps"):
-        Simulation(four_areas("interval", 10, 4), WAVES)
 
 
 @pytest.mark.mpi
@@ -270,19 +191,16 @@ def test_same_digest_for_any_rounds(variant: str, tmp_path: Path) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_run_with_two_kinds_of_rounds_goes_on(variant: str, tmp_path: Path) -> None:
-    """On other ranks and nodes than before, with spikes between nodes on their way, and synapses that move.
+    """On other ranks and nodes than before, with spikes between nodes on their way, and synapses that move."""
 
-    First messages and computing overlap, then they do not.
-    """
-
-    def run(n: int, per_node: int, folder: str, until: int, overlap: str = "") -> tuple[str, int, int]:
+    def run(n: int, per_node: int, folder: str, until: int) -> tuple[str, int, int]:
         env, words = {"PAREPROP_RANKS_PER_NODE": str(per_node)}, ("restart", variant, str(until))
-        env |= {"PAREPROP_OVERLAP": overlap, "PAREPROP_SENDING": "targeted"}
+        env["PAREPROP_SENDING"] = "targeted"
         digest, within, between = ranks.train(n, __file__, tmp_path / folder, *words, env=env).split()
         return digest, int(within), int(between)
 
     digest, *_ = run(1, 1, "whole", 4)
-    _, within, between = run(4, 2, "parts", 2, "1")
+    _, within, between = run(4, 2, "parts", 2)
     assert within > 2 * between > 0
     resumed, within, between = run(2, 1, "parts", 4)
     assert resumed == digest and within > 2 * between > 0

@@ -185,15 +185,13 @@ def of_rank(raster: np.ndarray, comm: ThreadComm) -> np.ndarray:
     n_out=st.integers(0, 6), length=st.integers(1, 9), within=st.integers(1, 9),
     words=st.sampled_from([None, 3, 20, 4096]), sending=st.sampled_from(["counted", "everything", "targeted"]),
     share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]), apart=st.booleans(),
-    overlap=st.integers(0, 9),
 )  # fmt: skip
 def test_logs_and_sums_complete(
-    seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart, overlap
+    seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart
 ) -> None:
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
-    Ranks of a node may meet more often than nodes do, and have the spikes of their node then. Messages may be under
-    way for some steps.
+    Ranks of a node may meet more often than nodes do, and have the spikes of their node then.
 
     A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. All ranks know
     the exact sums of what each adds for the readouts, also where these travel in a tree. Then steps are
@@ -211,8 +209,7 @@ def test_logs_and_sums_complete(
         wanted[comm.rank, slice(*block(n, size, comm.rank))] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
-        way = {"summed_steps": length, "within": within, "overlap": min(overlap, length)}
-        terms = ChannelSizes(n, n_steps, n_steps, n_out, **way)
+        terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length, within=within)
         node = ranks.nodes.starts[ranks.nodes.index : ranks.nodes.index + 2]
         near = slice(block(n, size, node[0])[0], block(n, size, node[1] - 1)[1])
         channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
@@ -226,7 +223,7 @@ def test_logs_and_sums_complete(
             channel.sums.begin(first)
             for t, k in itertools.product(range(first, last), range(n_out)):
                 channel.sums.add(t, k, added[comm.rank, t, k])
-            for stop, complete in do_parts(channel, first, last, n_steps):
+            for stop, complete in do_parts(channel, first, last):
                 known = raster[:stop].copy()
                 known[complete:, far] = False
                 require_spikes(channel.heard.part(0, stop), known[:, ids])
@@ -249,13 +246,13 @@ def test_logs_and_sums_complete(
     require_spikes(results[0][3][0], raster)
 
 
-def do_parts(channel: Channel, first: int, last: int, end: int) -> Iterator[tuple[int, int]]:
+def do_parts(channel: Channel, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Do a round in the parts in which kernels do it; yield after each meeting where it was, and what is complete."""
     part = first
     while part < last:
         before = channel.meeting.n_within
-        part, complete = channel.meeting.part(part, first, last, end)
-        if channel.meeting.n_within > before:  # the leader stops between meetings to let messages go on
+        part, complete = channel.meeting.part(part, first, last)
+        if channel.meeting.n_within > before:  # else ranks without neurons have slept
             yield part, complete
 
 

@@ -282,25 +282,6 @@ def test_prediction():
     assert many.nbytes < alone.nbytes
 
 
-def test_messages_that_overlap_with_steps(tmp_path, capsys):
-    """Rounds of 10 and of 8 steps; of each message what is longer than two steps counts, and nothing else changes."""
-    model, words = benchmark.model(10_000, 100, 100, delay=10), 1000 * 5 + 1000 * 30
-    before, after, most = (predict(model, 1000, 1, FIRING, 100, FLAT, 10, steps) for steps in (0, 2, 9))
-    assert [item.overlap for item in (before, after, most)] == [0, 2, 5]
-    step = (before.phases["deliver"] + before.phases["update"]) / 1000
-    message = 4e-6 + 9 * 4 * (3 + words / 125) / 1e9  # 4 stages of 1 us, 9 messages at 1 GB/s
-    assert message > 2 * step > 0
-    lines, sums = (4e-7 + 8 * 5e-8), 1000 * 19 * 2e-9  # of a meeting of 10 ranks; of a readout
-    assert after.phases["communicate"] == pytest.approx(125 * (message - 2 * step) + (100 + 125) * lines + sums)
-    assert all(after.phases[name] == before.phases[name] for name in ("deliver", "update", "pack", "wait"))
-    units.write(tmp_path / "units.json", {"interval": FLAT})
-    axes = [word for axis in ("neurons=10000", "delay=10") for word in ("--set", axis)]
-    several = ["--ranks", 100, "--ranks-per-node", 10, "--units", tmp_path / "units.json"]
-    lines = output_of(capsys, "predict", "bench", *axes, *several).splitlines()
-    assert re.search(r"PAREPROP_OVERLAP: per sample \S+ s with 0, \S+ s with 1, \S+ s with 5 steps", "\n".join(lines))
-    assert "OVERLAP" not in output_of(capsys, "predict", "bench", "--ranks", 100, "--units", tmp_path / "units.json")
-
-
 def test_ranks_of_every_kind_are_looked_at():
     for n_neurons, ranks in ((23, 7), (23, 10), (24, 4), (2, 2), (5, 1), (3, 8)):
         model = Model()
