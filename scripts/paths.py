@@ -1,4 +1,4 @@
-"""Time every way of learning against the plain one, and against a loop of the same accesses.
+"""Time every way of learning against the plain one.
 
     python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
                             [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
@@ -6,32 +6,25 @@
 
 Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive the recurrent synapses of the benchmark
 network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
-and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that
-reads and writes what an arrival, the end of its block and steps of neurons need, and how often an event reaches a
-synapse, which no clock decides; bytes per synapse and neuron. Paths are measured in turns, large networks a few at a
-time, each with the plain path. One core; a few minutes (with 50000x1000 half an hour).
+and times the plain path; of that what grows with events and with neurons; in the spike variant, how often an event
+reaches a synapse, which no clock decides; bytes per synapse and neuron. Paths are measured in turns, large networks a
+few at a time, each with the plain path. One core; a few minutes (with 50000x1000 half an hour).
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import itertools
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from pareprop import kernels
-from pareprop.arrays import allocate_aligned
 from pareprop.errors import ParepropWarning
 from pareprop.machine import processor_name
 from pareprop.parallel.exchange import Alone
@@ -65,23 +58,10 @@ INTERVAL = (
     "learned delays", "learned tau_m", "adex learned a", "pair_stdp", "three_factor", "r_stdp", "short term",
 )  # fmt: skip
 SPIKE = [path for path in PATHS if path != "learned delays"]
-# arrays that an arrival reads and writes, beside targets; those of the end of its block; places of the targets at both,
-# of so many halves of a cache line; arrays that a step of neurons reads and writes; its places; those once per block
-ACCESSES = {
-    "plain": (3, 0, 1, 0, 1, 11, 1, 0), "delays": (3, 0, 1, 0, 1, 11, 1, 0), "drawn tau_m": (3, 3, 2, 1, 1, 12, 2, 7),
-    "adaptive": (3, 3, 2, 1, 2, 13, 2, 7), "both": (4, 4, 2, 1, 2, 13, 2, 7), "kappa_reg": (4, 4, 2, 1, 3, 14, 2, 7),
-    "iaf_psc_exp": (5, 4, 2, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 2, 17, 3, 7),
-    "iaf_cond_exp": (5, 4, 2, 2, 2, 24, 3, 7), "izhikevich": (5, 4, 2, 2, 2, 14, 3, 7),
-    "adam": (4, 2, 2, 1, 1, 12, 2, 7), "rewired": (3, 3, 2, 1, 1, 12, 2, 7),
-    "adam each step": (5, 0, 0, 0, 2, 11, 0, 0), "pair_stdp": (3, 0, 2, 0, 1, 13, 1, 0),
-    "three_factor": (3, 0, 2, 0, 1, 12, 1, 0), "r_stdp": (4, 0, 3, 0, 1, 16, 2, 0),
-    "short term": (3, 0, 1, 0, 1, 11, 1, 0),
-}  # fmt: skip
-N_INPUTS, BLOCK = 2, 16  # steps of a block of composed maps
+N_INPUTS = 2
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
 PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
-Libraries = dict[int, ctypes.CDLL]  # `accesses.c`, by the halves of a cache line that targets have at a place
 
 
 class Subject:
@@ -125,39 +105,6 @@ class Subject:
         return self.run.engine.nbytes()["histories"] / self.run.engine.n_neurons
 
 
-def accesses(libraries: Libraries, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
-    """Nanoseconds per event of a loop that reads and writes what a path does."""
-    kind = np.dtype("f8" if precision == "double" else "f4")
-    rng, (arrays, closing, places, late, halves, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
-    calls = libraries[halves]
-    if "lines" in subject.run.ways.values():  # a line of the target for some steps of a window
-        places = max(1, round(subject.work / subject.events / (4 if precision == "double" else 8)))
-    target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
-    values = allocate_aligned((max(arrays, closing), target.size), kind)
-    cells, arriving = allocate_aligned((max(places, late), n, 4 * halves)), allocate_aligned(n, kind)
-    states, nodes = allocate_aligned((streams, n), kind), allocate_aligned((kept + per_block, n, 4 * halves))
-    for array in (values, cells, states, nodes):
-        array.fill(0)
-    order, other = (np.append(rng.permutation(n), 0) for _ in range(2))
-
-    def call(name: str, *given: int | np.ndarray) -> float:
-        start = time.perf_counter()
-        getattr(calls, name)(
-            *(ctypes.c_int64(x) if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in given)
-        )
-        return (time.perf_counter() - start) * 1e9
-
-    found = []
-    for _ in range(5):
-        at = (target, target.size)
-        spent = call("pass", n, indegree, order, *at, arrays, values, n, places, cells, 1, arriving)
-        if closing:
-            spent += call("pass", n, indegree, other, *at, closing, values, n, late, cells, 0, arriving)
-        upkeep = call("keep", n, BLOCK, streams, states, kept, per_block, nodes) / (n * BLOCK)
-        found.append(spent / target.size + upkeep * n * subject.steps / subject.events)
-    return statistics.median(found[1:])
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -174,23 +121,12 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PAREPROP_LEVEL": options.level})
     print(f"{processor_name()}, kernels of level {kernels.LEVEL}", flush=True)
     warnings.simplefilter("ignore", ParepropWarning)
-    with tempfile.TemporaryDirectory() as folder:
-        real = {"double": "double", "single": "float"}[options.precision]
-        flags = ["-O3", *kernels.build_info.levels[kernels.LEVEL][0].split(), "-shared", "-fPIC", f"-DREAL={real}"]
-        source, libraries = Path(__file__).with_name("accesses.c"), {}
-        for halves in {row[4] for row in ACCESSES.values()}:
-            library = Path(folder) / f"accesses{halves}.so"
-            command = [os.environ.get("CC", "cc"), *flags, f"-DHALVES={halves}", str(source), "-o", str(library)]
-            subprocess.run(command, check=True)
-            libraries[halves] = ctypes.CDLL(str(library))
-        variants = ("interval", "spike") if options.variant == "both" else (options.variant,)
-        for variant, size, rate in itertools.product(variants, options.sizes.split(","), options.rates.split(",")):
-            compare(variant, *map(int, size.split("x")), float(rate), options, libraries)
+    variants = ("interval", "spike") if options.variant == "both" else (options.variant,)
+    for variant, size, rate in itertools.product(variants, options.sizes.split(","), options.rates.split(",")):
+        compare(variant, *map(int, size.split("x")), float(rate), options)
 
 
-def compare(
-    variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, libraries: Libraries
-) -> None:
+def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace) -> None:
     """Print the lines of a size and rate."""
     events = n * indegree * rate / 1000.0
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
@@ -200,7 +136,7 @@ def compare(
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
     at_once = max(int(MEMORY / (BYTES * n * indegree)) - 1, 1)
     for first in range(1, max(len(paths), 2), at_once):
-        show(variant, n, indegree, rate, steps, [paths[0], *paths[first : first + at_once]], options, libraries)
+        show(variant, n, indegree, rate, steps, [paths[0], *paths[first : first + at_once]], options)
 
 
 def show(
@@ -211,7 +147,6 @@ def show(
     steps: int,
     paths: list[str],
     options: argparse.Namespace,
-    libraries: Libraries,
 ) -> None:
     """Print the lines of paths that are measured in turns."""
     subjects = {path: Subject(variant, path, n, indegree, rate, steps, options.precision) for path in paths}
@@ -223,9 +158,6 @@ def show(
         ns = subject.nanoseconds()
         line = f"  {path:15s} {ns:7.2f} ns {ns / plain:6.2f} times {paths[0]}"
         line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
-        if path in ACCESSES and variant == "spike":
-            bare = accesses(libraries, subject, path, n, indegree, options.precision)
-            line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
         if variant == "spike":
             line += f", reached {subject.work / subject.events:.2f} times"
             line += f", by {'/'.join(dict.fromkeys(subject.run.ways.values()))}"

@@ -1,4 +1,4 @@
-"""Run all comparisons by one command: the microcircuit without and with learning, NEST's e-prop network, and JAX.
+"""Run all comparisons by one command: the microcircuit without and with learning, and NEST's e-prop network.
 
     python scripts/race/race.py --scale 0.1 --seconds 1 --out build/race
 
@@ -6,10 +6,9 @@
 |---|---|
 | microcircuit | NEST and pareprop without learning, pareprop with all synapses learning |
 | e-prop, 2 000 neurons | NEST and pareprop, both variants of e-prop, 2 000 neurons of 100 + 100 synapses |
-| dense, 100 neurons | pareprop, a compiled JAX version, BrainTrace; where these are installed (extra `jax`) |
 
-All on the same cores (`--workers`, threads of NEST and ranks of pareprop; the last contest takes one), each run in a
-fresh process. Written: `race.csv`, a row for each run: seconds of computing per second of the model, joules per second
+All on the same cores (`--workers`, threads of NEST and ranks of pareprop), each run in a fresh process. Written:
+`race.csv`, a row for each run: seconds of computing per second of the model, joules per second
 of the model ("not told" where no counter can be read, see `pareprop/energy.py`), seconds to build, memory;
 `race.png`, the medians, the machine and the versions; `environment.json`, all of these. Needs NEST 3.10 (extra `peer`).
 """
@@ -18,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import os
 import sys
@@ -35,7 +33,6 @@ from pareprop import energy
 sys.path.insert(0, str(Path(__file__).parents[1]))
 COLUMNS = ("contest", "contestant", "workers", "s_per_s", "j_per_s", "build_s", "memory_mib")
 NOT_TOLD = "not told"
-PEERS = ("nest-simulator", "jax", "braintrace")
 NETWORK = "bench-2000"  # of contests.py
 
 
@@ -80,28 +77,6 @@ def race_eprop(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def race_jax(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
-    """Run dense peers on sine waves of one second; `compare_jax.py` does it."""
-    missing = [name for name in ("jax", "braintrace") if importlib.util.find_spec(name) is None]
-    if missing:
-        if k == 1:
-            print(f"JAX and BrainTrace are left out: {' and '.join(missing)} not installed (extra jax)", flush=True)
-        return
-    import compare_jax
-
-    for peer in compare_jax.PEERS:
-        seconds = compare_jax.measure(100, peer, 0)["seconds"]
-        yield {
-            "contest": "dense, 100 neurons",
-            "contestant": peer,
-            "workers": 1,
-            "s_per_s": seconds,
-            "j_per_s": np.nan,
-            "build_s": np.nan,
-            "memory_mib": np.nan,
-        }
-
-
 def tell_version(name: str) -> str:
     """Return the version of an installed package, or that there is none."""
     try:
@@ -122,7 +97,7 @@ def tell_about() -> dict[str, str]:
     from pareprop.machine import available
     from pareprop.runs.provenance import tell_environment
 
-    found = tell_environment() | {"peers": ", ".join(f"{name} {tell_version(name)}" for name in PEERS)}
+    found = tell_environment() | {"peers": f"NEST {tell_version('nest-simulator')}"}
     return found | {"cores": str(os.cpu_count()), "memory": f"{available() / 2**30:.0f} GiB"}
 
 
@@ -169,7 +144,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-RACES = {"microcircuit": race_microcircuit, "e-prop": race_eprop, "dense": race_jax}
+RACES = {"microcircuit": race_microcircuit, "e-prop": race_eprop}
 
 
 def main() -> None:
