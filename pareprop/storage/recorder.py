@@ -101,11 +101,11 @@ class Recorder(Observer):
             constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
         constants |= {f"parameters/{name}/id": ids for name, (_, _, ids) in self._parameters.items()}
         attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.settings.step}
-        columns = dict(self._columns(simulation, rank))
+        streams = dict(self._columns(simulation, rank))
         with on_disk(comm, "recording", path):
             self.directory.mkdir(parents=True, exist_ok=True)
         with on_disk(comm, "recording", path):
-            self._file = GrowingFile(path, columns, constants, attributes, self.settings.compression)
+            self._file = GrowingFile(path, streams, constants, attributes, self.settings.compression)
 
     @property
     def _trace_names(self) -> list[str]:
