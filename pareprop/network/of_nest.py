@@ -17,6 +17,9 @@ LEVELS = {(False, False, False): "glif1", (False, True, False): "glif3", (True, 
 LISTS = {"k": "asc_decay", "asc_amp": "asc_amps", "asc_r": "asc_r", "tau_syn": "tau_syn"}  # and how NEST calls them
 RENAMED = {nest: own for own, nest in LISTS.items()}
 RECEPTOR = "receptor_"
+DYNAMICS = ("states", "constants", "dynamics", "jumps", "step", "spike", "reset", "ports")  # of equations
+SAME = ("iaf_psc_exp", "izhikevich", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # in scripts, spike by spike
+OTHERWISE = ("iaf_cond_exp",)  # which NEST integrates otherwise; weights are conductances, above 0 at both ports
 WRITTEN = ("iaf_psc_exp", "glif_psc", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # to files of SONATA
 
 
@@ -44,6 +47,14 @@ def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
     if not _truth(values.get("refractory_input", False)):  # False is what the equations do
         values.pop("refractory_input", None)
     return library.get(name), values
+
+
+def find_name(model: str, given: Given) -> str:
+    """Return NEST's name of a model of the package, if `given` has its dynamics and scripts can hold it; else ""."""
+    if model not in library.names() or library.get(model).nest not in (*SAME, *OTHERWISE):
+        return ""
+    known = library.get(model).to_dict()
+    return known["nest"] if all(given.get(key) == known.get(key) for key in DYNAMICS) else ""
 
 
 def with_receptors(model: NeuronModel, n: int) -> NeuronModel:

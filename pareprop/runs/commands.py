@@ -245,10 +245,10 @@ def export(
         raise InputError("--circuit goes with --network")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
-            script = nest_script.export(
+            notes = nest_script.export(
                 directory / RESULTS, target, overwrite, lambda: replay.simulate(directory, trust)
             )
-            terminal.echo(f"script: {script}")
+            terminal.echo("\n".join([*notes, f"script: {target}"]))
         elif exchange.rank == 0 and nir:
             notes = nir_graph.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
@@ -265,6 +265,8 @@ def export(
             counts = sonata_network.export(directory / RESULTS, model, target)
             for name, n_edges in counts.items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
+            for readout in model.of_role("readout", "current"):
+                terminal.echo(f"not written: {readout.role} population '{readout.name}'")
             for item in model.backgrounds:
                 terminal.echo(f"not written: background {item.describe()}")
             for applied in model.perturbations:

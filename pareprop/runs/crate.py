@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .. import files
-from ..errors import InputError
 from ..storage.disk import output_errors, replace_file
+from ..storage.export_checks import require_target
 from ..values import Values
 from . import provenance
 from .directory import CONFIG, RECORD, RESULTS
@@ -58,10 +57,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
         If there is no run, or the crate exists.
     """
     about = provenance.read(directory)
-    if target.suffix != ".zip":
-        raise InputError(f"{target}: the crate needs a name that ends in .zip")
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not _is_crate(target)):
-        raise InputError(f"{target}: exists; --overwrite replaces a crate")
+    require_target(target, "crate", ".zip", overwrite, _is_crate)
     names = sorted(_names(directory, target))
     with output_errors(target), replace_file(target) as part, zipfile.ZipFile(part, "w") as crate:
         crate.writestr(METADATA, json.dumps(describe(about, names), indent=1) + "\n", zipfile.ZIP_DEFLATED)

@@ -8,11 +8,14 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..later import h5py
+from ..values import Values
 from . import hdf5, table
 from .circuit import Circuit, Files
 from .edges import CHUNK, Edges, steps
 from .nodes import read_json
 
+SHORT_TERM = "tsodyks2_synapse"  # NEST's synapse with short-term plasticity
+OF_SHORT_TERM = {"U": 0.5, "tau_rec": 800.0, "tau_fac": 0.0, "x": 1.0}  # its defaults; u is U
 MOST = 16  # largest receptor type
 
 
@@ -31,7 +34,7 @@ def read(
         with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "edges")
             for name in [name for name in populations if only in (None, name)]:
-                options = dt_ms, round_delays, default_weight, default_delay, _receptors(circuit, files, name)
+                options = dt_ms, round_delays, default_weight, default_delay, *_synapses(circuit, files, name)
                 all_edges.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
     names = [edges.name for edges in all_edges]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -50,6 +53,7 @@ def _population(
     default_weight: float | None,
     default_delay: float | None,
     receptors: dict[int, int],
+    transmission: Values | None,
 ) -> Edges:
     ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
     ends = []
@@ -86,25 +90,32 @@ def _population(
         dt_ms,
         round_delays,
         receptors=receptors,
+        transmission=transmission,
     )
     return _with_delays(edges, group)
 
 
-def _receptors(circuit: Circuit, files: Files, name: str) -> dict[int, int]:
-    """Return the `receptor_type` of the edge types whose file of parameters names one."""
+def _synapses(circuit: Circuit, files: Files, name: str) -> tuple[dict[int, int], Values | None]:
+    """Return the `receptor_type` of edge types whose file of parameters names one, and their short-term plasticity."""
     rows = table.read(files.types, "edge_type_id", name) if files.types else {}
     folder, receptors = circuit.components.get("synaptic_models_dir"), {}
+    found: list[Values | None] = []
     for number, row in rows.items():
-        if folder is None or not (file := row.get("dynamics_params")) or not (folder / file).is_file():
-            continue
-        receptor = read_json(folder / file).get("receptor_type")
+        there = folder is not None and bool(file := row.get("dynamics_params")) and (folder / file).is_file()
+        given = read_json(folder / file) if there else {}
+        is_short_term = row.get("model_template", "").rpartition(":")[2] == SHORT_TERM
+        own = {key: given.get(key, value) for key, value in OF_SHORT_TERM.items()}
+        found.append({**own, "u": given.get("u", own["U"])} if is_short_term else None)
+        if found[-1] != found[0]:
+            raise InputError(f"{files.types}: edge types of '{name}' differ in short-term plasticity: divide them")
+        receptor = given.get("receptor_type")
         if receptor is None:
             continue
         if not isinstance(receptor, int) or isinstance(receptor, bool) or not 1 <= receptor <= MOST:
             problem = f"receptor_type = {quote(receptor)} must be a whole number in 1 to {MOST}"
             raise InputError(f"{folder / file}: {problem}")
         receptors[number] = receptor
-    return receptors
+    return receptors, found[0] if found else None
 
 
 def _index(group: h5py.Group) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..later import h5py
+from ..values import Values
 from . import hdf5
 
 CHUNK = 2**20  # edges read at a time
@@ -71,6 +72,8 @@ class Edges:
         int64, all that may occur, in steps, ascending.
     receptors : dict
         Edge type to its `receptor_type`, for the types that have one.
+    transmission : dict or None
+        Parameters of short-term plasticity, as of NEST's `tsodyks2_synapse`; None without.
     part : tuple or None
         ("receptor", k): edges of that type alone; ("sign", s): those with weights of that sign, 0 counts as positive.
     """
@@ -91,6 +94,7 @@ class Edges:
     round_delays: bool
     delays: np.ndarray = field(default_factory=lambda: np.ones(1, np.int64))
     receptors: dict[int, int] = field(default_factory=dict)
+    transmission: Values | None = None
     part: tuple[str, int] | None = None
 
     def parts_by_sign(self) -> dict[int, Edges]:

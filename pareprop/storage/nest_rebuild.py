@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 RESULTS = Path("results.h5")  # of the run
+MODELS: dict[str, str] = {}  # NEST's models of populations of neurons
 AT_REST = None  # file of spikes from rest and without learning
 BEHIND = 3  # steps from a spike of the run to that of NEST's neurons
 CHUNK = 1_000_000  # synapses connected at a time
@@ -36,7 +37,9 @@ def parameters(group: h5py.Group, known: dict[str, Any], sample: str) -> dict[st
     if sample == "first":  # before they learned
         values |= {name: values[f"{name}_initial"] for name in list(values) if f"{name}_initial" in values}
     values |= {name: bool(values[name]) for name in values if isinstance(known.get(name), bool)}
-    values.setdefault("V_m", values.get("E_L", 0.0))
+    values.setdefault("V_m", values.get("E_L", known["V_m"]))
+    if "U_m" in known:  # of izhikevich, which starts at rest as here
+        values["U_m"] = (np.asarray(values["b"]) * known["V_m"]).tolist()
     if values.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
         values.pop("surrogate_gradient_function", None)
     values = {name: value for name, value in values.items() if name in known and name != "model"}
@@ -46,12 +49,12 @@ def parameters(group: h5py.Group, known: dict[str, Any], sample: str) -> dict[st
     return values
 
 
-def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # Any: NEST's collections
-    """Create all cells and connect them with static synapses; return the populations by name."""
+def build(nest: ModuleType, file: h5py.File, sample: str) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: of NEST
+    """Create all cells and connect them; return the populations, and the parameters of those that are not inputs."""
     dt, spike = float(file.attrs["dt_ms"]), file.attrs["variant"] == "spike"
     steps, ids = (file[f"dynamics/{sample}/input_{key}"][()] for key in ("steps", "ids"))
-    suffix, cells, first = "" if spike else "_bsshslm_2020", {}, 0
-    at_once = {}  # cells that send the inputs of step 0 by delays above one step alone
+    suffix, cells, given, first = "" if spike else "_bsshslm_2020", {}, {}, 0
+    unlost = {}  # cells that send the inputs of step 0, too, which delays above one step do not lose
     for name, group in sorted(file["populations"].items(), key=lambda item: item[1].attrs["order"]):
         size, role = int(group.attrs["size"]), group.attrs["role"]
         if role == "input":
@@ -60,12 +63,16 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # 
                 cells[name] = parrots(nest, dt, mine)
             else:
                 cells[name] = parrots(nest, dt, [times[times > 0] for times in mine])
-                at_once[name] = parrots(nest, dt, [times[times == 0] for times in mine])
+                unlost[name] = parrots(nest, dt, mine)
             first += size
             continue
-        model = f"eprop_{group.attrs['model']}{suffix}"
+        if role == "readout":
+            model = f"eprop_readout{suffix}"
+        else:
+            model = MODELS[name]
         cells[name] = nest.Create(model, size)
-        cells[name].set(parameters(group, nest.GetDefaults(model), sample))
+        given[name] = parameters(group, nest.GetDefaults(model), sample)
+        cells[name].set({key: value for key, value in given[name].items() if key != "I_e"})  # which `start` sets
     for group in file["projections"].values():
         pre, post = cells[group.attrs["pre"]], cells[group.attrs["post"]]
         if "readout" in (file[f"populations/{group.attrs['pre']}"].attrs["role"],):  # learning signals
@@ -76,11 +83,30 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # 
         for low in range(0, len(weights), CHUNK):
             source, target, delay = (group[key][low : low + CHUNK] for key in keys)
             weight = weights[low : low + CHUNK]
-            connect(nest, dt, pre, post, source, target, delay, weight)
-            if group.attrs["pre"] in at_once:
-                late = [values[delay > 1] for values in (source, target, delay, weight)]
-                connect(nest, dt, at_once[group.attrs["pre"]], post, *late)
-    return cells
+            if MODELS.get(group.attrs["post"], "").split("_")[1:2] == ["cond"] and group.attrs.get("port") == "inh":
+                weight = -weight  # NEST tells inhibition by the sign
+            late = (delay > 1) & (group.attrs["pre"] in unlost)
+            for begin, chosen in ((pre, ~late), (unlost.get(group.attrs["pre"]), late)):
+                values = [column[chosen] for column in (source, target, delay, weight)]
+                connect(nest, dt, begin, post, *values, more=transmission(group, source[chosen]))
+    return cells, given
+
+
+def start(
+    nest: ModuleType,
+    dt: float,
+    cells: dict[str, Any],  # Any: NEST's collections
+    given: dict[str, Any],  # Any: values of NEST
+    is_first: bool,
+) -> None:
+    """Simulate the steps before the sample; then all cells are at rest, and their constant currents flow.
+
+    NEST's e-prop neurons take a current in the step after it is set: it was set before in all samples but the first.
+    """
+    for is_last in (False, True):
+        nest.Simulate(dt * (BEHIND - 1) / 2)
+        for name in given if is_last or not is_first else ():
+            cells[name].set({key: value for key, value in given[name].items() if key in ("I_e", "V_m", "U_m")})
 
 
 def parrots(nest: ModuleType, dt: float, steps: list[np.ndarray]) -> Any:  # Any: NEST's collection
@@ -89,6 +115,17 @@ def parrots(nest: ModuleType, dt: float, steps: list[np.ndarray]) -> Any:  # Any
     generators.set([{"spike_times": dt * (1.0 + times)} for times in steps])
     nest.Connect(generators, cells, "one_to_one", {"delay": dt})
     return cells
+
+
+def transmission(group: h5py.Group, source: np.ndarray) -> dict[str, Any]:  # Any: values of NEST
+    """Return the synapse model, and values of short-term plasticity, of connections from some sources."""
+    stem = "transmission_"
+    values = {key.removeprefix(stem): value for key, value in group.attrs.items() if key.startswith(stem)}
+    values = {key: np.full(len(source), float(value)) for key, value in values.items()}
+    values |= {key.removeprefix(stem): data[()][source] for key, data in group.items() if key.startswith(stem)}
+    if not values:
+        return {}
+    return {"synapse_model": "tsodyks2_synapse", "u": values["U"], "x": np.ones(len(source)), **values}
 
 
 def connect(
@@ -100,10 +137,11 @@ def connect(
     target: np.ndarray,
     delay: np.ndarray,
     weight: np.ndarray,
+    more: dict[str, Any],  # Any: values of NEST
 ) -> None:
-    """Connect cells of two populations with static synapses; delays are in steps."""
+    """Connect cells of two populations; delays are in steps, `more` are other values of synapses."""
     if len(source):
-        options = {"weight": weight, "delay": dt * delay.astype(float)}
+        options = {"weight": weight, "delay": dt * delay.astype(float), **more}
         nest.Connect(np.array(pre.tolist())[source], np.array(post.tolist())[target], "one_to_one", options)
 
 
@@ -112,16 +150,18 @@ def spikes(nest: ModuleType, file: h5py.File, sample: str) -> tuple[np.ndarray, 
     dt, n_steps = float(file.attrs["dt_ms"]), len(file[f"dynamics/{sample}/V_m"])
     nest.ResetKernel()
     nest.set(resolution=dt)
-    if file.attrs["variant"] != "spike":
+    is_online = file.attrs["variant"] == "spike"
+    if not is_online:
         nest.set(eprop_update_interval=n_steps * dt, eprop_learning_window=n_steps * dt)
-    cells = build(nest, file, sample)
+    cells, given = build(nest, file, sample)
     neurons = [name for name in cells if file[f"populations/{name}"].attrs["role"] == "recurrent"]
     recorder = nest.Create("spike_recorder")
     number: dict[int, int] = {}
     for name in neurons:
         nest.Connect(cells[name], recorder)
         number |= {node: len(number) + k for k, node in enumerate(cells[name].tolist())}
-    nest.Simulate(dt * (n_steps + BEHIND + 2))
+    start(nest, dt, cells, given, is_online or sample == "first")
+    nest.Simulate(dt * (n_steps + BEHIND))
     events = recorder.events
     step = np.rint(np.asarray(events["times"]) / dt).astype(np.int64) - BEHIND
     ids = np.array([number[node] for node in events["senders"]], np.int64)

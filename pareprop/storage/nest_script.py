@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
-from ..network.connectivity import Role
+from ..network import of_nest
+from ..network.variants import find_variant
 from .disk import output_errors, replace_file
+from .export_checks import open_network, require_target
 from .opened import RunResults
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
@@ -22,7 +23,9 @@ KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spi
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def export(results: Path, target: Path, overwrite: bool = False, simulate: Callable[[], Spikes] | None = None) -> Path:
+def export(
+    results: Path, target: Path, overwrite: bool = False, simulate: Callable[[], Spikes] | None = None
+) -> list[str]:
     """Write the script and, beside it, the spikes to compare with, unless these are in the results of the run.
 
     Parameters
@@ -38,39 +41,27 @@ def export(results: Path, target: Path, overwrite: bool = False, simulate: Calla
 
     Returns
     -------
-    Path
-        The script.
+    list of str
+        A line for each population that NEST integrates by another method.
 
     Raises
     ------
     InputError
         If there are no results, NEST has no such network, or the file exists.
     """
-    run = RunResults(results.parent)
-    if not run.populations:
-        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
-    roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
-    for name, role in roles.items():
-        if role not in get_args(Role):
-            reason = f"role = {quote(role)} must be one of {', '.join(get_args(Role))}"
-            raise InputError(f"{results}: population '{name}': {reason}")
-        if role == "current":
-            raise InputError(f"population '{name}': input currents can't be exported to NEST")
+    require_target(target, "script", ".py", overwrite)
+    run = open_network(results, "NEST")
+    models, notes = _choose_models(run)
     with files.open_results(results) as file:
-        files.require_weights(file)
-        for name in list(file.get("backgrounds", {}))[:1]:
-            raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, NEST draws others")
+        _check_ports(file, run)
         for name, item in file.get("perturbations", {}).items():
             phases = json.loads(str(item.attrs["phases"]))
             if phases is None or "train" in phases:
                 raise InputError(f"perturbation {quote(name)}: it acts in training, NEST has no such thing")
-    if target.suffix != ".py":
-        raise InputError(f"{target}: the script needs a name that ends in .py")
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
-        raise InputError(f"{target}: exists; --overwrite replaces a script")
     place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
+    text = text.replace("MODELS: dict[str, str] = {}", f"MODELS: dict[str, str] = {models!r}", 1)
     spikes, beside = simulate() if simulate else {}, target.with_suffix(".h5")
     if spikes:
         if os.path.lexists(beside) and not (overwrite and _is_of_script(beside)):
@@ -80,7 +71,53 @@ def export(results: Path, target: Path, overwrite: bool = False, simulate: Calla
             _write_spikes(part, spikes)
     with output_errors(target), replace_file(target) as part:
         part.write_text(text)
-    return target
+    return notes
+
+
+def _choose_models(run: RunResults) -> tuple[dict[str, str], list[str]]:
+    """Return NEST's models of all populations of neurons, and a line for those that it integrates otherwise."""
+    models, notes = {}, []
+    variant = find_variant(run.attributes.get("variant"))
+    for name in run.populations:
+        about, here = run.attributes_of(name), f"population {quote(name)}"
+        if about["role"] != "recurrent":
+            continue
+        model = str(about["model"])
+        if "neuron_model" not in about:
+            if model not in variant.neurons:
+                raise InputError(f"{run.path}: {here}: no model {quote(model)} in variant '{variant.name}'")
+            models[name] = f"eprop_{model}{variant.nest_suffix}"
+            continue
+        nest = of_nest.find_name(model, json.loads(str(about["neuron_model"])))
+        if not nest:
+            names = ", ".join((*of_nest.SAME, *of_nest.OTHERWISE))
+            raise InputError(
+                f"{here}: model {quote(model)} is given by equations, scripts can hold those of NEST's {names}"
+            )
+        models[name] = nest
+        if nest == "izhikevich" and np.any(run.parameters(name)["t_ref"]):
+            raise InputError(f"{here}: t_ref must be 0: NEST's izhikevich has no refractory time")
+        if nest in of_nest.OTHERWISE:
+            notes.append(f"{here}: NEST integrates {nest} by another method: spikes may be others")
+    return models, notes
+
+
+def _check_ports(file: h5py.File, run: RunResults) -> None:
+    """Raise `InputError` if weights have the sign by which NEST would send them to the other port."""
+    for name in run.projections:
+        group = file[f"projections/{name}"]
+        sign = {"exc": 1, "inh": -1}.get(str(group.attrs.get("port")), 0)
+        post = run.attributes_of(str(group.attrs["post"]))
+        is_signal = run.attributes_of(str(group.attrs["pre"]))["role"] == "readout"
+        if not sign or is_signal or post["model"] in of_nest.OTHERWISE:
+            continue
+        values = run.parameters(str(group.attrs["post"]))
+        if np.array_equal(values["tau_syn_ex"], values["tau_syn_in"]):
+            continue
+        for key in ("weight_initial", "weight"):
+            if len(wrong := np.flatnonzero(group[key][()] * sign < 0)):
+                here = f"projection {quote(name)}: {key} = {group[key][wrong[0]]:g} is of port '{group.attrs['port']}'"
+                raise InputError(f"{here}: in NEST weights above 0 arrive at port 'exc', those below at 'inh'")
 
 
 def _is_of_script(path: Path) -> bool:

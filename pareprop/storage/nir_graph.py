@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
 
 import numpy as np
 
@@ -14,9 +12,9 @@ from .. import files
 from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network import nir_nodes
-from ..network.connectivity import Role
 from ..values import Values
 from .disk import output_errors, reason, replace_file
+from .export_checks import list_short_term, list_unwritten, open_network, require_target
 from .opened import RunResults
 
 
@@ -46,13 +44,10 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
         If there are no results, NIR cannot express the network, the package nir is missing, or the file exists.
     """
     nir = nir_nodes.load()
-    run = RunResults(results.parent)
-    if not run.populations:
-        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
-    if target.suffix != ".nir":
-        raise InputError(f"{target}: the graph needs a name that ends in .nir")
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
-        raise InputError(f"{target}: exists; --overwrite replaces a graph")
+    require_target(target, "graph", ".nir", overwrite)
+    run = open_network(results, "NIR")
+    for name in list_short_term(run):
+        raise InputError(f"projection {quote(name)}: short-term plasticity can't be exported to NIR")
     try:
         with files.reading(results):
             nodes, edges, notes = _collect(nir, run)
@@ -72,10 +67,6 @@ def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, 
     outputs = "readout" if any(item["role"] == "readout" for item in about.values()) else "recurrent"
     for name, item in sorted(about.items(), key=lambda pair: int(pair[1]["order"])):
         role, here = str(item["role"]), f"population {quote(name)}"
-        if role not in get_args(Role):
-            raise InputError(f"{run.path}: {here}: role = {quote(role)} must be one of {', '.join(get_args(Role))}")
-        if role == "current":
-            raise InputError(f"{here}: input currents can't be exported to NIR")
         if role == "input":
             nodes[name] = nir.Input(np.array([int(item["size"])]))
         elif role == "readout":
@@ -89,10 +80,7 @@ def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, 
         if role == outputs:
             nodes[output := _free(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
             edges.append((name, output))
-    with files.open_results(run.path) as file:
-        has_own_readouts = any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples)
-    if has_own_readouts:
-        notes.append("not written: readouts of single neurons")
+    notes += list_unwritten(run)
     for name, ends in _projections(run).items():
         pre, post = ends
         if about[pre]["role"] == "readout":
@@ -121,9 +109,6 @@ def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, 
 def _projections(run: RunResults) -> dict[str, tuple[str, str]]:
     """Return the names of source and target population of each projection with synapses."""
     with files.open_results(run.path) as file:
-        files.require_weights(file)
-        for name in list(file.get("backgrounds", {}))[:1]:
-            raise InputError(f"background {quote(name)}: NIR has no Poisson background")
         attributes = {name: file[f"projections/{name}"].attrs for name in run.projections}
         projections = {name: (str(item.get("pre")), str(item.get("post"))) for name, item in attributes.items()}
     for name, ends in projections.items():

@@ -15,6 +15,8 @@ from ..network import of_nest
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
+from ..network.parameters import Distribution
+from ..sonata.edge_files import SHORT_TERM
 from ..values import AnyValue, Values
 from .disk import fill_folder, output_errors
 from .opened import RunResults
@@ -80,6 +82,10 @@ def _check(file: h5py.File, model: Model) -> None:
             reason = f"population '{cells.name}' has {size} cells, the configuration {cells.size}"
             raise InputError(f"{file.filename}: {reason}")
     for item in _list_written(model):
+        for key, value in item.transmission or ():
+            if value is not None and (np.ndim(value) or isinstance(value, Distribution)):
+                here = f"projection '{item.name}': transmission: {key}"
+                raise InputError(f"{here} differs by source: SONATA files can hold one value for all")
         group = file.get(f"projections/{item.name}")
         if group is None or "weight" not in group:
             raise InputError(f"{file.filename}: no weights of projection '{item.name}'")
@@ -184,7 +190,10 @@ def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number:
     n, port, synapse, receptor = len(group["weight"]), item.post.ports[item.port_index], "static", {}
     if port.startswith(of_nest.RECEPTOR):
         synapse, receptor = port, {"receptor_type": item.port_index + 1}
-    (folder / f"components/synapse/{synapse}.json").write_text(json.dumps(receptor) + "\n")
+    values = {key: value for key, value in item.transmission or () if value is not None}
+    if values:
+        synapse, values = name, {"u": values["U"], "x": 1.0} | values
+    (folder / f"components/synapse/{synapse}.json").write_text(json.dumps(receptor | values) + "\n")
     sign = _sign_at(model, item.post, port)
     with _file(folder / f"network/{name}_edges.h5") as file:
         out = file.create_group(f"edges/{name}")
@@ -209,7 +218,7 @@ def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number:
                 bound = "above 0 arrive at port 'exc', those below at 'inh'"
                 raise InputError(f"{here} is of port '{port}': in SONATA files weights {bound}")
         _index(out.create_group("indices/target_to_source"), counts)
-    row = {"edge_type_id": number, "population": name, "model_template": "static_synapse"}
+    row = {"edge_type_id": number, "population": name, "model_template": SHORT_TERM if values else "static_synapse"}
     _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": f"{synapse}.json"}])
     files_written = {key: f"$NETWORK_DIR/{name}_{end}" for key, end in EDGE_FILES.items()}
     return files_written | {"populations": {name: {"type": EDGE_TYPE}}}

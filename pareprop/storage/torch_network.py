@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ..network import torch_nodes
 from ..network.variants import Variant, find_variant
 from ..values import Values
 from .disk import output_errors, replace_file
+from .export_checks import list_short_term, list_unwritten, open_network, require_target
 from .opened import RunResults
 
 TEMPLATE = Path(__file__).with_name("torch_module.py")
@@ -46,13 +46,8 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     InputError
         If there are no results, the module has no such network, or the file exists.
     """
-    run = RunResults(results.parent)
-    if not run.populations:
-        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
-    if target.suffix != ".py":
-        raise InputError(f"{target}: the module needs a name that ends in .py")
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not _is_module(target)):
-        raise InputError(f"{target}: exists; --overwrite replaces a module that this command wrote")
+    require_target(target, "module", ".py", overwrite, _is_module)
+    run = open_network(results, "PyTorch")
     variant = find_variant(run.attributes.get("variant"))
     models: dict[str, list[str]] = {}
     arrays: Arrays = {}
@@ -89,8 +84,6 @@ def _population(run: RunResults, variant: Variant, name: str, models: dict[str, 
     about, dt, here = run.attributes_of(name), float(run.attributes["dt_ms"]), f"population {quote(name)}"
     role = str(about["role"])
     item: Values = {"name": name, "role": role, "size": int(about["size"]), "model": ""}
-    if role == "current":
-        raise InputError(f"{here}: input currents can't be exported to PyTorch")
     if role == "input":
         return item, {}
     given = run.parameters(name)
@@ -105,17 +98,9 @@ def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[
     """Return what the module is told of the projections, whose synapses `arrays` take, and what is not written."""
     about = {item["name"]: item for item in cells}
     found: list[Values] = []
-    notes: list[str] = []
+    notes, short = list_unwritten(run), list_short_term(run)
     with files.open_results(run.path) as file:
-        files.require_weights(file)
-        for name in list(file.get("backgrounds", {}))[:1]:
-            raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, PyTorch has none")
-        notes += [f"not written: perturbation '{name}'" for name in file.get("perturbations", {})]
         attributes = {name: dict(file[f"projections/{name}"].attrs) for name in run.projections}
-        short = [name for name in run.projections if any(k.startswith("transmission_") for k in (
-            *attributes[name], *file[f"projections/{name}"]))]  # fmt: skip
-        if any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples):
-            notes.append("not written: readouts of single neurons")
     for name, given in attributes.items():
         pre, post, here = str(given["pre"]), str(given["post"]), f"projection {quote(name)}"
         if name in short:
