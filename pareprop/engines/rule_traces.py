@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import transmission
-from ..network.learning import bind, find_at, list_kept, list_rules, rule_of
-from ..network.local import cell_values, program_of
+from ..network.learning import bind, find_at, list_rules, rule_of
+from ..network.local import cell_values
 from ..network.rule_options import definition_of
 from ..parallel.spike_log import SpikeLog
 from ..plans.request import lags
@@ -41,12 +41,12 @@ class RuleTraces(Traces):
         at = find_at(list_rules(model), projection)
         assert at is not None
         post, local = projection.post, self._target - network.neurons[0]
-        definition = definition_of(post).keeping(list_kept(model, post))
+        definition = definition_of(post).keeping(network.kept[post.name])
         bound = bind(at, definition)
         of_model: Values = definition.defaults
         if n:
-            given = network.values_of(network.piece_populations.index(post), local)
-            of_model = program_of(model, post).values(given, model.dt_ms)
+            given = network.values_of(network.piece_of[post.name], local)
+            of_model = network.program_of(post).values(given, model.dt_ms)
         targets = chosen.target
         parameters = {
             name: cell_values(model, post, f"{at.rule.name}/{name}", value, 0, post.size)[targets]

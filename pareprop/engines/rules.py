@@ -10,9 +10,9 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..kernels import layout
 from ..network import learning
-from ..network.connectivity import Population, Projection
+from ..network.connectivity import Projection
 from ..network.learning import RuleAt
-from ..network.local import LocalNetwork, cell_values, program_of
+from ..network.local import LocalNetwork, cell_values
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
@@ -46,19 +46,19 @@ class Learner:
 
     def __init__(self, network: LocalNetwork, at: RuleAt, kappa: float) -> None:
         model, self.at = network.model, at
-        definition = definition_of(at.post).keeping(learning.list_kept(model, at.post))
+        definition = definition_of(at.post).keeping(network.kept[at.post.name])
         self.program: RuleProgram = compile_rule(learning.bind(at, definition))
-        pieces = [k for k, post in enumerate(network.piece_populations) if post.name == at.post.name]
-        self.first, self.last = map(int, network.pieces[pieces[0], :2] if pieces else (0, 0))
+        piece = network.piece_of.get(at.post.name)
+        self.first, self.last = (0, 0) if piece is None else map(int, network.pieces[piece, : layout.LAST + 1])
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
         self._constants = np.zeros((self.program.n_constants, n))
         self.places = Places(np.zeros(0), np.zeros((1, 0, 0)), False)
-        if not pieces:
+        if piece is None:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
-        given = network.values_of(pieces[0], np.arange(self.first, self.last))
-        of_model = program_of(model, at.post).values(given, model.dt_ms)
+        given = network.values_of(piece, np.arange(self.first, self.last))
+        of_model = network.program_of(at.post).values(given, model.dt_ms)
         parameters = {
             name: cell_values(model, at.post, f"{at.rule.name}/{name}", value, low, low + n)
             for name, value in at.parameters.items()
@@ -104,6 +104,7 @@ class Rules(ABC):
         self.network, self._real = network, network.model.kernels.real
         self.n, self._online = network.neurons[1] - network.neurons[0], network.model.eprop.is_online
         self.learners = [Learner(network, at, kappa) for at in learning.list_rules(network.model)]
+        self._indices = learning.index_rules(network.model)
         self.states: dict[str, np.ndarray] = {}
         self._sharing: dict[str, list[Learner]] = {}
         for item in self.learners:
@@ -118,8 +119,7 @@ class Rules(ABC):
 
     def find(self, projection: Projection) -> int | None:
         """Return the index of a projection's learner, None if it does not learn by a rule given by equations."""
-        at = learning.find_at([item.at for item in self.learners], projection)
-        return None if at is None else next(k for k, item in enumerate(self.learners) if item.at is at)
+        return self._indices.get(projection.name)
 
     def start(self) -> None:
         """Set the states of `neuron` to their initial values."""
@@ -361,7 +361,7 @@ class _Nobody:
 
     def __init__(self, model: Model, n: int) -> None:
         self.model, self.neurons = model, (0, n)
-        self.pieces, self.piece_populations = np.zeros((0, 2), np.int64), list[Population]()
+        self.piece_of, self.kept = dict[str, int](), learning.list_kept(model)
 
 
 def count_bytes(model: Model, plan: NetworkPlan | None, n_steps: int, n: int) -> int:
@@ -445,7 +445,7 @@ class Kinds:
             ]
             posts = {item.post.name for item, mine in zip(projections, of, strict=True) if mine}
             programs = [
-                program_of(model, post, rule.through if post.name in posts else "all")
+                network.program_of(post, rule.through if post.name in posts else "all")
                 for post in network.piece_populations
             ]
             psi = allocate_aligned(shape, model.kernels.real)

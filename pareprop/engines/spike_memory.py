@@ -17,7 +17,7 @@ from ..kernels import layout, optimizers
 from ..network import transmission
 from ..network.connectivity import Population
 from ..network.drawing import list_delays
-from ..network.local import LocalNetwork, program_of
+from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
@@ -121,7 +121,7 @@ class SpikeMemory:
         self.inputs = SpikeLog(self.length)
         posts = {span.projection.post.name: span.projection.post for span in self.tables[0].spans}
         wanted = {name: (post, plan.composed(post)) for name, post in posts.items()}
-        self._composed = {name: (program_of(model, post), of) for name, (post, of) in wanted.items() if of}
+        self._composed = {name: (network.program_of(post), of) for name, (post, of) in wanted.items() if of}
         self.rules, self._addresses = SpikeRules(network, plan, n_steps), dict[tuple[str, str], int]()
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
@@ -208,14 +208,16 @@ class SpikeMemory:
             return 0
         key = request.post.name, request.through or "all"
         if key not in self._addresses:
-            self._addresses[key] = program_of(self.network.model, request.post, key[1]).address(self._real)
+            self._addresses[key] = self.network.program_of(request.post, key[1]).address(self._real)
         return self._addresses[key]
 
     def _share_constants(self, post: Population) -> bool:
         """Return whether all neurons of a population on this rank have the same constants."""
-        items = zip(self.network.pieces, self.network.piece_populations, strict=True)
-        parts = [self.network.constants[:, low:high] for (low, high, *_), of in items if of is post]
-        return all(bool(np.all(part == parts[0][:, :1])) for part in parts)
+        if (piece := self.network.piece_of.get(post.name)) is None:
+            return True
+        low, high = self.network.pieces[piece, : layout.LAST + 1]
+        part = self.network.constants[:, low:high]
+        return bool(np.all(part == part[:, :1]))
 
     def share_constants(self) -> None:
         """Find anew which populations share constants, as parameters may have learned."""

@@ -18,7 +18,7 @@ from ..kernels import layout
 from ..network import transmission
 from ..network.connectivity import Projection
 from ..network.learning import is_plain, rule_of
-from ..network.local import given_by_equations, program_of
+from ..network.local import given_by_equations
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..neurons.calls import Cells
@@ -241,9 +241,9 @@ class Traces:
         self._is_filtered = getattr(rule, "filter", "readout") == "readout"
         through = getattr(rule, "through", "all")
         if given_by_equations(post) or not is_plain(projection):
-            program = program_of(model, post, through)
+            program = network.program_of(post, through)
             self._engine.keeps_derivatives = True
-            values = network.values_of(network.piece_populations.index(post), local) if n else {}
+            values = network.values_of(network.piece_of[post.name], local) if n else {}
             self._eligibility = Equations(Cells(program, n, values, model.dt_ms), projection.port_index)
             return
         alpha, zeta, rho, beta = (network.cells[name][local] for name in ("alpha", "zeta", "rho", "adapt_beta"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -66,19 +67,34 @@ def reads_signals(projection: Projection) -> bool:
 def list_rules(model: Model) -> list[RuleAt]:
     """Return the rules of all populations, once for each set of parameters, in order of the projections."""
     found: dict[Key, RuleAt] = {}
+    places = Counter[tuple[str, str]]()
     for item in _learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule) and (key := _key(item)) not in found:
-            place = [other[:2] for other in found].count(key[:2])
-            found[key] = RuleAt(rule, item.post, item.learning_parameters or {}, place)
+            found[key] = RuleAt(rule, item.post, item.learning_parameters or {}, places[key[:2]])
+            places[key[:2]] += 1
     return list(found.values())
 
 
-def list_eprop(model: Model, post: Population | None = None) -> list[Eprop]:
-    """Return the rules "eprop" with options by which projections (onto a population) learn, each once."""
-    rules = [rule_of(item) for item in _learning(model) if post is None or item.post.name == post.name]
+def index_rules(model: Model) -> dict[str, int]:
+    """Return the name of each projection that learns by a rule, with the rule's index in `list_rules`."""
+    places: dict[Key, int] = {}
+    keys = {item.name: _key(item) for item in _learning(model) if isinstance(rule_of(item), LearningRule)}
+    return {name: places.setdefault(key, len(places)) for name, key in keys.items()}
+
+
+def list_eprop(model: Model) -> list[Eprop]:
+    """Return the rules "eprop" with options by which projections learn, each once."""
+    rules = [rule_of(item) for item in _learning(model)]
     kinds = {(rule.through, rule.filter): rule for rule in rules if isinstance(rule, Eprop) and not rule.is_plain}
     return list(kinds.values())
+
+
+def list_parts(model: Model) -> list[tuple[str, str]]:
+    """Return each population with each part of its derivatives that rules "eprop" with options follow."""
+    rules = [(item.post.name, rule_of(item)) for item in _learning(model)]
+    found = [(name, rule.through) for name, rule in rules if isinstance(rule, Eprop) and not rule.is_plain]
+    return list(dict.fromkeys(found))
 
 
 def find_at(found: Iterable[RuleAt], projection: Projection) -> RuleAt | None:
@@ -106,18 +122,16 @@ def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
     return post.name, rule.digest, tuple((name, plain(value)) for name, value in sorted(parameters.items()))
 
 
-def list_kept(model: Model, population: Population) -> tuple[str, ...]:
-    """Return the names of the quantities that steps of a population keep for its learning rules."""
-    names: set[str] = set()
-    for item in model.projections:
-        if not item.plastic or item.post.name != population.name:
-            continue
+def list_kept(model: Model) -> dict[str, tuple[str, ...]]:
+    """Return the names of the quantities that steps of each population keep for its learning rules, by population."""
+    names: dict[str, set[str]] = {item.name: set() for item in model.of_role("recurrent")}
+    for item in _learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule):
-            names |= {*list_read(rule, definition_of(population))}
-        elif not rule.is_plain and origin_of(population):
-            names |= {"z"}  # makes its program compile the traces of synapses
-    return tuple(sorted(names))
+            names[item.post.name] |= {*list_read(rule, definition_of(item.post))}
+        elif not rule.is_plain and origin_of(item.post):
+            names[item.post.name] |= {"z"}  # makes its program compile the traces of synapses
+    return {name: tuple(sorted(kept)) for name, kept in names.items()}
 
 
 def bind(at: RuleAt, definition: NeuronModel) -> Bound:

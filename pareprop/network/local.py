@@ -74,12 +74,16 @@ class LocalNetwork:
         of the neuron model, see layout.pxd.
     piece_populations : list of Population
         The population of each piece.
+    piece_of : dict of str to int
+        Name of each population with neurons here to its piece.
     programs : list of Program
         The compiled model of each piece.
     widths : dict
         Name of `WIDTHS` to the largest number among the compiled models, the same on all ranks.
     constants, initial : np.ndarray
         float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
+    kept : dict of str to tuple of str
+        Name of each population to what its steps keep for learning rules.
     learned : dict of int to dict
         By piece whose neurons learn: name to float64 (n,), all of their parameters as they are now; see `relearn`.
 
@@ -165,7 +169,8 @@ class LocalNetwork:
         self.programs: list[Program] = []
         self.learned: dict[int, dict[str, np.ndarray]] = {}
         groups = self.model.of_role("recurrent")
-        known = {item.name: program_of(self.model, item) for item in groups}
+        self.kept = list_kept(self.model)
+        known = {item.name: self.program_of(item) for item in groups}
         by_equations = [known[item.name] for item in groups if given_by_equations(item)]
         self.widths = {name: max((getattr(item, f"n_{name}") for item in by_equations), default=0) for name in WIDTHS}
         for name in ("constants", "kept", "adjoint"):
@@ -184,7 +189,7 @@ class LocalNetwork:
                     here = f"population '{population.name}': learn: {name}"
                     learned.require_start(here, values[name], optimizer, low - offset)
             with np.errstate(over="ignore"):  # infinite values are refused when the run begins
-                parts.append(self._parameters(population, low - offset, high - offset, values))
+                parts.append(self._parameters(population, program, low - offset, high - offset, values))
                 constants = program.constants(values, self.model.dt_ms, high - low)
             given = given_by_equations(population)  # `Cells` has the initial states of others
             initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
@@ -192,8 +197,13 @@ class LocalNetwork:
             self.programs.append(program)
             pieces.append((low - first, high - first, population.params.kernel_code))
             self.piece_populations.append(population)
+        self.piece_of = {population.name: k for k, population in enumerate(self.piece_populations)}
         self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
-        names = parts[0] if parts else self._parameters(groups[0], 0, 0, self._values(groups[0], 0, 0))
+        names = (
+            parts[0]
+            if parts
+            else self._parameters(groups[0], known[groups[0].name], 0, 0, self._values(groups[0], 0, 0))
+        )
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
         n = self.neurons[1] - self.neurons[0]
@@ -202,6 +212,10 @@ class LocalNetwork:
         for start, constants, initial in columns:
             self.constants[: len(constants), start : start + constants.shape[1]] = constants
             self.initial[: len(initial), start : start + initial.shape[1]] = initial
+
+    def program_of(self, population: Population, through: str = "all") -> Program:
+        """Return the compiled model of a population, see the function of that name."""
+        return program_of(population, self.kept[population.name], through)
 
     def relearn(self, piece: int, values: Given) -> np.ndarray:
         """Set parameters that learned, and compute what follows from them: constants and initial states.
@@ -249,7 +263,7 @@ class LocalNetwork:
         return {name: cell_values(self.model, population, name, value, low, high) for name, value in values.items()}
 
     def _parameters(
-        self, population: Population, low: int, high: int, values: dict[str, np.ndarray]
+        self, population: Population, program: Program, low: int, high: int, values: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps.
 
@@ -266,7 +280,7 @@ class LocalNetwork:
             zero = np.zeros(high - low)
             return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
         E_L = get("E_L")
-        constants = program_of(self.model, population).values(values, dt)
+        constants = program.values(values, dt)
         return named | {
             "t_ref": whole_steps(get("t_ref"), dt), "E_L": E_L, "V_th": get("V_th") - E_L,
             "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
@@ -459,27 +473,27 @@ def given_by_equations(population: Population) -> bool:
     return hasattr(population.params, "definition")
 
 
-def program_of(model: Model, population: Population, through: str = "all") -> Program:
+def program_of(population: Population, kept: tuple[str, ...], through: str = "all") -> Program:
     """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`.
 
     Parameters
     ----------
-    model : Model
-        The whole network: its learning rules decide what steps keep.
     population : Population
         The neurons.
+    kept : tuple of str
+        What steps keep for learning rules, see `learning.list_kept`.
     through : str
         Part of the derivatives that traces follow, see `NeuronModel.learning_through`.
     """
-    definition = definition_of(population).keeping(list_kept(model, population))
+    definition = definition_of(population).keeping(kept)
     return compile(definition.learning_through(through), learns=population.learns if through == "all" else NO_LEARNS)
 
 
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
-    return (
-        measure(program_of(model, population), model.precision == "single") if given_by_equations(population) else None
-    )
+    if not given_by_equations(population):
+        return None
+    return measure(program_of(population, list_kept(model)[population.name]), model.precision == "single")
 
 
 def target_rate(model: Model) -> float:

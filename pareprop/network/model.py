@@ -216,7 +216,7 @@ class Model:
         if self.learning_signal is not None and not callable(self.learning_signal):
             wanted = "must be a function of signals, errors and context"
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
-        self._names: set[str] = set()
+        self._names: dict[str, set[str]] = {"populations": set(), "projections": set()}
         self._offsets: dict[str, int] = {}
         self._meanings: dict[tuple[str, str], object] = {}
         self._note_optimizer("optimizer", self.optimizer)
@@ -472,8 +472,8 @@ class Model:
         kind = self.find_neuron(model, f"population {quote(name)}")
         if not isinstance(area, str):
             raise InputError(f"population {quote(name)}: area = {quote(area)} must be a name")
-        before = self.of_role("recurrent")
-        if area and before and before[-1].area != area and any(group.area == area for group in before):
+        before = next((group for group in reversed(self.populations) if group.role == "recurrent"), None)
+        if area and before and before.area != area and any(group.area == area for group in self.of_role("recurrent")):
             self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
         given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
         if learn:
@@ -648,12 +648,10 @@ class Model:
                 f"({', '.join(post.learn)}), as neurons keep of each step what one of the two needs: leave out "
                 f"learning_rule=, or learn= of '{post.name}'"
             )
-        if len(self._names) != len(self.projections):  # a script may change the list
-            self._names = {other.name for other in self.projections}
-        if name in self._names:
+        if name in self._names_of("projections"):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self._require_one_rule(projection)
-        self._names.add(name)
+        self._names["projections"].add(name)
         self.projections.append(projection)
         self._note_what_has_no_effect(projection, connection)
         if optimizer is not None:
@@ -892,14 +890,22 @@ class Model:
     def _add(self, population: Population, sign: AnyValue = 0) -> Population:
         check_population(population)
         population = replace(population, size=int(population.size))
-        if any(other.name == population.name for other in self.populations):
+        if population.name in self._names_of("populations"):
             raise InputError(f"population '{population.name}' exists already")
         cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
         if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=cell_signs)
         self._require_one_model(population)
+        self._names["populations"].add(population.name)
         self.populations.append(population)
         return population
+
+    def _names_of(self, kind: str) -> set[str]:
+        """Return the names of "populations" or "projections"."""
+        items = getattr(self, kind)
+        if len(self._names[kind]) != len(items):  # a script may change the list
+            self._names[kind] = {item.name for item in items}
+        return self._names[kind]
 
 
 @cache

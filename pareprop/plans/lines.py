@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .request import Request, filters_apart
+from .request import Request
 from .steps import Steps
 from .way import Cost
 
@@ -26,7 +26,7 @@ class Lines(Steps):
             return "its targets are given by equations"
         if request.model.is_rewarded:
             return "it learns from rewards"
-        return "populations filter by a kappa_reg of their own" if filters_apart(request.model) else None
+        return "populations filter by a kappa_reg of their own" if request.filters_apart else None
 
     def cost(self, request: Request) -> Cost:
         """Return the cost, see `Way.cost`."""

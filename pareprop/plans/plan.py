@@ -81,7 +81,7 @@ class Plan:
             return len(Bound(request.equations, definition, origin_of(request.post)).synapse)
         if request.definition is None or request.post.role == "readout":
             return 0
-        return program_of(request.model, request.post, request.through or "all").n_traces
+        return program_of(request.post, request.kept, request.through or "all").n_traces
 
     def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
         """Return what learning of a synapse costs beyond plain arrivals of its spikes, in plain arrivals.
@@ -132,11 +132,7 @@ class Plan:
     @property
     def learner(self) -> int:
         """Index of its learning rule in the table of learners, `NO_LEARNER` for e-prop."""
-        if not self.learns or self.request.equations is None:
-            return layout.NO_LEARNER
-        found = learning.list_rules(self.request.model)
-        at = learning.find_at(found, self.request.projection)
-        return next(k for k, item in enumerate(found) if item is at)
+        return self.request.learner if self.learns else layout.NO_LEARNER
 
 
 class TablePlan:
@@ -257,10 +253,17 @@ class NetworkPlan:
     def __init__(self, model: Model, ways: Ways | None = None) -> None:
         require_known(model)
         loop = lags(model)
-        self.d_out, self.m, self.sets = loop.d_out, loop.m, 1 + filters_apart(model)
+        is_apart, kept, learners = filters_apart(model), learning.list_kept(model), learning.index_rules(model)
+        self.d_out, self.m, self.sets = loop.d_out, loop.m, 1 + is_apart
         self.block, self.readout_block = block_length(model), readout_block_length(model)
         items = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
-        requests = {item.name: Request(model, item, self.m, self.block) for item in items}
+        requests = {
+            item.name: Request(
+                model, item, self.m, self.block, is_apart, kept.get(item.post.name, ()),
+                learners.get(item.name, layout.NO_LEARNER),
+            )
+            for item in items
+        }  # fmt: skip
         asked = {} if ways is None else _list_asked(requests, ways)
         self.plans = {name: Plan(request, _choose_way(request, asked.get(name))) for name, request in requests.items()}
 
@@ -274,15 +277,24 @@ class NetworkPlan:
 
         Populations share what is compiled for a model given by equations.
         """
-        definition = getattr(post.params, "definition", None)
-        if definition is None:
-            onto = [plan for plan in self.plans.values() if plan.request.post.name == post.name and plan.learns]
-        else:
-            onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
-        if not any(isinstance(plan.way, Scan) for plan in onto):
-            return None
-        ports = {plan.request.projection.port_index for plan in onto}
-        return Composed(onto[0].request.model.precision, tuple(sorted(ports)), ahead=definition is None)
+        return self._composed.get(getattr(post.params, "definition", None) or post.name)
+
+    @cached_property
+    def _composed(self) -> dict[object, Composed]:
+        """What `composed` returns, by name of the population, or by its model if equations give it."""
+        onto: dict[object, list[Plan]] = {}
+        for plan in self.plans.values():
+            for key in (plan.request.post.name, plan.request.definition) if plan.learns else ():
+                onto.setdefault(key, []).append(plan)
+        return {
+            key: Composed(
+                plans[0].request.model.precision,
+                tuple(sorted({plan.request.projection.port_index for plan in plans})),
+                ahead=isinstance(key, str),
+            )
+            for key, plans in onto.items()
+            if any(isinstance(plan.way, Scan) for plan in plans)
+        }
 
     def of_table(self, table: SynapseTable) -> TablePlan:
         """Return the plans of all blocks of a table."""
@@ -295,14 +307,14 @@ class NetworkPlan:
 
 def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     """Collective: compile on one rank the models and rules given by equations, with the composed maps of the plan."""
-    definitions = {}
+    definitions, kept_by = {}, learning.list_kept(model)
     for population in model.of_role("recurrent"):
-        kept, given = learning.list_kept(model, population), given_by_equations(population)
+        kept, given = kept_by[population.name], given_by_equations(population)
         definition = definitions[population.name] = definition_of(population).keeping(kept)
         if given or kept:
             compile(definition, comm, plan.composed(population) if plan else None, population.learns)
-        for rule in learning.list_eprop(model, population):
-            compile(definition.learning_through(rule.through), comm)
+    for name, through in learning.list_parts(model):
+        compile(definitions[name].learning_through(through), comm)
     for at in learning.list_rules(model):
         compile_rule(learning.bind(at, definitions[at.post.name]), comm)
 

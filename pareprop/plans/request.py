@@ -121,12 +121,21 @@ class Request:
         Steps by which learning signals lag behind.
     block : int
         Steps of a block of prefix sums, 0 without such sums.
+    filters_apart : bool
+        Whether the network filters for the regularization of rates apart, see the function of that name.
+    kept : tuple of str
+        What steps of the targets keep for learning rules.
+    learner : int
+        Index of its learning rule in the table of learners, `NO_LEARNER` for e-prop.
     """
 
     model: Model
     projection: Projection
     m: int
     block: int
+    filters_apart: bool
+    kept: tuple[str, ...]
+    learner: int
 
     @property
     def post(self) -> Population:
@@ -233,7 +242,7 @@ class Request:
         if self.fades >= 0:
             given = self.post.params.eprop_isi_trace_cutoff
             return f"TD errors go on after eprop_isi_trace_cutoff = {given:g} ms", "eprop_isi_trace_cutoff = inf"
-        if self.model.is_rewarded and filters_apart(self.model):
+        if self.model.is_rewarded and self.filters_apart:
             return "TD errors and kappa_reg take a trace each", "kappa_reg = kappa for all neurons"
         return None
 

@@ -70,11 +70,13 @@ class Scan(OntoNeurons):
                 reason = f"{neurons:.0f} neurons of a rank, given by equations, outgrow its caches"
                 return f"{reason} (at 40 Hz; less at lower rates)", "more ranks, or the interval variant"
         projection, (low, high) = request.projection, request.projection.delay_range
+        if low == high:
+            return None
         targets = projection.post.size * neurons / request.model.size("recurrent")
         synapses = RULES[projection.rule].indegree(projection) * targets / max(projection.pre.size, 1)
         row = synapses / (high - low + 1)
         arrival = self.cost(request).arrival * (ACROSS_DELAYS + OF_ROW / max(row, 1.0))
-        if low < high and synapses >= FEWEST and arrival > SLOW:
+        if synapses >= FEWEST and arrival > SLOW:
             out = "fewer different delays, more synapses per neuron, or the interval variant"
             return f"delays of {low} to {high} steps leave rows of about {row:.0f} synapses", out
         return None

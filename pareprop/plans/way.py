@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .request import Reason, Request, filters_apart
+from .request import Reason, Request
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class OntoNeurons(Way):
 
     def numbers(self, request: Request) -> set[str]:
         """Return the names of what a synapse keeps, see `Way.numbers`."""
-        kept = {"C": True, "Y": True, "Y2": filters_apart(request.model), "h": request.model.is_rewarded}
+        kept = {"C": True, "Y": True, "Y2": request.filters_apart, "h": request.model.is_rewarded}
         kept["zbar"] = self.keeps_traces and request.own_zbar and request.definition is None
         kept["eps"] = self.keeps_traces and request.adapts
         return {name for name, needed in kept.items() if needed}

@@ -333,14 +333,14 @@ class Counting:
     @functools.cached_property
     def _models(self) -> list[tuple[Population, Cost | None, int]]:
         """Populations, what their neurons cost if equations give their model, and the numbers that these keep."""
-        found = []
+        found, kept_by = [], learning.list_kept(self.model)
         for population in self.model.of_role("recurrent"):
             cost, kept = cost_of(self.model, population), 0
             if cost is not None:
                 beside = 0 if self.plan else len(population.ports) - 1  # surrogate gradients of further ports
                 kept = cost.kept - 1 + beside
-            elif learning.list_kept(self.model, population):  # for rules
-                kept = program_of(self.model, population).n_kept
+            elif of_rules := kept_by[population.name]:
+                kept = program_of(population, of_rules).n_kept
             found.append((population, cost, kept))
         return found
 
