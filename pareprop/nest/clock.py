@@ -88,6 +88,14 @@ class Clock(Observer):
                 "from the equations",
                 exchange.rank,
             )
+        groups = self.model.of_role("recurrent") if self.model.eprop.is_online and self.wiring.plastic else []
+        if self.dt != 1.0 and not session.params["eprop_nest_losses"]:
+            if any(np.any(group.params.c_reg) and np.any(group.params.f_target) for group in groups):
+                notice(
+                    f"resolution {self.dt:g} ms: firing rates are regularized towards f_target; NEST takes f_target * "
+                    f"{self.dt:g}, as does nest.set(eprop_nest_losses=True) or pareprop nest --nest-losses",
+                    exchange.rank,
+                )
         self._record()
         self._synapses = {
             span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
