@@ -490,7 +490,15 @@ class Model:
         population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
         added = self._add(population, sign)
         self._note_refractory_steps(added)
+        defaults = {key: field.default for key, field in type(checked).model_fields.items()}
+        self._note_large_values(f"population '{name}'", checked.__dict__, defaults)
         return added
+
+    def _note_large_values(self, here: str, values: Given, defaults: Given) -> None:
+        """Note values of lognormal distributions that are far above a default: often the mean was meant in ms."""
+        for key, value in values.items():
+            if isinstance(value, parameters.LogNormal) and (line := value.note_large(defaults.get(key))):
+                self.notes.append(f"{here}: {key}: {line}")
 
     def _note_refractory_steps(self, population: Population) -> None:
         """Note a refractory period that steps make longer."""
@@ -881,6 +889,9 @@ class Model:
         if projection.plastic and (rule := find_signless(projection)):
             how = "projections of one sign each, or learning_parameters={'sign_of_weights': -1.0}, tell it"
             self.notes.append(f"{here}: {rule.name} takes all its weights as above 0, though some may inhibit: {how}")
+        if isinstance(projection.learning_rule, LearningRule):
+            given = projection.learning_parameters or {}
+            self._note_large_values(f"{here}: learning_parameters", given, projection.learning_rule.defaults)
         definition, place = getattr(projection.post.params, "definition", None), projection.port_index
         by_eprop = projection.plastic and not isinstance(projection.learning_rule, LearningRule)
         if definition is not None and by_eprop and not definition.traces_port(place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,7 @@ from ..kernels import random
 from ..values import AnyValue, Given
 
 FLOAT_MAX = float(np.finfo(float).max)
+FAR = 100.0  # lognormal values whose mean is this many times a default are noted
 PROBLEMS = 100  # reported at once
 T = TypeVar("T", bound=BaseModel)
 
@@ -243,7 +245,11 @@ class Normal(Distribution):
 
 
 class LogNormal(Distribution):
-    """Exponential of a normally distributed number with mean `mean` and standard deviation `std`."""
+    """Exponential of a normally distributed number with mean `mean` and standard deviation `std`, as in NEST.
+
+    Values with mean m and standard deviation s, in ms say, have `std = sqrt(log(1 + (s / m)**2))` and
+    `mean = log(m) - std**2 / 2`: m = 15 and s = 3 need `LogNormal(mean=2.688, std=0.198)`.
+    """
 
     kernel_code: ClassVar[int] = random.LOGNORMAL
 
@@ -255,6 +261,20 @@ class LogNormal(Distribution):
     def center(self) -> float:
         """The median."""
         return float(elementary.exp(self.mean))
+
+    def note_large(self, default: object) -> str | None:
+        """Return a notice if the mean of the values is beyond a hundred times a default, None if not."""
+        exponent = self.mean + 0.5 * self.std * self.std
+        if not is_number(default) or not default or exponent <= math.log(FAR) + math.log(abs(default)):
+            return None
+        what = f"values of LogNormal(mean={self.mean:g}, std={self.std:g}) have a mean of e^{exponent:.3g}"
+        line = f"{what}, the default is {default:g}: mean and std are those of the logarithm, as in NEST"
+        if self.mean <= 0:
+            return line
+        ratio = self.std / self.mean
+        std = math.sqrt(math.log1p(ratio * ratio))
+        meant = f"LogNormal(mean={math.log(self.mean) - 0.5 * std * std:.4g}, std={std:.4g})"
+        return f"{line}; {meant} has a mean of {self.mean:g} and a standard deviation of {self.std:g}"
 
 
 class Uniform(Distribution):

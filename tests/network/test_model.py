@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small import Once
 
+from pareprop import rng
 from pareprop.engines.base import Settings
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
@@ -455,6 +456,25 @@ def test_settings_that_the_optimizer_of_a_projection_leaves_out_are_told() -> No
     assert notes(GradientDescent(), beta_1=0.5) == [f"{here} GradientDescent(...) leaves out eta: {kept}"]
     for rule in ({"type": "adam", "eta": 0.01}, Adam(eta=0.01), GradientDescent(eta=0.01), {"eta": 0.0}, None):
         assert notes(rule) == []  # as the model has it, or nothing moves
+
+
+def test_lognormal_values_far_above_the_default_are_noted() -> None:
+    """Its `mean` is that of the logarithm, as in NEST; the notice gives the one with which values have the mean."""
+    model = Model("interval")
+    rec = model.neurons("rec", 3, tau_m=LogNormal(mean=15.0, std=3.0), C_m=LogNormal(mean=np.log(2e4), std=0.1))
+    model.neurons("own", 3, "adex", C_m=LogNormal(mean=-1.0, std=5.0))
+    values = {"tau_plus": LogNormal(mean=15.0, std=3.0), "tau_minus": LogNormal(mean=3.0, std=0.2)}
+    model.connect(rec, rec, weight=1.0, learning_rule="pair_stdp", learning_parameters=values)
+    why = "mean and std are those of the logarithm, as in NEST"
+    meant = "LogNormal(mean=2.688, std=0.198) has a mean of 15 and a standard deviation of 3"
+    far = "values of LogNormal(mean=15, std=3) have a mean of e^19.5, the default is"
+    assert model.notes == [
+        f"population 'rec': tau_m: {far} 10: {why}; {meant}",
+        "population 'own': C_m: values of LogNormal(mean=-1, std=5) have a mean of e^11.5, the default is 200: " + why,
+        f"projection 'rec->rec': learning_parameters: tau_plus: {far} 20: {why}; {meant}",
+    ]
+    drawn = LogNormal(mean=2.688, std=0.198).draw(rng.key(1, "tau_m"), np.arange(100_000))
+    np.testing.assert_allclose([drawn.mean(), drawn.std()], [15.0, 3.0], rtol=0.01)
 
 
 def test_refractory_periods_between_steps_are_told() -> None:
