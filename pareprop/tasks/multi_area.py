@@ -1,7 +1,8 @@
-"""Areas of macaque visual cortex, each a microcircuit (Schmidt et al. 2018): their activity, and how they learn."""
+"""Cortical areas, each a microcircuit, as of macaque cortex (Schmidt et al. 2018): their activity, how they learn."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -9,35 +10,40 @@ from pydantic import Field, field_validator, model_validator
 from ..network.connectivity import Population
 from ..network.parameters import nearest
 from ..values import Given, Values
-from . import macaque
+from . import areas as cortex
 from .base import LEARNING, MODEL
 from .circuit import Circuit
 from .microcircuit import Microcircuit
 
-BETWEEN: dict[str, Values] = {  # further defaults where volleys are learned between areas: V1 has many synapses onto V2
-    "interval": {"areas": ("V1", "V2"), "thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0},
-    "spike": {"areas": ("V1", "V2"), "thalamic_hz": 300.0, "eta": 2.0},
+BETWEEN: dict[str, Values] = {  # further defaults where volleys are learned between areas
+    "interval": {"thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0},
+    "spike": {"thalamic_hz": 300.0, "eta": 2.0},
 }
 
 
 class MultiArea(Microcircuit):
-    """Vision-related areas of macaque cortex, of each a square millimetre with four layers, connected with delays.
+    """Areas of cortex, of each a square millimetre with four layers, connected with delays.
 
-    Poisson spikes stand for the areas that are left out. What is said of `microcircuit` holds here; the thalamus
+    `tables` is a file with the tables of macaque cortex, see `areas.read_tables`; without it there are three made-up
+    areas. Poisson spikes stand for the areas that are left out. What is said of `microcircuit` holds here; the thalamus
     projects to the first area, readouts listen to L5E of the last one.
     """
 
     name: ClassVar[str] = "multi-area"
-    summary: ClassVar[str] = "areas of macaque visual cortex (Schmidt et al. 2018): their rates; or they learn volleys"
+    summary: ClassVar[str] = "areas of cortex, as of macaques (Schmidt et al. 2018): their rates; or they learn volleys"
 
-    areas: tuple[str, ...] = Field(
-        ("V1", "V2", "V4", "MT"),
-        min_length=1,
+    tables: Path | None = Field(
+        None,
         json_schema_extra=MODEL,
-        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32; V1,V2 to learn volleys between areas",
+        description="file with the tables of macaque cortex (JSON); without it A, B and C, which are made up",
+    )
+    areas: tuple[str, ...] = Field(
+        (),
+        json_schema_extra=MODEL,
+        description="areas of the tables; none: all, or the first two to learn volleys between areas",
     )
     scale: float = Field(
-        0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (4.13 million)"
+        0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network"
     )
     indegrees: float = Field(
         0.1,
@@ -84,25 +90,32 @@ class MultiArea(Microcircuit):
     @classmethod
     def _read_areas(cls, areas: object) -> object:
         if isinstance(areas, str | int):  # 46 is an area
-            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in str(areas).split(","))
+            return () if areas == "all" else tuple(part.strip() for part in str(areas).split(","))
         return [str(area) if isinstance(area, int) else area for area in areas] if isinstance(areas, list) else areas
 
-    @field_validator("areas")
-    @classmethod
-    def _check_areas(cls, areas: tuple[str, ...]) -> tuple[str, ...]:
-        for k, area in enumerate(areas):
-            if area not in macaque.AREAS:
-                raise ValueError(f"unknown area '{area}'{nearest(area, macaque.AREAS)}")
-            if area in areas[:k]:
-                raise ValueError(f"area '{area}' is named twice")
-        return areas
+    @model_validator(mode="after")
+    def _check_areas(self) -> MultiArea:
+        known = cortex.read_tables(self.tables).areas
+        for k, area in enumerate(self.areas):
+            if area not in known:
+                where = "" if self.tables else f"; {cortex.SOURCE}"
+                raise ValueError(f"areas: unknown area '{area}'{nearest(area, known)}{where}")
+            if area in self.areas[:k]:
+                raise ValueError(f"areas: area '{area}' is named twice")
+        return self
+
+    @property
+    def chosen_areas(self) -> tuple[str, ...]:
+        """Areas of the network."""
+        known = cortex.read_tables(self.tables).areas
+        return self.areas or (known[:2] if self.learn_between and self.learn == "volleys" else known)
 
     @model_validator(mode="after")
     def _check_between(self) -> MultiArea:
         if self.learn_between and self.learn == "nothing":
             raise ValueError("learn_between = true needs learn = 'volleys' or 'rates'")
-        if self.learn_between and len(self.areas) == 1:
-            raise ValueError(f"learn_between = true needs at least two areas, there is {self.areas[0]} alone")
+        if self.learn_between and len(self.chosen_areas) == 1:
+            raise ValueError(f"learn_between = true needs at least two areas, there is {self.chosen_areas[0]} alone")
         return self
 
     def _learns(self, pre: Population, post: Population) -> bool:
@@ -112,4 +125,4 @@ class MultiArea(Microcircuit):
     @property
     def circuit(self) -> Circuit:
         """The full network."""
-        return macaque.circuit(self.areas, self.chi, self.chi_inhibitory, self.delay_spread)
+        return cortex.circuit(self.chosen_areas, self.chi, self.chi_inhibitory, self.delay_spread, self.tables)

@@ -1,10 +1,13 @@
 """The microcircuit, and areas with delays between them, with the same synapses in NEST: the same spikes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pareprop.network.model import Model
 from pareprop.simulation.loop import Simulation
+from pareprop.tasks.circuit import Circuit
 from pareprop.tasks.microcircuit import Microcircuit
 from pareprop.tasks.multi_area import MultiArea
 
@@ -25,10 +28,19 @@ def simulate(task: Microcircuit) -> tuple[Model, dict[str, list[np.ndarray]], se
     return simulation.model, synapses, set(zip(steps.tolist(), log.ids[: log.ptr[-1]].tolist(), strict=True))
 
 
+class Driven(MultiArea):
+    """Areas with so much input from outside that they fire without noise."""
+
+    @property
+    def circuit(self) -> Circuit:
+        outside, others = super().circuit.poisson
+        return replace(super().circuit, poisson=(replace(outside, rate_hz=1.6 * outside.rate_hz), others))
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize(
     "task",
-    [Microcircuit(**SMALL), MultiArea(**SMALL, areas=["V1", "V4", "TH"], chi=1.9, chi_inhibitory=2.0)],
+    [Microcircuit(**SMALL), Driven(**SMALL, chi=1.9, chi_inhibitory=2.0)],
     ids=lambda task: task.name,
 )
 def test_same_spikes_as_nest(task: Microcircuit) -> None:

@@ -12,7 +12,7 @@ class PyPareprop(PythonPackage):
     url = f"file://{os.getcwd()}/pareprop-0.2.0.tar.gz"  # of `python -m build --sdist`: install from its folder
     manual_download = True
 
-    license("BSD-3-Clause AND CC-BY-NC-SA-4.0")
+    license("BSD-3-Clause")
 
     version("0.2.0")  # without a checksum: spack install --no-checksum py-pareprop
 
