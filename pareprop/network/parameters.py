@@ -262,7 +262,7 @@ class LogNormal(Distribution):
         """The median."""
         return float(elementary.exp(self.mean))
 
-    def note_large(self, default: object) -> str | None:
+    def note_large(self, default: AnyValue) -> str | None:
         """Return a notice if the mean of the values is beyond a hundred times a default, None if not."""
         exponent = self.mean + 0.5 * self.std * self.std
         if not is_number(default) or not default or exponent <= math.log(FAR) + math.log(abs(default)):
