@@ -202,7 +202,7 @@ def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
     if isinstance(value, parameters.Frozen):
         value = {key: item for key, item in value if item is not None and key in value.model_fields_set | {"kind"}}
     if isinstance(value, Mapping):
-        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value.items()}
+        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple) and len(value) > FEW:
         return _refer(np.asarray(value), name, arrays)
     return _plain(value)
