@@ -47,26 +47,6 @@ def write_table(path: Path, content: bytes) -> None:
     change(path, lambda manifest: manifest.update(table=hashlib.blake2b(content, digest_size=32).hexdigest()))
 
 
-def as_format_3(path: Path) -> None:
-    """Turn a checkpoint of ranks that are alone on their nodes into one of a format in which each rank has a file."""
-    manifest = manifest_of(path)
-    assert manifest.pop("leaders") == list(range(manifest["ranks"]))
-    seal(path, json.dumps(manifest | {"format": "pareprop-checkpoint-3"}))
-
-
-def as_before(path: Path) -> None:
-    """Turn it into one of the format before that, whose manifest holds the table as JSON."""
-    as_format_3(path)
-    table, manifest = table_of(path), manifest_of(path)
-    counts = np.diff(table["first"], axis=0)
-    for k, array in enumerate(manifest["arrays"]):
-        columns = counts[:, k], table["offset"][:-1, k], table["crc"][:-1, k]
-        array["shares"] = np.stack([column.astype(int) for column in columns], axis=1).tolist()
-    del manifest["table"]
-    seal(path, json.dumps(manifest | {"format": "pareprop-checkpoint-2"}))
-    (path / "table.bin").unlink()
-
-
 def column_of(path: Path, end: str) -> int:
     """The column of the array whose name ends so."""
     return next(k for k, array in enumerate(manifest_of(path)["arrays"]) if array["name"].endswith(end))

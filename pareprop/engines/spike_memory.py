@@ -465,15 +465,15 @@ class SpikeMemory:
         InputError
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
-        kept = numbers.get("ways", self.plan.ways)  # earlier versions had none to ask for
+        kept = numbers["ways"]
         for name, way in self.plan.ways.items():
             if kept.get(name) != way:
                 asked = (
                     f"learns by '{kept.get(name)}' in the checkpoint, by '{way}' in this run: ask for the same `ways`"
                 )
                 raise InputError(f"cannot resume: projection '{name}' {asked}")
-        if (blocks := numbers.get("blocks")) != self.blocks:
-            written = f"in {_tell_blocks(blocks)}" if blocks else "in blocks of an earlier version's length"
+        if (blocks := numbers["blocks"]) != self.blocks:
+            written = f"in {_tell_blocks(blocks)}"
             raise InputError(
                 f"cannot resume: the checkpoint was written with prefix sums {written}, this version uses "
                 f"{_tell_blocks(self.blocks).removeprefix('blocks of ')}"

@@ -30,7 +30,7 @@ from .spike_log import SegmentedLog, SpikeLog
 T = TypeVar("T")
 
 WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
-SENDINGS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
+SENDINGS = ("counted", "everything", "targeted")
 
 
 class Exchange:

@@ -79,7 +79,6 @@ from .provenance import tell_environment
 @click.option("--populations", type=int, default=1, show_default=True, help="Populations of neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
-@click.option("--profile-waiting", is_flag=True, help="Has no effect: waiting is always timed; kept for old scripts.")
 @click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
 def bench(
@@ -91,7 +90,6 @@ def bench(
     warmup: int,
     rate: float,
     way: str | None,
-    profile_waiting: bool,
     **sizes: AnyValue,
 ) -> None:
     """Train a benchmark network and report seconds.

@@ -327,7 +327,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.size > 1, "sending": exchange.sending, "ways": simulation.ways,
+        "sending": exchange.sending, "ways": simulation.ways,
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
         "core_hours": exchange.size * wall / 3600.0,
     } | counters.figures(wall)  # fmt: skip

@@ -191,12 +191,10 @@ class Phases(Observer):
         """Restore errors, validations and episodes."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
-        self.validation_losses = list(map(float, state.get("validation_losses", [math.nan] * len(self.validations))))
+        self.validation_losses = list(map(float, state["validation_losses"]))
         self.episodes = Returns.of(state)
-        last = self.validations[-1][1] if self.validations else math.nan
-        self._second = float(state.get("second", last))
-        before = "bound" if self._is_good(last) else "observer"  # checkpoints of version 0.2 have no `stopped_by`
-        by = str(state.get("stopped_by", before if state["stopped"] else ""))
+        self._second = float(state["second"])
+        by = str(state["stopped_by"])
         if by not in ("", "bound", "patience", "observer"):
             raise ValueError(f"stopped_by = {quote(by)} must be what ends a training")
         self.stopped_by = self._find_stop("bound") if by in ("bound", "patience") else by  # bounds may be others now

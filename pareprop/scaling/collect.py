@@ -55,7 +55,7 @@ def check(point: Point, path: Path) -> Values:
 
 
 def _sizes(point: Point) -> list[str]:
-    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat", "profile_waiting")]
+    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat")]
 
 
 def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[Values]:

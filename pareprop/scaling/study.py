@@ -33,8 +33,6 @@ class Point:
         Options of the benchmark, for the whole network.
     rate : float
         Rate of drawn spikes in Hz, 0 for the network's own spikes.
-    profile_waiting : bool
-        Whether waiting and transfer are timed separately.
     repeat : int
         Number of the repetition.
     """
@@ -51,7 +49,6 @@ class Point:
     delay: int
     seed: int
     rate: float
-    profile_waiting: bool
     repeat: int
 
     @property
@@ -64,9 +61,9 @@ class Point:
 
     def arguments(self, json_file: Path) -> list[str]:
         """Return the arguments of `pareprop` that run the point and write its results to a file."""
-        other = ("kind", "ranks", "repeat", "profile_waiting")
+        other = ("kind", "ranks", "repeat")
         options = [f"--{key}={value}" for key, value in asdict(self).items() if key not in other]
-        return ["bench", *options, *["--profile-waiting"] * self.profile_waiting, f"--json={json_file}"]
+        return ["bench", *options, f"--json={json_file}"]
 
 
 class Study(Frozen):
@@ -88,7 +85,6 @@ class Study(Frozen):
     steps: Positive = 1000
     intervals: Positive = 1
     warmup: int = Field(1, ge=0)
-    profile_waiting: bool = True
     timeout_s: float = Field(3600.0, gt=0)
 
     def points(self) -> list[Point]:
@@ -109,7 +105,6 @@ class Study(Frozen):
                 seed=seed,
                 rate=rate,
                 repeat=repeat,
-                profile_waiting=self.profile_waiting,
             )
             for repeat, variant, neurons, indegree, delay, rate, seed in itertools.product(*axes)
             for ranks in self.ranks

@@ -222,15 +222,7 @@ class Observer:
         Numbers (also inf and NaN, also of NumPy), texts, bytes, None, lists, tuples, sets, tables of them, and arrays
         without objects. Others are refused before the training.
         """
-        return self.saved(simulation)
+        return {}
 
     def load_state(self, state: Values) -> None:
         """Restore on every rank what `state` returned on rank 0, before `start`."""
-        self.restore(state)
-
-    def saved(self, simulation: Watched) -> Values:
-        """Return the state: the name of `state` up to version 0.1."""
-        return {}
-
-    def restore(self, saved: Values) -> None:
-        """Restore the state: the name of `load_state` up to version 0.1."""

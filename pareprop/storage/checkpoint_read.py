@@ -36,8 +36,6 @@ from .checkpoint_write import (
     FORMAT,
     MANIFEST,
     MANIFEST_LIMIT,
-    OLD_FORMAT,
-    RANK_FORMAT,
     iteration_of,
     list_checkpoints,
     rank_file_name,
@@ -57,7 +55,6 @@ DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, 
 OPEN = 8  # files of a checkpoint that a rank keeps open
 Check = Callable[[Values, int, int], None]
 Prepare = Callable[[Path, list[str]], None]
-FORMATS = FORMAT, RANK_FORMAT, OLD_FORMAT
 PART = np.dtype([("number", "<i8"), ("column", "<i8"), ("crc", "<u4")])  # of what a rank wrote of an array
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
@@ -79,21 +76,15 @@ class _Array(_Strict):
     item: list[Count] = Field(max_length=8)
 
 
-class _OldArray(_Array):
-    """Entry of a manifest of `OLD_FORMAT`, with [items, offset, checksum] for each rank (`shares`)."""
-
-    shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
-
-
 class _Manifest(_Strict):
-    """A manifest of `FORMAT`, or of `RANK_FORMAT`, which has no `leaders`."""
+    """A manifest."""
 
     format: str
     version: str = Field(max_length=100)
     identity: Values
     iteration: Count
     ranks: int = Field(ge=1, le=2**24)
-    leaders: list[Count] | None = None
+    leaders: list[Count]
     numbers: Values
     arrays: list[_Array] = Field(min_length=1)
     table: str = Field(pattern="^[0-9a-f]{64}$")
@@ -102,7 +93,7 @@ class _Manifest(_Strict):
     def _is_whole(self) -> _Manifest:
         if len({array.name for array in self.arrays}) < len(self.arrays):
             raise ValueError("two arrays have the same name")
-        ends = [-1, *(self.leaders or [0]), self.ranks]
+        ends = [-1, *self.leaders, self.ranks]
         if ends[1] or any(a >= b for a, b in pairwise(ends)):
             raise ValueError("leaders are not the first ranks of nodes")
         loop = self.numbers["loop"]
@@ -110,20 +101,6 @@ class _Manifest(_Strict):
             raise ValueError(f"iteration = {self.iteration}, but {quote(loop['iteration'])} in numbers")
         if not re.fullmatch("[0-9a-f]{64}", loop["digest"]):
             raise ValueError("the digest is not of 64 hexadecimal digits")
-        return self
-
-
-class _OldManifest(_Manifest):
-    """A manifest of `OLD_FORMAT`, which holds the table."""
-
-    arrays: list[_OldArray] = Field(min_length=1)  # type: ignore[assignment]  # a list of a class derived from the one
-    table: Literal[""] = ""
-
-    @model_validator(mode="after")
-    def _has_shares(self) -> _OldManifest:
-        for array in self.arrays:
-            if len(array.shares) != self.ranks:
-                raise ValueError(f"array {array.name} has {len(array.shares)} shares of {self.ranks} ranks")
         return self
 
 
@@ -231,25 +208,14 @@ def _together(comm: Comm, function: Callable[..., AnyValue], *arguments: object)
 
 
 def _manifest(path: Path) -> Values:
-    """Return a manifest, after checks of its fields and its table; its values are compared with the simulation later.
-
-    The table of `OLD_FORMAT` is its entry "shares".
-    """
+    """Return a manifest, after checks of its fields and its table; values are compared with the simulation later."""
     manifest = _read(path)
-    if (form := manifest["format"]) not in FORMATS:
+    if (form := manifest["format"]) != FORMAT:
         return {"format": shorten(str(form), VALUE_LIMIT)}
     try:
-        fields = (_OldManifest if form == OLD_FORMAT else _Manifest)(**manifest)
-        if form == OLD_FORMAT:
-            shares = [array.pop("shares") for array in manifest["arrays"]]
-            rows = [tuple(entry) for row in zip(*shares, strict=True) for entry in row]
-            manifest["shares"] = checkpoint_table.join(
-                np.array(rows, checkpoint_table.ENTRY), len(shares), fields.ranks
-            )
-            _check_table([manifest["shares"]], fields)
-        else:
-            with _open(path / checkpoint_table.NAME) as file:
-                _check_table(checkpoint_table.read(file, fields.ranks, len(fields.arrays), fields.table), fields)
+        fields = _Manifest(**manifest)
+        with _open(path / checkpoint_table.NAME) as file:
+            _check_table(checkpoint_table.read(file, fields.ranks, len(fields.arrays), fields.table), fields)
     except ValidationError as problem:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
@@ -292,8 +258,6 @@ def _check_table(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
 
 def _open_table(path: Path, manifest: Values, stack: ExitStack) -> Table:
     """Return the table of a checkpoint; its rows are read when they are needed."""
-    if (shares := manifest.get("shares")) is not None:
-        return Table(manifest["ranks"], shares.__getitem__)
     file = stack.enter_context(_open(path / checkpoint_table.NAME))
     return Table.of_file(file, manifest["ranks"], len(manifest["arrays"]))
 
@@ -313,14 +277,9 @@ def _open(path: Path) -> BinaryIO:
     return files.open_regular(path)
 
 
-def _leaders(manifest: Values) -> Sequence[int]:
-    """Return the first rank of each file."""
-    return manifest.get("leaders") or range(manifest["ranks"])
-
-
 def _verify(path: Path, manifest: Values, rank: int, size: int, values: bool, check: Check | None) -> None:
     """Check this rank's share of the files: their size, with `values` also checksums, and what else they refer to."""
-    for first, end in list(pairwise([*_leaders(manifest), manifest["ranks"]]))[rank::size]:
+    for first, end in list(pairwise([*manifest["leaders"], manifest["ranks"]]))[rank::size]:
         name = rank_file_name(first)
         with ExitStack() as stack:
             table, file = _open_table(path, manifest, stack), stack.enter_context(_open(path / name))
@@ -342,9 +301,8 @@ def _verify(path: Path, manifest: Values, rank: int, size: int, values: bool, ch
 
 def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     """Raise `InputError` if a checkpoint has another format, or belongs to another version or configuration."""
-    if manifest["format"] not in FORMATS:
-        reads = f"this version reads {', '.join(map(quote, FORMATS))}"
-        raise InputError(f"{path} has format '{manifest['format']}', {reads}")
+    if manifest["format"] != FORMAT:
+        raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
     kept, identity = dict(manifest["identity"]), dict(identity)
     networks = [part.pop(NETWORK, None) for part in (kept, identity)]
     for section in ("run", "task"):  # keys that may change, or whose content is compared, are not in `identity`
@@ -496,7 +454,7 @@ class _Files:
         self._columns = {array["name"]: k for k, array in enumerate(manifest["arrays"])}
         self._arrays: list[Values] = manifest["arrays"]
         self._table = _open_table(path, manifest, stack)
-        self._leaders = _leaders(manifest)
+        self._leaders: list[int] = manifest["leaders"]  # the first rank of each file
         self._opened: dict[str, BinaryIO] = {}  # the latest last
         stack.callback(lambda: [file.close() for file in self._opened.values()])
         self._sums: dict[tuple[int, int], tuple[int, int, int]] = {}  # by rank and column: bytes, CRC-32, items after

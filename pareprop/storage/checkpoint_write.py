@@ -36,8 +36,6 @@ from .checkpoint_pieces import Piece
 from .disk import on_disk, require_space, synchronise
 
 FORMAT = "pareprop-checkpoint-4"
-RANK_FORMAT = "pareprop-checkpoint-3"  # is read, too; each rank has a file of its own
-OLD_FORMAT = "pareprop-checkpoint-2"  # is read, too; as before, and its manifest holds the table
 MANIFEST = "manifest.json"
 NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
 MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read

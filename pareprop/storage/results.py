@@ -53,7 +53,6 @@ class ResultsFile(Observer):
 
     everywhere = False
     movable = True
-    checkpoint_name = "RunFile"  # of version 0.1, whose checkpoints still resume
 
     def __init__(
         self,

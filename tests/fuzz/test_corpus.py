@@ -220,11 +220,8 @@ MANIFESTS = {
     "infinite iteration": (entry("iteration", float("inf")), "is malformed"),
     "an infinity inside": (loop("x", float("inf")), "Infinity is not a number"),
     "NaN inside": (loop("x", float("nan")), "NaN is not a number"),
-    "before: 2^60 items of size 0": (array(item=[0], shares=[[2**60, 0, 0]]), "malformed"),
-    "before: 2^47 items of size 0": (array(item=[0], shares=[[2**47, 0, 0]]), "does not fit"),
     "40 axes": (array(item=[1] * 40), "item: List should have at most 8 items"),
     "axes that overflow": (array(item=[2**40, 2**40]), "more than there can be"),
-    "before: a share of two numbers": (array(shares=[[1, 2]]), "shares.0: List should have at least 3 items"),
     "a name that is a list": (array(name=[]), "name: Input should be a valid string"),
     "two of a name": (array(name="v"), "malformed"),
     "another iteration": (entry("iteration", 1), "iteration = 1, but 2 in numbers"),
@@ -238,7 +235,7 @@ MANIFESTS = {
     "an observer's state is a list": (lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"),
     "dynamics of no sample": (nameless, "must name a sample and a quantity"),
     "dynamics of no iteration": (
-        lambda manifest: manifest["numbers"]["RunFile.0"].update({"first/iteration": None}),
+        lambda manifest: manifest["numbers"]["ResultsFile.0"].update({"first/iteration": None}),
         "'first/iteration' = None must be an array or a whole number",
     ),
     "stopped by nothing known": (
@@ -252,8 +249,6 @@ MANIFESTS = {
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests(name: str, latest: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     what, expected = MANIFESTS[name]
-    if name.startswith("before: "):
-        checkpoints.as_before(latest)
     manifest = checkpoints.manifest_of(latest)
     what(manifest)
     checkpoints.seal(latest, json.dumps(manifest))

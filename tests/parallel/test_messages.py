@@ -22,7 +22,6 @@ from pareprop.runs import benchmark
 from pareprop.simulation.loop import Simulation
 
 pytestmark = pytest.mark.mpi
-SENDINGS = ("everything", "targeted", "measured")
 ONE = pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 
 

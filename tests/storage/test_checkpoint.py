@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 import ranks
 import spike_networks
-from checkpoints import as_before, as_format_3, change, change_table
+from checkpoints import change, change_table
 from commands import apart, as_options, command, digests, on_ranks, output_of, refusal_of
-from params import first, first_rows
+from params import first
 
 from pareprop.parallel.stand_ins import DryExchange
 from pareprop.runs.run import Run
@@ -356,11 +356,6 @@ def entry(key: str, value: int, row: int = 1):
     return lambda latest: change_table(latest, spoil)
 
 
-def before(how):
-    """Damage a checkpoint of the format before."""
-    return lambda latest: (as_before(latest), how(latest))
-
-
 DAMAGES = {
     "truncated": (shorten, r"rank-00001.bin has 5000 bytes, \S+ ends at \d+"),
     "one bit flipped": (flip, r"rank-00000.bin: the checksum of \S+rec->rec/weight differs"),
@@ -392,16 +387,6 @@ DAMAGES = {
     "places that fall": (entry("first", -1), r"table.bin: array \S+ has places that cannot be"),
     "items before the first": (entry("first", 1, 0), r"table.bin: array \S+ has places that cannot be"),
     "more items than there can be": (entry("first", 2**60, 2), r"table.bin: array \S+ has places that cannot be"),
-    "before: truncated": (before(shorten), r"rank-00001.bin has 5000 bytes, \S+ ends at \d+"),
-    "before: an absurd size": (
-        before(resize("shares", [[2**40, 0, 0], [1, 0, 0]])),
-        r"rank-00000.bin has \d+ bytes, \S+ ends at",
-    ),
-    "before: a negative place": (
-        before(resize("shares", [[1, -8, 0], [1, 0, 0]])),
-        r"shares\.0\.1: Input should be greater than or equal to 0",
-    ),
-    "before: another checksum": (before(resize("shares", [[1, 0, 2**40], [1, 0, 0]])), "manifest.json is malformed"),
     "a type of objects": (resize("dtype", "|O"), r"arrays\.\d+\.dtype: Input should be '<f8'"),
     "not a manifest": (
         lambda latest: change(latest, lambda manifest: manifest.pop("arrays")),
@@ -797,23 +782,6 @@ def test_a_rank_reads_few_rows_of_a_large_table() -> None:
         got = [(rank, at + k) for rank, begin, end, at in found for k in range(end - begin)]
         assert got == list(zip(owner[low : low + 9], place[low : low + 9], strict=True))
         assert len(read) < 60, len(read)
-
-
-@pytest.mark.parametrize(("number", "make"), first_rows(1, [("2", as_before), ("3", as_format_3)]))
-def test_checkpoints_of_earlier_formats_resume(
-    copy, tmp_path: Path, capsys: pytest.CaptureFixture, number: str, make: Callable[[Path], None]
-) -> None:
-    """On the same ranks and on others; new ones are written in the present format."""
-    directory, _, _ = copy
-    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
-        make(path)
-    longer = digest_of(capsys, *task("iterations=6"), "--out", tmp_path / "whole")
-    shutil.copytree(directory, tmp_path / "two")
-    assert digest_of(capsys, "resume", directory, "--set", "iterations=6") == longer
-    codes, output, errors = on_ranks(2, [["resume", tmp_path / "two", "--set", "iterations=6"]])
-    assert (codes, digests(output), errors) == ([0], [longer], [])
-    new, *_, old = checkpoint_write.list_checkpoints(directory / "checkpoints")
-    assert [checkpoints.manifest_of(path)["format"][-1] for path in (new, old)] == ["4", number]
 
 
 def test_numbers_that_could_not_be_read_again_are_told_before_data_are_written(
