@@ -97,7 +97,7 @@ class LocalNetwork:
         self, model: Model, rank: int, size: int, nodes: np.ndarray | None = None, cuts: np.ndarray | None = None
     ) -> None:
         self.model, self.rank, self.size, self.nodes = model, rank, size, nodes
-        self.n_inputs, self.n_currents = model.size("input"), model.size("current")
+        self.n_inputs = model.size("input")
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")

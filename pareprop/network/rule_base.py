@@ -110,10 +110,6 @@ class Rule(ABC):
         """Return the sources in space from which rewiring draws near ones; None: all sources are equally likely."""
         return None
 
-    def density(self, projection: Described) -> float:
-        """Return the probability of a synapse between a source and a target."""
-        return self.indegree(projection) / projection.pre.size
-
 
 def has_whole_value(value: object) -> bool:
     """Return whether a value is a whole number, as an integer or a float."""

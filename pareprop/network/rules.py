@@ -134,10 +134,6 @@ class FixedProbability(Rule):
         """Return the probability that a source has no synapse onto some targets."""
         return (1.0 - projection.probability) ** (last - first)
 
-    def density(self, projection: Described) -> float:
-        """Return the probability of a synapse between a source and a target."""
-        return projection.probability
-
 
 class Explicit(Rule):
     """Synapses given one by one as `source` and `target`, with weights and delays; nothing is drawn."""
