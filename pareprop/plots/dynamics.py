@@ -20,6 +20,7 @@ NEURON_SIGNALS = (
     ("adaptation", "a", "adaptation"),
     ("learning_signal", "L", "learning signal"),
 )
+FEW = 3  # more voltages than these are stacked
 Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, drawing
 
 
@@ -58,12 +59,17 @@ def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
         cells = panels.cell_names(sample.file, "recurrent", map(int, numbers[: panels.MAX_LINES]))
         names = None if listed else panels.shorten(cells, data.shape[1])
-        listed.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
+        stacked = key == "V_m" and data.shape[1] > FEW
+        height = 0.25 * min(data.shape[1], panels.MAX_LINES) if stacked else 1.0
+        draw = partial(_signals, data=data, dt=dt, label=label, names=names, is_stacked=stacked)
+        listed.append((title, height, draw))
     return listed
 
 
-def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None) -> None:
-    panels.signals(ax, data, dt, names)
+def _signals(
+    ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None, is_stacked: bool = False
+) -> None:
+    panels.signals(ax, data, dt, names, is_stacked=is_stacked)
     ax.set_ylabel(reader.with_unit(label, data))
 
 

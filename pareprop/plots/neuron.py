@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from . import style
 
 SHOWN = 300.0  # ms of the response that are drawn
+MANY_DECADES = 1e4  # larger traces are drawn on a logarithmic axis
 
 
 @style.styled
@@ -63,8 +64,11 @@ def figure(
         axes[-1].plot(time[inside], values[inside], color=color, label=label)
     axes[-1].set(ylabel="traces of\na synapse", xlabel="time (ms)")
     largest = max((np.abs(values[inside]).max() for values in traces.values()), default=0.0)
-    if largest > 1e4:
+    if largest > MANY_DECADES:  # labels of all decades would overlap
+        top = 10.0 ** np.floor(np.log10(min(largest, style.LARGEST)))
+        low = min((values[inside].min() for values in traces.values()), default=0.0)
         axes[-1].set_yscale("symlog")
+        axes[-1].set_yticks([-top, 0.0, top] if low <= -top else [0.0, top])
     left.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     ax = right.subplots()
     drive, rates, unit = curve

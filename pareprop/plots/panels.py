@@ -22,6 +22,7 @@ SIGNALS = (
     "adaptation",
 )
 MAX_LINES = 10
+LIMITS = ((np.min, np.inf), (np.max, -np.inf))
 LONGEST = 16  # longer labels, in characters, are cut
 MOST_SPIKES = 8_000  # a raster shows at most about this many
 THOUSANDS = 10_000  # from this many neurons on, an axis counts them in thousands
@@ -243,10 +244,23 @@ def raster(
     ax.set_ylim(-0.5, top - 0.5)
 
 
-def signals(ax: Axes, data: h5py.Dataset, dt: float, names: list[str] | None = None) -> None:
-    """Draw the columns of `data` (n_steps, n) against time, at most ten of them; `names` become legend entries."""
+def signals(
+    ax: Axes, data: h5py.Dataset, dt: float, names: list[str] | None = None, *, is_stacked: bool = False
+) -> None:
+    """Draw the columns of `data` (n_steps, n) against time, at most ten of them; `names` become legend entries.
+
+    Stacked ones lie below each other, on one scale that a bar shows.
+    """
     shown = data[:, :MAX_LINES]
     time = np.arange(len(shown)) * dt
+    finite = np.where(np.abs(shown) < style.LARGEST, shown, np.nan)
+    if is_stacked:
+        low, high = (limit(finite, axis=0, initial=start, where=np.isfinite(finite)) for limit, start in LIMITS)
+        apart = float(np.max(high - low, initial=0.0, where=high > low)) or 1.0
+        shown = finite - np.where(high >= low, low, 0.0) - 1.1 * apart * np.arange(finite.shape[1])
+        bottom, bar = -1.1 * apart * (finite.shape[1] - 1), style.round_values(0.0, apart)[-1] or apart
+        ax.vlines(0.0, bottom, bottom + bar, color=style.BLACK, lw=2.0, clip_on=False)
+        ax.set_yticks([bottom, bottom + bar], ["0", f"{bar:g}"])
     for k, color in enumerate(style.colors(data.shape[1])[:MAX_LINES]):
         ax.plot(time, shown[:, k], color=color, lw=0.8, label=names[k] if names else None)
 

@@ -38,9 +38,10 @@ def image(ax: Axes, matrix: np.ndarray, title: str, unit: str) -> None:
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Return the edges of 8 to 60 equal bins, of some width even if all values are (nearly) equal."""
+    """Return the edges of 8 to 60 equal bins, wide enough for short tick labels if all values are (nearly) equal."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
-    margin = 1e-6 * max(abs(low), abs(high), 1e-6)
+    largest = max(abs(low), abs(high), 1e-6)
+    margin = (1e-6 if high - low > 1e-3 * largest else 0.1) * largest
     return np.linspace(low - margin, high + margin, int(np.clip(np.sqrt(2 * values.size), 8, MAX_BINS)) + 1)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from params import first
 from result_files import ALWAYS, draw_figures, opened, panel, replace, write_pixels, write_run, ydata
 
-from pareprop.plots import dynamics, events, evidence, panels, trajectory
+from pareprop.plots import dynamics, events, evidence, neuron, panels, trajectory
 
 
 def test_dynamics_show_the_recorded_sample(tmp_path):
@@ -217,3 +220,24 @@ def test_a_wild_first_iteration_does_not_shrink_the_target(tmp_path):
         file["dynamics/first/readout_signal"][...] *= 50
         ax = trajectory.figure(file).axes[0]
     assert np.ptp(ax.get_xlim()) < 5 and np.ptp(ax.get_ylim()) < 5
+
+
+def test_many_voltages_are_stacked_on_one_scale(tmp_path: Path) -> None:
+    """Each has a band of its own, and keeps its shape."""
+    voltages = np.random.default_rng(1).normal(size=(50, 12)).cumsum(axis=0) + np.arange(12) % 2
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        ax = Figure().add_subplot()
+        panels.signals(ax, file.create_dataset("V_m", data=voltages), 1.0, is_stacked=True)
+    lines, ticks = [line.get_ydata() for line in ax.get_lines()], ax.get_yticks()
+    assert len(lines) == panels.MAX_LINES and ticks[1] - ticks[0] == float(ax.get_yticklabels()[1].get_text())
+    for number, (above, below) in enumerate(itertools.pairwise(lines)):
+        assert np.min(above) > np.max(below)
+        np.testing.assert_allclose(above - above[0], voltages[:, number] - voltages[0, number])
+
+
+def test_traces_that_explode_have_few_ticks() -> None:
+    time, growing = np.arange(100.0), 10.0 ** np.arange(100.0)
+    states, traces = {"V_m (mV)": time}, {"e": -growing, "ebar": growing}
+    drawn = neuron.figure("x", time, states, time * 0, traces, time, (time, time, "pA"))
+    ax = next(ax for ax in drawn.axes if ax.get_ylabel().startswith("traces"))
+    assert ax.get_yscale() == "symlog" and len(ax.get_yticks()) == 3

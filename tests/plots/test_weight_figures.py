@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from result_files import RNG_SEED, opened, tile, write_projection
 
 from pareprop.files import RUN_FORMAT
-from pareprop.plots import matrices, reader, weights
+from pareprop.plots import matrices, reader, style, weights
 
 
 def test_weights_show_matrices_change_and_histograms(tmp_path):
@@ -79,6 +81,16 @@ def test_any_weights_fall_into_bins(values):
     edges = weights.bin_edges(np.array(values))
     assert (np.diff(edges) > 0).all()
     assert np.histogram(values, edges)[0].sum() == len(values)
+
+
+@pytest.mark.parametrize("values", [[0.5] * 9, [-3.25, np.nextafter(-3.25, 1)], [0.0, 0.0]])
+@style.styled
+def test_constant_weights_have_short_tick_labels(values):
+    figure = Figure(figsize=(1.6, 1.5))
+    weights.histogram(ax := figure.add_subplot(), [("final", np.array(values), "k")])
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) > 1 and all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_several_synapses_of_a_pair_are_added(tmp_path):
