@@ -118,10 +118,7 @@ SHOWN = "part of a message alone"
 EXACT = "whole numbers"
 IN_TURN = "arrays, one after the other"
 ALLOWED = {
-    ("plans/scan.py", "sum((EXPONENTIALS.get(node[0], 0) for node in nodes))"): EXACT,
     ("plans/scan.py", "traces ** 2"): EXACT,
-    ("plans/scan.py", "sum((loop.times * _exponentials_of((*loop.terms.values(), *loop.update.values()), {*moving, "
-        "*loop.start, *loop.terms}) for loop in loops))"): EXACT,
     ("network/scaled.py", "np.arange(26) ** 2"): EXACT,
     ("engines/local_readouts.py", "course.mean(values)"): IN_TURN,
     ("tasks/data.py", "sum(list(counts.values())[1:])"): EXACT,
@@ -154,7 +151,6 @@ ALLOWED = {
     ("engines/rewiring.py", "np.diff(parts).sum(axis=(1, 2))"): EXACT,
     ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,
     ("simulation/loop.py", "sum(marks.values())"): EXACT,
-    ("simulation/notices.py", "rate ** 2"): SHOWN,
     ("simulation/notices.py", "sum(losses[-SOON // 5:])"): SHOWN,
     ("simulation/notices.py", "sum(losses[:SOON // 5])"): SHOWN,
     ("simulation/returns.py", "np.std(self.returns, ddof=1)"): SHOWN,

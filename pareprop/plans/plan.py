@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,7 @@ from .idle import idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
 from .readout import Readout, readout_block_length
-from .request import Reason, Request, filters_apart, lags
+from .request import Request, filters_apart, lags
 from .rule import Rule
 from .scan import Scan
 from .static import Static
@@ -99,9 +99,14 @@ class Plan:
         followed = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
         return n_spikes * (cost.arrival - 1.0) + cost.step * followed
 
-    def why_slow(self, neurons: float) -> Reason | None:
-        """Return why arrivals cost over five times the usual, and what helps; see `Way.why_slow`."""
-        return self.way.why_slow(self.request, neurons)
+    @property
+    def why_each_step(self) -> str | None:
+        """Why synapses take time steps one by one, if optimize_each_step = False would spare them that; else None."""
+        request, reason = self.request, self.request.needs_steps
+        if reason is None or not self.way.takes_each_step(request):
+            return None
+        other = replace(request, at_arrivals=True)
+        return None if _choose_way(other, None).takes_each_step(other) else reason
 
     @cached_property
     def columns(self) -> tuple[list[int], list[float]]:

@@ -21,7 +21,6 @@ from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule
 
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
-Reason = tuple[str, str]  # why something is slow, and what helps
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,8 @@ class Request:
         What steps of the targets keep for learning rules.
     learner : int
         Index of its learning rule in the table of learners, `NO_LEARNER` for e-prop.
+    at_arrivals : bool
+        Whether the optimizer is asked about as if it had optimize_each_step = False.
     """
 
     model: Model
@@ -136,6 +137,7 @@ class Request:
     filters_apart: bool
     kept: tuple[str, ...]
     learner: int
+    at_arrivals: bool = False
 
     @property
     def post(self) -> Population:
@@ -145,7 +147,10 @@ class Request:
     @property
     def optimizer(self) -> Optimizer:
         """What synapses take at spikes: the optimizer of the projection or of the model, or sums in batches."""
-        return Summed() if self.is_batched else self.projection.optimizer or self.model.optimizer
+        if self.is_batched:
+            return Summed()
+        optimizer = self.projection.optimizer or self.model.optimizer
+        return optimizer.model_copy(update={"optimize_each_step": False}) if self.at_arrivals else optimizer
 
     @property
     def is_batched(self) -> bool:
@@ -220,8 +225,8 @@ class Request:
         return optimizer.optimize_each_step and bounded
 
     @property
-    def needs_steps(self) -> Reason | None:
-        """Why the optimizer has to step in each time step, and what helps; None if one summed step is the same.
+    def needs_steps(self) -> str | None:
+        """Why the optimizer has to step in each time step; None if one summed step is the same.
 
         Gradient descent may take one summed step, unless a weight meets a bound on the way. Adam takes full steps even
         with a gradient of 0 that was rounded to 1e-14; momentum counts the steps since a gradient.
@@ -230,27 +235,26 @@ class Request:
         if self.is_bounded:
             signs = self.projection.keeps_signs
             what = "signs" if signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
-            return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
+            return f"{what} hold in each time step"
         if optimizer.optimize_each_step and not optimizer.accumulates:
-            reason = f"{optimizer.type} steps in each time step"
-            return reason, "optimize_each_step = False, with which it steps at arrivals"
+            return f"{optimizer.type} steps in each time step"
         return None
 
     @property
-    def is_rewarded_apart(self) -> Reason | None:
-        """Why TD errors need each step of a synapse, and what helps; None if they do not."""
+    def is_rewarded_apart(self) -> str | None:
+        """Why TD errors need each step of a synapse; None if they do not."""
         if self.fades >= 0:
             given = self.post.params.eprop_isi_trace_cutoff
-            return f"TD errors go on after eprop_isi_trace_cutoff = {given:g} ms", "eprop_isi_trace_cutoff = inf"
+            return f"TD errors go on after eprop_isi_trace_cutoff = {given:g} ms"
         if self.model.is_rewarded and self.filters_apart:
-            return "TD errors and kappa_reg take a trace each", "kappa_reg = kappa for all neurons"
+            return "TD errors and kappa_reg take a trace each"
         return None
 
     @property
     def why_not_at_once(self) -> str | None:
         """Why the steps between two arrivals cannot be taken at once; None if they can."""
         if reason := self.needs_steps or self.is_rewarded_apart:
-            return reason[0]
+            return reason
         if 0 <= self.cutoff <= self.m:
             given = self.post.params.eprop_isi_trace_cutoff
             return f"eprop_isi_trace_cutoff = {given:g} ms ends within the {self.m} steps by which signals lag behind"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..kernels import layout
 from ..network.rule_options import definition_of
 from ..rules.bound import Bound
-from .request import Reason, Request
+from .request import Request
 from .way import Cost, OntoNeurons
 
 FOLLOWED = 0.5  # cost of following a synapse through a step, in plain arrivals
@@ -43,10 +43,3 @@ class Rule(OntoNeurons):
         assert request.equations
         singly = request.is_bounded or (request.optimizer.optimize_each_step and not request.optimizer.accumulates)
         return not singly and Bound(request.equations, definition_of(request.post)).composes
-
-    def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why arrivals cost over five times the usual, see `Way.why_slow`."""
-        assert request.equations
-        if self.composes(request):
-            return None
-        return f"synapses follow each step of rule '{request.equations.name}'", "the interval variant, or e-prop"

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .request import Reason, Request
+from ..kernels import layout
+from .request import Request
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Way(ABC):
         """Return the number of the way in kernels, for a projection."""
         return self.mode
 
+    def takes_each_step(self, request: Request) -> bool:
+        """Return whether synapses go through the time steps between two arrivals one by one."""
+        return self.mode_of(request) == layout.LOOP
+
     def cost(self, request: Request) -> Cost:
         """Return the cost of learning of the projection's synapses."""
         return Cost()
-
-    def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why arrivals cost over five times the usual, with so many neurons on a rank, and what helps."""
-        return None
 
 
 class OntoNeurons(Way):

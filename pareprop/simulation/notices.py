@@ -31,7 +31,6 @@ from ..values import AnyValue
 PACKAGE = __name__.partition(".")[0]
 SHARE = 0.05  # spikes that get lost are told of if they are more than this share: noise loses a few and works on
 CHANCE = 3.0  # and those of step 0 only if they are also more than this times those of a mean step
-MANY = 10_000  # a slow way of learning is told of if at least this many synapses take it
 GROWTH = 100.0  # a training diverges if its loss exceeds this times that of the first iteration
 SILENT = 10  # iterations without a spike, after which a notice says so
 SOON, HARDLY = 100, 0.1  # the default optimizer is told of if the loss falls by less than this share in SOON iterations
@@ -217,13 +216,8 @@ def look_at_network(
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
     yield from _look_at_teachers(model)
     comm = exchange.comm if exchange.size > 1 else None
-    plans, neurons = plan.plans if plan else {}, model.size("recurrent") / exchange.size
-    for span in network.incoming.spans if plan else ():
-        item = span.projection
-        slow = plans[item.name].why_slow(neurons)
-        if slow and collectives.total(comm, span.last - span.first) >= MANY:
-            line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
-            yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"
+    if plan:
+        yield from _look_at_each_step(plan)
     for applied in model.perturbations:
         if applied.start >= n_steps:
             start, end = applied.options.start_ms, n_steps * model.dt_ms
@@ -245,6 +239,18 @@ def look_at_network(
                     f"late {item.name}",
                     f"projection '{item.name}': {n} of {total} synapses never bring a spike: {why}",
                 )
+
+
+def _look_at_each_step(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
+    """Yield notices of projections whose synapses take each time step because of `optimize_each_step` alone."""
+    names: dict[tuple[str, bool], list[str]] = {}
+    for name, item in plan.plans.items():
+        if reason := item.why_each_step:
+            names.setdefault((reason, item.request.optimizer.accumulates), []).append(repr(name))
+    for (reason, same), those in names.items():
+        what = "weights are the same unless one meets a bound" if same else "it steps at arrivals, to other weights"
+        line = f"synapses take each time step one by one, as {reason}; optimize_each_step = False is faster: {what}"
+        yield f"each step {reason}", f"{', '.join(those)}: {line}"
 
 
 def _hint(item: Plastic) -> str:

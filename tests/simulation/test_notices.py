@@ -67,7 +67,14 @@ def model(
     among = {"rule": "fixed_indegree", "indegree": 4, "weight": Normal(std=0.2), "delay": delay}
     back = {"feedback": kind} | ({} if weight_back is None else {"weight": weight_back}) if feedback else None
     stds = {"into": into, "among": among, "onto": 0.2, "back": back}
-    made = small.network(variant, n_out=2, cell=neurons, seed=3, optimizer=optimizer or Adam(eta=1e-3), **stds)
+    made = small.network(
+        variant,
+        n_out=2,
+        cell=neurons,
+        seed=3,
+        optimizer=optimizer or Adam(eta=1e-3, optimize_each_step=variant == "interval"),
+        **stds,
+    )
     if currents is not None:
         made.connect(made.currents("cur", 2), made.of_role("recurrent")[0], weight=0.1, **currents)
     return made
@@ -125,7 +132,7 @@ def unread(variant: str) -> Model:
 def upstrokes(variant: str, follow: list[str], optimizer: object = None, precision: str = "double") -> Model:
     """AdEx neurons, whose upstrokes are unstable: traces explode unless they follow the reset of the voltage."""
     kind = NeuronModel.from_dict("own", library.get("adex").to_dict() | {"follow": follow})
-    rule = optimizer or Adam(eta=1e-3, Wmin=-1e4, Wmax=1e4)
+    rule = optimizer or Adam(eta=1e-3, optimize_each_step=variant == "interval", Wmin=-1e4, Wmax=1e4)
     options = {"seed": 3, "optimizer": rule, "dt_ms": 0.5, "precision": precision}
     return small.network(variant, n_out=2, kind=kind, into={"weight": Uniform(low=500.0, high=1500.0)}, **options)
 
