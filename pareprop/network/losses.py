@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote
-from ..values import Later, Values
+from ..values import AnyValue, Later, Values
 
 SHARES = (1e-3, 1e-5)  # steps of finite differences, as shares of the largest distance from a target
 NEAR, ROUNDED = 0.02, 1e-3  # errors may differ from the derivative by this share of it, and by this share of the loss
@@ -148,8 +148,8 @@ class Loss(ABC):
         assert target is not None  # only episodes have none
         error = np.zeros_like(signal)
         output, target_signal = self.output(signal[window]), target[window]
-        error[window] = self.error(output, target_signal)
-        return Evaluation(error, self.value(output, target_signal, error[window]))
+        error[window] = _to_numpy(self.error(output, target_signal))
+        return Evaluation(error, _to_numpy(self.value(output, target_signal, error[window])))
 
     def check(
         self,
@@ -320,12 +320,20 @@ class OwnLoss(Loss):
         name = name_of(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
-        error, loss = result
+        error, loss = map(_to_numpy, result)
         if np.shape(error) != output.shape:
             raise InputError(f"loss {name}: errors have shape {np.shape(error)}, must be {output.shape}")
         if np.ndim(loss) or not np.isreal(loss):
             raise InputError(f"loss {name}: the loss {quote(loss)} must be one number")
         return np.asarray(error, float), float(loss)
+
+
+def _to_numpy(value: AnyValue) -> AnyValue:
+    """Return a tensor of PyTorch as an array or a number, anything else as it is."""
+    if not hasattr(value, "detach"):
+        return value
+    array = value.detach().cpu().numpy()
+    return array if array.ndim else array.item()
 
 
 def name_of(loss: Loss) -> str:

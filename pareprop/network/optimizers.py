@@ -109,6 +109,7 @@ class Optimizer(Frozen):
         Whether a population learns one value of a parameter, by the sum of the gradients of its neurons.
     """
 
+    positional: ClassVar[str] = "eta"
     kept: ClassVar[dict[str, str]] = {}
     weight: ClassVar[str] = "weight"
     of_step: ClassVar[dict[str, str]] = {}

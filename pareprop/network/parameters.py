@@ -34,6 +34,12 @@ from ..values import AnyValue, Given
 FLOAT_MAX = float(np.finfo(float).max)
 FAR = 100.0  # lognormal values whose mean is this many times a default are noted
 PROBLEMS = 100  # reported at once
+ELSEWHERE = {  # names of NEST and PyTorch to those of the package
+    "lr": ("eta",), "learning_rate": ("eta",), "betas": ("beta_1", "beta_2"), "eps": ("epsilon",),
+    "p": ("probability",), "pairwise_bernoulli": ("fixed_probability",), "conn_spec": ("rule",),
+    "syn_spec": ("weight", "delay_ms"), "receptor_type": ("port",), "synapse_model": ("learning_rule",),
+    "outdegree": ("indegree",), "lif": ("iaf",), "LIF": ("iaf",), "alif": ("iaf_adapt",), "ALIF": ("iaf_adapt",),
+}  # fmt: skip
 T = TypeVar("T", bound=BaseModel)
 
 if TYPE_CHECKING:
@@ -46,8 +52,11 @@ class _Checked(_Metaclass):
     """Lets a class that is called with bad values raise `InputError`, as all functions of the package do."""
 
     def __call__(cls, *arguments: object, **values: object) -> Any:  # Any: an object of the class
+        first: str = getattr(cls, "positional", "")
+        if len(arguments) > bool(first) or (arguments and first in values):
+            raise TypeError(f"{cls.__name__}: give values by name" + (f", all but {first}, once" if first else ""))
         try:
-            return super().__call__(*arguments, **values)
+            return super().__call__(**dict(zip((first,), arguments, strict=False)), **values)
         except ValidationError as problem:
             raise InputError(_explain_all(cls, problem, cls.__name__)) from None  # type: ignore[arg-type]  # its classes
 
@@ -64,20 +73,26 @@ class Frozen(BaseModel, metaclass=_Checked):
     ----------
     bounds : tuple of str
         Bounds of parameters, such as "tau_m > 0" and "V_reset < V_th"; those of base classes hold as well.
+    positional : str
+        Name of the value that may be given without its name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
     bounds: ClassVar[tuple[str, ...]] = ()
+    positional: ClassVar[str] = ""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:
         """Set the signature that `help()` shows: names and defaults; pydantic's has the types with all validators."""
         super().__pydantic_init_subclass__(**options)
-        empty, kind = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+        empty, kind, first = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY, cls.positional
         defaults = {name: empty if field.is_required() else field.default for name, field in cls.model_fields.items()}
-        parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
-        cls.__signature__ = inspect.Signature(parameters)
+        parameters = {name: inspect.Parameter(name, kind, default=default) for name, default in defaults.items()}
+        if first in parameters:
+            item = parameters.pop(first).replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            parameters = {first: item} | parameters
+        cls.__signature__ = inspect.Signature(list(parameters.values()))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -477,6 +492,9 @@ def _explain(kind: type[BaseModel], error: Given, origin: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
+    meant = ELSEWHERE.get(name, ())
+    if meant and set(meant) <= set(known):
+        return f", did you mean {' and '.join(map(repr, meant))}?"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
     return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})")
 

@@ -226,8 +226,9 @@ def _without_epochs(model: Model | None, task: object, settings: Given) -> Given
 def _make_task(model: Model, task: object, settings: Given) -> ScriptTask:
     if not isinstance(model, Model):
         raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
-    if unknown := [name for name in settings if name not in SETTINGS]:
-        raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], SETTINGS)}")
+    known = (SETTINGS[0], EPOCHS, *SETTINGS[1:])  # epochs have become iterations by now
+    if unknown := [name for name in settings if name not in known]:
+        raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], known)}")
     own, arrays = describe_script(model, task)
     chosen = parameters.validate(ScriptTask, own | dict(settings), "pareprop.run")
     chosen.supply(model, task, arrays)
