@@ -34,6 +34,7 @@ _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h", "rule_row.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
+_LINES = 60_000  # most lines of C: a compiler takes a minute or two for so many
 _SECONDS = 3600  # longest time of the compiler: it ends a hang; large models take minutes on a busy machine
 _DIGEST = 32  # bytes of the digest behind a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
@@ -402,7 +403,7 @@ def _file_name(
 def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
-    names = "language terms dynamics symbols derive kept expressions generate stages".split()
+    names = "language terms slopes dynamics symbols derive kept expressions generate stages".split()
     names += ["composed_maps", "composed_map_rows", "entries", "model", "surrogates"]
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
@@ -478,6 +479,11 @@ def _compile(
         )
     with terminal.working(here + which, "its derivatives are taken") as tell:
         source = _source(definition, composed, learns)
+        if (lines := source.count("\n")) > _LINES:
+            raise InputError(
+                f"{here}: its equations become {lines} lines of C, more than {_LINES}, which take a compiler minutes; "
+                "write shorter equations, or fewer states"
+            )
         tell("its code is compiled, and kept for the next time")
         return _run_compiler(here, command, source, level)
 

@@ -27,18 +27,16 @@ from dataclasses import replace as replace_fields
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
-from ..values import Foreign
 from .kept import OLD, choose
 from .language import Repeat, Tree, names_of, replace
 from .model import NeuronModel
+from .slopes import ZERO, differentiate, times
 from .terms import Terms
 
 NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or define the gradient itself
     "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
     "surrogate_gradient_width", "regular_spike_arrival",
 )  # fmt: skip
-ZERO: Tree = ("number", 0.0)
-ONE: Tree = ("number", 1.0)
 
 
 class Learns(NamedTuple):
@@ -189,7 +187,7 @@ class _Deriving:
         self.made = Terms(names, [*model.moving_names, *self.olds.values()])
         # names that stand for trees in expressions, and the derivatives of these by names that are not 0
         self.named = [*self.equations.terms, *(self.equations.constants if learns.names else ())]
-        self.inner: dict[tuple[str, str], Foreign] = {}
+        self.inner: dict[tuple[str, str], Tree] = {}
         # of each variable of the loop of substeps, its derivatives after the last one
         self.after_loop: list[dict[int, Tree]] = []
 
@@ -255,14 +253,18 @@ class _Deriving:
 
         here, entries = self.model.here, {}
         for i, (key, tree) in rows.items():
-            self.made.expect(f"{here}: {key}", tree, [*names, *self.named])
+            if self.made.expect(f"{here}: {key}", tree, [*names, *self.named]):
+                slopes = {(i, j): differentiate(tree, name, self.inner) for j, name in enumerate(names)}
+                entries |= {at: self._of_old(slope) if old else slope for at, slope in slopes.items() if slope != ZERO}
+                continue
             expression = to_sympy(tree, f"{here}: {key}")
             named = [name for name in self.named if sympy.Symbol(name) in expression.free_symbols]
             for j, name in enumerate(names):
                 entry = sympy.diff(expression, sympy.Symbol(name))
                 for other in named:
                     if (other, name) in self.inner:
-                        entry += sympy.diff(expression, sympy.Symbol(other)) * self.inner[other, name]
+                        inner = to_sympy(self.inner[other, name], here)
+                        entry += sympy.diff(expression, sympy.Symbol(other)) * inner
                 if entry == 0:
                     continue
                 if old:
@@ -307,20 +309,18 @@ class _Deriving:
         self.after_loop = [{} for _ in variables]
         for place, ((i, s), variable) in enumerate(T.items(), n):
             start[variable] = starts.get((i, s), ZERO)
-            terms = [_product(D[i, k], ("name", T[k, s])) for k in range(n) if (i, k) in D and (k, s) in T]
+            terms = [times(D[i, k], ("name", T[k, s])) for k in range(n) if (i, k) in D and (k, s) in T]
             terms += [q[i, s]] if (i, s) in q else []
             update[variable] = reduce(lambda a, b: ("+", a, b), terms) if terms else ZERO
             self.after_loop[i][s] = ("entry", ("name", name), ("number", float(place)))
             if [k for j, k in D if j == i] == [i] and (i, s) not in q and made.moving.isdisjoint(names_of(D[i, i])):
-                self.after_loop[i][s] = _product(_power(D[i, i], loop.times), starts[i, s])
+                self.after_loop[i][s] = times(_power(D[i, i], loop.times), starts[i, s])
         made.add(name, Repeat(loop.times, start, update, made.take_from(first)).tree())
 
     def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
         """Keep the derivatives of a named tree, under names of their own."""
-        from .symbols import to_sympy
-
         for j, tree in slopes.items():
-            self.inner[name, by[j]] = to_sympy(self.made.add(f"d_{name}_d_{by[j]}", tree), self.model.here)
+            self.inner[name, by[j]] = self.made.add(f"d_{name}_d_{by[j]}", tree)
 
     def _slopes_of_constant(self, name: str, tree: Tree) -> dict[int, Tree]:
         """Return derivatives of a constant by learned parameters, by index of the parameter.
@@ -363,15 +363,11 @@ class _Deriving:
         return frozenset(follows & set().union(*(names_of(tree, self.made.terms) for tree in trees)))
 
 
-def _product(a: Tree, b: Tree) -> Tree:
-    return b if a == ONE else a if b == ONE else ("*", a, b)
-
-
 def _power(base: Tree, n: int) -> Tree:
     """Return a power with a whole exponent by multiplications, which are up to 64."""
     whole, rest = divmod(n, 64)
     power: Tree = ("**", base, ("number", float(rest)))
-    return _product(("**", ("**", base, ("number", 64.0)), ("number", float(whole))), power) if whole else power
+    return times(("**", ("**", base, ("number", 64.0)), ("number", float(whole))), power) if whole else power
 
 
 def _part_of(by: Derivatives, through: str) -> Derivatives:

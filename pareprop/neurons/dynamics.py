@@ -6,16 +6,16 @@ input to a numeric solver, and its formulas divide by differences of time consta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from ..errors import InputError
 from .language import Repeat, Tree, names_of, replace
-from .terms import Terms
+from .slopes import ZERO, differentiate
+from .terms import LONG, Terms, count_parts
 
 DT: Tree = ("name", "dt")
-ZERO: Tree = ("number", 0.0)
 
 
 def integrate(
@@ -149,7 +149,9 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
     A, b = {}, {}
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
-        terms.expect(key, tree, system)
+        is_long = terms.expect(key, tree, system)
+        if is_long and not _is_seen_linear(tree, system.keys(), system.keys() | terms.moving):
+            return None
         whole = to_sympy(tree, key)
         if any(node.free_symbols & states for node in whole.atoms(Condition, Detach)):
             return None  # their derivative is 0, whatever they do
@@ -157,7 +159,9 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
             entry = sympy.diff(whole, sympy.Symbol(other))
             if any(node.free_symbols & varies for node in entry.atoms(Condition, Detach)):
                 return None
-            if any(sympy.diff(entry, moves) != 0 for moves in sorted(entry.free_symbols & varies, key=str)):
+            if not is_long and any(
+                sympy.diff(entry, moves) != 0 for moves in sorted(entry.free_symbols & varies, key=str)
+            ):
                 return None
             if entry != 0:  # what varies in it has no effect
                 A[name, other] = from_sympy(entry.xreplace(dict.fromkeys(varies, sympy.Integer(0))), terms.moving, key)
@@ -165,6 +169,23 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
         if rest != 0:
             b[name] = from_sympy(rest, terms.moving, key)
     return _Linear(A, b)
+
+
+def _is_seen_linear(tree: Tree, states: Collection[str], varies: Collection[str]) -> bool:
+    """Return whether a tree is linear in states as it is written, with coefficients that do not vary."""
+    kind, *items = tree
+    if names_of(tree).isdisjoint(states):
+        return True
+    fixed = [item for item in items if names_of(item).isdisjoint(varies)] if kind != "name" else []
+    if kind == "*":
+        items = [item for item in items if item not in fixed] if fixed else []
+    elif kind == "/":
+        items = items[:1] if items[1] in fixed else []
+    elif kind == "where":
+        items = items[1:] if items[0] in fixed else []
+    elif kind not in ("+", "-", "neg", "name"):
+        items = []
+    return kind == "name" or (bool(items) and all(_is_seen_linear(item, states, varies) for item in items))
 
 
 def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
@@ -205,7 +226,10 @@ def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: 
     step = {}
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
-        rate = from_sympy(sympy.diff(to_sympy(tree, key), sympy.Symbol(name)), terms.moving, key)
+        if count_parts(tree, [name]) > LONG:
+            rate = differentiate(tree, name, {})
+        else:
+            rate = from_sympy(sympy.diff(to_sympy(tree, key), sympy.Symbol(name)), terms.moving, key)
         slope, a = terms.add(f"slope_{name}", tree), terms.add(f"rate_{name}", rate)
         x = ("*", a, dt)
         series = ("*", dt, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))

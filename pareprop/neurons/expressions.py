@@ -16,6 +16,7 @@ from .language import CONDITIONS, Repeat, Tree, names_of, replace
 from .model import NeuronModel
 
 SPIKED = "has spiked"  # a name that no model can have
+_OVERWRITTEN = re.compile(r"(\w+)\[j\] = @(\w+)\(\1\[j\]\);")
 
 
 @dataclass
@@ -272,6 +273,9 @@ def function(
     for statements in loops or [body.lines]:
         if isinstance(statements, str):
             lines.append(f"    {statements}")
+            continue
+        if len(statements) == 1 and (found := _OVERWRITTEN.fullmatch(statements[0])):
+            lines.append(f"    NAME(overwrite_{found[2]})(n, {found[1]});")  # compiled once, however often it stands
             continue
         words = set(re.findall(r"\bc\d+\b", " ".join(statements)))
         lines += ["    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {"]

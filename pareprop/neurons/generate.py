@@ -433,6 +433,17 @@ static inline REAL NAME(real_log)(REAL x) { return (REAL)elementary_log((double)
 static inline REAL NAME(real_tanh)(REAL x) { return (REAL)elementary_tanh((double)x); }
 static inline REAL NAME(real_sqrt)(REAL x) { return (REAL)sqrt((double)x); }
 static inline REAL NAME(real_power)(REAL x, int64_t n) { return (REAL)elementary_power((double)x, n); }
+#undef OVERWRITE
+#define OVERWRITE(name) \\
+    static NOT_INLINED __attribute__((unused)) void NAME(overwrite_##name)(int64_t n, REAL *restrict x) \\
+    { \\
+        INDEPENDENT \\
+        for (int64_t j = 0; j < n; j++) \\
+            x[j] = NAME(real_##name)(x[j]); \\
+    }
+OVERWRITE(exp)
+OVERWRITE(log)
+OVERWRITE(tanh)
 """
 
 

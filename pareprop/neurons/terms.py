@@ -7,7 +7,8 @@ from collections.abc import Collection
 from ..errors import InputError
 from .language import CONDITIONS, Tree, names_of
 
-PARTS = 50_000  # most nodes in all derivatives of a model: SymPy takes some ten seconds for so many
+PARTS = 50_000  # most nodes in all derivatives of a model, if each product is written out
+LONG = 2_000  # more nodes in derivatives of a tree are not written out, as SymPy and the C compiler take long for them
 
 
 class Terms:
@@ -64,16 +65,22 @@ class Terms:
         self._taken.add(name)
         return name
 
-    def expect(self, here: str, tree: Tree, names: Collection[str]) -> None:
-        """Raise `InputError` if the derivatives of a tree by names, with those before, may be too long to be taken."""
-        slopes = _parts(tree)[1]
-        parts = sum(slopes.get(name, 0) for name in names)
+    def expect(self, here: str, tree: Tree, names: Collection[str]) -> bool:
+        """Return whether the derivatives of a tree by names are long; `InputError` if too long, with those before."""
+        parts = count_parts(tree, names)
         self._parts += parts
         if self._parts > PARTS:
             raise InputError(
                 f"{here}: the derivatives up to here may have {self._parts:.3g} parts, {parts:.3g} of them its own; a "
                 f"model may have {PARTS}"
             )
+        return parts > LONG
+
+
+def count_parts(tree: Tree, names: Collection[str]) -> int:
+    """Return how many nodes the derivatives of a tree by names have together."""
+    slopes = _parts(tree)[1]
+    return sum(slopes.get(name, 0) for name in names)
 
 
 def _parts(tree: Tree) -> tuple[int, dict[str, int]]:

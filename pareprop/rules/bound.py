@@ -11,15 +11,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
 from ..errors import InputError
-from ..neurons.language import Tree, evaluate, names_of, replace
+from ..neurons.language import Tree, evaluate, names_of, replace, walk
 from ..neurons.model import NeuronModel
+from ..neurons.slopes import ZERO
+from ..neurons.terms import PARTS
 from ..values import Given, Values
 from .definition import LearningRule
-from .linear import AFTER, BEFORE, NEW, ZERO, Form, add, scaled
+from .linear import AFTER, BEFORE, NEW, Form, add, scaled
 
 NOW, WAS, OLD = "now", "was", "old"
 MOST_COMPOSED = 4  # rules with more states of a synapse are not composed: maps of steps would take too long
@@ -161,8 +164,15 @@ class Bound:
         read = set().union(*forms.values())
         states = [name for name in forms if name in read or f"{BEFORE} {name}" in credit]
         whole: dict[str, Form] = {}  # new value of each state by old ones and pre
+        room = PARTS
         for name, form in forms.items():
             whole[name] = self._substituted(form, whole)
+            room -= sum(1 for part in whole[name].values() for _ in islice(walk(part), room + 1))
+            if room < 0:
+                raise InputError(
+                    f"{self.rule.here}, synapse, {name}: with the states above in place of {NEW}(...), coefficients "
+                    f"have more than {PARTS} parts; a rule may have as many: read fewer of {NEW}(...)"
+                )
         w = {name: part for name, part in credit.items() if name in states}
         w0 = {key.removeprefix(f"{BEFORE} "): part for key, part in credit.items() if key.startswith(f"{BEFORE} ")}
         at_once: Form = {"pre": credit["pre"]} if "pre" in credit else {}

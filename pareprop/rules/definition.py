@@ -11,8 +11,9 @@ from functools import cached_property
 from ..errors import InputError, quote
 from ..neurons import entries
 from ..neurons.language import NAME, Tree, check_name, names_of, nearest, parse
+from ..neurons.slopes import negative
 from ..values import AnyValue, Given, Values
-from .linear import AFTER, BEFORE, NEW, Form, Linear, negative
+from .linear import AFTER, BEFORE, NEW, Form, Linear
 
 #: names of a step besides those of a neuron's step
 SIGNALS = ("z", "psi", "x", "I", "refractory", "dt", "L", "F", "M", "kappa")

@@ -25,9 +25,10 @@ from ..neurons.expressions import Columns, Loop, function
 from ..neurons.generate import Generator, source_of
 from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, names_of
+from ..neurons.slopes import ONE as ONE_TREE
+from ..neurons.slopes import ZERO
 from .bound import NOW, OLD, WAS, Bound
-from .linear import NEW, ZERO
-from .linear import ONE as ONE_TREE
+from .linear import NEW
 
 _NUMBER = "number[{k} * across + j]"
 _ROW = (

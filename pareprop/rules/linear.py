@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from ..errors import InputError
 from ..neurons.language import CONDITIONS, MOMENTS, Tree, names_of, write
+from ..neurons.slopes import ONE, ZERO, negative, times
 
 NEW, BEFORE, AFTER = MOMENTS  # words before a name, as in "before V_m"
-ZERO: Tree = ("number", 0.0)
-ONE: Tree = ("number", 1.0)
 Form = dict[str, Tree]  # name of a state (with its moment) or "pre" to its coefficient
 
 
@@ -88,22 +87,6 @@ class Linear:
 def scaled(form: Form, factor: Tree) -> Form:
     """Return a form times a factor."""
     return {name: times(factor, part) for name, part in form.items()}
-
-
-def times(a: Tree, b: Tree) -> Tree:
-    """Return a product; nothing is multiplied by 1 or 0."""
-    if ZERO in (a, b):
-        return ZERO
-    if ONE in (a, b):
-        return b if a == ONE else a
-    return ("*", a, b)
-
-
-def negative(tree: Tree) -> Tree:
-    """Return minus a tree."""
-    if tree[0] == "number":
-        return ("number", -tree[1])
-    return tree[1] if tree[0] == "neg" else ("neg", tree)
 
 
 def add(a: Form, b: Form) -> Form:

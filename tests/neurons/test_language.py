@@ -1,6 +1,7 @@
 """The language of models: what is read, what is refused and how; nothing is ever executed."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pareprop import InputError, NeuronModel
-from pareprop.neurons import library
-from pareprop.neurons.derive import derive
+from pareprop.neurons import compile as compiler
+from pareprop.neurons import library, terms
+from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, _Deriving, derive
 from pareprop.neurons.kept import OLD
-from pareprop.neurons.language import evaluate, parse, write
+from pareprop.neurons.language import evaluate, parse, with_terms, write
 
 GOOD = {
     "parameters": {"tau_m": [10.0, "ms"], "E_L": [-70.0, "mV"]},
@@ -152,6 +154,75 @@ def test_derivatives_of_many_terms_and_factors() -> None:
     by_hand = sum(k * np.exp(0.01 * k) for k in range(1, 150))
     by_hand += np.prod([1 + 0.01 * k for k in range(1, 70)]) * sum(k / (1 + 0.01 * k) for k in range(1, 70))
     np.testing.assert_allclose(J, by_hand, rtol=1e-12)
+
+
+LONG = "*".join(f"tanh({k}*V_m + exp({k}*V_m))" for k in range(1, 61))
+
+
+def test_a_long_product_is_not_written_out() -> None:
+    """Its derivative has 60 terms of 60 factors: written out, these are 25 000 lines of C."""
+    model = made(step={"V_m": f"{LONG} + arriving"})
+    assert compiler._source(model, None, NO_LEARNS).count("\n") < 12_000
+    given = {"exp": np.exp, "tanh": np.tanh, "V_m": -0.01 + 1e-30j}
+    by_complex_step = eval(LONG, {}, given).imag / 1e-30
+    np.testing.assert_allclose(evaluate(derive(model).J[0, 0], {OLD + "V_m": -0.01}), by_complex_step, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("text", "integrator"), [
+    (LONG, "euler"), ("*".join(f"(V_m + {k})" for k in range(1, 71)), "exponential_euler"),
+])  # fmt: skip
+def test_what_is_long_is_seen_to_be_not_linear(text: str, integrator: str) -> None:
+    """Second derivatives of products have as many terms as there are pairs of factors: a minute of work."""
+    model = made(step=None, dynamics={"V_m": f"-V_m/tau_m + {text}"}, jumps={"V_m": "arriving"}, integrator=integrator)
+    start = time.process_time()
+    assert model.equations.integration == integrator
+    assert time.process_time() - start < 6.0
+
+
+def test_what_is_long_and_linear_is_integrated_exactly() -> None:
+    rates = "*".join(f"(tanh(tau_m + {k}) + E_L/E_L)" for k in range(60))
+    text = f"-(V_m - I)*{rates}/2**60/tau_m + where(tau_m > 0, V_m, I)*0*({rates})"
+    model = made(step=None, dynamics={"V_m": text}, parameters={"tau_m": [10.0, "ms"], "E_L": [-70.0, "mV"]})
+    assert model.equations.integration == "exact"
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_derivatives_of_long_trees_are_those_of_sympy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = library.get(name)
+    learns = Learns(tuple(sorted({*model.parameters, "I_e"} - {*NEVER_LEARNED})))
+    by_sympy = _Deriving(model, learns).derivatives()
+    monkeypatch.setattr(terms, "LONG", -1)
+    found, read = _Deriving(model, learns).derivatives(), dict[str, float]()
+    for by in (by_sympy, found):
+        names = {*model.names, *(OLD + state for state in model.states), "dt"}
+        values = {key: float(np.random.default_rng(sum(map(ord, key))).uniform(0.5, 2.0)) for key in sorted(names)}
+        read = with_terms(with_terms(values, model.equations.constants | by.constants), by.terms)
+        tables = [by.J, by.U, by.v, by.h, by.R, *vars(by.learned).values()]
+        numbers = [{at: evaluate(tree, read) for at, tree in table.items()} for table in tables]
+        if by is by_sympy:
+            wanted = numbers
+    for table, by_symbols in zip(numbers, wanted, strict=True):
+        for at in table.keys() | by_symbols.keys():
+            np.testing.assert_allclose(table.get(at, 0.0), by_symbols.get(at, 0.0), rtol=1e-9, atol=1e-12)
+
+
+def test_a_branch_that_is_not_taken_has_no_part_in_a_long_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "LONG", -1)
+    text = "where(V_m > 0, log(V_m), V_m)*min(V_m, exp(1000 - V_m)) + abs(V_m)**2/(V_m - 3) + V_m**V_m - 2*V_m/V_m/5"
+    by = _Deriving(made(step={"V_m": f"{text} + arriving"}), NO_LEARNS).derivatives()
+    a = 1.0 + np.log(1.5) + (2 * 1.5 * (1.5 - 3) - 1.5**2) / (1.5 - 3) ** 2 + 1.5**1.5 * (np.log(1.5) + 1)
+    np.testing.assert_allclose(evaluate(by.J[0, 0], {OLD + "V_m": 1.5}), a, rtol=1e-12)
+    wanted = 2 * -1.0 + (2 * -1.0 * (-1.0 - 3) - 1.0) / (-1.0 - 3) ** 2
+    by = _Deriving(made(step={"V_m": text.replace(" + V_m**V_m", "") + " + arriving"}), NO_LEARNS).derivatives()
+    np.testing.assert_allclose(evaluate(by.J[0, 0], {OLD + "V_m": -1.0}), wanted, rtol=1e-12)
+
+
+def test_more_code_than_a_compiler_takes_is_refused() -> None:
+    groups = {i: ["+".join(f"tanh(s{i}*{g}{k}.{i})" for k in range(55)) for g in range(1, 7)] for i in range(12)}
+    step = {f"s{i}": f"({')+('.join(some)})" for i, some in groups.items()}
+    model = made(states={name: [0.0, "1"] for name in step}, step=step, spike="s0 - 1", reset=None, ports=["a"])
+    with pytest.raises(InputError, match=r"neuron model 'mine': its equations become \d+ lines of C, more than 60000"):
+        compiler.compile(model)
 
 
 @pytest.mark.parametrize(("changes", "told"), [

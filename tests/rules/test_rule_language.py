@@ -127,6 +127,14 @@ def test_what_is_kept(name: str, model: str) -> None:
     assert (bound.synapse, bound.states, bound.kept_names) == (wanted["synapse"], wanted["states"], wanted["kept"])
 
 
+def test_coefficients_that_grow_with_each_state_are_refused() -> None:
+    """Each state reads the two above it: coefficients grow as Fibonacci's numbers."""
+    synapse = {"s0": "0.9*s0 + pre", "s1": "0.8*s1 + z*new(s0)"}
+    synapse |= {f"s{k}": f"psi*new(s{k - 1}) + z*new(s{k - 2})" for k in range(2, 60)}
+    with pytest.raises(InputError, match=r"rule mine, synapse, s16: .* coefficients have more than 50000 parts"):
+        Bound(mine(synapse=synapse, gradient="s59"), models.get("iaf"))
+
+
 def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[dict, float]:
     """New states and the gradient of a step, from the strings alone; `values`: all that belongs to the target."""
     known, new = {**values, **old, "pre": pre}, {}

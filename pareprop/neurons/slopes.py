@@ -1,0 +1,95 @@
+"""Derivatives of long trees without SymPy, which writes products out: here they share what code computes once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .language import CONDITIONS, Tree
+
+ZERO: Tree = ("number", 0.0)
+ONE: Tree = ("number", 1.0)
+
+
+def times(a: Tree, b: Tree) -> Tree:
+    """Return a product; nothing is multiplied by 1 or 0."""
+    if ZERO in (a, b):
+        return ZERO
+    if ONE in (a, b):
+        return b if a == ONE else a
+    return ("*", a, b)
+
+
+def plus(a: Tree, b: Tree) -> Tree:
+    """Return a sum; 0 is not added."""
+    if ZERO in (a, b):
+        return b if a == ZERO else a
+    return ("-", a, b[1]) if b[0] == "neg" else ("+", a, b)
+
+
+def negative(tree: Tree) -> Tree:
+    """Return minus a tree."""
+    if tree[0] == "number":
+        return ("number", -tree[1])
+    return tree[1] if tree[0] == "neg" else ("neg", tree)
+
+
+def differentiate(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
+    """Return the derivative of a tree by a name, `ZERO` if it has none.
+
+    `inner` holds derivatives of names that stand for trees, by that name and `name`. A branch that is not taken has no
+    part in the derivative, whatever its value is.
+    """
+    kind, *items = tree
+    if kind == "name":
+        return ONE if items[0] == name else inner.get((items[0], name), ZERO)
+    if kind in ("number", "detach") or kind in CONDITIONS:
+        return ZERO
+    if kind in ("*", "/"):
+        return _of_product(tree, name, inner)
+    *conditions, a, b = items if kind == "where" else (*items, ZERO)[:2]
+    da, db = (differentiate(item, name, inner) for item in (a, b))
+    if kind == "where":
+        return _choose(conditions[0], da, db)
+    if kind in ("min", "max"):
+        return _choose(("<=" if kind == "min" else ">=", a, b), da, db)
+    if kind in ("+", "-"):
+        return plus(da, db if kind == "+" else negative(db))
+    if kind == "**":
+        by_base = times(b, ("**", a, plus(b, ("number", -1.0)) if b[0] != "number" else ("number", b[1] - 1.0)))
+        return plus(times(da, by_base), times(db, times(tree, ("log", a))))
+    if da == ZERO:
+        return ZERO
+    match kind:
+        case "neg":
+            return negative(da)
+        case "abs":
+            return _choose((">=", a, ZERO), da, negative(da))
+        case "exp":
+            return times(tree, da)
+        case "tanh":
+            return times(("-", ONE, ("*", tree, tree)), da)
+        case "log":
+            return ("/", da, a)
+    assert kind == "sqrt"
+    return ("/", da, ("*", ("number", 2.0), tree))
+
+
+def _choose(condition: Tree, a: Tree, b: Tree) -> Tree:
+    return a if a == b else ("where", condition, a, b)
+
+
+def _of_product(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
+    """Return the derivative of factors and divisors: of each one, times those before it and those after it."""
+    terms, after = [], ONE
+    while tree[0] in ("*", "/"):
+        kind, before, item = tree
+        slope = differentiate(item, name, inner)
+        if slope != ZERO:
+            own = times(before, slope) if kind == "*" else negative(times(("/", tree, item), slope))
+            terms.append(times(own, after))
+        after = times(after, item) if kind == "*" else ("/", after, item)
+        tree = before
+    terms.append(times(differentiate(tree, name, inner), after))
+    while len(terms) > 1:  # not deeper than need be
+        terms = [plus(terms[k], terms[k + 1]) if k + 1 < len(terms) else terms[k] for k in range(0, len(terms), 2)]
+    return terms[0]
