@@ -34,7 +34,7 @@ from pareprop import Model, Simulation, kernels, machine
 from pareprop.engines import spike_memory
 from pareprop.errors import InputError, ParepropError
 from pareprop.network import cuts, sharing, synapse_table
-from pareprop.parallel import launcher, overlap
+from pareprop.parallel import launcher
 from pareprop.parallel.collectives import gather
 from pareprop.parallel.exchange import SENDINGS, Alone, Exchange, Ranks
 from pareprop.parallel.node import number_by_node, ranks_here
@@ -216,7 +216,6 @@ def draw_surroundings(draw: random.Random, net: Network, n: int) -> dict[str, An
         "ranks": n, "per_node": draw.choice(["", "1", "2"]), "sending": draw.choice(SENDINGS),
         "cuts": ",".join(map(str, sorted(draw.randint(0, size) for _ in range(n - 1)))) if given else "",
         "share_above": "0" if given or draw.random() < 0.85 else "", "anew": draw.random() < 0.5,
-        "overlap": random.Random(f"overlap {net.number} {n}").choice(["", "", "1", "2", "9"]),  # others stay as drawn
         "rows": draw.choice([0, synapse_table.FEWEST_ROWS]), "cells": draw.choice([0, spike_memory.FEW_CELLS]),
         "replicas": 2 if replicated and not given and n % 2 == 0 and draw.random() < 0.6 else 1,  # cuts are of a group
     }  # fmt: skip
@@ -232,7 +231,6 @@ def surrounded(around: dict[str, Any], rank: int, number: int) -> Iterator[None]
         return time_of[0]
 
     names = {"PAREPROP_RANKS_PER_NODE": "per_node", cuts.VARIABLE: "cuts", sharing.VARIABLE: "share_above"}
-    names[overlap.VARIABLE] = "overlap"
     values = [(cut_anew, "START", -(10**30)), (cut_anew, "WORTH", -1e9), (cut_anew, "seconds", seconds)]
     with pytest.MonkeyPatch.context() as patch:
         for variable, name in names.items():
