@@ -115,7 +115,7 @@ def _add_projections(
         own = {"sign": item.source_signs() if sign == "weights" else sign}
         own |= {**options.get(EVERY, {}), **options.get(item.name, {})}
         for name, edges, port in _by_port(item, post):
-            onto = {} if port is None else {"port": port}
+            onto: Values = {} if port is None else {"port": port}
             if item.transmission and "transmission" not in own:
                 onto["transmission"] = item.transmission
             model.connect(pre, post, "sonata", edges=edges, name=name, **onto, **own)

@@ -151,7 +151,7 @@ def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
         first = int(item.sign[0])
         table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)
     definition = getattr(item.params, "definition", None)
-    if item.learn or (definition and definition.surrogate != equations[definition.name].surrogate):
+    if definition and (item.learn or definition.surrogate != equations[definition.name].surrogate):
         table["surrogate_gradient_function"] = definition.surrogate
     if item.learn:
         table["learn"] = {name: _optimizer(optimizer) for name, optimizer in item.learn.items()}

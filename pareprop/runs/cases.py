@@ -233,11 +233,12 @@ class _Network:
             }
         groups = []
         for key, values in _list_tables(self._file, "groups"):
-            size, kind = values.pop("n"), str(values.pop("model"))
+            size, name = values.pop("n"), str(values.pop("model"))
             if size > LIMIT:
                 raise InputError(f"group '{key}': n = {size} must be at most {LIMIT}")
-            kind, more = models.get(kind, kind), learn.pop(int(key), {})
-            groups.append(self.model.neurons(f"rec{key}", size, kind, learn=more, **values))
+            groups.append(
+                self.model.neurons(f"rec{key}", size, models.get(name, name), learn=learn.pop(int(key), {}), **values)
+            )
         if not groups or learn:
             raise InputError(f"'groups' lacks group {min(learn, default=0)}")
         return groups
@@ -253,7 +254,7 @@ class _Network:
 
     def _read_learned_delays(self) -> dict[tuple[str, int], Optimizer]:
         """Return the optimizers of delays by matrix and group of targets."""
-        found = {}
+        found: dict[tuple[str, int], Optimizer] = {}
         for key, values in _list_tables(self._file, "learn_delay"):
             matrix, group = values.pop("matrix"), values.pop("group", None)
             chosen = optimizer(_drop_epsilon(values), f"learn_delay/{key}")
@@ -314,11 +315,13 @@ class _Network:
 
     def _find_covered(self, entry: Values, matrix: str, group: int | None) -> slice | None:
         """Return where a group stands among the values of the neurons that an entry covers; None: it does not."""
-        numbers = [None] if group is None else entry.get("groups", [*range(len(self._groups))])
-        if entry["matrix"] != matrix or group not in numbers:
+        if entry["matrix"] != matrix:
             return None
         if group is None:
             return slice(None)
+        numbers: list[int] = entry.get("groups", [*range(len(self._groups))])
+        if group not in numbers:
+            return None
         sizes = [self._groups[number].size for number in numbers]
         first = sum(sizes[: numbers.index(group)])
         return slice(first, first + self._groups[group].size)

@@ -76,9 +76,9 @@ class Results(Observer):
             engine.record_ids(np.unique(np.concatenate(records)))
         if self._has_rules or self._learns:
             engine.keep_gradients()
-        for item in engine.plastic:
-            if item.rewiring is not None:
-                item.rewiring.kept = []
+        for plastic in engine.plastic:
+            if plastic.rewiring is not None:
+                plastic.rewiring.kept = []
         engine.parameters.kept = []
         self.after_iteration(simulation, 0, 0.0)
 
@@ -134,8 +134,8 @@ class Results(Observer):
             for k, item in self._synapses:
                 found = item.list_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
                 names = self._case.attributes["record_synapses"][k]["names"]
-                values = [[float(state.get(name, np.zeros(1))[0]) for name in names] for state in found]
-                self._parts[f"synapse_states/{k}"].append(np.array(values))
+                rows = [[float(state.get(name, np.zeros(1))[0]) for name in names] for state in found]
+                self._parts[f"synapse_states/{k}"].append(np.array(rows))
         is_first_batch = outcome.index + 1 == simulation.model.optimizer.batch_size
         if isinstance(engine, Interval) and is_first_batch and self._learns:
             gradient = engine.gradient

@@ -101,8 +101,8 @@ def _synapses(circuit: Circuit, files: Files, name: str) -> tuple[dict[int, int]
     folder, receptors = circuit.components.get("synaptic_models_dir"), {}
     found: list[Values | None] = []
     for number, row in rows.items():
-        there = folder is not None and bool(file := row.get("dynamics_params")) and (folder / file).is_file()
-        given = read_json(folder / file) if there else {}
+        path = folder / file if folder and (file := row.get("dynamics_params")) else None
+        given = read_json(path) if path and path.is_file() else {}
         is_short_term = row.get("model_template", "").rpartition(":")[2] == SHORT_TERM
         own = {key: given.get(key, value) for key, value in OF_SHORT_TERM.items()}
         found.append({**own, "u": given.get("u", own["U"])} if is_short_term else None)
@@ -113,7 +113,7 @@ def _synapses(circuit: Circuit, files: Files, name: str) -> tuple[dict[int, int]
             continue
         if not isinstance(receptor, int) or isinstance(receptor, bool) or not 1 <= receptor <= MOST:
             problem = f"receptor_type = {quote(receptor)} must be a whole number in 1 to {MOST}"
-            raise InputError(f"{folder / file}: {problem}")
+            raise InputError(f"{path}: {problem}")
         receptors[number] = receptor
     return receptors, found[0] if found else None
 

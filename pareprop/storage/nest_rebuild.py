@@ -87,8 +87,8 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> tuple[dict[str, Any
                 weight = -weight  # NEST tells inhibition by the sign
             late = (delay > 1) & (group.attrs["pre"] in unlost)
             for begin, chosen in ((pre, ~late), (unlost.get(group.attrs["pre"]), late)):
-                values = [column[chosen] for column in (source, target, delay, weight)]
-                connect(nest, dt, begin, post, *values, more=transmission(group, source[chosen]))
+                sources, targets, delays, values = (column[chosen] for column in (source, target, delay, weight))
+                connect(nest, dt, begin, post, sources, targets, delays, values, transmission(group, sources))
     return cells, given
 
 

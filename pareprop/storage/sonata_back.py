@@ -83,12 +83,12 @@ def _copy(network: circuit.Circuit, types: dict[str, str], folder: Path) -> dict
         table = {} if item.types is None else {f"{kind}_types_file": put(item.types)}
         return {f"{kind}s_file": put(item.data), **table, "populations": populations}
 
-    listed = [[describe(kind, item) for item in items] for kind, items in
-              (("node", network.nodes), ("edge", network.edges))]  # fmt: skip
+    nodes = [describe("node", item) for item in network.nodes]
+    edges = [describe("edge", item) for item in network.edges]
     components = {key: key.removesuffix("_dir") for key, path in network.components.items() if path.is_dir()}
     for key, name in components.items():
         shutil.copytree(network.components[key], folder / "components" / name)
-    write_circuit(folder, *listed, components)
+    write_circuit(folder, nodes, edges, components)
     return copies
 
 
