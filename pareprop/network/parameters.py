@@ -490,13 +490,17 @@ def _explain(kind: type[BaseModel], error: Given, origin: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
+    """Return a hint: the known name nearest to `name`, or if none is near, the known names, the nearest first."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
     meant = ELSEWHERE.get(name, ())
     if meant and set(meant) <= set(known):
         return f", did you mean {' and '.join(map(repr, meant))}?"
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
-    return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})")
+    if len(name) <= VALUE_LIMIT:
+        if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+            return f", did you mean '{close[0]}'?"
+        given = name.casefold()
+        known.sort(key=lambda item: difflib.SequenceMatcher(None, given, item.casefold()).ratio(), reverse=True)
+    return shorten(f" (known: {', '.join(known)})")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def test_the_learning_rate_may_come_first(kind: type) -> None:
      "unknown model 'iaf_pcs_exp' in variant 'interval', did you mean 'iaf_psc_exp'?"),
     (lambda: Model().neurons("rec", 5, "lif"), "unknown model 'lif' in variant 'interval', did you mean 'iaf'"),
     (lambda: Model().neurons("rec", 5, "izikevich"), "did you mean 'izhikevich'?"),
-    (lambda: Model().neurons("rec", 5, "xyzzy"), "unknown model 'xyzzy' in variant 'interval' (known: iaf"),
+    (lambda: Model().neurons("rec", 5, "xyzzy"), "unknown model 'xyzzy' in variant 'interval' (known: adex, "),
+    (lambda: Model().neurons("rec", 5, "conductance"), "(known: iaf_cond_exp, resonate_and_fire, "),
+    (lambda: Model().neurons("rec", 5, "HH"), "(known: izhikevich, hh_cond_exp_traub, "),
 ])  # fmt: skip
 def test_the_setting_that_is_meant_is_named(make: object, named: str) -> None:
     with pytest.raises(InputError, match=re.escape(named)):
