@@ -183,6 +183,7 @@ class Simulation:
         self.between = True
         self._torn = ""  # name of what was left half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
+        self._labels: set[int] = set()  # classes of training samples
         self._compared = False  # the errors of the first sample were compared with their loss
         self._explodes: list[tuple[float, str]] = []  # exploding gradients of the last iteration on this rank
         self._outcomes: list[tuple[float, float]] = []  # of the batch that `advance` runs
@@ -311,6 +312,7 @@ class Simulation:
         self._summarize_parameters()
         if self.model.optimizer.max_norm is not None:
             self.gradient_norms.append(self.engine.gradient_norm)
+        self._labels.update(self.score.labels)
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
@@ -355,7 +357,7 @@ class Simulation:
             What happened in the steps of the present sample that are over.
         """
         counted = ("iteration", "losses", "rates", "gradient_norms", "digest")
-        for name in (*counted, "_trained", "_begun", "_outcomes", "_classes"):
+        for name in (*counted, "_trained", "_labels", "_begun", "_outcomes", "_classes"):
             setattr(self, name, getattr(other, name))
         for phase, seconds in other.timers.seconds.items():
             self.timers.add(phase, seconds)
@@ -544,7 +546,9 @@ class Simulation:
                 self._raise_together(interrupt)
         finally:
             self._asked = None
-        return Score.join(scores)
+        score, n_trained = Score.join(scores), self.iteration * batch
+        self.notices.look_at_classes(score, phase, self._labels, n_trained, partial(count_available, self.task))
+        return score
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         """Collective: run one sample; return its loss and the mean firing rate in Hz."""
@@ -831,7 +835,7 @@ class Simulation:
             rows = [[summary[key] for key in SUMMARY] for summary in summaries]
             progress[f"learned/{name}"] = np.array(rows, float).reshape(-1, len(SUMMARY))
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
-        counters |= {"rates_hz": self.measure_rates()}
+        counters |= {"rates_hz": self.measure_rates(), "labels": sorted(self._labels)}
         state.put("loop", counters, progress)
         if with_observers:
             self._compare_observers()
@@ -883,6 +887,7 @@ class Simulation:
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
+        self._labels = set(loop.get("labels", range(self.network.n_readouts)))  # of checkpoints without them: all
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}

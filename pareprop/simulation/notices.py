@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from ..engines.base import Engine
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
-from ..errors import ParepropWarning
+from ..errors import ParepropWarning, shorten
 from ..network.connectivity import Projection
 from ..network.learning import reads_signals
 from ..network.local import LocalNetwork, given_by_equations
@@ -27,6 +28,7 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
 from ..values import AnyValue
+from .score import Score
 
 PACKAGE = __name__.partition(".")[0]
 SHARE = 0.05  # spikes that get lost are told of if they are more than this share: noise loses a few and works on
@@ -37,6 +39,7 @@ SOON, HARDLY = 100, 0.1  # the default optimizer is told of if the loss falls by
 SAMPLED = 4096  # gradients of about this many synapses of a projection are checked for explosion
 ROUNDING = float(np.finfo(np.float32).eps)
 LOST = "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
+OF_EACH = 10  # samples for each class, in fewer of which chance may leave out one
 FEW = 50  # a loss that is called step by step is compared with its errors in about this many steps
 
 
@@ -106,6 +109,8 @@ class Notices:
                 window = slice(len(target) - n, None) if sample.window is None else sample.window
                 self._silent_loss = engine.loss.evaluate(np.zeros_like(target, float), target, window).loss
         self._n_inputs += int(sample.inputs.ptr[-1])
+        if not (generated or model.eprop.is_online):
+            self._look_at_transmission(sample, here, model)
         lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
         if generated or model.eprop.is_online or min(delays, default=0) != 1:
@@ -114,6 +119,36 @@ class Notices:
             self.trained, self.lost = self.trained + total, self.lost + lost
         if lost > max(SHARE, CHANCE / n_steps) * total:
             self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {LOST}")
+
+    def _look_at_transmission(self, sample: Sample, here: str, model: Model) -> None:
+        """Warn of spikes in row 0 that short-term plasticity does not count."""
+        ids = sample.inputs.ids[: int(sample.inputs.ptr[1])]
+        for item in model.projections if len(ids) else ():
+            if item.transmission and item.pre.role == "input" and not item.is_empty and item.delay_range[0] == 1:
+                own, first = sample.inputs.ids[: int(sample.inputs.ptr[-1])], model.offset(item.pre)
+                lost, total = (np.count_nonzero((of >= first) & (of < first + item.pre.size)) for of in (ids, own))
+                if lost:
+                    what = f"x and u of '{item.name}' do not count {lost} of {total} input spikes: {LOST}"
+                    self.tell("transmission", f"{here}: {what}; synapses with longer delays count them")
+
+    def look_at_classes(
+        self,
+        score: Score,
+        phase: str,
+        trained: set[int],
+        n_trained: int,
+        count_available: Callable[[str], int | None],
+    ) -> None:
+        """Warn of classes of a test that no sample of the training had, and of a test of a single class."""
+        n, counts = len(score.labels), Counter(score.labels)
+        absent, enough = sorted(counts.keys() - trained), OF_EACH * score.n_classes
+        if absent and trained and n_trained >= min(enough, count_available("train") or enough):
+            few = shorten(", ".join(map(str, absent)))
+            which = f"class{'es' * (len(absent) > 1)} {few}, of which none of {n_trained} training samples was"
+            self.tell("absent", f"{sum(counts[label] for label in absent)} of {n} samples of '{phase}' are of {which}")
+        if len(counts) == 1 < score.n_classes and n >= max(2, min(OF_EACH, count_available(phase) or OF_EACH)):
+            what = f"all {n} samples of '{phase}' are of class {score.labels[0]}"
+            self.tell("single", f"{what}: their accuracy does not say how well classes are told apart")
 
     def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
         """Collective: warn, on the first training sample, if a script's errors are not the derivative of its loss.

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,7 @@ from pareprop import (
     Observer,
     Outcome,
     Sample,
+    ShortTerm,
     Simulation,
     Uniform,
     run,
@@ -57,13 +59,14 @@ def model(
     feedback: bool = True,
     currents: dict | None = None,
     delay_in: int = 1,
+    transmission: ShortTerm | None = None,
     delay: object = 1,
     optimizer: object = None,
     weight_back: object = None,
     kind: str = "random",
     **neurons: object,
 ) -> Model:
-    into = {"weight": Normal(std=0.5), "delay": delay_in}
+    into = {"weight": Normal(std=0.5), "delay": delay_in, "transmission": transmission}
     among = {"rule": "fixed_indegree", "indegree": 4, "weight": Normal(std=0.2), "delay": delay}
     back = {"feedback": kind} | ({} if weight_back is None else {"weight": weight_back}) if feedback else None
     stds = {"into": into, "among": among, "onto": 0.2, "back": back}
@@ -114,6 +117,28 @@ def with_currents() -> Task:
 
 def put(row: int, column: int, value: float) -> Callable[[np.ndarray], None]:
     return lambda raster: raster.__setitem__((row, column), value)
+
+
+def every_step(raster: np.ndarray) -> None:
+    """Put one spike into each step, a share of which is lost that noise loses as well."""
+    raster[:] = np.tile(np.eye(10), (4, 1))
+
+
+def short_term(variant: str = "interval", **options: object) -> Model:
+    optimizer = Adam(eta=1e-3, optimize_each_step=variant == "interval")
+    return model(variant, transmission=ShortTerm(U=0.5, tau_rec=100.0), optimizer=optimizer, **options)
+
+
+def two_inputs() -> Model:
+    """Inputs of two populations; of those with spikes in row 0 transmission is plain."""
+    made = Model(seed=3, optimizer=Adam(eta=1e-3))
+    first, second, rec = made.inputs("first", 5), made.inputs("second", 5), made.neurons("rec", 20, "iaf", **small.CELL)
+    out = made.readouts("out", 2, **small.READOUT)
+    made.connect(first, rec, weight=Normal(std=0.5))
+    made.connect(second, rec, weight=Normal(std=0.5), transmission=ShortTerm(U=0.5, tau_rec=100.0))
+    made.connect(rec, out, weight=Normal(std=0.5))
+    made.connect(out, rec, weight=Normal(std=0.5))
+    return made
 
 
 def many_delays(delays: list[int]) -> Model:
@@ -202,6 +227,12 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
         "silence 'silence->rec': no effect, as start_ms = 40 is not before the end of samples, 40 ms",
     ),
     "loss": (lambda: (model(optimizer=FALLS), Task()), "the training diverges; eta is 1000, of which 1e-5 to 1e-3 is"),
+    "short-term plasticity": (
+        lambda: (short_term(delay_in=1), Task(every_step)),
+        "sample 0 of 'train': x and u of 'in->rec' do not count 1 of 40 input spikes: as in NEST, spikes that arrive "
+        "in the first step of an interval (row 0 of a raster, delay 1) are lost; synapses with longer delays count "
+        "them",
+    ),
 }
 TOLD |= {  # in the spike variant as well
     "untaught spike": (lambda: (model("spike", feedback=False, optimizer=SMALL), Task()), TOLD["untaught"][1]),
@@ -220,7 +251,10 @@ TOLD |= {  # in the spike variant as well
 WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "plain": lambda: (model(), Task()),
     "spike": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4)), Task(put(0, 3, 1.0))),
-    "noise": lambda: (model(), Task(lambda raster: raster.__setitem__(slice(None), np.tile(np.eye(10), (4, 1))))),
+    "noise": lambda: (model(), Task(every_step)),
+    "short-term plasticity late": lambda: (short_term(delay_in=2), Task(every_step)),
+    "short-term plasticity spike": lambda: (short_term("spike", delay_in=1), Task(every_step)),
+    "short-term plasticity of other inputs": lambda: (two_inputs(), Task(every_step)),
     "row 0 late": lambda: (model(delay_in=2), Task(put(0, 3, 1.0))),
     "delays that just arrive": lambda: (many_delays([1, 39]), Task()),
     "delays of an endless run": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4), delay=60), Task()),
@@ -276,6 +310,61 @@ def test_traces_that_explode_are_told(variant: str, precision: str) -> None:
     (line,) = told(upstrokes(variant, ["w"], precision=precision), volleys())
     assert re.match(EXPLODE, line), line
     assert told(upstrokes(variant, ["V_m", "w"], precision=precision), volleys()) == []
+
+
+class Labelled(Task):
+    """Samples whose class follows from phase and index."""
+
+    def __init__(self, train: list[int], test: list[int], **more: object) -> None:
+        super().__init__()
+        self.labels = {"train": train, "test": test}
+        for name, value in more.items():
+            setattr(self, name, value)
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        labels = self.labels[phase]
+        return replace(super().sample(index, phase), label=labels[index % len(labels)])
+
+
+def lines_of_test(task: Task, n_train: int, n_test: int) -> list[str]:
+    simulation = Simulation(model(), task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        simulation.train(n_train)
+        simulation.test(n_test)
+    return simulation.notices.lines
+
+
+ABSENT = "6 of 12 samples of 'test' are of class 1, of which none of {} training samples was"
+SINGLE = "all {} samples of 'test' are of class 1: their accuracy does not say how well classes are told apart"
+
+
+def test_classes_that_were_never_trained_are_told() -> None:
+    absent, both = Labelled([0], [0, 1]), Labelled([0, 1], [0, 1])
+    assert lines_of_test(absent, 20, 12) == [ABSENT.format(20)]
+    assert lines_of_test(absent, 19, 12) == []  # chance may leave out a class in fewer than ten for each
+    assert lines_of_test(Labelled([0], [0, 1], available={"train": 4, "test": 12}), 4, 12) == [ABSENT.format(4)]
+    assert lines_of_test(both, 20, 12) == []
+
+
+def test_a_test_of_a_single_class_is_told() -> None:
+    assert lines_of_test(Labelled([0, 1], [1]), 20, 10) == [SINGLE.format(10)]
+    assert lines_of_test(Labelled([0, 1], [1]), 20, 9) == []
+    assert lines_of_test(Labelled([0, 1], [1], available={"train": 9, "test": 3}), 2, 3) == [SINGLE.format(3)]
+    assert lines_of_test(Labelled([0, 1], [1], available={"train": 9, "test": 1}), 2, 1) == []
+
+
+def test_a_resumed_training_knows_the_classes_of_what_was_before(tmp_path: Path) -> None:
+    """The class of the first samples comes no more."""
+    options = {"figures": "none", "test_samples": 12, "iterations": 30}
+    for train, lines in (([1] * 10 + [0] * 20, []), ([0], [ABSENT.format(30)])):
+        folder, task = tmp_path / str(len(train)), Labelled(train, [0, 1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run(model(), task, folder, until=10, **options)
+            run(model(), task, folder, restart=True, **options)
+        with h5py.File(folder / "results.h5") as file:
+            assert file.attrs["notices"].splitlines() == lines
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
