@@ -131,7 +131,8 @@ def simulation(
     task = CaseTask(case, n_steps or len(case["inputs"]))
     settings = SpikeSettings(task.learning_window, round_steps=round_steps)
     model = networks.model(case)
-    return Simulation(model, task, exchange, settings=settings, ways=ways_without(model, *without))
+    ways = ways_without(model, *without)
+    return Simulation(model, task, exchange, settings=settings, ways=ways, quiet=True)  # cases draw what is reported
 
 
 def collect_state(run: Simulation) -> dict[str, np.ndarray]:
