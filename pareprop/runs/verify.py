@@ -64,7 +64,7 @@ class Results(Observer):
         self._synapses: list[tuple[int, Traces]] = []
         self._worst: dict[str, float] = {}  # deviations of what is compared where it lives
 
-    def begin(self, simulation: Simulation) -> None:
+    def prepare(self, simulation: Simulation) -> None:
         """Ask the engine to keep what is compared; keep the values that learn."""
         engine, expected = simulation.engine, self._expected
         records = [expected.get("record", np.zeros(0)).astype(np.int64)]
@@ -153,7 +153,7 @@ class Results(Observer):
             values = parameters.gather(simulation.exchange.comm, item.values, item)
             self._parts[f"learned/{item.name}/history"].append(np.atleast_2d(values))
 
-    def end(self, simulation: Simulation) -> None:
+    def complete(self, simulation: Simulation) -> None:
         """Collective: complete `found`."""
         engine, comm = simulation.engine, simulation.exchange.comm
         shown = engine.show_weights()
@@ -308,12 +308,12 @@ def run_case(case: Case, exchange: Exchange, round_steps: int = 0) -> tuple[Simu
     named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
     settings = case.model.eprop.settings(task.learning_window, round_steps=round_steps, **named)
     simulation = Simulation(case.model, task, exchange, [results], settings)
-    results.begin(simulation)
+    results.prepare(simulation)
     batch = case.model.optimizer.batch_size
     simulation.train(task.n_samples // batch)
     for index in range(simulation.iteration * batch, task.n_samples):  # an incomplete last batch changes no weights
         simulation.run_sample(index, "train", learn=False)
-    results.end(simulation)
+    results.complete(simulation)
     return simulation, results
 
 
