@@ -307,7 +307,7 @@ def run_case(case: Case, exchange: Exchange, round_steps: int = 0) -> tuple[Simu
     task, results = _CaseTask(case), Results(case)
     named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
     settings = case.model.eprop.settings(task.learning_window, round_steps=round_steps, **named)
-    simulation = Simulation(case.model, task, exchange, [results], settings)
+    simulation = Simulation(case.model, task, exchange, [results], settings, quiet=True)
     results.prepare(simulation)
     batch = case.model.optimizer.batch_size
     simulation.train(task.n_samples // batch)
