@@ -37,7 +37,7 @@ def parameters(group: h5py.Group, known: dict[str, Any], sample: str) -> dict[st
     if sample == "first":  # before they learned
         values |= {name: values[f"{name}_initial"] for name in list(values) if f"{name}_initial" in values}
     values |= {name: bool(values[name]) for name in values if isinstance(known.get(name), bool)}
-    values.setdefault("V_m", values.get("E_L", known["V_m"]))
+    values.setdefault("V_m", values["E_L"] if "E_L" in values else known["V_m"])
     if "U_m" in known:  # of izhikevich, which starts at rest as here
         values["U_m"] = (np.asarray(values["b"]) * known["V_m"]).tolist()
     if values.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
