@@ -157,13 +157,10 @@ def test_nodes_meet_as_seldom_as_delays_allow(
 
 @pytest.mark.mpi
 def test_ranks_that_follow_one_read_out_what_it_does(tmp_path: Path) -> None:
-    """Also on another node, after the messages of a round, however long rounds are, and delays within nodes.
-
-    No message is under way meanwhile.
-    """
+    """Also on another node, after the messages of a round, however long rounds are, and delays within nodes."""
     words = "rounds", "spike", "0", "1", "3"
     expected = set(ranks.train(1, __file__, tmp_path, *words).splitlines())
-    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_OVERLAP": "2", "PAREPROP_SHARE_ABOVE": "100000"}
+    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SHARE_ABOVE": "100000"}
     found = ranks.train(3, __file__, tmp_path, *words, env=env).splitlines()
     assert len(found) == 9 and {*found} == expected and len(expected) == 1
 
