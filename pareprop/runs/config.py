@@ -204,7 +204,7 @@ def from_sections(
 ) -> Config:
     """Make a checked configuration of a task from sections; messages name `source`.
 
-    Without `trust`, code that `sections` name is imported only if this user has named it before.
+    Without `trust`, no code that `sections` name is imported.
     """
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}

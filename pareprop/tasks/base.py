@@ -37,7 +37,7 @@ class TaskBase(parameters.Frozen):
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
     generated: ClassVar[bool] = True  # whether the task draws its inputs; else a notice warns of lost spikes
-    imports: ClassVar[tuple[str, ...]] = ()  # settings that name code to import, see `trust`
+    imports: ClassVar[tuple[str, ...]] = ()  # settings that name code to import
     by_content: ClassVar[
         tuple[str, ...]
     ] = ()  # settings that a resumed run may change: `fingerprint` compares the data
@@ -189,7 +189,7 @@ class TaskBase(parameters.Frozen):
         return []
 
     def doubt(self, origin: str) -> None:
-        """Note that the settings come from file `origin`, maybe another user's, and name code; see `trust`."""
+        """Note that the settings come from file `origin`, maybe another user's: import no code that they name."""
         self._doubted = origin
 
     def attach(self, folder: Path) -> None:

@@ -13,7 +13,6 @@ from .. import elementary, rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Foreign, Values
-from . import trust
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
 from .gym_spaces import SpaceCode, kind_of
@@ -237,18 +236,15 @@ class Gym(ClosedBase):
             import gymnasium
         except ImportError:
             raise InputError("task 'gym' needs Gymnasium: install the extra `gym` of this package") from None
-        spec, code = gymnasium.registry.get(self.env), (self.env, self.env_arguments)
+        spec = gymnasium.registry.get(self.env)
         is_own = spec is not None and str(spec.entry_point).startswith("gymnasium.envs.")
-        if self._doubted and not is_own and not trust.is_known(*code):
-            what = "is code that is not of Gymnasium, and that you have not named before with these env_arguments"
+        if self._doubted and not is_own:
+            what = "is code that is not of Gymnasium"
             raise InputError(f"{self._doubted}: env = {quote(self.env)} {what}; --trust, or trust=True, imports it")
         try:
-            made = gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
+            return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
         except (Exception, SystemExit) as problem:  # a foreign package may raise anything
             raise InputError(f"env = {quote(self.env)}: {describe(problem)}") from None
-        if not is_own:
-            trust.remember(*code)
-        return made
 
     @property
     def n_decisions(self) -> int:
