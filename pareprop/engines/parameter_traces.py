@@ -42,8 +42,7 @@ class ParameterTraces:
         n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
         n_slots = max((len(item.learn) for item in network.model.of_role("recurrent")), default=0)
         shapes = {"trace": (n_slots, network.widths["traces"], n), "gradient": (n_slots, n), "e": (n,), "signal": (n,)}
-        # learned from m + 1 steps later; at least as long as in earlier checkpoints
-        shapes |= dict.fromkeys(("ebar", "ereg"), (max(m + 2, 2 * d_out + 1), n_slots, n))
+        shapes |= dict.fromkeys(("ebar", "ereg"), (m + 2, n_slots, n))  # learned from m + 1 steps later
         kinds = {name: float if name == "gradient" else real for name in shapes}
         self.arrays = {name: allocate_aligned(shape, kinds[name]) for name, shape in shapes.items()}
         self.start()

@@ -67,9 +67,9 @@ class Population:
     model: str = ""
     params: AnyValue = None
     sign: np.ndarray | None = field(default=None, compare=False)
-    area: str = field(default="", metadata={"absent": ""})
-    learn: dict[str, Optimizer] = field(default_factory=dict, hash=False, metadata={"absent": {}})
-    learns: Learns = field(default=NO_LEARNS, metadata={"absent": NO_LEARNS})
+    area: str = ""
+    learn: dict[str, Optimizer] = field(default_factory=dict, hash=False)
+    learns: Learns = NO_LEARNS
 
     @property
     def ports(self) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from types import FunctionType
 
 import numpy as np
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from ..errors import quote
 from ..kernels import checksum
@@ -49,14 +48,6 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     return facts
 
 
-def list_given(model: Model) -> dict[str, str]:
-    """Return the facts that a resumed training must share with the one before.
-
-    Left out are values None, False and 0, which an older version may not know, and perturbations of tests alone.
-    """
-    return {name: text for name, text in list_facts(model, "train").items() if text not in ("None", "False", "0")}
-
-
 def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Return the differences of two lists of facts, as "name = old text, now new text"."""
     lines = []
@@ -82,21 +73,8 @@ def list_fields(thing: object) -> dict[str, str]:
 
 
 def _fields(thing: AnyValue) -> Values:
-    described = getattr(type(thing), "model_fields", {})
-    names = [
-        name for name, info in described.items() if not (_is_absent(info) and getattr(thing, name) == info.default)
-    ]
-    names = names or [
-        field.name
-        for field in dataclasses.fields(thing)
-        if not ("absent" in field.metadata and getattr(thing, field.name) == field.metadata["absent"])
-    ]
+    names = getattr(type(thing), "model_fields", None) or [field.name for field in dataclasses.fields(thing)]
     return {name: getattr(thing, name) for name in names}
-
-
-def _is_absent(info: FieldInfo) -> bool:
-    """Whether a field counts as a fact only if it differs from its default."""
-    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("absent"))
 
 
 def show(value: object) -> str:

@@ -48,9 +48,9 @@ class LocalReadouts(Frozen):
     weight: float = 1000.0
     feedback: float = 1e-3
     regular_spike_arrival: bool = False
-    tau_rise: float = Field(0.0, ge=0, json_schema_extra={"absent": True})
-    loss: Literal["mean_squared_error", "correlation"] = Field("mean_squared_error", json_schema_extra={"absent": True})
-    trials: int = Field(1, ge=1, json_schema_extra={"absent": True})
+    tau_rise: float = Field(0.0, ge=0)
+    loss: Literal["mean_squared_error", "correlation"] = "mean_squared_error"
+    trials: int = Field(1, ge=1)
 
     def constants(self, dt_ms: float) -> tuple[float, float]:
         """Return the decay per step, and the jump of the signal at a spike."""

@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from pydantic.config import JsonDict
 
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from ..values import Given
 from .parameters import Frozen, meanings, nearest, validate
 
-ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
 OF_MODEL = {"batch_size", "max_norm"}  # fields that projections take from the model
 OF_WEIGHTS = (
@@ -130,12 +128,12 @@ class Optimizer(Frozen):
     Wmax: float = 100.0
     optimize_each_step: bool = True
     normalized: bool = False
-    scaled: bool = Field(False, json_schema_extra=ABSENT)
-    max_norm: float | None = Field(None, gt=0, json_schema_extra=ABSENT)
-    low: float | None = Field(None, json_schema_extra=ABSENT)
-    high: float | None = Field(None, json_schema_extra=ABSENT)
-    scale: Literal["linear", "log"] = Field("linear", json_schema_extra=ABSENT)
-    shared: bool = Field(False, json_schema_extra=ABSENT)
+    scaled: bool = False
+    max_norm: float | None = Field(None, gt=0)
+    low: float | None = None
+    high: float | None = None
+    scale: Literal["linear", "log"] = "linear"
+    shared: bool = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Reward(Loss):
     lambda_: float = 1.0
     c_V: float = 0.5
     c_H: float = 0.0
-    scale: float = field(default=1.0, metadata={"absent": 1.0})  # earlier versions had none
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name, highest in (("gamma", 1.0), ("lambda_", 1.0), ("c_V", np.inf), ("c_H", np.inf)):

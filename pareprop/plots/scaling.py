@@ -301,8 +301,8 @@ def phase_figure(rows: list[Row]) -> Figure:
 
 def _stack(ax: Axes, place: int, rows: list[Row], top: float) -> None:
     def of_model(phase: str, end: str) -> float:
-        """Return seconds per second of the model; tables of earlier versions lack some phases."""
-        return median(float(row.get(f"{phase}_s_{end}") or 0.0) / row["simulated_seconds"] for row in rows)
+        """Return seconds per second of the model."""
+        return median(row[f"{phase}_s_{end}"] / row["simulated_seconds"] for row in rows)
 
     bottom = 0.0
     for phase, color in PHASES.items():

@@ -14,8 +14,9 @@ from . import reader
 
 TABLE = "sweep.csv"
 SEED = "seed"
-FIXED = ("run", "outcome", "value", "best", "state", "iterations", "seconds", "digest")  # columns beside the settings
-PHASES = ("validation", "test")  # columns that tables of earlier versions lack
+FIXED = (  # columns beside the settings
+    "run", "outcome", "value", "best", "validation", "test", "state", "iterations", "seconds", "digest"
+)  # fmt: skip
 Row = dict[str, str]
 
 
@@ -87,7 +88,7 @@ def is_seed(key: str) -> bool:
 
 def settings_of(row: Row) -> dict[str, str]:
     """Return the swept settings of a row but the seed."""
-    return {key: value for key, value in row.items() if key not in FIXED + PHASES and not is_seed(key)}
+    return {key: value for key, value in row.items() if key not in FIXED and not is_seed(key)}
 
 
 def texts(groups: Sequence[Group]) -> list[list[str]]:
@@ -123,7 +124,7 @@ def group(rows: Sequence[Row]) -> list[Group]:
         if np.isfinite(value := number(row["value"])):
             one.values.append(value)
             one.name, one.highest_is_best = row["outcome"], row["best"] == "highest"
-            if not one.name.startswith("test") and np.isfinite(value := number(row.get("test", ""))):
+            if not one.name.startswith("test") and np.isfinite(value := number(row["test"])):
                 one.tests.append(value)
     done = [one for one in groups.values() if one.values]
     name = done[0].name if done else "outcome"

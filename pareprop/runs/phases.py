@@ -49,7 +49,7 @@ class Phases(Observer):
     validations : list of tuple[int, float]
         (number of iterations, error or loss) of each validation.
     validation_losses : list of float
-        Loss of each validation; NaN where version 0.2 did not keep it.
+        Loss of each validation.
     n_train : int
         Samples of a pass through the training data (an epoch), 0 where the task makes as many as are asked for.
     n_steps : int

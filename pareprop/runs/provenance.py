@@ -208,8 +208,6 @@ def _summarize(peaks: Sequence[int]) -> dict[str, int]:
 def _shorten(parts: list[Values]) -> list[Values]:
     """Return earlier parts, shortened: values of at most `SHOWN` ranks and nodes, the oldest of many parts joined."""
     for part in parts:
-        if len(peaks := part.get("peak_rss_bytes", [])) > SHOWN:  # of an earlier version
-            part.setdefault("memory_of_ranks", _summarize(peaks))
         for name in ("peak_rss_bytes", "ranks_per_node", "hosts"):
             if isinstance(part.get(name), list):
                 part[name] = part[name][:SHOWN]

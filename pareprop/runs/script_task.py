@@ -31,7 +31,6 @@ from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
 
 ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
-NO_NETWORK = "an earlier version wrote the run"  # why the configuration has no network
 
 
 class ScriptTask(TaskBase):
@@ -54,7 +53,9 @@ class ScriptTask(TaskBase):
     script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
     dt_ms: float = Field(1.0, json_schema_extra=MODEL, description="step in ms")
     not_described: str = Field(
-        NO_NETWORK, json_schema_extra=MODEL, description="why the network is not described here; empty if it is"
+        "no tables describe it",
+        json_schema_extra=MODEL,
+        description="why the network is not described here; empty if it is",
     )
     optimizer: Values = Field({}, json_schema_extra=LEARNING, description="optimizer, unless a projection names one")
     loss: Values = Field({}, json_schema_extra=LEARNING, description="loss of episodes with rewards")
@@ -142,7 +143,7 @@ class ScriptTask(TaskBase):
 
     def network_facts(self) -> dict[str, str]:
         """Return all values that the script gave to its network, name to value as text."""
-        return identity.list_given(self.model())
+        return identity.list_facts(self.model(), "train")
 
     def require_samples(self) -> None:
         """Raise `InputError` if there is no task that makes the samples, or it has too few of them."""

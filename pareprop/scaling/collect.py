@@ -22,9 +22,9 @@ FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
     "digest", "sending",
 )  # fmt: skip
-COUNTED = ("core_hours", "joules", "other_cores")  # left out where the machine or an earlier version does not tell them
+COUNTED = ("core_hours", "joules", "other_cores")  # left out where the machine has none
 SPREAD = ("train_seconds", "real_time_factor", "joules_per_event")  # of which runs that differ in seeds have means
-ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")  # results of earlier versions lack these
+ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")
 TABLE, OBJECTS, EXTRA_P, SUMMARY = "study.csv", "study.json", "study.extra-p.jsonl", "summary.csv"
 SIZES = ("kind", "variant", "neurons", "indegree", "delay", "rate", "ranks")
 HEADINGS = {
@@ -74,7 +74,7 @@ def row(point: Point, figures: Given) -> Values:
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
     columns = vars(point) | {name: figures[name] for name in FIGURES}
-    columns |= {name: figures.get("environment", {}).get(name, "") for name in ENVIRONMENT}
+    columns |= {name: figures["environment"][name] for name in ENVIRONMENT}
     columns |= {name: figures[name] for name in COUNTED if name in figures}
     if "joules" in figures and figures["events"]:
         columns["joules_per_event"] = figures["joules"] / figures["events"]

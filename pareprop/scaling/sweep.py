@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import files
 from ..errors import InputError, quote
 from ..plots import reader, sweep_table
-from ..plots.sweep_table import FIXED, PHASES, TABLE
+from ..plots.sweep_table import FIXED, TABLE
 from ..runs import provenance
 from ..runs.config import SECTIONS, Config
 from ..runs.directory import RESULTS
@@ -125,7 +125,7 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
         if len(values) == 1:
             shared.append(f"{key}={text}" if text != values[0] else setting)
         else:
-            if key in FIXED + PHASES:
+            if key in FIXED:
                 raise InputError(f"--set {key}: the table of a sweep has a column of that name; write section.{key}")
             swept[key] = values
     count = 1
@@ -196,7 +196,7 @@ class Sweep:
 
         A killed run may lack any file; what is wrong with a file, the run itself reports when it is resumed.
         """
-        columns = dict.fromkeys((*FIXED[1:4], *PHASES, *FIXED[4:]), "")
+        columns = dict.fromkeys(FIXED[1:], "")
         row = {"run": run.name, **run.settings, **columns, "state": "to do"}
         try:
             return row | self._read_result(self.folder / run.name)

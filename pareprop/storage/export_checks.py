@@ -27,7 +27,7 @@ def open_network(results: Path, simulator: str) -> RunResults:
     """Return the results of a run whose populations and background `simulator` can hold, or raise `InputError`."""
     run = RunResults(results.parent)
     if not run.populations:
-        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
+        raise InputError(f"{results}: has no populations")
     for name in run.populations:
         role, here = str(run.attributes_of(name).get("role")), f"population {quote(name)}"
         if role not in get_args(Role):

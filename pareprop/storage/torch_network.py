@@ -110,8 +110,6 @@ def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[
             continue
         ports = about[post].get("ports", ["arriving"])
         port = str(given.get("port", ports[0]))
-        if len(ports) > 1 and "port" not in given:
-            raise InputError(f"{here}: an earlier version wrote the run, without the port of its synapses")
         k, columns = len(found), run.weights(name)
         onto_readouts, key = about[post]["role"] == "readout", name.replace(".", "_")
         found.append({"key": key, "pre": pre, "post": post, "port": port, "onto_readouts": onto_readouts})

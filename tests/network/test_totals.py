@@ -11,11 +11,8 @@ import small
 from pareprop import rng
 from pareprop.errors import InputError
 from pareprop.network import delays, totals
-from pareprop.network.connectivity import RULES
-from pareprop.network.identity import list_given
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
-from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import LogNormal, Normal, Uniform
 
 KEY = rng.key(1, "totals")
@@ -144,12 +141,3 @@ def test_bad_laws_of_delays() -> None:
     ):
         with pytest.raises(InputError, match=re.escape(expected)):
             model.connect(cells, cells, **options)
-
-
-def test_models_without_these_options_are_described_as_before() -> None:
-    """Checkpoints of versions before know their networks again."""
-    before = {"seed": 1, "optimizer": GradientDescent()}  # which was the default
-    given = list_given(small.population(4, "fixed_indegree", model=before, indegree=2))
-    assert given["projection 'rec->rec': indegree"] == "2" and RULES["fixed_total_number"].options == ("N",)
-    newer = ("background", ": N", "delay_law", "normalized", ": port")
-    assert not [name for name in given for word in newer if word in name and "weight" not in name]

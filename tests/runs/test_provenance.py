@@ -94,21 +94,6 @@ def test_many_ranks_and_stops(many: SimpleNamespace, tmp_path: Path, monkeypatch
     assert f"    memory_of_ranks: {told}" in lines
 
 
-def test_a_file_with_the_memory_of_all_ranks_is_read_and_made_shorter(many: SimpleNamespace, tmp_path: Path) -> None:
-    """As version 0.2 wrote it, beyond what it read itself."""
-    peaks = [2**40 + k for k in range(65_536)]
-    parts = [{"first_iteration": k, "last_iteration": k + 1, "peak_rss_bytes": peaks, "ranks_per_node": [128] * 512}
-             for k in range(17)]  # fmt: skip
-    (tmp_path / provenance.NAME).write_text(json.dumps({"task": "t", "parts": parts}, indent=1))
-    assert (tmp_path / provenance.NAME).stat().st_size > 2**24
-    many.iteration = 17
-    go_on(many, tmp_path)
-    assert (tmp_path / provenance.NAME).stat().st_size < 2**20
-    after = provenance.read(tmp_path)["parts"]
-    assert len(after) == 18 and after[3]["peak_rss_bytes"] == peaks[:64]
-    assert after[3]["memory_of_ranks"]["highest"] == peaks[-1] and after[3]["memory_of_ranks"]["highest_rank"] == 65_535
-
-
 def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output_of(capsys, *run_of("sine-waves", tmp_path / "run", n_rec=4, n_step=20, iterations=1, figures="none"))
     content = json.loads((tmp_path / "run" / provenance.NAME).read_text())
