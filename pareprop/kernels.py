@@ -25,7 +25,7 @@ pareprop.core.__path__.insert(
     0, os.path.join(pareprop.core.__path__[0], LEVEL)
 )  # what has levels lies in their folders
 
-from pareprop.core import (  # noqa: E402
+from pareprop.core import (  # noqa: E402, F401
     checksum,
     degrees,
     elementary_arrays,
@@ -51,12 +51,6 @@ from pareprop.core import (  # noqa: E402
     spike_single,
     topology,
 )
-
-__all__ = [
-    "LEVEL", "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "heard",
-    "layout", "local_readouts", "members", "nest_draws", "neuron_models", "optimizers", "random", "readout_sums",
-    "rewire", "rounds", "row_map", "rows", "signs", "spike_log", "topology",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
