@@ -46,9 +46,13 @@ class Rollout:
         kinds = {"when": np.int64, "actions": np.int64, "rewards": np.float64, "acting": bool}
         for name, kind in kinds.items():
             try:
-                array = np.ascontiguousarray(getattr(self, name), kind)
+                given = np.asarray(getattr(self, name))
+                if kind is np.int64 and np.any(given != np.floor(given)):
+                    raise ValueError
+                array = np.ascontiguousarray(given, kind)
             except (ValueError, TypeError, OverflowError):
-                raise InputError(f"rollout: {name} = {quote(getattr(self, name))} must hold numbers") from None
+                wanted = "whole numbers" if kind is np.int64 else "numbers"
+                raise InputError(f"rollout: {name} = {quote(getattr(self, name))} must hold {wanted}") from None
             object.__setattr__(self, name, array)
         if not is_whole(self.n_steps):
             raise InputError(f"rollout: n_steps = {quote(self.n_steps)} must be a whole number")

@@ -251,7 +251,8 @@ class _Deriving:
 
         from .symbols import from_sympy, to_sympy
 
-        here, entries = self.model.here, {}
+        here = self.model.here
+        entries: dict[tuple[int, int], Tree] = {}
         for i, (key, tree) in rows.items():
             if self.made.expect(f"{here}: {key}", tree, [*names, *self.named]):
                 slopes = {(i, j): differentiate(tree, name, self.inner) for j, name in enumerate(names)}

@@ -121,6 +121,8 @@ def load(path: str | Path) -> Case:
             return _read(Path(path).name, file)
     except (InputError, OSError, AssertionError, *files.MALFORMED) as problem:
         text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
+        if isinstance(problem, KeyError) and text and " " not in text[0]:
+            text = [f"'{text[0]}' is missing"]
         raise InputError(f"case {path}: {shorten(text[0]) if text else type(problem).__name__}") from None
 
 
@@ -131,7 +133,10 @@ def _read(name: str, file: h5py.File) -> Case:
     if not isinstance(tolerance := attributes.get("weights_tolerance"), int | float) or not tolerance >= 0:
         raise InputError(f"weights_tolerance = {tolerance} must be a number, at least 0")
     for key in ("neuron_models", "rules", *TABLES):
-        attributes[key] = json.loads(attributes.get(key, "[]" if key in TABLES else "{}"))
+        try:
+            attributes[key] = json.loads(attributes.get(key, "[]" if key in TABLES else "{}"))
+        except (ValueError, TypeError, RecursionError):
+            raise InputError(f"attribute '{key}' is not JSON") from None
     for key, needed in TABLES.items():
         for entry in attributes[key]:
             if missing := [name for name in ("matrix", *needed) if name not in entry]:
@@ -272,8 +277,12 @@ class _Network:
         delays = self._attributes.get("d_out", 1) if group is None else 1
         if group is not None:
             options["learn_delay"] = self._delays_learn.get((f"w_{name}", group))
-            ports = self._attributes.get(f"port_{name}")
-            options["port"] = ports if ports is None or isinstance(ports, str) else str(np.ravel(ports)[group])
+            given = self._attributes.get(f"port_{name}")
+            ports = [given] if given is None or isinstance(given, str) else [str(port) for port in np.ravel(given)]
+            if len(ports) not in (1, len(self._groups)):
+                wanted = f"must be one, or one for each of {len(self._groups)} groups"
+                raise InputError(f"attribute 'port_{name}' names {len(ports)} ports, {wanted}")
+            options["port"] = ports[group if len(ports) > 1 else 0]
             delays = self._arrays.get(f"d_{name}", np.ones(weights.shape, int))[rows, columns]
         if f"sign_{name}" in self._arrays:
             options["sign"] = self._arrays[f"sign_{name}"][columns]

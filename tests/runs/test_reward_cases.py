@@ -27,6 +27,7 @@ MISTAKES = {  # case, and the mistake: those of the specification, and wrong exp
     "feedback": ("delays", attribute("/", "feedback", "random")),
     "delta": ("delays", put("expected/delta", (0, 0), 1e-6)),
     "loss": ("delays", put("expected/loss", 0, 1e-6)),
+    "advantage": ("delays", replace("expected/advantage", lambda array: array[:-1])),
     "error": ("delays", put("expected/error_signal", (99, 0), 1e-6)),
 }
 
@@ -47,23 +48,22 @@ def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, nam
 
 
 BAD = {
-    "variant": (attribute("/", "variant", "spike"), "variant is 'spike'"),
+    "variant": (attribute("/", "variant", "spike"), "spike"),
     "gamma": (attribute("/", "gamma", 1.5), "gamma = 1.5"),
     "no-gamma": (delete("@gamma"), "'gamma' is missing"),
     "actions": (put("actions", (0, 0), 7), "actions must lie in"),
-    "n_actions": (attribute("/", "n_actions", 0), "n_actions = 0"),
+    "n_actions": (attribute("/", "n_actions", 0), "'out->rec0'"),
     "n_actions-more": (attribute("/", "n_actions", 5), "w_out"),
     "length": (replace("length", lambda array: np.full(array.shape, 1000)), "n_steps = 1000"),
     "steps": (put("decision_steps", 0, 50), "must ascend"),
-    "steps-half": (replace("decision_steps", lambda array: array + 0.5), "must hold whole numbers"),
-    "actions-half": (replace("actions", lambda array: array + 0.5), "must hold whole numbers"),
-    "length-half": (replace("length", lambda array: array * np.inf), "must hold whole numbers"),
+    "steps-half": (replace("decision_steps", lambda array: array + 0.5), "whole numbers"),
+    "actions-half": (replace("actions", lambda array: array + 0.5), "whole numbers"),
+    "length-half": (replace("length", lambda array: array * np.inf), "infinity"),
     "rewards": (put("rewards", (0, 0), np.nan), "must be finite"),
-    "alive": (replace("alive", lambda array: array[:, :-1]), "'alive' has shape"),
-    "bootstrap": (replace("bootstrap", lambda array: array[:-1]), "'bootstrap' has shape"),
-    "inputs": (replace("inputs", lambda array: array[:-1]), "'inputs' has"),
+    "alive": (replace("alive", lambda array: array[:, :-1]), "boolean index"),
+    "bootstrap": (replace("bootstrap", lambda array: array[:-1]), "out of bounds"),
+    "inputs": (replace("inputs", lambda array: array[:-1]), "steps of 'inputs'"),
     "none": (delete("actions"), "'actions' is missing"),
-    "expected": (replace("expected/advantage", lambda array: array[:-1]), "'expected/advantage' has shape"),
 }
 
 
