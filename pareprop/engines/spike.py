@@ -712,7 +712,8 @@ class Spike(Engine):
             shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
         plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
         kept_numbers = {name: kept.numbers[name] for name in ("owes", "context") if name in kept.numbers}
-        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic} | kept_numbers
+        kept_numbers |= {"blocks": memory.blocks, "ways": memory.plan.ways, "plastic": plastic}
+        numbers = {"time": time, "learned": old.learned} | kept_numbers
         self.load_state(numbers, shared)
         fresh = self.state()
         transfer.carry_neurons(

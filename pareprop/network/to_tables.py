@@ -163,6 +163,9 @@ def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
     }
 
 
+RESOLVED = ("weight", "learn_delay")  # options of which a run keeps what they came to
+
+
 def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
     if item.edges is not None and model.circuit is None:
         raise InputError("its edges are read from SONATA files by the script")
@@ -170,7 +173,7 @@ def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
         raise InputError(f"synapses of projection '{item.name}' come from code of the script")
     table: Values = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
     for name in [name for name in Connection.model_fields if name in item.given.model_fields_set and name != "name"]:
-        value = getattr(item.given, name)
+        value = getattr(item if name in RESOLVED else item.given, name)
         if isinstance(value, Optimizer):
             value = _optimizer(value)
         elif name == "edges":

@@ -184,6 +184,9 @@ def _read_expected(file: h5py.File) -> dict[str, np.ndarray]:
     for key, table in _list_tables(file, "learn"):
         for kind in ("final", "gradient", "history"):
             found[f"learned/rec{int(table['group'])}.{table['name']}/{kind}"] = found.pop(f"learned/{key}/{kind}")
+    for _, table in _list_tables(file, "learn_delay"):
+        for kind in ("delay", "d", "gradient_delay"):
+            found[f"{kind}_{table['matrix'].removeprefix('w_')}"]
     for name in ("w_in", "w_rec", "w_out"):
         if found[name].shape != file[name].shape:
             raise InputError(f"'expected/{name}' has shape {found[name].shape}, must be {file[name].shape}")
@@ -262,10 +265,16 @@ class _Network:
         found: dict[tuple[str, int], Optimizer] = {}
         for key, values in _list_tables(self._file, "learn_delay"):
             matrix, group = values.pop("matrix"), values.pop("group", None)
-            chosen = optimizer(_drop_epsilon(values), f"learn_delay/{key}")
-            found |= {
-                (matrix, number): chosen for number in (range(len(self._groups)) if group is None else [int(group)])
-            }
+            here, numbers = f"learn_delay/{key}", range(len(self._groups))
+            if matrix not in ("w_in", "w_rec"):
+                raise InputError(f"{here}: matrix = '{matrix}' must be one of w_in, w_rec")
+            if group is not None and group not in numbers:
+                raise InputError(f"{here}: group = {group} must lie in 0 to {numbers[-1]}")
+            chosen = optimizer(_drop_epsilon(values), here)
+            for number in numbers if group is None else [int(group)]:
+                if (matrix, number) in found:
+                    raise InputError(f"{here}: delays of {matrix} onto group {number} are named twice")
+                found[matrix, number] = chosen
         return found
 
     def _connect(self, name: str, pre: Population, post: Population, group: int | None) -> None:
