@@ -711,9 +711,8 @@ class Spike(Engine):
             whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
             shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
         plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
-        kept_numbers = {name: kept.numbers[name] for name in ("owes", "context") if name in kept.numbers}
-        kept_numbers |= {"blocks": memory.blocks, "ways": memory.plan.ways, "plastic": plastic}
-        numbers = {"time": time, "learned": old.learned} | kept_numbers
+        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "ways": memory.plan.ways}
+        numbers |= {"plastic": plastic} | {key: kept.numbers[key] for key in ("owes", "context") if key in kept.numbers}
         self.load_state(numbers, shared)
         fresh = self.state()
         transfer.carry_neurons(

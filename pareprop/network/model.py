@@ -219,6 +219,7 @@ class Model:
         self._names: dict[str, set[str]] = {"populations": set(), "projections": set()}
         self._offsets: dict[str, int] = {}
         self._meanings: dict[tuple[str, str], object] = {}
+        self.shadowing: set[str] = set()  # names of models of the package that were given as other objects
         self._note_optimizer("optimizer", self.optimizer)
         for population in self.populations:
             self._require_one_model(population)
@@ -519,7 +520,7 @@ class Model:
         """Return what a name means to `neurons`; `InputError` tells after `here` that there is no such model."""
         if isinstance(model, NeuronModel):
             if model.name in self.eprop.neurons:
-                raise InputError(f"{here}: '{model.name}' is a model of the package; give yours another name")
+                self.shadowing.add(model.name)
             return model
         if not isinstance(model, str) or model not in self.list_neuron_models():
             hint = parameters.nearest(str(model), self.list_neuron_models())

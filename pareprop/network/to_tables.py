@@ -42,6 +42,8 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     """
     arrays: Arrays = {}
     equations = equations_of(model)
+    for name in sorted(model.shadowing):
+        raise InputError(f"'{name}', given by equations, is a model of the package; give yours another name")
     for key, hook in (("loss of firing rates", model.activity), ("hook of learning signals", model.learning_signal)):
         if hook is not None:
             raise _of_script(key, hook)

@@ -236,17 +236,14 @@ class _Network:
         learn: dict[int, Values] = {}
         for _, table in _list_tables(self._file, "learn"):
             name, group = table.pop("name"), int(table.pop("group"))
-            learn.setdefault(group, {})[name] = {
-                k: v for k, v in table.items() if k != "epsilon" or table["type"] == "adam"
-            }
+            learn.setdefault(group, {})[name] = _drop_epsilon(table)
         groups = []
         for key, values in _list_tables(self._file, "groups"):
             size, name = values.pop("n"), str(values.pop("model"))
             if size > LIMIT:
                 raise InputError(f"group '{key}': n = {size} must be at most {LIMIT}")
-            groups.append(
-                self.model.neurons(f"rec{key}", size, models.get(name, name), learn=learn.pop(int(key), {}), **values)
-            )
+            definition, more = models.get(name, name), learn.pop(int(key), {})
+            groups.append(self.model.neurons(f"rec{key}", size, definition, learn=more, **values))
         if not groups or learn:
             raise InputError(f"'groups' lacks group {min(learn, default=0)}")
         return groups

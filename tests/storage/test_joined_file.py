@@ -40,7 +40,8 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
                 file.flush()
             counts.append(block.count)
             block.clear()
-        told.append({"files": names, "rows": [dict(file.rows) for file in files], "blocks": {"spikes": counts}})
+        rows, crcs = [dict(file.rows) for file in files], [dict(file.crcs) for file in files]
+        told.append({"files": names, "rows": rows, "crcs": crcs, "blocks": {"spikes": counts}})
         for file in files:
             file.close()
     return joined_file.join(folder / "record", told)
