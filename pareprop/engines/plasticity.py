@@ -17,6 +17,7 @@ from ..network.optimizers import Optimizer
 from ..network.parameters import Scaled
 from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..rules.definition import Eprop, Rule
 from .delays import LearnedDelays
 from .rewiring import Rewiring
 
@@ -215,6 +216,8 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
 def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:
     """Set the gain of projections whose optimizer is `normalized` or `scaled`; adaptive feedback has its readouts'.
 
+    Rules without e-prop's filter keep a gain of 1.
+
     Parameters
     ----------
     items : iterable of Plastic
@@ -230,7 +233,7 @@ def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: f
     n_taken = n_steps if model.eprop.is_online and model.optimizer.batch_size == 1 else 1
     for item in items:
         rule, projection = item.optimizer, projections[item.name]
-        if (rule.normalized or rule.scaled) and rule.follows_gradient:
+        if (rule.normalized or rule.scaled) and rule.follows_gradient and _is_filtered(projection.learning_rule):
             item.gain = model.eprop.gain(projection.post, model.dt_ms)
         if rule.scaled:
             here, n_sources = (
@@ -239,6 +242,11 @@ def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: f
             )
             scale = scaled.scale_of(Scaled(), here, projection, n_sources, model.dt_ms)
             item.gain *= scale * scale / max(n_signals, 1.0) if rule.follows_gradient else scale / n_taken
+
+
+def _is_filtered(rule: Rule | None) -> bool:
+    """Return whether a learning rule filters its traces as e-prop does: rules given by equations have their own."""
+    return rule is None or (isinstance(rule, Eprop) and rule.filter == "readout")
 
 
 def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndarray) -> None:

@@ -88,7 +88,7 @@ class Optimizer(Frozen):
         Whether the spike variant steps with the gradient of every time step, not with their sum.
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
-        gain 1, see `Variant.gain`.
+        gain 1, see `Variant.gain`. It does not touch rules without e-prop's filter.
     scaled : bool
         Whether `eta` counts in units of the weights that `Scaled()` would draw, of each projection: Adam moves a weight
         by about `eta` of them in a batch, or in a sample of the spike variant without batches; gradient descent takes
@@ -309,6 +309,14 @@ class AdamW(Adam):
 
     type: Literal["adamw"] = "adamw"  # type: ignore[assignment]  # another name
     weight_decay: float = Field(0.01, ge=0)
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> AdamW:
+        if self.eta * self.weight_decay > 1.0:
+            raise ValueError(
+                f"eta * weight_decay = {self.eta * self.weight_decay:g} must be at most 1: signs would flip"
+            )
+        return self
 
 
 class Summed(Optimizer):

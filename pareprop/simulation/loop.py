@@ -793,7 +793,11 @@ class Simulation:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
         if projection is not None and len(named := [item for item in every if item.name == projection]) > 1:
             raise InputError(f"'{projection}' names {len(named)} of what learns; give the projection another name")
-        for item in weights if projection is None else [known[projection]]:
+        chosen = weights if projection is None else [known[projection]]
+        for item in chosen:
+            if (decay := getattr(item.optimizer, "weight_decay", 0.0)) * eta > 1.0:
+                raise InputError(f"eta * weight_decay = {eta * decay:g} of '{item.name}' must be at most 1")
+        for item in chosen:
             item.eta = eta
 
     def set_c_H(self, c_H: float) -> None:

@@ -27,6 +27,7 @@ from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
+from ..rules.definition import LearningRule
 from ..values import AnyValue
 from .score import Score
 
@@ -250,6 +251,7 @@ def look_at_network(
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
     yield from _look_at_teachers(model)
+    yield from _look_at_rate_targets(model)
     comm = exchange.comm if exchange.size > 1 else None
     if plan:
         yield from _look_at_each_step(plan)
@@ -304,6 +306,17 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
         if c_reg := float(np.max(_values(group.params.c_reg))):
             total += group.size * c_reg * rate * rate  # "rate**2" raises OverflowError
     return 0.5 * engine.n * total
+
+
+def _look_at_rate_targets(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield a notice of gradients of learning rules that leave out regularization of firing rates."""
+    for item in model.projections:
+        rule, c_reg = item.learning_rule, getattr(item.post.params, "c_reg", 0.0)
+        if not item.plastic or not isinstance(rule, LearningRule) or "L" not in rule.signals or "F" in rule.signals:
+            continue
+        if np.any(_values(c_reg)):
+            what = f"rule {rule.name} reads L alone, so c_reg and f_target of '{item.post.name}' have no effect on it"
+            yield f"rates {item.name}", f"'{item.name}': {what}: write (L + F) in place of L"
 
 
 def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:

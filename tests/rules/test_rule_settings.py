@@ -10,7 +10,7 @@ import pytest
 import small
 
 import pareprop
-from pareprop import GradientDescent, Model, Normal, Sample, Simulation
+from pareprop import AdamW, GradientDescent, Model, Normal, Sample, Simulation
 from pareprop.errors import InputError
 from pareprop.network import identity, to_tables
 from pareprop.network.learning import rules_by_name
@@ -201,3 +201,53 @@ def test_the_same_rule_may_be_given_twice() -> None:
     model.connect(cells, cells, learning_rule="pair_stdp")
     assert [*rules_by_name(model)] == ["same", "pair_stdp"]
     assert len(replace(model).projections) == 3
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_normalized_leaves_rules_without_a_filter_alone(variant: str) -> None:
+    """A weight moves by eta times the sum of the rule's changes, whatever the neurons' kappa; e-prop's by 1 - kappa."""
+    raster = np.random.default_rng(3).random((60, 3)) < 0.3
+
+    def move(kappa: float, rule: object, normalized: bool, eta: float = 1e-3) -> np.ndarray:
+        more = {"kappa": kappa} if variant == "spike" else {}
+        model = Model(variant, seed=2, optimizer=GradientDescent(eta=eta, normalized=normalized))
+        inputs, out = model.inputs("in", 3), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+        neurons = model.neurons("rec", 4, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=0.0, **more)
+        model.connect(inputs, neurons, weight=0.4, learning_rule=rule)
+        model.connect(neurons, out, weight=0.1, plastic=False)
+        model.connect(out, neurons, weight=1.0)
+        simulation = Simulation(model, small.Once(Sample.from_raster(raster, np.ones((60, 1))), 60), quiet=True)
+        simulation.train(1)
+        return simulation.weights("in->rec")["weight"] - 0.4
+
+    pairs = [move(kappa, "pair_stdp", True) for kappa in (0.97, 0.5)]
+    plain = move(0.97, "pair_stdp", False)
+    assert np.abs(plain).min() > 1e-4
+    for moved in pairs:
+        np.testing.assert_array_equal(moved, plain)
+    filtered, whole = move(0.97, None, True, 1e-7), move(0.97, None, False, 1e-7)
+    scale = 0.03 if variant == "spike" else 1.0
+    np.testing.assert_allclose(filtered, scale * whole, rtol=1e-3)
+
+
+def test_decay_of_more_than_a_weight_is_refused() -> None:
+    told = r"eta \* weight_decay = 1.5 must be at most 1: signs would flip"
+    with pytest.raises(InputError, match=told):
+        AdamW(eta=0.5, weight_decay=3.0)
+    AdamW(eta=0.5, weight_decay=2.0)
+    model = small.network("interval", 3, 4)
+    model.optimizer = AdamW(eta=0.1, weight_decay=2.0)
+    simulation = Simulation(model, small.Once(Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 1))), 5), quiet=True)
+    with pytest.raises(InputError, match="at most 1"):
+        simulation.set_eta(0.75)
+
+
+@pytest.mark.parametrize(
+    ("signal", "c_reg", "is_warned"), [("L", 0.1, True), ("(L + F)", 0.1, False), ("L", 0.0, False)]
+)
+def test_rules_without_regularization_are_named(signal: str, c_reg: float, is_warned: bool) -> None:
+    mine = LearningRule("mine", synapse={"a": "0.5*a + pre"}, gradient=f"{signal}*psi*a")
+    model = small.network("interval", 3, 4, cell={"c_reg": c_reg}, into={"learning_rule": mine, "weight": 0.1})
+    simulation = Simulation(model, small.Once(Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 1))), 5))
+    lines = [line for line in simulation.notices.lines if "rule mine reads L alone, so c_reg and f_target of" in line]
+    assert bool(lines) == is_warned
