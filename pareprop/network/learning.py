@@ -64,6 +64,12 @@ def reads_signals(projection: Projection) -> bool:
     return not isinstance(rule, LearningRule) or "L" in rule.signals
 
 
+def lacks_rates(projection: Projection) -> bool:
+    """Return whether the rule of a projection reads learning signals, but not what regularizes firing rates."""
+    rule = rule_of(projection)
+    return isinstance(rule, LearningRule) and "L" in rule.signals and "F" not in rule.signals
+
+
 def list_rules(model: Model) -> list[RuleAt]:
     """Return the rules of all populations, once for each set of parameters, in order of the projections."""
     found: dict[Key, RuleAt] = {}

@@ -18,7 +18,7 @@ from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..errors import ParepropWarning, shorten
 from ..network.connectivity import Projection
-from ..network.learning import reads_signals
+from ..network.learning import lacks_rates, reads_signals, rule_of
 from ..network.local import LocalNetwork, given_by_equations
 from ..network.losses import LOSSES
 from ..network.model import Model
@@ -27,7 +27,6 @@ from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
-from ..rules.definition import LearningRule
 from ..values import AnyValue
 from .score import Score
 
@@ -311,12 +310,9 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
 def _look_at_rate_targets(model: Model) -> Iterator[tuple[str, str]]:
     """Yield a notice of gradients of learning rules that leave out regularization of firing rates."""
     for item in model.projections:
-        rule, c_reg = item.learning_rule, getattr(item.post.params, "c_reg", 0.0)
-        if not item.plastic or not isinstance(rule, LearningRule) or "L" not in rule.signals or "F" in rule.signals:
-            continue
-        if np.any(_values(c_reg)):
-            what = f"rule {rule.name} reads L alone, so c_reg and f_target of '{item.post.name}' have no effect on it"
-            yield f"rates {item.name}", f"'{item.name}': {what}: write (L + F) in place of L"
+        if item.plastic and lacks_rates(item) and np.any(_values(getattr(item.post.params, "c_reg", 0.0))):
+            unread = f"c_reg and f_target of '{item.post.name}' have no effect on it: write (L + F) in place of L"
+            yield f"rates {item.name}", f"'{item.name}': rule {rule_of(item).name} reads L alone, so {unread}"
 
 
 def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:
