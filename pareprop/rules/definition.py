@@ -55,7 +55,7 @@ class LearningRule:
     neuron : dict of str to str
         Extra numbers of the target: new values from old ones and from what the step gives.
     synapse : dict of str to str
-        New value of each state of a synapse, linear in these states and `pre`.
+        New value of each state of a synapse, linear in these states and `pre`; none where a step reads `pre` alone.
     gradient, change : str
         What each step adds to the gradient, or to the weight; one of them.
     description, source : str
@@ -129,8 +129,6 @@ class LearningRule:
                 )
             if name not in self._given["neuron"]:
                 raise InputError(f"{self.here}, states: {quote(name)} is not in neuron")
-        if not self._given["synapse"]:
-            raise InputError(f"{self.here}: synapse is missing: a rule needs one state at least")
         tables = ("constants", "neuron", "synapse")
         given = [text for key in tables for text in self._given[key].values()]
         given += [self._final[1], *(value for value, _ in self.states.values())]

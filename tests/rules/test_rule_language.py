@@ -14,6 +14,7 @@ from pareprop.neurons import library as models
 from pareprop.neurons.language import evaluate
 from pareprop.rules import library
 from pareprop.rules.bound import Bound
+from pareprop.rules.check import check_rule
 from pareprop.rules.definition import Eprop, LearningRule, from_dict, rules_of
 
 GOOD = {"neuron": {"y": "0.9*y + z"}, "synapse": {"r": "0.9*r + pre"}, "gradient": "r*z"}
@@ -99,6 +100,12 @@ def test_refused_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match=re.escape(text)) as problem:
         REFUSED[text]()
     assert "\n" not in str(problem.value)
+
+
+def test_a_rule_without_states_is_read_again() -> None:
+    rule = mine(synapse=None, gradient="L*psi*pre")
+    assert from_dict("mine", json.loads(json.dumps(rule.to_dict()))) == rule
+    assert check_rule(rule).passed
 
 
 @pytest.mark.parametrize("name", library.names())

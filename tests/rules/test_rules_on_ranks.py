@@ -1,5 +1,6 @@
 """Rules and short-term plasticity with all else that a network has: one digest on any ranks, and after a restart."""
 
+import itertools
 from pathlib import Path
 
 import h5py
@@ -183,9 +184,10 @@ def few(variant: str = "spike", rule: object = None) -> Model:
 def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.ndarray, np.ndarray]:
     """Weights before and after training."""
     simulation = Simulation(model, task or Noise(), **ways)
-    before = simulation.network.incoming.weight.copy()
+    table = simulation.network.incoming
+    before = table.weight.copy()
     simulation.train(4)
-    return before, simulation.engine.show_weights()[id(simulation.network.incoming)]
+    return before, simulation.engine.show_weights().get(id(table), table.weight)
 
 
 def test_ways_agree_where_spikes_have_factors() -> None:
@@ -260,6 +262,36 @@ def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None
     change = np.abs(by_steps - before).max()
     assert change > 1e-6
     np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-9 * change)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_rules_without_states_learn(variant: str) -> None:
+    """A rule that counts arrivals in steps in which the target fires, by hand; one that reads L as with a state."""
+    model = Model(variant, seed=3, optimizer=GradientDescent(eta=1e-3))
+    inputs, cells = model.inputs("in", 10), model.neurons("rec", 2, "iaf", I_e=420.0)
+    rule = LearningRule("together", gradient="pre*z")
+    model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), delay=2, learning_rule=rule)
+    model.connect(cells, model.readouts("out", 1))
+    simulation = Simulation(model, Noise())
+    table = simulation.network.incoming
+    before = table.weight.copy()
+    simulation.train(1)
+    arrives = np.roll(np.random.default_rng(0).random((STEPS, 10)) < 0.2, 1, axis=0)
+    arrives[0] = False
+    log = simulation.engine.log
+    fires = np.array([np.isin([0, 1], log.ids[first:last]) for first, last in itertools.pairwise(log.ptr)])
+    count = arrives.T.astype(int) @ fires
+    assert count.min() > 0
+    after = simulation.engine.show_weights().get(id(table), table.weight)
+    np.testing.assert_allclose(before - after, 1e-3 * count.ravel(), rtol=0, atol=1e-12)
+
+    rules = [
+        LearningRule("now", neuron={"y": "0.9*y + z"}, synapse=synapse, gradient=f"{name}*(0.1*y + L*psi)")
+        for synapse, name in (({}, "pre"), ({"e": "pre"}, "e"))
+    ]
+    (before, without), (_, with_one) = (weights_of(few(variant, rule)) for rule in rules)
+    assert np.abs(without - before).max() > 1e-6
+    np.testing.assert_array_equal(without, with_one)
 
 
 @pytest.mark.parametrize(("rule", "bound"), [("pair_stdp", 1e3), ("three_factor", 1e3), ("pair_stdp", 99.0)])
