@@ -73,7 +73,8 @@ def parse(
     moments : Collection of str
         What may stand as a function of one name, such as "before V_m" for before(V_m); that is its name in the tree.
     unknown : callable or None
-        Returns the message for a name that may not stand there; for learning rules, which know `MOMENTS`.
+        Returns the message for a name, or a name at a moment, that may not stand there; for learning rules, which know
+        `MOMENTS`.
 
     Returns
     -------
@@ -222,12 +223,8 @@ class _Parser:
         if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], ast.Name):
             self.fail_at(node, f"{word} takes one name: {word}(a)")
         name = f"{word} {node.args[0].id}"
-        if name not in self.moments:
-            known = ", ".join(item.split(" ")[1] for item in self.moments if item.startswith(f"{word} ")) or "none"
-            raise InputError(
-                f"{self.here}: {word}({node.args[0].id}): {quote(node.args[0].id)} has no such value here; "
-                f"those that have are {known}"
-            ) from None
+        if name not in self.moments and self.unknown:
+            raise InputError(self.unknown(name)) from None
         return ("name", name)
 
     @staticmethod

@@ -174,10 +174,30 @@ class LearningRule:
         def unknown(found: str) -> str:
             if found == "w":
                 return f"{here}: a rule may not read the weight w"
-            shown = found if len(found) <= NAME else quote(found)
+            word, _, of = found.rpartition(" ")
+            shown = of if len(of) <= NAME else quote(of)
+            if word:
+                return f"{here}: {word}({shown}) is not known here{self._advise(word, of, shown, names, key)}"
             return f"{here}: {shown} is not known here; known are {', '.join(dict.fromkeys(names))}"
 
         return parse(text, names, here, moments=moments, unknown=unknown)
+
+    def _advise(self, word: str, name: str, shown: str, names: list[str], key: str) -> str:
+        """Return what to write in place of a name at a moment that it has no value at."""
+        own = {*self._given["neuron"], *self._given["synapse"]}
+        is_of_key = name in own and name in self._given.get(key, ())
+        if word == NEW and is_of_key:
+            return ": new values are those of entries above"
+        if word == AFTER and name in names:
+            return ": only states of the target in reads are"
+        if name not in names:
+            return f", nor is {shown}" if word == NEW else ": a state of the target must stand in reads"
+        if name not in {*SIGNALS, *self.reads, *own, "pre"} - {"dt", "kappa"}:
+            return f": write {shown}, which does not vary"
+        if word == NEW or is_of_key:
+            return f": write {shown}, which is the {'new value already' if word == NEW else 'old value'}"
+        table = "synapse" if name == "pre" else "neuron"
+        return f': keep it, with {table} = {{last = "{name}"}}, and write {"last" if key == table else "before(last)"}'
 
     # ---- what follows ------------------------------------------------------------------------------------------------
 

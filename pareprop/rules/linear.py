@@ -47,7 +47,10 @@ class Linear:
         """Return the form of a tree without states, {}; `InputError` unless the tree is 0."""
         if tree[0] == "number" and tree[1] == 0:
             return {}
-        raise InputError(f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must")
+        raise InputError(
+            f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must: multiply it by "
+            "pre, or by a state of synapse"
+        )
 
     def _form(self, tree: Tree, here: str) -> Form | None:
         """Return the coefficients, None of what holds no state."""
@@ -68,14 +71,15 @@ class Linear:
         if kind in ("neg", "detach"):
             form = self.form(items[0], here)
             return {name: negative(part) for name, part in form.items()} if kind == "neg" else form
+        held = [item for item in items if not self.names.isdisjoint(names_of(item))]
+        if kind == "*" and len(held) == 2:
+            raise InputError(f"{here}: {_show(tree)} is not linear: both factors hold synapse states or pre")
         if kind == "*":
-            left, right = (self._form(item, here) for item in items)
-            if left is not None and right is not None:
-                text = f"{_show(items[0])} * {_show(items[1])}"
-                raise InputError(f"{here}: {text} is not linear: both factors hold synapse states or pre")
-            return scaled(left, items[1]) if left is not None else scaled(right or {}, items[0])
-        if kind == "/" and self._form(items[1], here) is None:
-            return {name: ("/", part, items[1]) for name, part in (self._form(items[0], here) or {}).items()}
+            return scaled(self.form(held[0], here), items[items[0] in held])
+        if kind == "/" and items[1] in held:
+            raise InputError(f"{here}: {_show(tree)} is not linear: the divisor holds synapse states or pre")
+        if kind == "/":
+            return {name: ("/", part, items[1]) for name, part in self.form(items[0], here).items()}
         raise InputError(f"{here}: {_show(tree)} is not linear")
 
     def _require_fixed(self, tree: Tree, here: str) -> None:

@@ -46,7 +46,7 @@ def without_modulator() -> None:
 
 psc_exp = models.get("iaf_psc_exp")
 REFUSED = {
-    "rule mine, synapse, s: pre * r is not linear: both factors hold synapse states or pre": (
+    "rule mine, synapse, s: pre*r is not linear: both factors hold synapse states or pre": (
         lambda: mine(synapse={"r": "0.9*r + pre", "s": "pre*r"})
     ),
     "rule mine, synapse, r: the term 0.1 holds neither a synapse state nor pre; each term must": (
@@ -64,7 +64,41 @@ REFUSED = {
     "rule mine, change: r**2 is not linear": change("r**2"),
     "rule mine, change: z/r is not linear": change("z/r"),
     "rule mine, change: the term z holds neither": change("where(y, r, z)"),
-    "rule mine, synapse, r: new(s): 's' has no such value here": lambda: mine(synapse={"r": "new(s)", "s": "pre"}),
+    "rule mine, change: r/(1 + y + r) is not linear: the divisor holds synapse states or pre": change("r/(1 + y + r)"),
+    "rule mine, change: pre*y*(1 + before(r)) is not linear: both factors hold synapse states or pre": (
+        change("pre*y*(1 + before(r))")
+    ),
+    "rule mine, gradient: the term L*psi holds neither a synapse state nor pre; each term must: multiply it by pre, or "
+    "by a state of synapse": lambda: mine(synapse=None, gradient="L*psi*pre + L*psi"),
+    "rule mine, synapse, r: new(s) is not known here: new values are those of entries above": (
+        lambda: mine(synapse={"r": "new(s)", "s": "pre"})
+    ),
+    "rule mine, neuron, y: new(y) is not known here: new values are those of entries above": (
+        lambda: mine(neuron={"y": "0.9*new(y) + z"})
+    ),
+    "rule mine, change: new(y) is not known here: write y, which is the new value already": change("r*new(y)"),
+    "rule mine, synapse, r: new(y) is not known here: write y, which is the new value already": (
+        lambda: mine(synapse={"r": "pre*new(y)"})
+    ),
+    "rule mine, change: new(z) is not known here: write z, which is the new value already": change("r*new(z)"),
+    "rule mine, change: new(h) is not known here, nor is h": change("r*new(h)"),
+    "rule mine, neuron, y: before(y) is not known here: write y, which is the old value": (
+        lambda: mine(neuron={"y": "before(y)"})
+    ),
+    'rule mine, change: before(psi) is not known here: keep it, with neuron = {last = "psi"}, and write before(last)': (
+        change("r*before(psi)")
+    ),
+    'rule mine, synapse, r: before(pre) is not known here: keep it, with synapse = {last = "pre"}, and write last': (
+        lambda: mine(synapse={"r": "0.9*r + before(pre)"})
+    ),
+    "rule mine, change: before(V_m) is not known here: a state of the target must stand in reads": (
+        change("r*before(V_m)")
+    ),
+    "rule mine, change: unreset(y) is not known here: only states of the target in reads are": change("r*unreset(y)"),
+    "rule mine, change: before(dt) is not known here: write dt, which does not vary": change("r*before(dt)"),
+    "rule mine, constants, k: before(dt) is not known here: write dt, which does not vary": (
+        lambda: mine(constants={"k": "before(dt)"})
+    ),
     "rule mine, neuron: name 'kappa' has a meaning in rules already": lambda: mine(neuron={"kappa": "z"}),
     "rule mine, synapse: the name 'r' stands in reads already": lambda: mine(reads=["r"]),
     "rule urbanczik_senn reads V_d; model iaf has no state, parameter or constant of this name": (
@@ -100,6 +134,11 @@ def test_refused_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match=re.escape(text)) as problem:
         REFUSED[text]()
     assert "\n" not in str(problem.value)
+
+
+def test_what_messages_advise_is_accepted() -> None:
+    mine(neuron={"last": "psi"}, gradient="r*before(last)")
+    mine(synapse={"last": "pre", "r": "0.9*r + last"}, gradient="L*before(last) + z*r")
 
 
 def test_a_rule_without_states_is_read_again() -> None:

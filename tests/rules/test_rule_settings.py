@@ -77,7 +77,7 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('gradient = "L*a"', 'gradient = "L*a*r"', "rule mine, gradient: L*a * r is not linear"),
+        ('gradient = "L*a"', 'gradient = "L*a*r"', "rule mine, gradient: L*a*r is not linear"),
         ('"mine", learn', '"mime", learn', "unknown learning_rule 'mime', did you mean 'mine'?"),
         ("tau = [1.0, 2.0,", "tau = [", "tau has 2 values, must have 4"),
         ("U = 0.5", "U = -0.5", "transmission: U = -0.5"),
