@@ -63,6 +63,7 @@ typedef struct {           /* what synapses do step by step */
     int64_t record_width, record_stride;
 } NEURON_STEPS;
 
+/* Its functions are compiled in parts, see `generate.PARTS`: one that a run does not call may be NULL. */
 typedef struct {
     int64_t version;       /* NEURON_MODEL_VERSION */
     int64_t real_bytes;    /* sizeof(REAL) */
@@ -78,7 +79,7 @@ typedef struct {
     void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
                   const REAL *refractory, REAL *kept);
 
-    /* one step: ports are set to 0, kept may be NULL; shared: the first neuron's constants and t_ref hold for all;
+    /* one step: ports are set to 0; shared: the first neuron's constants and t_ref hold for all;
        due: NULL, or for each neuron whether it spikes: 1, 0, or -1 where its voltage decides */
     void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *t_ref,
                  const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept,

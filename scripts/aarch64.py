@@ -76,7 +76,7 @@ def find_tools() -> tuple[str, str]:
 def write_program(name: str) -> dict[str, str]:
     """Return the C of all functions of a model, and of what calls them with the numbers of one neuron, by file."""
     from pareprop.neurons import compile, library
-    from pareprop.neurons.generate import PRECISIONS, generate, source_of
+    from pareprop.neurons.generate import PARTS, PRECISIONS, generate, source_of
 
     model = library.get(name)
     generated, program = generate(model), compile.compile(model)
@@ -84,8 +84,16 @@ def write_program(name: str) -> dict[str, str]:
     numbers = {"CONSTANT": program.constants({}, 1.0, 1), "STATE": program.initial({}, 1.0, 1)}
     defines = [f"#define {key}_NUMBERS {', '.join(map(float.hex, of.ravel().tolist()))}" for key, of in numbers.items()]
     calls = source_of(Path(__file__).with_suffix(".c").read_text(), headers)
-    texts = {f"{precision}.c": source_of(generated.composed, headers, [precision]) for precision in PRECISIONS}
-    return texts | {"model.c": source_of(generated.source, headers), "main.c": "\n".join([*defines, calls, MAIN])}
+    texts = {
+        f"{precision}.c": source_of(
+            generated.source("composed", *["derive"] * bool(generated.functions["derive"])), headers, [precision]
+        )
+        for precision in PRECISIONS
+    }
+    return texts | {
+        "model.c": source_of(generated.source(*PARTS), headers),
+        "main.c": "\n".join([*defines, calls, MAIN]),
+    }
 
 
 def run(program: Path, compiler: list[str], runners: Iterable[list[str]]) -> Iterator[list[str]]:

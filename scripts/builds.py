@@ -34,15 +34,13 @@ here = machine.instructions()
 print(*(name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= here))
 """
 MODELS = """
+from pathlib import Path
 from pareprop import kernels
 from pareprop.neurons import compile, library
 for kernels.LEVEL in kernels.build_info.levels:
     for name in library.names():
         model = library.get(name)
-        for precision in ("double", "single"):
-            composed = compile.Composed(precision, tuple(range(len(model.ports))))
-            compile._compile(model, composed, kernels.LEVEL)
-        compile._compile(model, None, kernels.LEVEL)
+        compile.fill(model, folder=Path("models"), ports=[[*model.ports]])
 """
 OLDER = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",

@@ -53,6 +53,8 @@ class Cells:
         self.state = {"v": own[0], "a": own[1], "arriving": arriving[0]}
         self.state |= {name: allocate_aligned(n, real) for name in STATE}
         self._kernels = kernels
+        # what the kernel calls of programs, without and with parameters that learn
+        kinds = (["step"], ["step", "trace"]) if network.model.eprop.is_online else (["step", "sweep"],) * 2
         self._values: Values = (
             self.parameters
             | self.state
@@ -62,7 +64,9 @@ class Cells:
                 "pieces": network.pieces,
                 "dt": network.model.dt_ms,
                 "due": np.full(n, -1.0, real),
-                "models": np.array([item.address(real) for item in network.programs], np.int64),
+                "models": np.array(
+                    [item.address(real, *kinds[bool(item.learns.names)]) for item in network.programs], np.int64
+                ),
                 "constants": network.constants if real is np.float64 else copy_aligned(network.constants, real),
                 "shared": np.array(
                     [
@@ -102,7 +106,7 @@ class Cells:
 
     def with_programs(self, programs: list[Program]) -> object:
         """Return the kernel's view of the same neurons with other compiled models, for a backward pass."""
-        models = np.array([item.address(self.states.dtype.type) for item in programs], np.int64)
+        models = np.array([item.address(self.states.dtype.type, "sweep") for item in programs], np.int64)
         return self._kernels.Neurons(self._values | {"models": models, "history": self.neurons.history})
 
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:

@@ -208,7 +208,9 @@ class SpikeMemory:
             return 0
         key = request.post.name, request.through or "all"
         if key not in self._addresses:
-            self._addresses[key] = self.network.program_of(request.post, key[1]).address(self._real)
+            follows = self.plan.follows(request.post, key[1])
+            program = self.network.program_of(request.post, key[1] if follows else "all")
+            self._addresses[key] = program.address(self._real, "trace" if follows else "step")
         return self._addresses[key]
 
     def _share_constants(self, post: Population) -> bool:
@@ -285,7 +287,7 @@ class SpikeMemory:
 
     def _maps(self, n: int) -> dict[str, np.ndarray]:
         """Return what the kernel keeps of composed maps; arrays without entries if there are none."""
-        beside = self.plan.sets == 2 or self.network.model.is_rewarded
+        beside = self.plan.beside
         scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
         places = layout.MAPS * any(item.request.definition is None for item in scanned)
         sizes = [program.composed_sizes(of) for program, of in self._composed.values() if not of.ahead]

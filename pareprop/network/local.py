@@ -485,15 +485,22 @@ def program_of(population: Population, kept: tuple[str, ...], through: str = "al
     through : str
         Part of the derivatives that traces follow, see `NeuronModel.learning_through`.
     """
-    definition = definition_of(population).keeping(kept)
-    return compile(definition.learning_through(through), learns=population.learns if through == "all" else NO_LEARNS)
+    definition, learns = definition_of(population).keeping(kept), population.learns if through == "all" else NO_LEARNS
+    return compile(definition.learning_through(through), parts=(), learns=learns)
+
+
+def count_kept(model: Model) -> dict[str, int]:
+    """Return the numbers that neurons given by equations keep of a step for derivatives, psi among them, by model."""
+    kept, groups = list_kept(model), filter(given_by_equations, model.of_role("recurrent"))
+    return {item.model: 1 + program_of(item, kept[item.name]).n_kept for item in groups}
 
 
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
     if not given_by_equations(population):
         return None
-    return measure(program_of(population, list_kept(model)[population.name]), model.precision == "single")
+    program = program_of(population, list_kept(model)[population.name])
+    return measure(program, model.precision == "single", not model.eprop.is_online)
 
 
 def target_rate(model: Model) -> float:

@@ -48,13 +48,14 @@ def write_source(headers: Mapping[str, str]) -> str:
         for surrogate in SURROGATES:
             model, suffix = find(name, surrogate), f"{name}_{surrogate}"
             generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
-            source = _share(generated.source, generated.functions, suffix, owners)
+            maps, once = generated.functions.get("composed", ""), {"sweep": generated.functions["sweep"]}
+            source = _share(generated.source("step", "sweep"), once, suffix, owners)
             parts += [section_of(source, precision, suffix) for precision in PRECISIONS]
-            if generated.composed not in composed:
-                composed[generated.composed] = name
-                parts += [section_of(generated.composed, precision, name) for precision in PRECISIONS]
+            if maps not in composed:
+                composed[maps] = name
+                parts += [section_of(maps, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
-            owner = composed[generated.composed]
+            owner = composed[maps]
             addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL"
                           for precision in PRECISIONS]  # fmt: skip
             texts = json.dumps(texts_of(generated))

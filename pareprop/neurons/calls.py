@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..values import Given
-from .compile import Program, is_shared
+from .compile import Program, Table, is_shared
 
 Real = type[np.floating[Any]]  # Any: of one width or another
-
-_SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
-_FUNCTIONS = ("start", "step", "sweep", "trace", "decay")
-
-
-class _Table(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _SIZES] + [(name, ctypes.c_void_p) for name in _FUNCTIONS]
 
 
 class Cells:
@@ -36,6 +29,8 @@ class Cells:
         Time step in ms.
     real : type
         `np.float64` or `np.float32`.
+    kinds : str
+        Parts with the functions that are called, see `Program.address`.
 
     Attributes
     ----------
@@ -47,9 +42,12 @@ class Cells:
         (n_kept, n): what the latest step kept.
     """
 
-    def __init__(self, program: Program, n: int, values: Given, dt: float, real: Real = np.float64) -> None:
+    def __init__(
+        self, program: Program, n: int, values: Given, dt: float, real: Real = np.float64,
+        kinds: Sequence[str] = ("quick",),
+    ) -> None:  # fmt: skip
         self.program, self.n, self.dt, self.real = program, n, dt, real
-        self._table = _Table.from_address(program.address(real))
+        self._table = Table.from_address(program.address(real, *kinds))
         with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision
             self.constant = program.constants(values, dt, n).astype(real)
         self.state = program.initial(values, dt, n).astype(real)

@@ -1,14 +1,14 @@
 """Compile generated C: once, kept in a cache, handed from rank 0 to the others.
 
-A cached file is a shared object, followed by the SHA-256 of the file's name, which stands for all that decides the
-object, and of the object. The object holds the texts of its columns: with it, a run needs neither SymPy nor a compiler.
+A model is compiled in parts, each when it is needed, for one precision; several at a time. A cached file is a shared
+object, or the texts of a model's columns, followed by the SHA-256 of the file's name, which stands for all that decides
+its content, and of the content. With these files, a run needs neither SymPy nor a compiler.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -16,7 +16,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,24 +28,31 @@ from .. import files, kernels, terminal
 from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Numbers, Values
 from .derive import NO_LEARNS, Learns
-from .language import evaluate, parse
+from .language import evaluate, nearest, parse
 from .model import COMMON, NeuronModel
 
 SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h", "rule_row.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
+_FUNCTIONS = {"step": ("start", "step"), "sweep": ("sweep",), "trace": ("trace", "decay")}  # as `generate.PARTS`
 _COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
 _LINES = 60_000  # most lines of C: a compiler takes a minute or two for so many
+# other code has the flags of kernels; clang vectorizes with -O2, and does not know a flag for that
+_LIGHT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"] if "--param" in kernels.build_info.flags else ["-O2"]
+_OPTIMIZE: dict[str, list[str]] = {"composed": [], "rule": [], "quick": ["-O1"]}
 _SECONDS = 3600  # longest time of the compiler: it ends a hang; large models take minutes on a busy machine
 _DIGEST = 32  # bytes of the digest behind a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
 
 
-class _Table(ctypes.Structure):
-    """The numbers of a NEURON_MODEL, see `neuron_model.h`."""
+class Table(ctypes.Structure):
+    """A NEURON_MODEL, see `neuron_model.h`."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_SIZES)]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("version", "real_bytes", *_SIZES)),
+        *((name, ctypes.c_void_p) for names in _FUNCTIONS.values() for name in names),
+    ]
 
 
 class _ComposedTable(ctypes.Structure):
@@ -74,31 +83,43 @@ class Compilable(Protocol):
         """Return the C; `headers` as for `generate.source_of`."""
 
 
-class Composed(NamedTuple):
-    """Which composed maps of steps are compiled (spike variant).
+class Part(NamedTuple):
+    """A part of a model that is compiled by itself.
 
     Attributes
     ----------
+    kind : {"step", "sweep", "trace", "quick", "composed", "derive", "texts", "rule"}
+        Functions of a NEURON_MODEL as in `generate.PARTS`, or all of these, compiled quickly for checks; composed maps
+        of steps (spike variant), and the derivatives that these need; what a program must know of a model, which is not
+        compiled; a learning rule.
     precision : {"double", "single"}
         Precision of the numbers that are kept.
     ports : tuple of int
-        Ports at which synapses learn, ascending.
+        Ports at which synapses learn by composed maps, ascending.
     ahead : bool
         Whether traces are kept ahead, as those of NEST's own neurons, see `composed_maps.py`.
+    beside : bool or None
+        Whether there is a trace beside ebar; None: in both cases.
     """
 
-    precision: str
-    ports: tuple[int, ...]
+    kind: str
+    precision: str = "double"
+    ports: tuple[int, ...] = ()
     ahead: bool = False
+    beside: bool | None = None
 
     @property
     def suffix(self) -> str:
         """Part of the name of the cached file."""
-        return "-".join([self.precision, *map(str, self.ports), *(["ahead"] * self.ahead)])
+        more = ["ahead"] * self.ahead + [] if self.beside is None else ["beside" if self.beside else "alone"]
+        return "-".join([self.kind, self.precision, *map(str, self.ports), *more])
+
+
+QUICK = Part("quick")
 
 
 class Program:
-    """A neuron model whose kernels are loaded.
+    """A neuron model, and the parts of it that are loaded.
 
     Parameters
     ----------
@@ -106,12 +127,11 @@ class Program:
         The model.
     texts : str
         What `generate.texts_of` returned.
-    tables : Mapping of str to int
-        Address of the NEURON_MODEL of each precision.
     learns : Learns
         What is learned beside weights.
-    composed : Mapping of str to int or None
-        Address of the NEURON_MAPS (composed maps) of each precision, of a model compiled with the package.
+    tables, composed : Mapping of str to int
+        Address of the NEURON_MODEL, and of the NEURON_MAPS (composed maps) of each precision, of a model compiled with
+        the package.
 
     Attributes
     ----------
@@ -121,6 +141,8 @@ class Program:
         What is learned beside weights.
     n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `cython_core/neuron_model.h`.
+    n_derived : int
+        Derivatives of a step that take long.
     """
 
     n_constants: int
@@ -130,22 +152,23 @@ class Program:
     n_adjoint: int
     n_traces: int
     n_traced: int
+    n_derived: int
 
     def __init__(
         self,
         definition: NeuronModel,
         texts: str,
-        tables: Mapping[str, int],
         learns: Learns = NO_LEARNS,
+        tables: Mapping[str, int] | None = None,
         composed: Mapping[str, int] | None = None,
     ) -> None:
-        self.definition, self._addresses, self.learns = definition, dict(tables), learns
-        self._composed = dict(composed or {})
-        self._loaded: dict[Composed, ctypes.CDLL] = {}
-        table = _Table.from_address(self.address(np.float64))
-        for name in _SIZES:
-            setattr(self, name, int(getattr(table, name)))
+        self.definition, self.learns = definition, learns
+        self._built_in, self._composed = dict(tables or {}), dict(composed or {})
+        self._loaded: dict[Part, ctypes.CDLL] = {}
+        self._tables: dict[tuple[str, bool], Table] = {}  # by precision, and whether compiled quickly
         given = json.loads(texts)
+        for name, size in given["sizes"].items():
+            setattr(self, name, size)
         known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
         for name, text in given["constants"].items():
             self._trees[name] = parse(text, known, f"constant {name}", internal=True)
@@ -155,33 +178,56 @@ class Program:
             (*names, parse(text, known, "a slope", internal=True)) for *names, text in given.get("initial", [])
         ]
 
-    @classmethod
-    def load(cls, definition: NeuronModel, content: bytes, learns: Learns = NO_LEARNS) -> Program:
-        """Return the program of a shared object, which stays loaded."""
-        library = load_library(content)
-        tables = {precision: _call(library, f"neuron_model_{precision}") for precision in _PRECISIONS}
-        texts = ctypes.cast(library.neuron_model_texts, ctypes.c_char_p).value or b"{}"
-        return cls(definition, texts.decode(), tables, learns)
+    def address(self, real: type, *kinds: str) -> int:
+        """Return the address of a NEURON_MODEL with the functions of some parts, which are compiled if they lack.
 
-    def address(self, real: type) -> int:
-        """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
-        return self._addresses["double" if np.dtype(real).itemsize == 8 else "single"]
+        Parameters
+        ----------
+        real : type
+            `np.float64` or `np.float32`.
+        kinds : str
+            Kinds of parts that `compile` need not have been asked for: "quick" alone, or others.
+        """
+        precision = "double" if np.dtype(real).itemsize == 8 else "single"
+        if self._built_in:
+            return self._built_in[precision]
+        self.require([Part(kind, precision) for kind in kinds])
+        return ctypes.addressof(self._tables[precision, kinds == ("quick",)])
 
-    def load_composed(self, composed: Composed, content: bytes) -> None:
-        """Load a shared object with composed maps."""
-        self._loaded[composed] = load_library(content)
+    def require(self, parts: Iterable[Part], comm: Later = None) -> None:
+        """Load parts that are not loaded; collective over `comm`."""
+        wanted: list[Part] = []
+        for part in parts:
+            wanted += [Part("derive", part.precision)] if part.kind == "composed" and self.n_derived else []
+            wanted.append(part)
+        if lacking := [part for part in dict.fromkeys(wanted) if is_lacked(comm, self.has(part))]:
+            for part, content in zip(lacking, fetch(self.definition, comm, lacking, self.learns), strict=True):
+                if not self.has(part):
+                    self._load(part, content)
 
-    def has_composed(self, composed: Composed) -> bool:
-        """Return whether composed maps are loaded, or were compiled with the package."""
-        return composed in self._loaded or (composed.ahead and any(self._composed.values()))
+    def has(self, part: Part) -> bool:
+        """Return whether a part is loaded, or was compiled with the package."""
+        of_package = part.ahead and any(self._composed.values()) if part.kind == "composed" else bool(self._built_in)
+        return of_package or part in self._loaded
 
-    def composed_address(self, composed: Composed) -> int:
+    def _load(self, part: Part, content: bytes) -> None:
+        library = self._loaded[part] = load_library(content)
+        if part.kind == "composed" and (derive := self._loaded.get(Part("derive", part.precision))):
+            name = f"derive_{part.precision}"
+            ctypes.c_void_p.in_dll(library, name).value = ctypes.cast(getattr(derive, name), ctypes.c_void_p).value
+        if part.kind in (*_FUNCTIONS, "quick"):
+            found, key = _call(library, f"neuron_model_{part.precision}"), (part.precision, part.kind == "quick")
+            table = self._tables.setdefault(key, Table.from_buffer_copy(Table.from_address(found)))
+            for name in _FUNCTIONS.get(part.kind, ()):
+                setattr(table, name, getattr(Table.from_address(found), name))
+
+    def composed_address(self, composed: Part) -> int:
         """Return the address of the NEURON_MAPS that `compile` was asked for, or of the package."""
         if composed not in self._loaded:
             return self._composed[composed.precision]
         return _call(self._loaded[composed], f"neuron_maps_{composed.precision}")
 
-    def composed_sizes(self, composed: Composed) -> tuple[int, ...]:
+    def composed_sizes(self, composed: Part) -> tuple[int, ...]:
         """Return the sizes of a NEURON_MAPS, from `n_numbers` on."""
         table = _ComposedTable.from_address(self.composed_address(composed))
         return tuple(int(getattr(table, name)) for name in _COMPOSED_SIZES)
@@ -253,9 +299,9 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 
 
 def compile(
-    definition: NeuronModel, comm: object = None, composed: Composed | None = None, learns: Learns = NO_LEARNS
+    definition: NeuronModel, comm: object = None, parts: Iterable[Part] = (QUICK,), learns: Learns = NO_LEARNS
 ) -> Program:
-    """Return the kernels of a model; collective over `comm`.
+    """Return the program of a model, with the parts that are asked for; collective over `comm`.
 
     Rank 0 finds them in the cache or compiles them, the others get them by MPI.
 
@@ -265,15 +311,15 @@ def compile(
         The model.
     comm : MPI.Comm or None
         Communicator of the ranks; None: one process.
-    composed : Composed or None
-        Composed maps that are needed, in the spike variant.
+    parts : iterable of Part
+        Parts that are needed.
     learns : Learns
         What is learned beside weights.
 
     Returns
     -------
     Program
-        The loaded kernels.
+        The program.
 
     Raises
     ------
@@ -282,12 +328,9 @@ def compile(
     """
     key = definition.name, definition.digest, learns
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
-    content = fetch(definition, comm, None, learns) if is_lacked(comm, known) else b""
-    program = _programs[key] = known or Program.load(definition, content, learns)
-    if composed and is_lacked(comm, program.has_composed(composed)):
-        content = fetch(definition, comm, composed, learns)
-        if not program.has_composed(composed):
-            program.load_composed(composed, content)
+    texts = fetch(definition, comm, [Part("texts")], learns) if is_lacked(comm, known) else []
+    program = _programs[key] = known or Program(definition, texts[0].decode(), learns)
+    program.require(parts, comm)
     return program
 
 
@@ -303,29 +346,29 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
         return None
     texts, *addresses = built_in
     tables, composed = (dict(zip(_PRECISIONS, some, strict=True)) for some in addresses)
-    return Program(definition, texts, tables, composed=composed)
+    return Program(definition, texts, tables=tables, composed=composed)
 
 
 def fetch(
-    definition: NeuronModel | Compilable, comm: Later, composed: Composed | None = None, learns: Learns = NO_LEARNS
-) -> bytes:
-    """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
-    content, problem, level = b"", None, kernels.LEVEL
+    definition: NeuronModel | Compilable, comm: Later, parts: Sequence[Part], learns: Learns = NO_LEARNS
+) -> list[bytes]:
+    """Collective: return parts of a model, on all ranks, for the lowest level among them."""
+    contents, problem, level = [], None, kernels.LEVEL
     levels = list(kernels.build_info.marches)
     if comm is not None:
         level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
     if comm is None or comm.rank == 0:
         try:
-            content = _content(definition, composed, level, learns)
+            contents = _contents(definition, parts, level, learns)
         except ParepropError as error:
             problem = error
         except OSError as error:
             problem = InputError(f"{definition.here}: cannot compile: {error.strerror or error}")
     if comm is not None:
-        content, problem = comm.bcast((content, problem), root=0)
+        contents, problem = comm.bcast((contents, problem), root=0)
     if problem is not None:
         raise problem
-    return content
+    return contents
 
 
 def cache_folder() -> Path:
@@ -335,8 +378,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
-    """Compile a model for later runs, in both precisions, for synapses that learn at any of its ports.
+def fill(
+    definition: NeuronModel, levels: Iterable[str] = (), folder: Path | None = None,
+    ports: Iterable[Collection[str]] = (),
+) -> list[Path]:  # fmt: skip
+    """Compile a model for later runs, in both precisions.
 
     Parameters
     ----------
@@ -346,6 +392,8 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
         Levels of the processor; none: the one in use.
     folder : Path or None
         Where to keep the files; None: the cache folder.
+    ports : iterable of collection of str
+        Ports at which synapses learn together, in the spike variant; none: all of the model, and each by itself.
 
     Returns
     -------
@@ -355,49 +403,62 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
     Raises
     ------
     InputError
-        If there is no compiler, it fails, or a level is unknown.
+        If there is no compiler, it fails, or a level or port is unknown.
     """
-    folder, numbers = folder or cache_folder(), range(len(definition.ports))
-    ports = itertools.chain.from_iterable(itertools.combinations(numbers, k + 1) for k in numbers)
-    kinds = [None, *(Composed(precision, some) for some in ports for precision in _PRECISIONS)]
+    folder, names = folder or cache_folder(), list(definition.ports)
+    together = list(ports) or [names, *([name] for name in names)]
+    if unknown := sorted(set().union(*together) - {*names}):
+        raise InputError(f"{definition.here} has no port {quote(unknown[0])}{nearest(unknown[0], names)}")
+    places = dict.fromkeys(tuple(sorted(map(names.index, some))) for some in together)
+    slow = [*_FUNCTIONS, *["derive"] * bool(compile(definition, parts=()).n_derived)]
+    parts = [Part("texts"), QUICK, *(Part(kind, precision) for kind in slow for precision in _PRECISIONS)]
+    parts += [Part("composed", precision, some) for some in places for precision in _PRECISIONS]
     files_of: list[Path] = []
     levels = list(levels) or [kernels.LEVEL]
-    total = len(levels) * len(kinds)
+    at_once, total = len(os.sched_getaffinity(0)), len(levels) * len(parts)
     for level in levels:
         if level not in kernels.build_info.marches:
             known = ", ".join(kernels.build_info.marches)
             raise InputError(f"level {quote(level)} is unknown for this architecture; there are {known}")
-        for composed in kinds:
-            path = folder / _file_name(definition, composed, level)
-            if _read(path) is None:
+        for first in range(0, len(parts), at_once):
+            some = parts[first : first + at_once]
+            paths = [folder / _file_name(definition, part, level) for part in some]
+            if lacking := {path: part for path, part in zip(paths, some, strict=True) if _read(path) is None}:
                 which = f" (file {len(files_of) + 1} of {total})"
-                _keep(path, _compile(definition, composed, level, which=which))
-            if not path.is_file():
-                raise InputError(f"{path}: cannot be written")
-            files_of.append(path)
+                contents = _compile(definition, [*lacking.values()], level, which=which)
+                for path, content in zip(lacking, contents, strict=True):
+                    _keep(path, content)
+                    if not path.is_file():
+                        raise InputError(f"{path}: cannot be written")
+            files_of += paths
     return files_of
 
 
-def _content(
-    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
-) -> bytes:
-    """Return a shared object of a model: shipped with the package, from the cache, or compiled."""
-    name = _file_name(definition, composed, level, learns)
-    content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
-    if content is None:
-        content = _compile(definition, composed, level, learns)
-        _keep(cache_folder() / name, content)
-    return content
+def _contents(
+    definition: NeuronModel | Compilable, parts: Sequence[Part], level: str, learns: Learns = NO_LEARNS
+) -> list[bytes]:
+    """Return parts of a model: shipped with the package, from the cache, or compiled."""
+    found: dict[Part, bytes] = {}
+    for part in parts:
+        for each in (part, part._replace(beside=None)):  # one for both cases is as good
+            name = _file_name(definition, each, level, learns)
+            content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
+            if content is not None:
+                found[part] = content
+                break
+    if lacking := [part for part in parts if part not in found]:
+        for part, content in zip(lacking, _compile(definition, lacking, level, learns), strict=True):
+            found[part] = content
+            _keep(cache_folder() / _file_name(definition, part, level, learns), content)
+    return [found[part] for part in parts]
 
 
-def _file_name(
-    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
-) -> str:
-    """Return the name of the file of a model for a level of the processor."""
-    suffix = f"-{composed.suffix}" if composed else ""
+def _file_name(definition: NeuronModel | Compilable, part: Part, level: str, learns: Learns = NO_LEARNS) -> str:
+    """Return the name of the file of a part of a model for a level of the processor."""
+    suffix = part.suffix
     if learns.names:  # there may be many
         suffix += f"-learns-{hashlib.sha256(json.dumps(learns).encode()).hexdigest()[:16]}"
-    return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
+    return f"{definition.name}-{_key(definition)[:40]}-{level}-{suffix}.so"
 
 
 def _key(definition: NeuronModel | Compilable) -> str:
@@ -452,23 +513,24 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _compile(
     definition: NeuronModel | Compilable,
-    composed: Composed | None,
+    parts: Sequence[Part],
     level: str,
     learns: Learns = NO_LEARNS,
     which: str = "",
-) -> bytes:
-    """Generate the C of a model and compile it; `which` of several files it is, is told with its progress."""
+) -> list[bytes]:
+    """Generate the C of parts of a model and compile them; `which` of several files they are is told with progress."""
     chosen = os.environ.get("PAREPROP_CC", "")  # on nodes that lack the compiler which built the package; same bits
     command = shlex.split(chosen or kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
         del command[0]
     here = definition.here
-    if not command or shutil.which(command[0]) is None:
+    needed = any(part.kind != "texts" for part in parts)
+    if needed and (not command or shutil.which(command[0]) is None):
         name = command[0] if command else "cc"
         others = [
             name
             for name in kernels.build_info.marches
-            if (cache_folder() / _file_name(definition, composed, name, learns)).is_file()
+            if all((cache_folder() / _file_name(definition, part, name, learns)).is_file() for part in parts)
         ]
         kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         which = "of PAREPROP_CC" if chosen else "the one that built pareprop"
@@ -477,38 +539,46 @@ def _compile(
             "it, name another in PAREPROP_CC, or let `pareprop compile` fill the folder PAREPROP_CACHE on another "
             f"machine{kept}"
         )
-    with terminal.working(here + which, "its derivatives are taken") as tell:
-        source = _source(definition, composed, learns)
-        if (lines := source.count("\n")) > _LINES:
-            raise InputError(
-                f"{here}: its equations become {lines} lines of C, more than {_LINES}, which take a compiler minutes; "
-                "write shorter equations, or fewer states"
+    with terminal.working(here + which, "its derivatives are taken") as tell, ThreadPoolExecutor(len(parts)) as pool:
+        started = []
+        for part in parts:
+            source = _source(definition, part, learns)
+            if (lines := source.count("\n")) > _LINES:
+                raise InputError(
+                    f"{here}: its equations become {lines} lines of C, more than {_LINES}, which take a compiler "
+                    "minutes; write shorter equations, or fewer states"
+                )
+            work = (
+                source.encode
+                if part.kind == "texts"
+                else partial(_run_compiler, here, command, source, level, part.kind)
             )
+            started.append(pool.submit(work))
         tell("its code is compiled, and kept for the next time")
-        return _run_compiler(here, command, source, level)
+        return [one.result() for one in started]
 
 
-def _source(definition: NeuronModel | Compilable, composed: Composed | None, learns: Learns) -> str:
-    """Generate the C of a model."""
+def _source(definition: NeuronModel | Compilable, part: Part, learns: Learns) -> str:
+    """Generate the C of a part of a model, or its texts."""
     from .generate import generate, source_of, texts_of
 
     if not isinstance(definition, NeuronModel):
         return definition.write_source(_headers())
-    ports, ahead = (composed.ports, composed.ahead) if composed else (None, False)
-    generated = generate(definition, ports=ports, learns=learns, ahead=ahead)
-    if composed:
-        return source_of(generated.composed, _headers(), [composed.precision])
-    texts = f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"
-    return source_of(generated.source, _headers()) + texts
+    kind, precision, *maps = part
+    ports, ahead, beside = maps if kind == "composed" else (None, False, None)
+    generated = generate(definition, ports=ports, learns=learns, ahead=ahead, beside=beside)
+    if kind == "texts":
+        return texts_of(generated)
+    return source_of(generated.source(*(_FUNCTIONS if kind == "quick" else (kind,))), _headers(), [precision])
 
 
-def _run_compiler(here: str, command: list[str], source: str, level: str) -> bytes:
+def _run_compiler(here: str, command: list[str], source: str, level: str, kind: str) -> bytes:
     """Compile C for a level of the processor; `here`: the model in words."""
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
         built = kernels.build_info
-        flags = [*shlex.split(built.marches[level]), *shlex.split(built.flags)]
+        flags = [*shlex.split(built.marches[level]), *shlex.split(built.flags), *_OPTIMIZE.get(kind, _LIGHT)]
         flags += ["-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         try:
             done = subprocess.run(

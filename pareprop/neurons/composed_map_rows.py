@@ -254,7 +254,7 @@ static void NAME(go_through)(int64_t port, $parts, double entering)
     };
     static const int64_t place[] = {$places};
     const int64_t enters = $enters, own = $own, single = steps ? $single : 0;
-    const int64_t kind = ((enters * $n_own + own) * 2 + (row->X != NULL)) * 3 + single;
+    const int64_t kind = ((enters * $n_own + own) * $n_other + $other) * 3 + single;
     const NAME(Walk) work_row = walks[place[port]][kind];
     const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;
     work_row(row, before, steps, after, entering, full);
@@ -312,7 +312,8 @@ class ComposedMapRows(ComposedMaps):
     def text(self) -> str:
         """Return the functions."""
         owns, entries = (0, 1) if self.common is not None else (1,), (0,) if self.ahead else (0, 1)
-        kinds = list(product(entries, owns, (0, 1), (0, 1, 2)))  # single steps: none, by columns, by records if any
+        others = sorted(self.besides)
+        kinds = list(product(entries, owns, others, (0, 1, 2)))  # single steps: none, by columns, by records if any
         walks, names = [], []
         for port in self.ports:
             of_port = ["".join(map(str, kind)) for kind in kinds]
@@ -332,7 +333,8 @@ class ComposedMapRows(ComposedMaps):
             ),
             *map(self._of_port, self.ports), *walks,
             filled(
-                _THROUGH, parts=_PARTS, n_kinds=len(kinds), walks=names, n_own=len(owns),
+                _THROUGH, parts=_PARTS, n_kinds=len(kinds), walks=names, n_own=len(owns), n_other=len(others),
+                other="(row->X != NULL)" if len(others) > 1 else "0",
                 places=", ".join(str(sum(k < p for k in self.ports)) for p in range(max(self.ports) + 1)),
                 enters="0" if self.ahead else "entering != 0.0",
                 own=f"row->trace[{self.common}] != NULL" if len(owns) > 1 else "0",

@@ -29,11 +29,13 @@ from collections.abc import Iterable, Sequence
 from .derive import Derivatives
 from .expressions import Derived, Lanes, Loop, arguments_of
 from .language import Tree, names_of, walk
-from .stages import over_neurons
+from .stages import MANY, over_neurons
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
 MOST_INLINED = 4  # functions for more traces are not inlined: they are too long to be compiled for each case
 LEAST_RECORDED = 4  # steps with fewer numbers have no records: one by one is as fast
+_DERIVE = "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
+_DERIVE += "REAL *derived"
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
@@ -68,9 +70,15 @@ class ComposedMaps:
         Ports at which synapses learn, ascending; None: all. Numbers for other ports alone are not kept.
     ahead : bool
         Whether traces are kept ahead.
+    beside : bool or None
+        Whether there is a trace beside ebar; None: for both cases.
 
     Attributes
     ----------
+    derive : str
+        C of a function that computes the derivatives that take long; "" without any.
+    besides : tuple of int
+        The cases of `beside`, 1 first.
     common : int or None
         Trace that may be the same in all synapses of a row, if the constants that it reads are.
     slots : list of tuple or None
@@ -83,8 +91,11 @@ class ComposedMaps:
         How many numbers there are, with those of spikes that enter, which have lines of their own.
     """
 
-    def __init__(self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False) -> None:
+    def __init__(
+        self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False, beside: bool | None = None
+    ) -> None:
         self.model, self.ahead, by = model, ahead, model.by
+        self.besides = (1, 0) if beside is None else (int(beside),)
         self.ports = range(len(model.ports)) if ports is None else ports
         self.size = model.n + (bool(by.v) and not ahead)
         self.gain: dict[int, Tree] = (by.v if ahead else {model.n: ONE}) if by.v else {}  # what e adds to traces
@@ -93,6 +104,7 @@ class ComposedMaps:
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
         self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, by)]
         self.map, self.step, self.reads = self._step()
+        self.derive = self._derive()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
@@ -132,7 +144,7 @@ class ComposedMaps:
     def of_neurons(self) -> str:
         """Return the functions on composed maps of neurons."""
         return "\n".join([
-            FUNCTIONS, self._derive(), self.map, self._found(),
+            FUNCTIONS, f"VISIBLE void (*NAME(derive))({_DERIVE});" * bool(self.derived), self.map, self._found(),
             self._extended("append", self._append()), self._extended("prepend", self._prepend()), self._compose(),
         ])  # fmt: skip
 
@@ -259,13 +271,14 @@ class ComposedMaps:
         body = over_neurons(
             "derive_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
-            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False, {},
+            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False,
+            self.model.written,
         )  # fmt: skip
         passed = "(n, stride, constant, before, kept, derived"
+        cases = [f"    if (shared)\n        NAME(derive_body){passed}, 1);\n    else"] * (len(loop.lines) <= MANY)
         return body + "\n".join([
-            "", "static NOT_INLINED void NAME(derive)(int64_t n, int64_t stride, const REAL *constant, int64_t shared,",
-            "    const REAL *before, const REAL *kept, REAL *derived)", "{", "    if (shared)",
-            f"        NAME(derive_body){passed}, 1);", "    else", f"        NAME(derive_body){passed}, 0);", "}", "",
+            "", f"VISIBLE void NAME(derive)({_DERIVE})", "{", *cases, f"        NAME(derive_body){passed}, 0);",
+            "}", "",
         ])  # fmt: skip
 
     # ---- products ----------------------------------------------------------------------------------------------------
@@ -413,7 +426,7 @@ class ComposedMaps:
             *self._write("        ", "p", "to" if name == "append" else "map", name == "prepend"),
             "    }", "}", "",
             f"static void NAME({name})({arguments})", "{",
-            *(line for other in (1, 0) for shared in (1, 0) for line in (
+            *(line for other in self.besides for shared in (1, 0) for line in (
                 f"    if ({'!' * (not other)}signals->other && {'!' * (not shared)}shared)",
                 f"        NAME({name}_body)({other}, {shared}, {passed});",
             )),
@@ -508,8 +521,8 @@ class ComposedMaps:
             *self._write("            ", "p", "at"),
             "        }", "    }", "}", "",
             f"static void NAME(compose)({arguments.replace('int64_t n, ', 'int64_t n, int64_t other, ')})", "{",
-            "    if (other)", "        NAME(compose_body)(1, n, count, map, next);",
-            "    else", "        NAME(compose_body)(0, n, count, map, next);", "}", "",
+            *(f"    if ({'!' * (not other)}other)\n        NAME(compose_body)({other}, n, count, map, next);"
+              for other in self.besides), "}", "",
         ])  # fmt: skip
 
 

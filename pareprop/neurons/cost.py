@@ -1,9 +1,9 @@
-"""Measure what a step of a neuron costs on this machine: numbers that are kept, and seconds; takes milliseconds."""
+"""Measure the seconds that a step of a neuron costs on this machine; takes milliseconds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -21,19 +21,16 @@ class Cost:
 
     Attributes
     ----------
-    kept : int
-        Numbers that are kept of a step for the derivatives, the surrogate gradient among them.
     step, sweep : float
-        Seconds of a step forward, and of a step of the backward pass (interval variant).
+        Seconds of a step forward, and of a step of the backward pass (interval variant), or 0.
     """
 
-    kept: int
     step: float
-    sweep: float
+    sweep: float = 0.0
 
 
 @cache
-def measure(program: Program, single: bool = False) -> Cost:
+def measure(program: Program, single: bool = False, sweeps: bool = True) -> Cost:
     """Return the costs of a model; seconds are of one core, the fastest of a few rounds.
 
     Parameters
@@ -42,6 +39,8 @@ def measure(program: Program, single: bool = False) -> Cost:
         The compiled model.
     single : bool
         Whether in single precision.
+    sweeps : bool
+        Whether to measure the backward pass, too.
 
     Returns
     -------
@@ -49,15 +48,15 @@ def measure(program: Program, single: bool = False) -> Cost:
         The costs.
     """
     real: Real = np.float32 if single else np.float64
-    few, many = (_seconds(program, n, real) for n in (FEW, NEURONS))  # a call by itself takes as long for both
-    step, sweep = (max(b - a, 0.0) / (NEURONS - FEW) for a, b in zip(few, many, strict=True))
-    return Cost(1 + program.n_kept, step, sweep)
+    kinds = ("step", "sweep")[: 1 + sweeps]
+    few, many = (_seconds(program, n, real, kinds) for n in (FEW, NEURONS))  # a call by itself takes as long for both
+    return Cost(*(max(b - a, 0.0) / (NEURONS - FEW) for a, b in zip(few, many, strict=True)))
 
 
-def _seconds(program: Program, n: int, real: Real) -> list[float]:
+def _seconds(program: Program, n: int, real: Real, kinds: Sequence[str]) -> list[float]:
     """Return the seconds of a step forward of n neurons, and of one back."""
     seconds = []
-    for call in calls(program, n, real).values():
+    for call in calls(program, n, real, kinds=kinds).values():
         laps = []
         for _ in range(ROUNDS):
             start = time.perf_counter()
@@ -68,7 +67,9 @@ def _seconds(program: Program, n: int, real: Real) -> list[float]:
     return seconds
 
 
-def calls(program: Program, n: int, real: Real = np.float64, current: float = 0.0) -> dict[str, Callable[[], None]]:
+def calls(
+    program: Program, n: int, real: Real = np.float64, current: float = 0.0, kinds: Sequence[str] = ("step", "sweep")
+) -> dict[str, Callable[[], None]]:
     """Return calls for timing: a step forward of n neurons as "step", a step of the backward pass as "sweep".
 
     Parameters
@@ -81,17 +82,21 @@ def calls(program: Program, n: int, real: Real = np.float64, current: float = 0.
         Precision.
     current : float
         Constant current of each in pA.
+    kinds : sequence of str
+        Which calls.
     """
-    cells = Cells(program, n, {}, 1.0, real)
+    cells = Cells(program, n, {}, 1.0, real, kinds)
     ports, level = np.zeros((program.n_ports, n), real), np.full(n, current, real)
     _, psi, kept = cells.step(ports, level)
     adjoint, credit = np.zeros((program.n_adjoint, n), real), np.zeros((program.n_ports, n), real)
     credit[0] = psi
     row, zero = np.empty((max(program.n_kept, 1), n), real), np.zeros(n, real)
-    step = cells.step_caller(ports, level, row, psi)
-    sweep = cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit)
+    made: dict[str, Callable[[], None]] = {
+        "step": cells.step_caller(ports, level, row, psi),
+        "sweep": cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit),
+    }
     arrays = cells, ports, level, psi, kept, adjoint, credit, row, zero  # which calls do not keep alive by themselves
-    return {"step": partial(_run, step, arrays), "sweep": partial(_run, sweep, arrays)}
+    return {kind: partial(_run, made[kind], arrays) for kind in kinds}
 
 
 def _run(call: Callable[[], None], arrays: object) -> None:

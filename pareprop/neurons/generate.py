@@ -7,8 +7,10 @@ and has no branch.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import InputError
 from ..values import Values
@@ -18,10 +20,10 @@ from .expressions import SPIKED, Derived, Loop, function, outlives_cutoff
 from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
-from .stages import over_neurons
+from .stages import MANY, over_neurons
 
 PRECISIONS = {"double": "double", "single": "float"}
-LONG = 200  # a loop with more statements is compiled for fewer cases: it would take a minute
+PARTS = {"step": ("start", "step"), "sweep": ("sweep",), "trace": ("trace", "decay")}  # functions of a NEURON_MODEL
 
 
 @dataclass
@@ -30,40 +32,55 @@ class Generated:
 
     Attributes
     ----------
-    source, composed : str
-        C of any precision, without the headers: of all but composed maps, and of these, which use the same columns.
     functions : dict of str to str
-        Functions of `source` that do not depend on the surrogate gradient: text by name.
+        C of any precision, without the headers, by part: those of `PARTS`, "composed", and "derive" that it calls. All
+        use the same columns.
+    substeps : dict of str to str
+        C of functions that these call, by name.
     constants : dict of str to tuple
         Constants that columns name, the model's own first.
     columns : list of tuple
         Trees of the constant columns.
     initial : dict of (str, str) to tuple
         Derivatives of the initial values of states by learned parameters.
-    n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
-        Sizes, see `neuron_model.h`.
+    sizes : dict of str to int
+        Those of a NEURON_MODEL, see `neuron_model.h`, then `n_derived`.
     """
 
-    source: str
-    composed: str
     functions: dict[str, str]
+    substeps: dict[str, str]
     constants: dict[str, Tree]
     columns: list[Tree]
     initial: dict[tuple[str, str], Tree]
-    n_states: int
-    n_ports: int
-    n_kept: int
-    n_adjoint: int
-    n_traces: int
-    n_traced: int
+    sizes: dict[str, int]
+
+    def source(self, *parts: str) -> str:
+        """Return the C of parts, with all that they call, and a NEURON_MODEL with their functions."""
+        functions = [self.functions[part] for part in parts]
+        called = set(re.findall(r"NAME\((substeps_\d+)\)", "".join(functions)))
+        given = [name for part in parts for name in PARTS.get(part, ())]
+        if given:
+            pointers = [f"NAME({name})" if name in given else "NULL" for part in PARTS.values() for name in part]
+            sizes = [str(size) for name, size in self.sizes.items() if name != "n_derived"]
+            functions.append(_TABLE.format(", ".join([*sizes, *pointers])))
+        return "\n".join([*(text for name, text in self.substeps.items() if name in called), *functions])
 
 
+_TABLE = """
+static const NEURON_MODEL NAME(table) = {{NEURON_MODEL_VERSION, sizeof(REAL), {}}};
+
+VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
+"""
+
+
+@lru_cache(maxsize=16)
 def generate(
     model: NeuronModel,
     follows_synapses: bool = True,
-    ports: Sequence[int] | None = None,
+    ports: tuple[int, ...] | None = None,
     learns: Learns = NO_LEARNS,
     ahead: bool = False,
+    beside: bool | None = None,
 ) -> Generated:
     """Return the C of a model.
 
@@ -77,12 +94,14 @@ def generate(
         The model.
     follows_synapses : bool
         Whether to write functions for traces of synapses, and for composed maps.
-    ports : sequence of int or None
+    ports : tuple of int or None
         Ports whose synapses use composed maps; None: all.
     learns : Learns
         Parameters that are learned beside weights.
     ahead : bool
         Whether to write composed maps for traces that are kept ahead.
+    beside : bool or None
+        Whether composed maps have a trace beside ebar; None: in both cases.
 
     Returns
     -------
@@ -101,43 +120,38 @@ def generate(
             raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
     if model.through != "all":  # neurons have the columns of all derivatives
         whole = Generator(model.learning_through("all"), learns)
-        whole.program(follows_synapses, ports, ahead)
+        whole.program(follows_synapses, ports, ahead, beside)
         generator.columns.trees += whole.columns.trees
-    return generator.program(follows_synapses, ports, ahead)
+    return generator.program(follows_synapses, ports, ahead, beside)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
-    def program(self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool) -> Generated:
-        """Return all functions, put together."""
-        traces = [self.trace(), self.decay()] if follows_synapses else []
-        composes = follows_synapses or ahead
-        composed = self.with_functions(ComposedMapRows(self, ports, ahead).text()) if composes else ""
+    def program(
+        self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool, beside: bool | None
+    ) -> Generated:
+        """Return all functions."""
+        functions, n_derived = {}, 0
+        if follows_synapses:
+            functions["trace"] = f"{self.trace()}\n{self.decay()}"
+        if follows_synapses or ahead:
+            maps = ComposedMapRows(self, ports, ahead, beside)
+            functions |= {"composed": maps.text(), "derive": maps.derive}
+            n_derived = len(maps.derived)
         n_traced = len(self.columns.trees)  # those that synapses read come first
-        start, step, sweep = self.start(), self.step(), self.sweep()
+        functions |= {"step": f"{self.start()}\n{self.step()}", "sweep": self.sweep()}
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
             "n_adjoint": self.n_adjoint, "n_traces": self.n + bool(by.v),
-            "n_traced": n_traced,
+            "n_traced": n_traced, "n_derived": n_derived,
         }  # fmt: skip
-        numbers = ", ".join(map(str, sizes.values()))
-        table = f"""
-static const NEURON_MODEL NAME(table) = {{
-    NEURON_MODEL_VERSION, sizeof(REAL), {numbers},
-    NAME(start), NAME(step), NAME(sweep), {"NAME(trace), NAME(decay)" if follows_synapses else "NULL, NULL"},
-}};
-
-VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
-"""
-        sizes.pop("n_constants")
-        source = "\n".join([*traces, start, step, sweep, table])
-        constants = self.model.equations.constants | by.constants
-        names = by.learns.names
+        functions = {part: self.with_functions(text) for part, text in functions.items()}
+        substeps = {name: self.with_functions(text.replace("{}", name, 1)) for text, name in self.written.items()}
+        constants, names = self.model.equations.constants | by.constants, by.learns.names
         initial = {(self.states[i], names[k]): tree for (i, k), tree in self.learned.initial.items()}
-        functions, trees = {"start": start, "sweep": sweep}, self.columns.trees
-        return Generated(self.with_functions(source), composed, functions, constants, trees, initial, **sizes)
+        return Generated(functions, substeps, constants, self.columns.trees, initial, sizes)
 
     @property
     def n_adjoint(self) -> int:
@@ -215,31 +229,28 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         refractory = names["refractory"]
         for k, tree in enumerate(self.keeps):
             value = f"fired + ({refractory} + {refractory})" if tree == FLAGS else loop.value(tree)
-            lines.append(f"if (keeps) q{k}[j] = {value};")
+            lines.append(f"q{k}[j] = {value};")
         pointers = {f"s{k}": f"REAL *restrict s{k} = state + {k} * stride" for k in range(self.n)}
         pointers |= {f"p{k}": f"REAL *restrict p{k} = port + {k} * stride" for k in range(len(self.ports))}
-        pointers |= {
-            f"q{k}": f"REAL *restrict q{k} = keeps ? kept + {k} * stride : NULL" for k in range(self.by.n_kept)
-        }
+        pointers |= {f"q{k}": f"REAL *restrict q{k} = kept + {k} * stride" for k in range(self.by.n_kept)}
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
             "const REAL *restrict current, REAL *port, "
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
             "const REAL *restrict due"
         )
-        flags = "const int keeps, const int shared, const int is_forced"
-        is_long = len(loop.lines) > LONG
+        flags = "const int shared, const int is_forced"
+        is_long = len(loop.lines) > MANY
         kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
         first = ["const REAL first_t_ref = t_ref[0];"]
         body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True, self.written)
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
-        cases = [("due != NULL", f"step_body)({passed}, kept != NULL, 0, 1)")]  # keeps, shared, is_forced
+        cases = [("due != NULL", f"step_body)({passed}, 0, 1)")]  # shared, is_forced
         if is_long:
             body += f"\nstatic COLD void NAME(step_forced)({arguments})\n{{\n    NAME({cases[0][1]};\n}}\n"
             cases = [("due != NULL", f"step_forced)({passed})")]
-        rest = [("kept != NULL && shared", "1, 1, 0"), ("kept != NULL", "1, 0, 0")] if self.by.n_kept else []
-        rest += [("shared", "0, 1, 0"), ("1", "0, 0, 0")]
-        cases += [(case, f"step_body)({passed}, {of})") for case, of in rest if not (is_long and "shared" in case)]
+        rest = [("shared", "1, 0"), ("1", "0, 0")]
+        cases += [(case, f"step_body)({passed}, {of})") for case, of in rest[is_long:]]
         calls = [f"    {'else ' * bool(k)}if ({case})\n        NAME({call};" for k, (case, call) in enumerate(cases)]
         return body + "\n".join([
             "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
@@ -284,7 +295,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
             rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
-        is_long = len(loop.lines) > LONG
+        is_long = len(loop.lines) > MANY
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
@@ -469,6 +480,7 @@ def texts_of(generated: Generated) -> str:
     texts: Values = {
         "constants": {name: write(tree) for name, tree in generated.constants.items()},
         "columns": [write(tree) for tree in generated.columns],
+        "sizes": generated.sizes,
     }
     if generated.initial:
         texts["initial"] = [[*names, write(tree)] for names, tree in generated.initial.items()]
@@ -481,7 +493,7 @@ def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] =
     Parameters
     ----------
     text : str
-        `source` or `composed` of a generated model.
+        What `Generated.source` returned.
     headers : Mapping of str to str
         Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
     precisions : Iterable of str

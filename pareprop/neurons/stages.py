@@ -23,6 +23,7 @@ from .expressions import Loop, Substeps, arguments_of, function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
 ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
+MANY = 200  # a loop with more statements is compiled for fewer cases: it would take long
 _LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
 _DEFINED = re.compile(r"const REAL (\w+) = (.*);")
 _FIXED = ("int64_t n", "int64_t stride", "const REAL *constant")  # arguments of all functions of substeps
@@ -51,7 +52,7 @@ def over_neurons(
     writes : bool
         Whether the rows are written; a long loop does so without waiting.
     written : dict of str to str
-        Functions of substeps that stand in the source already, and their names; more are added.
+        Functions of substeps, which the source needs, and their names; more are added.
 
     Returns
     -------
@@ -62,10 +63,10 @@ def over_neurons(
     may_share = "shared" in arguments_of(arguments)
     if len(loops) == 1 and (writes or not rows) and not loop.substeps:
         return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=may_share)
-    head, before, known = [*head, *_buffers(buffers)], "", arguments
+    head, known = [*head, *_buffers(buffers)], arguments
     for substeps in loop.substeps.values():
-        text, lines = _take_substeps(substeps, loop, known, pointers, written)
-        before, head, pointers = before + text, [*head, *lines], {**pointers, **_arrays(substeps)}
+        head += _take_substeps(substeps, loop, known, pointers, written)
+        pointers = {**pointers, **_arrays(substeps)}
         known += f", REAL *{substeps.name}"
     size = BLOCK if loops[1:] or loop.substeps else ONE_LOOP
     fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
@@ -75,7 +76,7 @@ def over_neurons(
     )  # fmt: skip
     given = arguments_of(arguments).items()
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
-    return before + block + "\n".join([
+    return block + "\n".join([
         f"static inline ALWAYS void NAME({name})({arguments})", "{",
         f"    for (int64_t from = 0; from < n; from += {size}) {{",
         f"        const int64_t count = n - from < {size} ? n - from : {size};",
@@ -85,11 +86,8 @@ def over_neurons(
 
 def _take_substeps(
     substeps: Substeps, loop: Loop, arguments: str, pointers: Mapping[str, str], written: dict[str, str]
-) -> tuple[str, list[str]]:
-    """Return a function that takes substeps of a block, "" if it is written already, and what stands for it in C.
-
-    It is compiled once for all functions that take the same substeps.
-    """
+) -> list[str]:
+    """Return what stands in C for substeps of a block, taken by a function of `written`, one for all that are alike."""
     texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, loop.lines) if found}
     needed = _needed([name for line in substeps.start for name in _names(line, texts)], texts)
     start = [f"const REAL {name} = {text};" for name, text in texts.items() if name in needed]
@@ -109,12 +107,11 @@ def _take_substeps(
         read | _arrays(substeps), body, _buffers([*buffers, *more]),
         loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"], may_share=True,
     )  # fmt: skip
-    is_new = text not in written
     name = written.setdefault(text, f"substeps_{len(written)}")
     given = ["n", "stride", "constant", *(item.split()[-1].lstrip("*") for item in own)]
     given += ["shared" if "shared" in arguments_of(arguments) else "0", substeps.name]
     array = f"REAL {substeps.name}[{len(substeps.start)} * {BLOCK}] __attribute__((aligned(64)));"
-    return text.replace("{}", name, 1) if is_new else "", [array, f"NAME({name})({', '.join(given)});"]
+    return [array, f"NAME({name})({', '.join(given)});"]
 
 
 def _arrays(substeps: Substeps) -> dict[str, str]:

@@ -18,7 +18,8 @@ from ..network.optimizers import OPTIMIZERS, Optimizer
 from ..network.parameters import nearest
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
-from ..neurons.compile import Composed, compile
+from ..neurons.compile import Part, compile
+from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
 from ..rules.bound import Bound
 from ..rules.program import compile_rule
@@ -248,6 +249,8 @@ class NetworkPlan:
         Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
     sets : int
         Filters of the traces: 2 if a population filters for its regularization apart.
+    beside : bool
+        Whether there is a trace beside ebar.
 
     Raises
     ------
@@ -260,6 +263,7 @@ class NetworkPlan:
         loop = lags(model)
         is_apart, kept, learners = filters_apart(model), learning.list_kept(model), learning.index_rules(model)
         self.d_out, self.m, self.sets = loop.d_out, loop.m, 1 + is_apart
+        self.beside = is_apart or model.is_rewarded
         self.block, self.readout_block = block_length(model), readout_block_length(model)
         items = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
         requests = {
@@ -277,25 +281,33 @@ class NetworkPlan:
         """Name of each projection that brings spikes to the way it learns."""
         return {name: plan.way.name for name, plan in self.plans.items()}
 
-    def composed(self, post: Population) -> Composed | None:
-        """Return the precision and ports for which steps of neurons are composed; None if no synapse needs it.
+    def follows(self, post: Population, through: str) -> bool:
+        """Return whether traces at neurons, of a part of the derivatives, are followed step by step."""
+        onto = [plan for plan in self.plans.values() if plan.request.post.name == post.name]
+        steps = [plan for plan in onto if isinstance(plan.way, Steps) and (plan.request.through or "all") == through]
+        return bool(steps or (post.learns.names and through == "all"))
+
+    def composed(self, post: Population) -> Part | None:
+        """Return the composed maps that synapses onto neurons need; None if they need none.
 
         Populations share what is compiled for a model given by equations.
         """
         return self._composed.get(getattr(post.params, "definition", None) or post.name)
 
     @cached_property
-    def _composed(self) -> dict[object, Composed]:
+    def _composed(self) -> dict[object, Part]:
         """What `composed` returns, by name of the population, or by its model if equations give it."""
         onto: dict[object, list[Plan]] = {}
         for plan in self.plans.values():
             for key in (plan.request.post.name, plan.request.definition) if plan.learns else ():
                 onto.setdefault(key, []).append(plan)
         return {
-            key: Composed(
+            key: Part(
+                "composed",
                 plans[0].request.model.precision,
                 tuple(sorted({plan.request.projection.port_index for plan in plans})),
-                ahead=isinstance(key, str),
+                isinstance(key, str),
+                self.beside,
             )
             for key, plans in onto.items()
             if any(isinstance(plan.way, Scan) for plan in plans)
@@ -317,11 +329,22 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
         kept, given = kept_by[population.name], given_by_equations(population)
         definition = definitions[population.name] = definition_of(population).keeping(kept)
         if given or kept:
-            compile(definition, comm, plan.composed(population) if plan else None, population.learns)
+            compile(definition, comm, _list_parts(model, population, plan, "all"), population.learns)
+    groups = {population.name: population for population in model.of_role("recurrent")}
     for name, through in learning.list_parts(model):
-        compile(definitions[name].learning_through(through), comm)
+        post = groups[name]
+        learns = post.learns if through == "all" else NO_LEARNS
+        compile(definitions[name].learning_through(through), comm, _list_parts(model, post, plan, through), learns)
     for at in learning.list_rules(model):
         compile_rule(learning.bind(at, definitions[at.post.name]), comm)
+
+
+def _list_parts(model: Model, post: Population, plan: NetworkPlan | None, through: str) -> list[Part]:
+    """Return what a run needs of neurons, or of the traces at these that follow a part of their derivatives."""
+    kinds = ["step"] * (through == "all")
+    kinds += ["sweep"] if plan is None else ["trace"] * plan.follows(post, through)
+    maps = plan.composed(post) if plan and through == "all" else None
+    return [*(Part(kind, model.precision) for kind in kinds), *([maps] if maps else [])]
 
 
 def _choose_way(request: Request, asked: str | None) -> Way:

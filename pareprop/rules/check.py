@@ -181,7 +181,7 @@ class _Trial:
     def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float) -> None:
         self.bound, self.program, self.n = bound, program, len(SPREADS)
         rng, shape = np.random.default_rng(1), (STEPS, self.n)
-        of_model = compiler.compile(bound.model).values({}, dt_ms)
+        of_model = compiler.compile(bound.model, parts=()).values({}, dt_ms)
         self.values = bound.values({}, of_model, dt_ms, 0.95)
         self.rest = bound.model.initial(of_model)
         noise, flags = rng.normal(size=(STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE

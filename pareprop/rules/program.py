@@ -205,6 +205,6 @@ def compile_rule(bound: Bound, comm: Later = None) -> RuleProgram:
         from .generate import RuleGenerator  # a run without rules needs none of it
 
         generator = RuleGenerator(bound)
-        content = compiler.fetch(_Source(bound, generator), comm)
+        (content,) = compiler.fetch(_Source(bound, generator), comm, [compiler.Part("rule")])
         _programs.setdefault(bound.digest, RuleProgram(bound, generator, content))
     return _programs[bound.digest]

@@ -363,8 +363,16 @@ def check_rule(
 @click.command(name="compile")
 @click.argument("sources", nargs=-1, metavar="[FILE|MODEL ...]")
 @click.option("--level", "levels", multiple=True, help="Level of the processor, also several times [the one in use].")
+@click.option(
+    "--ports",
+    multiple=True,
+    metavar="PORT,...",
+    help="Ports at which synapses learn together, also several times [all, and each by itself].",
+)
 @click.pass_obj
-def compile_models(exchange: Exchange, sources: tuple[str, ...], levels: tuple[str, ...]) -> None:
+def compile_models(
+    exchange: Exchange, sources: tuple[str, ...], levels: tuple[str, ...], ports: tuple[str, ...]
+) -> None:
     """Compile neuron models for later runs.
 
     Runs compile a neuron model that is given as equations where they first use it. This does it before, for machines
@@ -375,7 +383,7 @@ def compile_models(exchange: Exchange, sources: tuple[str, ...], levels: tuple[s
         if exchange.rank == 0:
             from .neuron_models import compile_all
 
-            compile_all(sources, levels)
+            compile_all(sources, levels, ports)
 
 
 @click.command(name="verify")

@@ -65,7 +65,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
     return passed
 
 
-def compile_all(sources: Sequence[str], levels: Sequence[str]) -> None:
+def compile_all(sources: Sequence[str], levels: Sequence[str], ports: Sequence[str] = ()) -> None:
     """Compile neuron models of files and of the package for later runs, and print where they are.
 
     Parameters
@@ -74,15 +74,18 @@ def compile_all(sources: Sequence[str], levels: Sequence[str]) -> None:
         Files, or names of models; none: all models of the package that are not compiled with it.
     levels : sequence of str
         Levels of the processor; none: the one in use.
+    ports : sequence of str
+        Ports at which synapses learn together, with commas between them; none: all, and each by itself.
 
     Raises
     ------
     InputError
-        If there is no such model or level, or no compiler.
+        If there is no such model, level or port, or no compiler.
     """
     for source in sources or library.free_names():
         for model in find_definitions(library, "neuron model", "", source, None):
-            terminal.echo(f"{model.name}: {len(fill(model, levels))} files in {cache_folder()}")
+            found = fill(model, levels, ports=[some.split(",") for some in ports])
+            terminal.echo(f"{model.name}: {len(found)} files in {cache_folder()}")
 
 
 def find_definitions(library: Foreign, kind: str, option: str, source: str, name: str | None) -> list[Foreign]:

@@ -21,7 +21,7 @@ from ..errors import InputError, quote
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
 from ..machine import cores, peak_rss_bytes, processor_name
-from ..network.local import cost_of
+from ..network.local import count_kept
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
@@ -60,8 +60,7 @@ def facts(simulation: Watched) -> Values:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": cores(), "first_iteration": simulation.iteration,
     }  # fmt: skip
-    costs = {item.model: cost_of(simulation.model, item) for item in simulation.model.of_role("recurrent")}
-    if kept := {name: cost.kept for name, cost in costs.items() if cost}:
+    if kept := count_kept(simulation.model):
         entries["kept_per_neuron_and_step"] = kept
     if os.environ.get(HOST_NAMES) == "1":
         entries["hosts"] = list(hosts)

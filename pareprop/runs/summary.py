@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from .. import machine, terminal
-from ..network.local import cost_of
+from ..network.local import count_kept
 from ..network.model import Model
 from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
@@ -92,8 +92,7 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
 
 def _tell_models(model: Model) -> list[str]:
     """Return a line on the numbers that models given by equations keep; [] without such models."""
-    costs = {item.model: cost_of(model, item) for item in model.of_role("recurrent")}
-    kept = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
+    kept = [f"{name} {count}" for name, count in count_kept(model).items()]
     return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []
 
 

@@ -338,7 +338,7 @@ class Counting:
             cost, kept = cost_of(self.model, population), 0
             if cost is not None:
                 beside = 0 if self.plan else len(population.ports) - 1  # surrogate gradients of further ports
-                kept = cost.kept - 1 + beside
+                kept = program_of(population, kept_by[population.name]).n_kept + beside
             elif of_rules := kept_by[population.name]:
                 kept = program_of(population, of_rules).n_kept
             found.append((population, cost, kept))

@@ -36,6 +36,13 @@ def test_models_of_the_package_pass(name: str) -> None:
     assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "user").glob("*.toml")), ids=lambda path: path.stem)
+def test_models_of_papers_pass(path: Path) -> None:
+    (model,) = library.load(path).values()
+    found = model.check(dt_ms=0.05)
+    assert found.passed, found.text()
+
+
 @pytest.mark.slow
 def test_a_leaky_neuron() -> None:
     """Rest, time constant, rheobase and rate of theory: V_th / R, and -1 / (tau log(1 - V_th / (R I)))."""

@@ -16,7 +16,7 @@ from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.neurons import built_in, library
-from pareprop.neurons.compile import Composed, compile
+from pareprop.neurons.compile import Part, compile
 from pareprop.neurons.composed_maps import ComposedMaps
 from pareprop.neurons.generate import Generator
 from pareprop.neurons.model import NeuronModel
@@ -252,7 +252,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
     for name in library.nest_names():
         program = compile(built_in.find(name, "arctan_derivative"))
-        assert program.has_composed(Composed("single", (0,), ahead=True)) == ("bsshslm" not in name)
+        assert program.has(Part("composed", "single", (0,), ahead=True)) == ("bsshslm" not in name)
 
 
 @pytest.mark.slow

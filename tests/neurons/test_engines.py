@@ -16,7 +16,10 @@ from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import Normal
+from pareprop.neurons import compile as compiling
 from pareprop.neurons import library
+from pareprop.rules.definition import Eprop
+from pareprop.simulation import building
 from pareprop.simulation.loop import Simulation
 
 CASES = find("neurons")
@@ -168,3 +171,38 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     after = found[True][1]["V_m"][:, 6]
     np.testing.assert_array_equal(after[due[:, 1]], reset)  # recorded after the reset
     assert not np.any(after[~due[:, 1]] > 100.0)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize(
+    ("variant", "ways", "options", "rule"),
+    [
+        ("interval", None, {}, {}),
+        ("interval", None, {"learn": {"I_e": GradientDescent(eta=0.1, low=0.0, high=900.0)}}, {}),
+        ("interval", None, {}, {"learning_rule": Eprop(through="leak")}),
+        ("spike", None, {}, {}),
+        ("spike", None, {"kappa_reg": 0.5}, {}),
+        ("spike", "steps", {}, {}),
+        ("spike", None, {"learn": {"I_e": GradientDescent(eta=0.1, low=0.0, high=900.0)}}, {}),
+        ("spike", None, {}, {"learning_rule": Eprop(through="leak")}),
+    ],
+)
+def test_no_rank_compiles_by_itself(monkeypatch, variant: str, precision: str, ways, options: dict, rule: dict) -> None:
+    """All that a run needs is compiled on one rank before; what lacked then, all ranks would compile at once."""
+    compile_models = building.compile_models
+
+    def compile_once(*given: object) -> None:
+        compile_models(*given)
+        monkeypatch.setattr(compiling, "fetch", None)
+
+    monkeypatch.setattr(compiling, "_programs", {})
+    monkeypatch.setattr(building, "compile_models", compile_once)
+    model = Model(variant, precision=precision, optimizer=GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4))
+    inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    cells = model.neurons("cells", 5, library.get("adex"), I_e=300.0, **options)
+    model.connect(inputs, cells, weight=60.0, **rule)
+    model.connect(cells, out, weight=0.5)
+    model.connect(out, cells, weight=1.0)
+    run = Simulation(model, Noise(), ways=ways)
+    run.train(2)
+    assert compiling.fetch is None and run.iteration == 2

@@ -10,7 +10,7 @@ import pytest
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
-from pareprop.neurons.generate import generate
+from pareprop.neurons.generate import PARTS, generate
 from pareprop.neurons.stages import BLOCK, cut
 
 PYTHON = {"exp": math.sin, "log": math.cos, "tanh": math.atan}  # any functions will do
@@ -78,8 +78,9 @@ def test_one_function_stays_in_its_loop() -> None:
     assert cut(lines) == ([], [lines])
     chosen = [lines[0], "const REAL t5 = t0 <= 10 ? t0 : 10;", lines[1].replace("(t0)", "(t5)"), *lines[2:]]
     assert [len(loop) for loop in cut(chosen)[1]] == [3, 1, 4]
-    assert "_block" in generate(library.get("adex")).source and "t11_of" in generate(library.get("adex")).source
-    assert "_block" not in generate(library.get("iaf_psc_exp")).source  # keeps nothing
+    cut_up, whole = (generate(library.get(name)).source(*PARTS) for name in ("adex", "iaf_psc_exp"))
+    assert "_block" in cut_up and "t11_of" in cut_up
+    assert "_block" not in whole  # keeps nothing
 
 
 @pytest.mark.parametrize("real", [np.float64, np.float32])
