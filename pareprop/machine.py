@@ -138,6 +138,11 @@ def peak_rss_bytes() -> int:
     return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def rss_bytes() -> int:
+    """Return the resident memory of this process in bytes; its peak where that is unknown."""
+    return _status_bytes("VmRSS") or peak_rss_bytes()
+
+
 def file_rss_bytes() -> int:
     """Return the resident memory of this process that is of files: programs on a machine share it; 0 if unknown."""
     return _status_bytes("RssFile")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -28,25 +28,6 @@ def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarr
     """Return equally likely in-degrees, one for each quantile."""
     exact = indegree * elementary.exp(sigma_in * _normal_quantiles() - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
-
-
-@lru_cache(maxsize=4096)
-def compute_silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
-    """Return the probability that a source has no synapse onto some targets.
-
-    A target with k synapses has a source of weight w with probability 1 - exp(-w c), where c makes the mean over
-    sources k / `n_choices`: as if each source came after an exponential time of rate w, and only those before c count.
-    """
-    share = list_indegrees(n_choices, indegree, sigma_in) / max(n_choices, 1)
-    weight = elementary.exp(sigma_out * _normal_quantiles())
-    weight /= elementary.mean(weight)
-    c = share.copy()
-    for _ in range(30):  # Newton's steps from below
-        left = elementary.exp(-np.outer(c, weight))
-        total, slope = elementary.total_rows(left), elementary.total_rows(left * weight)
-        c += (N_QUANTILES * (share - 1.0) + total) / slope
-    without = elementary.total_rows(elementary.exp(-np.outer(weight, c))) / N_QUANTILES
-    return float(elementary.mean(elementary.power(without, n_targets)))
 
 
 def draw_indegrees(

@@ -9,7 +9,6 @@ from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
 from ..neurons.compile import Program, compile
-from ..neurons.cost import Cost, measure
 from ..neurons.derive import NO_LEARNS
 from ..parallel.messages import Sources
 from ..parallel.partition import overlap
@@ -493,14 +492,6 @@ def count_kept(model: Model) -> dict[str, int]:
     """Return the numbers that neurons given by equations keep of a step for derivatives, psi among them, by model."""
     kept, groups = list_kept(model), filter(given_by_equations, model.of_role("recurrent"))
     return {item.model: 1 + program_of(item, kept[item.name]).n_kept for item in groups}
-
-
-def cost_of(model: Model, population: Population) -> Cost | None:
-    """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
-    if not given_by_equations(population):
-        return None
-    program = program_of(population, list_kept(model)[population.name])
-    return measure(program, model.precision == "single", not model.eprop.is_online)
 
 
 def target_rate(model: Model) -> float:

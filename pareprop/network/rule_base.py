@@ -102,10 +102,6 @@ class Rule(ABC):
         """Return the number of synapses of each of the targets [low, high), (high - low,), or the mean of all."""
         return self.indegree(projection)
 
-    @abstractmethod
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto the targets [first, last) of the population."""
-
     def near(self, seed: int, projection: Described) -> Near | None:
         """Return the sources in space from which rewiring draws near ones; None: all sources are equally likely."""
         return None

@@ -27,10 +27,6 @@ class AllToAll(Rule):
         """Return the mean number of synapses onto one target."""
         return projection.n_choices
 
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        return float(last == first)
-
 
 class OneToOne(Rule):
     """One synapse from source k to target k."""
@@ -48,10 +44,6 @@ class OneToOne(Rule):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return 1.0 if projection.n_choices == projection.pre.size else 0.0
-
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        return 1.0 - self.indegree(projection) * (last - first) / projection.pre.size
 
 
 class FixedIndegree(Rule):
@@ -78,13 +70,6 @@ class FixedIndegree(Rule):
         """Return the mean number of synapses onto one target."""
         return projection.indegree
 
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        n, targets = projection.pre.size, last - first
-        if projection.allow_multapses:
-            return (1.0 - 1.0 / n) ** (projection.indegree * targets)
-        return (1.0 - projection.indegree / n) ** targets
-
 
 class FixedTotalNumber(Rule):
     """`N` synapses in all, each with a source and a target of its own choice; each rank draws those of its targets."""
@@ -109,11 +94,6 @@ class FixedTotalNumber(Rule):
         """Return the mean number of synapses onto one target."""
         return projection.N / projection.post.size
 
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        share = (last - first) / projection.post.size
-        return (1.0 - share / projection.pre.size) ** projection.N
-
 
 class FixedProbability(Rule):
     """A synapse from each source to each target with `probability`."""
@@ -129,10 +109,6 @@ class FixedProbability(Rule):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.probability * projection.n_choices
-
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        return (1.0 - projection.probability) ** (last - first)
 
 
 class Explicit(Rule):
@@ -176,11 +152,6 @@ class Explicit(Rule):
         """Return the number of synapses of each of some targets."""
         mine = (projection.target >= low) & (projection.target < high)
         return np.bincount(projection.target[mine] - low, minlength=high - low)
-
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        inside = (projection.target >= first) & (projection.target < last)
-        return 1.0 - len(np.unique(projection.source[inside])) / projection.pre.size
 
 
 RULES: dict[str, Rule] = {

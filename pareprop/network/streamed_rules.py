@@ -61,12 +61,6 @@ class LognormalDegrees(Rule):
         numbers = projection.n_choices, projection.indegree, projection.sigma_in
         return degrees.draw_indegrees(seed, projection.name, *numbers, low, high)
 
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets."""
-        return degrees.compute_silent(
-            projection.n_choices, projection.indegree, projection.sigma_in, projection.sigma_out, last - first
-        )
-
 
 class DistanceDependent(Rule):
     """At most one synapse per pair, with `probability` times the profile of the distance of `space`."""
@@ -116,15 +110,6 @@ class DistanceDependent(Rule):
         others = projection.space.mean() * (projection.pre.size - itself)
         return projection.probability * (others + (itself and projection.allow_autapses))
 
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, as if other cells lay anywhere."""
-        others = 1.0 - projection.probability * projection.space.mean()
-        if projection.pre != projection.post or first == last:
-            return others ** (last - first)
-        itself = 1.0 - projection.probability * projection.allow_autapses
-        among = (last - first) / projection.pre.size  # share of the sources that are among the targets
-        return others ** (last - first) * (1.0 - among + among * itself / others) if others else 0.0
-
 
 class Sonata(Rule):
     """Edges of a SONATA file."""
@@ -149,10 +134,6 @@ class Sonata(Rule):
         """Return the number of edges of each of some targets where the file has an index, else the mean of all."""
         counts = projection.edges.indegrees(low, high)
         return self.indegree(projection) if counts is None else counts
-
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, as if edges were anywhere."""
-        return (1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))
 
 
 class Callback(Rule):
@@ -183,13 +164,6 @@ class Callback(Rule):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as it was told."""
         return projection.indegree
-
-    def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, as if sources were anywhere."""
-        indegree, n = projection.indegree, projection.pre.size
-        if projection.allow_multapses:
-            return (1.0 - 1.0 / n) ** (indegree * (last - first))
-        return max(1.0 - indegree / n, 0.0) ** (last - first)
 
 
 def _ask(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:

@@ -71,8 +71,6 @@ class Variant:
         traces then lack a factor 1 - kappa. Else weights change after a batch, with a history of each sample.
     event_bytes : int
         Bytes that the arrival of a spike at a synapse touches, in double precision.
-    event_seconds : float
-        About the seconds of such an arrival, learning included.
     costs : Costs
         Costs by which neurons are shared among ranks.
     losses, optimizers : tuple of str or None
@@ -86,7 +84,6 @@ class Variant:
     nest_suffix: str
     is_online: bool
     event_bytes: int
-    event_seconds: float
     costs: Costs
     losses: tuple[str, ...] | None = None
     optimizers: tuple[str, ...] | None = None
@@ -148,7 +145,6 @@ VARIANTS: dict[str, Variant] = {
             nest_suffix=INTERVAL,
             is_online=False,
             event_bytes=12,
-            event_seconds=1.2e-9,
             costs=Costs(2600, event=650, cold_event=350, far_event=350, row=25_000, readout_event=7800, signal=70),
         ),
         Variant(
@@ -159,7 +155,6 @@ VARIANTS: dict[str, Variant] = {
             nest_suffix="",
             is_online=True,
             event_bytes=28,
-            event_seconds=4e-9,
             costs=Costs(5500, event=1100, cold_event=900, far_event=0, row=45_000, readout_event=14_000, signal=85),
         ),
     )

@@ -5,6 +5,7 @@ Spikes are drawn once, keyed by (seed, neuron), and the same in every sample.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,15 +186,19 @@ class DryChannel(Channel):
     ----------
     sources : Sources or None
         Neurons that this rank listens to.
+    spent : float
+        Seconds to collect spikes of other ranks, which a rank of a run does not.
     """
 
     sources: Sources | None = None
+    spent: float = 0.0
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
         """Return the spikes of steps [first, last) that this rank listens to by id, and their number."""
-        log = self.heard.part(first, last)
+        started, log = time.perf_counter(), self.heard.part(first, last)
         if self.sources is not None and self.sources.ids is not None:
             log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)
+        self.spent += time.perf_counter() - started
         return log, len(log.ids)
 
     @property

@@ -84,22 +84,6 @@ class Plan:
             return 0
         return program_of(request.post, request.kept, request.through or "all").n_traces
 
-    def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
-        """Return what learning of a synapse costs beyond plain arrivals of its spikes, in plain arrivals.
-
-        Parameters
-        ----------
-        n_spikes : float
-            Spikes of a source in a sample.
-        n_steps : int
-            Steps of the sample.
-        """
-        if not self.learns or not n_spikes:
-            return 0.0
-        cost, cutoff = self.way.cost(self.request), self.request.cutoff
-        followed = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
-        return n_spikes * (cost.arrival - 1.0) + cost.step * followed
-
     @property
     def why_each_step(self) -> str | None:
         """Why synapses take time steps one by one, if optimize_each_step = False would spare them that; else None."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +23,6 @@ PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "pack": style.MUTED[2], "look_up": style.MUTED[1],
     "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
-RANGE = "predicted_train_seconds_low", "predicted_train_seconds_high"
 NARROW = 3.0  # a logarithmic axis spans at least this factor
 NAMED = 0.09  # parts above this share of the highest bar have room for the name of their phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
@@ -60,8 +58,6 @@ def draw(table: Path) -> list[Path]:
     paths = style.save(scaling_figure(rows), folder, "scaling")
     paths += style.save(phase_figure(rows), folder, "phases")
     (folder / "caption.txt").write_text(caption(rows) + "\n")
-    if "predicted_train_seconds" in rows[0]:
-        paths += style.save(prediction_figure(rows), folder, "prediction")
     return paths
 
 
@@ -136,13 +132,6 @@ def scaling_figure(rows: list[Row]) -> Figure:
         first = wall[0]
         ideal = [first[1] * (1.0 if weak else first[0] / n) for n, *_ in wall]
         axes[0].plot([n for n, *_ in wall], ideal, color=color, ls="-.", lw=0.6, zorder=0)
-        if "predicted_train_seconds" in rows[0]:
-            _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
-            _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
-        if all(RANGE[0] in row for row in some):
-            ends = [_medians(some, itemgetter(name)) for name in RANGE]
-            numbers, *sides = [point[0] for point in ends[0]], *([point[1] for point in end] for end in ends)
-            axes[0].fill_between(numbers, *sides, color=color, alpha=0.15, lw=0, zorder=0)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
@@ -166,10 +155,6 @@ def _microjoules(row: Row) -> float:
 
 def _events(row: Row) -> float:
     return row.get("events_per_second", 0.0) or 0.0
-
-
-def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
-    ax.plot([p[0] for p in points], [p[1] for p in points], color=color, ls="--", lw=0.8, marker="x", ms=3)
 
 
 def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
@@ -208,8 +193,6 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
     """Draw the legend below, with the meaning of the marks."""
     handles, labels = axes[0].get_legend_handles_labels()
     notes = ["dash-dotted: ideal", "bars: range over seeds and repeats"]
-    if "predicted_train_seconds" in rows[0]:
-        notes.append(f"dashed, crosses: predicted{'; shaded: its range' * any(RANGE[0] in row for row in rows)}")
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
     if (busy := max(_others(rows), default=0.0)) > BUSY:
@@ -316,31 +299,3 @@ def _stack(ax: Axes, place: int, rows: list[Row], top: float) -> None:
             beside = place + 0.3  # not through the name
             ax.plot([beside, beside], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
         bottom += height
-
-
-@style.styled
-def prediction_figure(rows: list[Row]) -> Figure:
-    """Draw predicted against measured seconds, by phase, with lines at a factor of 1 and of 2."""
-    figure = Figure(figsize=(3.6, 3.4), layout="constrained")
-    ax = figure.subplots()
-    values = []
-    for phase, color in PHASES.items():
-        for crowded in (0, 1):
-            pairs = [
-                (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"])
-                for row in rows
-                if f"predicted_{phase}_s" in row
-                and row["oversubscribed"] == crowded
-                and row[f"{phase}_s_max"] > 0
-                and row[f"predicted_{phase}_s"] > 0
-            ]
-            values += [value for pair in pairs for value in pair]
-            if pairs:
-                face, label = ("white", None) if crowded else (color, phase)
-                ax.plot(*zip(*pairs, strict=True), "o", ms=3.5, mfc=face, color=color, label=label)
-    ends = min(values, default=1.0), max(values, default=1.0)
-    for factor, line in ((1.0, "-"), (2.0, ":"), (0.5, ":")):
-        ax.plot(ends, [factor * end for end in ends], color=style.GREY, ls=line, lw=0.7, zorder=0)
-    ax.set(xscale="log", yscale="log", xlabel="measured, slowest rank (s)", ylabel="predicted (s)")
-    ax.legend()
-    return figure

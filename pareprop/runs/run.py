@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from .. import files, terminal
+from ..engines import footprint
 from ..errors import InputError
-from ..network import footprint
 from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.agreement import agree
 from ..parallel.exchange import Exchange
 from ..plots import reader
+from ..simulation import building
 from ..simulation.checks import name_classes
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.notices import LOST
@@ -418,10 +419,12 @@ def train(
 def require_possible(config: Config, group: Exchange) -> None:
     """Collective: raise `InputError` unless the ranks can train this configuration, before anything is written."""
     with collectives.guarded(group.replicas.world or group.comm):
-        model = config.task.model()
-        check_replicas(group.replicas.count, model, config.task.settings())
+        model, settings = config.task.model(), config.task.settings()
+        check_replicas(group.replicas.count, model, settings)
         check(config.record, model)
-        footprint.require(model, config.task.n_steps, size=group.size)
+    plan = building.choose_algorithms(model, group, settings)
+    with collectives.guarded(group.replicas.world or group.comm):
+        footprint.require(model, config.task.n_steps, size=group.size, plan=plan)
         if config.record.test > config.task.test_samples:
             reason = f"there are test_samples = {config.task.test_samples} in section [run]"
             raise InputError(f"[record] test = {config.record.test}: {reason}")

@@ -15,15 +15,14 @@ from ..simulation.checks import count_available
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
 from ..values import Values
-from . import estimate, provenance, speed
-from .log import duration
+from . import provenance
 
 MUCH = 0.5  # a run says what would be faster if waiting and transfer take more than this share of its time
 SHORT = 2.0  # runs of fewer seconds give no advice
 
 
 def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
-    """Collective: return lines on ranks, memory, network and estimated time; valid on rank 0.
+    """Collective: return lines on ranks, memory and network; valid on rank 0.
 
     Parameters
     ----------
@@ -44,8 +43,6 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
     samples = f"{terminal.count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
-    slowness = speed.slowness(simulation.world, model.variant)
-    seconds, n_bytes = estimate.run_seconds(simulation, task, last, slowness), estimate.rank_bytes(simulation)
     to_come = terminal.count(last - simulation.iteration, "iteration")
     network = mpi.interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
     warnings = [f"warning: {network} (is libibverbs installed?); messages between nodes travel by TCP"]
@@ -55,9 +52,6 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"a neuron keeps at most {kept} steps of history, however long the run",
         f"training: {terminal.count(model.size('recurrent'), 'neuron')}, {terminal.count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
-        f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
-        "with the program; counted, not measured, for cores without other work; unit costs are "
-        f"multiplied by {slowness:.3g}, as a short measurement on this processor ({speed.here()[1]}) asks for",
         *_tell_samples(simulation, task),
         *_tell_models(model),
         *(warnings if network.endswith(mpi.UNUSED) else []),

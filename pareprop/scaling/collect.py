@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
 from .. import files
 from ..errors import InputError
 from ..runs import benchmark
-from ..runs.units import Units
-from ..runs.work import Firing
 from ..values import AnyValue, Given, Values
-from .predict import predict
 from .study import Point, Study
 
 FIGURES = (
@@ -58,14 +55,13 @@ def _sizes(point: Point) -> list[str]:
     return [key for key in vars(point) if key not in ("kind", "ranks", "repeat")]
 
 
-def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[Values]:
-    """Return the rows of all finished points, with predictions if unit costs are given."""
+def collect(study: Study, folder: Path) -> list[Values]:
+    """Return the rows of all finished points."""
     rows = []
     for point in study.points():
         path = folder / f"{point.label}.json"
         if path.exists():
-            figures = check(point, path)
-            rows.append(row(point, figures) | (_predict(point, figures, units[point.variant]) if units else {}))
+            rows.append(row(point, check(point, path)))
     return rows
 
 
@@ -96,19 +92,6 @@ def row(point: Point, figures: Given) -> Values:
 
 def _summarize(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_min": min(values), f"{name}_mean": sum(values) / len(values), f"{name}_max": max(values)}
-
-
-def _predict(point: Point, figures: Given, units: Units) -> dict[str, float]:
-    model = benchmark.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
-    rate = point.rate or figures["firing_rate_hz"]
-    firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
-    prediction = predict(model, point.steps, point.intervals, firing, point.ranks, units)
-    found = {f"predicted_{phase}_s": prediction.phases[phase] for phase in benchmark.PHASES}
-    found["predicted_train_seconds"] = prediction.seconds - prediction.phases["build"]
-    found["predicted_memory_bytes"] = sum(prediction.memory.values())
-    if band := units.band({phase: value for phase, value in prediction.phases.items() if phase != "build"}):
-        found["predicted_train_seconds_low"], found["predicted_train_seconds_high"] = band
-    return found
 
 
 def summarize(rows: Sequence[Given]) -> list[Values]:

@@ -10,42 +10,41 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import click
 
-from .. import files, terminal
+from .. import files, kernels, machine, terminal
 from ..errors import InputError, StateError
-from ..machine import BUSY, cores
-from ..network.local import target_rate
-from ..network.variants import VARIANTS
+from ..machine import BUSY, cores, file_rss_bytes, peak_rss_bytes
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
-from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.checkpoint_write import count_files
 from ..storage.disk import output_errors, replace_file
-from ..values import Given
-from . import batch, dryrun, launchers, measure, ping, rank_table, slurm, study, subject
+from . import batch, dryrun, launchers, ping, rank_table, slurm, study, subject, traffic
 from . import collect as table
 from .options import MOST, require_one_process
-from .predict import Prediction, nodes_for, predict
+from .predict import Prediction, predict
 
-UNITS = "units.json"
-PROCESSOR = "{} ({})".format  # name and level
-rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
+SHOWN = 8  # parts of the memory that are printed, the largest
+rate_option = click.option(
+    "--rate",
+    type=FiniteFloat(0, 1000),
+    help="Firing rate of neurons of other ranks in Hz [same as of the rank that is built].",
+)
 per_node_option = click.option(
     "--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node."
 )
-units_option = click.option(
-    "--units",
-    "units_file",
-    type=GivenPath(),
+ping_option = click.option(
+    "--ping",
+    "ping_file",
+    type=GivenPath(path_type=Path),
     metavar="FILE",
-    help=f"File of unit costs, seconds and bytes of each operation [{UNITS}, if it is here, else of the package].",
+    help=f"File of what exchanges cost, which `pareprop ping` writes [{traffic.FILE}].",
 )
 
 
@@ -131,10 +130,7 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
 
 @scaling.command()
 @click.argument("folder", type=GivenPath(), metavar="DIR")
-@click.option(
-    "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
-)
-def collect(folder: str, units_file: str | None) -> None:
+def collect(folder: str) -> None:
     """Write the tables of a study: study.csv and summary.csv.
 
     The first has a row for each finished run, with minimum, mean and maximum over the ranks of each phase. The second
@@ -142,7 +138,7 @@ def collect(folder: str, units_file: str | None) -> None:
     the real-time factor, and of the energy of a synaptic event where machines tell joules.
     """
     chosen = study.read(Path(folder, "study.toml"))
-    rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
+    rows = table.collect(chosen, Path(folder))
     path = Path(folder, table.TABLE)
     with output_errors(path, "table "):
         table.write(rows, path)
@@ -193,15 +189,15 @@ def dry_run(
     """
     require_one_process(exchange)
     chosen, loaded = subject.find(source, settings, trust), time.process_time()
-    program, of_files = measure.process_bytes()
+    program, of_files = peak_rss_bytes(), file_rss_bytes()
     result = dryrun.run(
         chosen.model,
         chosen.task,
         ranks,
         rank,
+        chosen.settings,
         samples=samples,
         rate_hz=rate,
-        settings=chosen.settings,
         progress=terminal.echo,
     )
     terminal.echo(
@@ -209,7 +205,7 @@ def dry_run(
     )
     for line in dryrun.tell_rate(chosen.model, result.rate_hz) if rate is None else ():
         terminal.echo(line)
-    for name, seconds in result.share.phases.items():
+    for name, seconds in (result.share.phases | {"other": result.other_seconds}).items():
         unit = "s" if name == "build" else "s per sample"
         terminal.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
     _print_memory(result.share.memory)
@@ -219,17 +215,16 @@ def dry_run(
         f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
         f"{max(peak - program - own, 0) / 2**20:.0f} MiB building and the dry run itself"
     )
-    firing, here = chosen.firing(result.others_hz), min(ranks_per_node, ranks)
-    routes, shared, sets = dryrun.count_shared(chosen.model, chosen.task.n_steps, firing, ranks, rank, here)
-    of_node = here * (program - of_files + own + routes) + of_files + shared
+    here = traffic.Traffic(chosen.model, chosen.task.n_steps, result.others_hz, ranks, ranks_per_node)
+    routes, shared = here.count_bytes()
+    of_node = here.node_ranks * (program - of_files + own + routes) + of_files + shared
     terminal.echo(
-        f"a node of {here} such ranks: {of_node / 2**30:.2f} GiB, {shared / 2**30:.2f} GiB of it shared messages and "
-        f"spikes; each rank lists {routes / 2**20:.1f} MiB of routes; of the program the node has "
+        f"a node of {here.node_ranks} such ranks: {of_node / 2**30:.2f} GiB, {shared / 2**30:.2f} GiB of it shared "
+        f"messages and spikes; each rank lists {routes / 2**20:.1f} MiB of routes; of the program the node has "
         f"{of_files / 2**20:.0f} MiB, its files, once"
     )
     terminal.echo(
-        f"at the start: {loaded:.1f} s of a core for the program and {result.share.phases['build']:.1f} s to build; "
-        f"then {sets / 2**20:.1f} MiB of the node tell who hears whom"
+        f"at the start: {loaded:.1f} s of a core for the program and {result.share.phases['build']:.1f} s to build"
     )
 
 
@@ -241,15 +236,11 @@ def _print_memory(memory: Mapping[str, float]) -> None:
 
 
 @click.command(name="predict")
-@click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @SET
 @TRUST
 @rate_option
-@units_option
-@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes some two minutes.")
-@click.option(
-    "--here", is_flag=True, help="Scale unit costs of another machine to this one, by a measurement of 0.2 s."
-)
+@ping_option
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
 @click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a node in bytes per second [as measured].")
 @click.option(
@@ -260,180 +251,116 @@ def _print_memory(memory: Mapping[str, float]) -> None:
     show_default=True,
     help="Number of ranks; several, such as 1,2,...,1024, give a table.",
 )
-@click.option(
-    "--within",
-    metavar="TIME",
-    help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
-)
 @per_node_option
+@click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
+@click.option("--memory", "memory_only", is_flag=True, help="Estimate memory alone, and build nothing.")
 @click.option(
     "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
 @click.pass_obj
 def predict_command(
     exchange: Exchange,
-    source: str | None,
+    source: str,
     settings: tuple[str, ...],
     trust: bool,
     rate: float | None,
-    units_file: str | None,
-    measures: bool,
-    here: bool,
+    ping_file: Path | None,
     latency: float | None,
     bandwidth: float | None,
     ranks_text: str,
-    within: str | None,
     ranks_per_node: int,
+    samples: int,
+    memory_only: bool,
     node_memory: float,
 ) -> None:
     """Predict time and memory of a run.
 
-    CONFIG is a task, a configuration file, or `bench`; seconds are given by phase, for any number of ranks.
+    Builds one rank of the run here, the largest, and steps it; exchanges are added as `ping` measured them. Ranks that
+    would take long are extrapolated from two smaller ones. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    several = rank_table.ranks_of(ranks_text, MOST)
-    if measures:
-        exchanges, base, network = measure.exchange_costs(), measure.process_bytes(), units.Interconnect()
-        made = {
-            name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
-        }
-        _write_units(units_file or UNITS, {name: item.with_exchange(**exchanges) for name, item in made.items()})
-    if source is None:
-        if not measures:
-            raise click.UsageError("CONFIG is missing")
-        return
+    several, (costs, origin) = rank_table.ranks_of(ranks_text, MOST), traffic.read(ping_file, latency, bandwidth)
     chosen = subject.find(source, settings, trust)
-    origin, costs = _costs(units_file, chosen.model.variant)
-    costs = _scale(costs.with_network(latency, bandwidth), origin, chosen.model.variant, here)
-    arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
-    _note_rate(chosen, rate)
-    if within:
-        limit_s = slurm.seconds_of(within)
-        nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
-        terminal.echo(f"{terminal.count(nodes, 'node')} with {terminal.count(ranks_per_node, 'rank')} each")
-        predictions = [found]
+    found, hz = predict(
+        chosen, several, ranks_per_node, costs, samples=samples, rate_hz=rate, builds=not memory_only, progress=_report
+    )
+    if len(found) > 1:
+        terminal.echo("\n".join(rank_table.lines(found, node_memory * 1e9)))
     else:
-        predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
-    terminal.echo(f"unit costs: {origin}{_about(costs, predictions[-1])}")
-    if len(predictions) > 1:
-        terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
-    else:
-        _print_prediction(predictions[0], chosen.samples)
-        terminal.echo(f"a checkpoint has {count_files(-(-predictions[0].ranks // ranks_per_node))} files")
+        _print_prediction(found[0], chosen.samples)
+        terminal.echo(f"a checkpoint has {count_files(found[0].nodes)} files")
+    for line in [] if memory_only else _explain(found, costs, origin, hz):
+        terminal.echo(line)
+    for line in dryrun.tell_rate(chosen.model, hz) if rate is None and not memory_only else ():
+        terminal.echo(line)
 
 
-def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
-    """Say which firing rate a prediction assumes, unless it was given."""
-    if rate is None:
-        terminal.echo(
-            f"note: neurons are taken to fire at {target_rate(chosen.model):g} Hz, their f_target; untrained ones "
-            "often fire two to four times as much, and time grows with it; "
-            "--rate sets it, run.log of a short run tells it"
-        )
+def _report(line: str) -> None:
+    terminal.echo(line, err=True)
 
 
-def _read_units(file: str | None) -> tuple[str, dict[str, units.Units]]:
-    """Return where unit costs come from, and the costs by variant."""
-    if file is None and not Path(UNITS).exists():
-        return measure.shipped()
-    return file or UNITS, units.read(Path(file or UNITS))
-
-
-def _write_units(file: str, costs: Mapping[str, units.Units]) -> None:
-    with output_errors(Path(file), "--units "), replace_file(Path(file)) as part:
-        units.write(part, dict(costs))
-
-
-def _costs(file: str | None, variant: str) -> tuple[str, units.Units]:
-    """Return where unit costs come from, and those of a variant."""
-    source, costs = _read_units(file)
-    if variant not in costs:
-        raise InputError(
-            f"{source} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them"
-        )
-    return source, costs[variant]
-
-
-def _about(costs: units.Units, prediction: Prediction) -> str:
-    """Return where and when unit costs were measured, if they tell, and which of them a prediction has to estimate."""
-    about = f", {PROCESSOR(costs.processor, costs.level)}, {costs.cores} cores, {costs.date}" if costs.date else ""
-    about += f", {costs.load:.1f} processes busy before" if costs.load >= BUSY else ""
-    guessed = ", ".join(units.TOLD[name] for name in prediction.estimated)
-    return f"{about}; estimated, not measured: {guessed} (`pareprop ping` measures them)" if guessed else about
-
-
-def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
-    """Return unit costs, scaled to this machine with `here`; print a note if they are of another processor."""
-    note = _tell_processor(costs)
-    if here:
-        if not costs.sample_s:
-            raise InputError(f"{file} does not tell how fast its machine was; `pareprop predict --measure` writes that")
-        times = speed.sample_seconds(variant) / costs.sample_s
-        terminal.echo(f"note: {note}{'; ' * bool(note)}costs are multiplied by {times:.3g}, by a short measurement")
-        return costs.scaled(times)
-    if note:
-        terminal.echo(f"note: {note}; --here scales them by a short measurement")
-    return costs
-
-
-def _tell_processor(costs: units.Units) -> str:
-    """Return a note on the processor of unit costs, "" if it is this one or not known."""
-    of, this = PROCESSOR(costs.processor, costs.level), PROCESSOR(*speed.here())
-    return f"unit costs are those of {of}, here is {this}" if costs.processor and of != this else ""
+def _explain(found: Sequence[Prediction], costs: traffic.Interconnect, origin: str, rate_hz: float) -> list[str]:
+    """Return lines on what was measured and what is assumed."""
+    here = f"{machine.processor_name()}, kernels of level {kernels.LEVEL}"
+    lines = [f"measured: one rank of the run, with one busy core of {here}; neurons fire at {rate_hz:.3g} Hz"]
+    if origin:
+        lines[0] += f"; exchanges: {origin}"
+    if far := [item for item in found if item.ranks not in item.measured]:
+        of = ", ".join(str(ranks) for ranks in far[0].measured)
+        lines.append(f"extrapolated: {', '.join(str(item.ranks) for item in far)} ranks, from ranks of runs on {of}")
+    nodes, node_ranks = max(item.nodes for item in found), max(-(-item.ranks // item.nodes) for item in found)
+    assumed = costs.list_assumed(nodes, node_ranks)
+    if nodes > 1 and (costs.latency_s is None or costs.bandwidth is None):
+        lines.append("messages between nodes are not in it: `pareprop ping` on two nodes measures them")
+    if assumed:
+        lines.append(f"assumed, not measured: {', '.join(assumed)}")
+    if node_ranks > 1:
+        lines.append("not in it: ranks of a node share caches and memory, and wait for cores that are slower")
+    return lines
 
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:
-    terminal.echo(
-        f"{terminal.count(prediction.ranks, 'rank')}, {terminal.count(samples, 'sample')}: {prediction.seconds:.4g} s, "
-        f"{prediction.sample_seconds:.4g} s per sample"
-    )
-    if prediction.band:
-        low, high = prediction.band
+    if prediction.seconds:
         terminal.echo(
-            f"range        {low:.4g} to {high:.4g} s: as far as nine of ten measured runs were from these costs"
+            f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
+            f"{prediction.sample_seconds:.4g} s per sample, {prediction.core_hours:.3g} core hours"
         )
-    for phase in benchmark.PHASES:
-        terminal.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
-    energy = f"{prediction.joules:.3g}" if prediction.joules == prediction.joules else "not told by the unit costs"
-    terminal.echo(f"core hours   {prediction.core_hours:9.3g}; joules: {energy}")
-    _print_memory(prediction.memory)
+        for phase, seconds in prediction.phases.items():
+            terminal.echo(f"{phase:12s} {seconds:9.3f} s")
+    for what, size in sorted(prediction.memory.items(), key=lambda part: -part[1])[:SHOWN]:
+        terminal.echo(f"{size / 2**20:9.2f} MiB  {what}")
     terminal.echo(
-        f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
-        f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
+        f"{prediction.rank_bytes / 2**20:.0f} MiB per rank with the program, "
+        f"{prediction.node_bytes / 2**20:.0f} MiB per node"
     )
 
 
 @click.command(name="ping")
-@units_option
+@ping_option
 @click.option(
     "--rounds", type=click.IntRange(1, 10**6), default=ping.ROUNDS, show_default=True, help="Exchanges to time."
 )
 @click.pass_obj
-def ping_command(exchange: Exchange, units_file: str | None, rounds: int) -> None:
-    """Measure unit costs of exchanges between ranks and nodes.
+def ping_command(exchange: Exchange, ping_file: Path | None, rounds: int) -> None:
+    """Measure what exchanges between ranks and nodes cost.
 
     Started by srun or mpirun, with two ranks or more on each node. Two nodes measure latency, bandwidth, and what a
-    further message costs. What is measured is written into the unit costs.
+    further message costs. The file is read by `predict` and `jobs`.
     """
     if exchange.comm is None:
         raise InputError("ping: start it on several ranks, such as `srun --nodes=2 --ntasks-per-node=8 pareprop ping`")
-    with collectives.guarded(exchange.comm):
-        origin, costs = _read_units(units_file) if exchange.rank == 0 else ("", {})
-    found = ping.measure(exchange.comm, rounds)
+    found, nodes = ping.measure(exchange.comm, rounds)
     with collectives.guarded(exchange.comm):
         if exchange.rank == 0:
-            told = {name: item.with_exchange(**found) for name, item in costs.items()}
-            _write_units(units_file or UNITS, told)
-            _print_exchange(found, origin, units_file or UNITS)
-
-
-def _print_exchange(found: Given, origin: str, file: str) -> None:
-    """Print the median and the range of each cost, and what was written."""
-    for name in dict.fromkeys(name for costs in found["repetitions"] for name in costs):
-        values = sorted(costs[name] for costs in found["repetitions"] if name in costs)
-        unit = "bytes/s" if name == "bandwidth" else "s per s" if name == "skew" else "s"
-        terminal.echo(f"{units.TOLD[name]:26s} {median(values):9.3g} {unit}, from {values[0]:.3g} to {values[-1]:.3g}")
-    terminal.echo(f"{found['nodes']} node(s); written to {file}, all other costs as in {origin}")
+            costs = traffic.Interconnect(**{name: median(values) for name, values in found.items()})
+            path = ping_file or Path(traffic.FILE)
+            with output_errors(path, "--ping "), replace_file(path) as part:
+                part.write_text(costs.model_dump_json(indent=1, exclude_none=True) + "\n")
+            for name, values in found.items():
+                unit, what = "bytes/s" if name == "bandwidth" else "s", traffic.Interconnect.model_fields[name]
+                ends = f"from {min(values):.3g} to {max(values):.3g}"
+                terminal.echo(f"{what.description}: {median(values):.3g} {unit}, {ends}")
+            terminal.echo(f"{nodes} node(s); written to {path}")
 
 
 @click.command()
@@ -442,7 +369,7 @@ def _print_exchange(found: Given, origin: str, file: str) -> None:
 @SET
 @TRUST
 @rate_option
-@units_option
+@ping_option
 @click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
 @per_node_option
 @click.option(
@@ -457,7 +384,7 @@ def jobs(
     settings: tuple[str, ...],
     trust: bool,
     rate: float | None,
-    units_file: str | None,
+    ping_file: Path | None,
     nodes: int,
     ranks_per_node: int,
     limit: str | None,
@@ -465,63 +392,35 @@ def jobs(
 ) -> None:
     """Print the sbatch command for a run, or write the job scripts.
 
-    It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
+    It asks for the time and memory that `predict` measures here. CONFIG is a task or a configuration file.
     """
     require_one_process(exchange)
     if source is None and write is None:
         raise click.UsageError("CONFIG or --write DIR is missing")
-    lines = (
-        []
-        if source is None
-        else _plan(
-            source, settings, trust, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None
-        )
-    )
+    lines = []
+    if source is not None:
+        if source == "bench":
+            raise InputError("bench is not a training; use jobs/study.sbatch")
+        seconds = slurm.seconds_of(limit) if limit else None
+        chosen, (costs, origin) = subject.find(source, settings, trust), traffic.read(ping_file)
+        found, hz = predict(chosen, [nodes * ranks_per_node], ranks_per_node, costs, rate_hz=rate, progress=_report)
+        arguments = [source, *(f"--set={text}" for text in settings), *["--trust"] * trust]
+        line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found[0])
+        lines = [
+            f"# {found[0].seconds:.3g} s, {found[0].rank_bytes / 2**20:.0f} MiB per rank, "
+            f"{found[0].node_bytes / 2**20:.0f} MiB per node; {number} job(s) in a row; time and memory below have a "
+            f"margin of {slurm.MARGIN:g}",
+            *(f"# {text}" for text in _explain(found, costs, origin, hz)),
+        ]
+        if write is None and not Path(script).exists():
+            lines.append(
+                f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts"
+            )
+        lines.append(line)
     for path in [] if write is None else batch.write_scripts(write):
         terminal.echo(f"job script: {path}")
     for line in lines:
         terminal.echo(line)
-
-
-def _plan(
-    source: str,
-    settings: tuple[str, ...],
-    trust: bool,
-    rate: float | None,
-    units_file: str | None,
-    nodes: int,
-    ranks_per_node: int,
-    limit: str | None,
-    script: str,
-    writes: bool,
-) -> list[str]:
-    """Return the lines of `pareprop jobs` on a run; `writes`: whether it also writes the job scripts."""
-    if source == "bench":
-        raise InputError("bench is not a training; use jobs/study.sbatch")
-    chosen = subject.find(source, settings, trust)
-    origin, costs = _costs(units_file, chosen.model.variant)
-    prediction = predict(
-        chosen.model,
-        chosen.task.n_steps,
-        chosen.samples,
-        chosen.firing(rate),
-        nodes * ranks_per_node,
-        costs,
-        ranks_per_node,
-    )
-    arguments = [source, *(f"--set={text}" for text in settings), *["--trust"] * trust]
-    seconds = slurm.seconds_of(limit) if limit else None
-    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
-    lines = [
-        f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank, "
-        f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
-        f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}; unit costs: {origin}"
-    ]
-    if note := _tell_processor(costs):
-        lines.append(f"# note: {note}")
-    if not writes and not Path(script).exists():
-        lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
-    return [*lines, line]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

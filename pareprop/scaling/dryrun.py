@@ -5,22 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from ..engines.base import Settings
 from ..errors import InputError
-from ..network.cuts import cut
 from ..network.local import target_rate
 from ..network.model import Model
-from ..parallel.hearing import count_bytes
-from ..parallel.stand_ins import DryExchange
-from ..runs import work
+from ..parallel.stand_ins import DryChannel, DryExchange
 from ..runs.benchmark import PHASES, Share
-from ..runs.estimate import rough_units
-from ..runs.work import Firing
 from ..simulation.loop import Simulation
-from ..simulation.task import Task
+from ..simulation.task import ClosedTask, Task
 
 FAR = 2.0  # a rate that is farther from the target than this factor is told of
 
@@ -33,48 +29,50 @@ class DryRun:
     ----------
     share : Share
         Seconds of each phase over all samples (build: once), without those of the exchange; bytes by kind.
-    samples : int
-        Number of timed samples.
+    samples : float
+        Number of timed samples; of an episode that ended early, the part that was run.
     rate_hz : float
         Firing rate of this rank's neurons in the last sample.
     others_hz : float
         Rate at which spikes of the other ranks were drawn.
-    processor_share : tuple of float
-        Processor time over wall time of the build and of the timed samples: below 1 if the machine was busy.
+    other_seconds : float
+        Seconds over all samples that no phase has: to make samples, and Python between the phases.
     """
 
     share: Share
-    samples: int
+    samples: float
     rate_hz: float
     others_hz: float
-    processor_share: tuple[float, float] = (1.0, 1.0)
+    other_seconds: float = 0.0
 
 
 def run(
     model: Model,
-    task: Task,
+    task: Task | ClosedTask,
     ranks: int,
     rank: int,
+    settings: Settings,
     *,
     samples: int = 1,
     warmup: int = 1,
     rate_hz: float | None = None,
-    settings: Settings | None = None,
     drive: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> DryRun:
-    """Build and step rank `rank` of `ranks`.
+    """Build and step rank `rank` of `ranks`; seconds are those of the processor, so that other work counts little.
 
     Parameters
     ----------
     model : Model
         Description of the network.
-    task : Task
-        Inputs and targets.
+    task : Task or ClosedTask
+        Inputs and targets, or an environment.
     ranks : int
         Number of ranks of the simulated run.
     rank : int
         The rank to build.
+    settings : Settings
+        Settings of the variant.
     samples : int
         Samples to time.
     warmup : int
@@ -82,8 +80,6 @@ def run(
     rate_hz : float or None
         Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
         rank.
-    settings : Settings or None
-        Settings of the variant.
     drive : bool
         Whether the spikes of this rank are drawn, too, as with `stand_ins.DrivenExchange`.
     progress : callable or None
@@ -96,38 +92,41 @@ def run(
     """
     if not 0 <= rank < ranks:
         raise InputError(f"rank = {rank} must lie in 0 to {ranks - 1}")
-    if ranks < 2:
-        raise InputError(f"ranks = {ranks} must be at least 2: with a single rank use `pareprop run` or `bench`")
     n, dt = model.size("recurrent"), model.dt_ms / 1000.0
     others = target_rate(model) if rate_hz is None else rate_hz
     dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)
-    settings = settings or model.eprop.settings(task.learning_window)
     rounds = replace(settings, round_steps=settings.round_steps or task.n_steps)  # engines cut it to the min-delay
     clock = _Clock()
     simulation = Simulation(model, task, dry, settings=rounds)
-    build_share = clock.share()
-    first, last = simulation.network.neurons
-    own_hz, run_share = others, 1.0
+    build_share, _ = clock.read()
+    engine, seconds, (first, last) = simulation.engine, simulation.timers.seconds, simulation.network.neurons
+    channel = cast(DryChannel, engine.channel)
+    own_hz, wall, processor, steps = others, 0.0, 0.0, 0
     for index in range(warmup + samples):
         if index == warmup:
+            wall, processor, steps, channel.spent = 0.0, 0.0, 0, 0.0
             for name in PHASES[1:]:
-                simulation.timers.seconds.pop(name, None)
-            clock = _Clock()
+                seconds.pop(name, None)
         if rate_hz is None and index:
             dry.draw(min(own_hz * dt, 1.0))
-        started = time.perf_counter()
-        simulation.engine.run(task.sample(index, "train"), True)
-        simulation.engine.optimize()
-        run_share = clock.share()
-        log = simulation.engine.log
-        ids = log.ids[: log.ptr[task.n_steps]]
-        own_hz = float(((ids >= first) & (ids < last)).sum() / (max(last - first, 1) * task.n_steps * dt))
+        clock = _Clock()
+        simulation.run_samples(index, 1, "train", learn=True)
+        engine.optimize()
+        busy, spent = clock.read()
+        wall, processor, steps = wall + spent, processor + busy * spent, steps + engine.n  # episodes may end early
+        ids = engine.log.ids[: engine.log.ptr[engine.n]]
+        own_hz = float(((ids >= first) & (ids < last)).sum() / (max(last - first, 1) * engine.n * dt))
         if progress:
-            progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
-    share = Share.of(simulation)
-    exchange = ("wait", "communicate", "pack", "look_up")
-    phases = {name: seconds for name, seconds in share.phases.items() if name not in exchange}
-    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, (build_share, run_share))
+            progress(f"sample {index + 1} of {warmup + samples}: {spent:.2f} s")
+    run_share, timed = processor / wall, sum(seconds.get(name, 0.0) for name in PHASES[1:])
+    share, exchange = Share.of(simulation), ("wait", "communicate", "pack", "look_up")
+    phases = {
+        name: value * (build_share if name == "build" else run_share)
+        for name, value in share.phases.items()
+        if name not in exchange
+    }
+    other = max(wall - timed - channel.spent, 0.0) * run_share
+    return DryRun(replace(share, phases=phases), steps / task.n_steps, own_hz, dry.probability / dt, other)
 
 
 def tell_rate(model: Model, rate_hz: float) -> list[str]:
@@ -140,27 +139,13 @@ def tell_rate(model: Model, rate_hz: float) -> list[str]:
     return [f"note: neurons of this rank fire at {rate_hz:.2f} Hz, {why}"]
 
 
-def count_shared(
-    model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, ranks_per_node: int
-) -> tuple[float, float, float]:
-    """Return the bytes that a dry run has not: routes of a rank, what its node shares, and its sets at the start.
-
-    Routes list where spikes go that a rank packs and unpacks; the sets tell who hears whom, see `parallel.hearing`.
-    """
-    nodes = -(-ranks // ranks_per_node)
-    starts = work.first_ranks(ranks, nodes)
-    cuts = cut(model, ranks, starts)
-    counted = rough_units(model.eprop).memory(work.of_rank(model, n_steps, firing, ranks, rank, nodes, cuts))
-    sets = count_bytes(cuts[starts], rank * nodes // ranks) if nodes > 1 else 0
-    return counted["routes"], counted["buffers"], sets
-
-
 class _Clock:
-    """Measures the share of wall time in which the process had a processor, since this was made."""
+    """Measures the part of wall time in which the process had a processor, since this was made."""
 
     def __init__(self) -> None:
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
-    def share(self) -> float:
+    def read(self) -> tuple[float, float]:
+        """Return the part of wall time with a processor, and the wall time."""
         wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
-        return min(processor / wall, 1.0) if wall > 0 else 1.0
+        return min(processor / wall, 1.0) if wall > 0 else 1.0, wall

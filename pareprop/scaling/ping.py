@@ -1,38 +1,31 @@
 """Measure what exchanges between ranks cost, within a node and between nodes: the command `ping`.
 
-`python -m pareprop.scaling.ping ROUNDS` under mpirun prints the costs as JSON, for `measure`. `scripts/exchange.py`
-uses `open_rounds`, too.
+`scripts/exchange.py` uses `open_rounds`, too.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
-from .. import machine
 from ..errors import InputError
-from ..parallel import collectives, launcher, node
+from ..parallel import collectives, node
 from ..parallel.channel import Channel, ChannelSizes
-from ..parallel.exchange import Exchange, Ranks
+from ..parallel.exchange import Ranks
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
 from ..parallel.partition import block
 from ..parallel.spike_log import SpikeLog
-from ..runs import benchmark
-from ..values import Values
 
 WORDS = 64, 65536  # 32-bit words of a short and of a long message
-LAPS, SAMPLES, REPEATS = 9, 3, 3
-BUSY = 0.1  # share of the cores that other programs may keep busy while ranks wait for each other
+LAPS, REPEATS = 9, 3
 ROUNDS = 2000  # without spikes
 SENDERS = 16  # at most so many ranks of other nodes send to one at once
-NEURONS, SPIKES, READOUTS = 256_000, 1280, 1024  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
+NEURONS, SPIKES = 256_000, 1280  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
 STEPS = 20  # rounds of a lap that carry spikes: few, so that other work leaves some laps alone
 
 
@@ -93,26 +86,19 @@ def seconds(comm: Comm, way: str, *cases: tuple[float, int, int]) -> np.ndarray:
 
 
 def look_up(comm: Comm) -> dict[str, float]:
-    """Collective, on one node: return the costs of looking up spikes, see `Interconnect`.
+    """Collective, on one node: return the cost of looking a spike of the node up, where a rank hears few neurons.
 
-    Rank 0, which is timed, has no spikes of its own: it would hear them all, and few could not be told from many.
+    Rank 0, which is timed, has no spikes of its own: it would hear them all.
     """
-    shares, spikes = (0.01, 0.6), SPIKES if comm.rank else 0
-    (_, few), (_, many) = seconds(comm, "everything", *((share, spikes, 0) for share in shares))
-    of_node = (comm.size - 1) * SPIKES
-    heard = [share * of_node for share in shares]
-    each = (many - few) / (heard[1] - heard[0])
-    return {"merge_s": max(few - each * heard[0], 0.0) / of_node, "number_s": max(each, 0.0)}
+    ((_, few),) = seconds(comm, "everything", (0.01, SPIKES if comm.rank else 0, 0))
+    return {"look_up_s": few / ((comm.size - 1) * SPIKES)}
 
 
 def pack(comm: Comm) -> dict[str, float]:
-    """Collective, on two nodes of one rank: return the costs of packing spikes and adding sums, see `Interconnect`."""
-    share, arriving = 0.5, 0.5 * SPIKES
-    (idle, _), (sums, _), (full, _) = seconds(comm, "everything", (1.0, 0, 0), (1.0, 0, READOUTS), (1.0, SPIKES, 0))
+    """Collective, on two nodes of one rank: return the cost of packing a spike for nodes that hear it."""
+    share = 0.5
     (none, _), (some, _) = seconds(comm, "targeted", (share, 0, 0), (share, SPIKES, 0))
-    copied = (full - idle) / (2 * SPIKES)
-    packed = (some - none - copied * SPIKES) / (2 * arriving)
-    return {"copy_s": max(copied, 0.0), "pack_s": max(packed, 0.0), "sum_s": max((sums - idle) / (2 * READOUTS), 0.0)}
+    return {"pack_s": max(some - none, 0.0) / (2 * share * SPIKES)}
 
 
 def in_node(comm: Comm, rounds: int) -> float:
@@ -159,20 +145,6 @@ def receive(comm: Comm, rounds: int) -> float:
     return float(np.median(laps))
 
 
-def skew(exchange: Exchange, rounds: int) -> dict[str, float]:
-    """Collective, on two ranks: return the seconds that each waits for the other per second of work.
-
-    Nothing, if other programs kept cores busy all the time: ranks then wait for a core, not for each other.
-    """
-    task, waits = benchmark.BenchTask(100, rounds, 1), []
-    for _ in range(SAMPLES):
-        figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, exchange, 1)
-        wait = np.mean([part["phases"]["wait"] for part in figures["shares"]])
-        if figures.get("other_cores", 0.0) < BUSY * machine.cores():
-            waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
-    return {"skew": float(min(waits))} if waits else {}  # larger ones are of ranks that had to wait for a core
-
-
 @contextmanager
 def every_rank_a_node() -> Iterator[None]:
     """Let each rank be a node of its own in the block."""
@@ -192,7 +164,6 @@ def costs(comm: Comm, nodes: node.Nodes, rounds: int) -> dict[str, float]:
     pair = local.Split(min(local.rank // 2, 1), local.rank)
     if first and local.rank < 2:
         found["round_s"] = in_node(pair, rounds)
-        found |= skew(Ranks(pair), max(rounds // 2, 10))
         found |= look_up(pair)
         with every_rank_a_node():
             found |= pack(pair)
@@ -203,8 +174,6 @@ def costs(comm: Comm, nodes: node.Nodes, rounds: int) -> dict[str, float]:
     between = comm.Split(min(local.rank, 1), comm.rank)
     if nodes.count > 1 and local.rank == 0:
         found |= messages(between, rounds)
-    elif nodes.count == 1 and local.rank < 2:
-        found |= messages(pair, rounds)
     collectives.await_others(comm)
     found |= one_by_one(comm, nodes, rounds)
     return found
@@ -229,13 +198,10 @@ def one_by_one(comm: Comm, nodes: node.Nodes, rounds: int) -> dict[str, float]:
     return {"message_s": max(seconds[1] - seconds[0], 0.0) / (len(senders) - 1)}
 
 
-def measure(comm: Comm, rounds: int) -> Values:
-    """Collective: measure all costs some times.
+def measure(comm: Comm, rounds: int) -> tuple[dict[str, list[float]], int]:
+    """Collective: measure all costs some times; return them by name, see `Interconnect`, and the number of nodes.
 
-    Returns
-    -------
-    dict
-        `repetitions`, costs by name, see `Interconnect`; `nodes`, how many were measured; valid on rank 0.
+    Valid on rank 0.
 
     Raises
     ------
@@ -245,12 +211,8 @@ def measure(comm: Comm, rounds: int) -> Values:
     nodes = node.find_nodes(comm)
     if nodes.starts[1] < 2:
         raise InputError("ping needs at least two ranks on each node")
-    found = [costs(comm, nodes, rounds) for _ in range(REPEATS)]
-    return {"repetitions": found, "nodes": nodes.count}
-
-
-if __name__ == "__main__":
-    world = launcher.exchange().comm
-    told = measure(world, int(sys.argv[1]))
-    if world.rank == 0:
-        print(json.dumps(told))
+    found: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        for name, cost in costs(comm, nodes, rounds).items():
+            found.setdefault(name, []).append(cost)
+    return found, nodes.count

@@ -1,69 +1,67 @@
-"""Predict seconds by phase and memory of any run from unit costs and counts; find the nodes for a time limit."""
+"""Predict time and memory of a run: one of its ranks is built and stepped here, exchanges are added by a formula."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ..engines import footprint
+from ..machine import file_rss_bytes, rss_bytes
+from ..network.costs import costs_of_ranks
 from ..network.cuts import cut
-from ..network.model import Model
-from ..runs import work
+from ..network.local import target_rate
+from ..network.sharing import count_synapses
+from ..parallel.exchange import Alone
 from ..runs.benchmark import PHASES
-from ..runs.units import Units
-from ..runs.work import Firing, Work
+from ..simulation.building import choose_algorithms
+from . import dryrun
+from .subject import Subject
+from .traffic import Interconnect, Traffic
+
+MOST_SYNAPSES = 2e7  # of a rank that is built here; larger ranks are extrapolated from two smaller ones
+MOST_STEPS = 3e8  # arrivals and steps of neurons of a sample of such a rank
+FORWARD = (
+    "deliver",
+    "update",
+    "other",
+    "wait",
+    "communicate",
+    "pack",
+    "look_up",
+)  # phases of samples that do not learn
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted time of the slowest rank and memory of the largest rank.
+    """Time of a run and memory of its largest rank.
 
     Attributes
     ----------
-    ranks : int
-        Number of ranks of the run.
+    ranks, nodes : int
+        Ranks and nodes of the run.
     phases : dict of str to float
-        Seconds of each phase on the slowest rank, over all samples (build: once).
-    memory : dict of str to float
-        Bytes by kind on the rank with most of them.
-    base_bytes : float
-        Memory of a process before it builds a network; not part of `memory`.
+        Seconds of each phase over all samples (build: once); "other" is what no phase has, such as making samples.
     sample_seconds : float
-        Seconds of one sample.
-    imbalance : float
-        Time of the slowest rank divided by the mean over ranks.
-    node_bytes : float
-        Memory of a node whose ranks are all as large, with their processes.
-    band : tuple of float or None
-        Seconds of the run with each phase at the lower and at the upper end of its spread, see `Units.band`.
-    watts : float
-        Power of a core that is busy with its part of the machine; NaN if unit costs do not tell.
-    estimated : tuple of str
-        Costs of the exchange in it that were not measured.
+        Seconds of a sample that trains.
+    memory : dict of str to float
+        Bytes of each part of the largest rank, without the program.
+    rank_bytes, node_bytes : float
+        Bytes of the largest rank with the program, and of a node whose ranks are all as large.
+    measured : tuple of int
+        Numbers of ranks of the runs of which a rank was built here; several if this run is extrapolated from them.
     """
 
     ranks: int
+    nodes: int
     phases: dict[str, float]
-    memory: dict[str, float]
-    base_bytes: float
     sample_seconds: float
-    imbalance: float
+    memory: dict[str, float]
+    rank_bytes: float
     node_bytes: float
-    band: tuple[float, float] | None = None
-    watts: float = math.nan
-    estimated: tuple[str, ...] = ()
-
-    @property
-    def core_hours(self) -> float:
-        """Hours of all ranks together, each on a core."""
-        return self.seconds * self.ranks / 3600.0
-
-    @property
-    def joules(self) -> float:
-        """Energy of the processors; NaN if unit costs do not tell."""
-        return self.seconds * self.ranks * self.watts
+    measured: tuple[int, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -71,91 +69,131 @@ class Prediction:
         return sum(self.phases.values())
 
     @property
-    def nbytes(self) -> float:
-        """Bytes of the largest rank, the process itself included."""
-        return sum(self.memory.values()) + self.base_bytes
+    def core_hours(self) -> float:
+        """Hours of all ranks together, each on a core."""
+        return self.seconds * self.ranks / 3600.0
+
+
+def find_largest(subject: Subject, ranks: int) -> tuple[int, np.ndarray]:
+    """Return the rank whose steps cost most, and the first neuron of each rank with the number of all."""
+    cuts = cut(subject.model, ranks)
+    return int(np.argmax(costs_of_ranks(subject.model, cuts)[0])), cuts
 
 
 def predict(
-    model: Model,
-    n_steps: int,
-    samples: int,
-    firing: Firing,
-    ranks: int,
-    units: Units,
-    ranks_per_node: int = 0,
-) -> Prediction:
-    """Predict a run of `samples` samples on `ranks` ranks, `ranks_per_node` on a node, or all on one (0).
+    subject: Subject,
+    several: Sequence[int],
+    ranks_per_node: int,
+    costs: Interconnect,
+    *,
+    samples: int = 1,
+    rate_hz: float | None = None,
+    builds: bool = True,
+    progress: Callable[[str], None] = lambda line: None,
+) -> tuple[list[Prediction], float]:
+    """Predict runs on several numbers of ranks, and return the firing rate of the neurons.
 
-    One rank of each kind is counted: see `representatives`.
+    Parameters
+    ----------
+    subject : Subject
+        The run.
+    several : sequence of int
+        Numbers of ranks.
+    ranks_per_node : int
+        Ranks of a full node.
+    costs : Interconnect
+        Costs of exchanges.
+    samples : int
+        Samples to time of each rank that is built.
+    rate_hz : float or None
+        Firing rate of neurons of other ranks, see `dryrun.run`.
+    builds : bool
+        Whether ranks are built; otherwise seconds are 0.
+    progress : callable
+        Called with lines on what is done.
     """
-    nodes = -(-ranks // (ranks_per_node or ranks))
-    cuts = cut(model, ranks, work.first_ranks(ranks, nodes))
-    counting = work.Counting(model, n_steps, firing, ranks, nodes, cuts)
-    kinds = [counting.of_rank(rank) for rank in representatives(model, cuts)]
-    seconds = [_sample_seconds(units, item) for item in kinds]
-    slowest = kinds[seconds.index(max(seconds))]
-    memories = [units.memory(item) for item in kinds]
-    phases = units.phase_seconds(slowest, samples)
+    program = rss_bytes(), file_rss_bytes()
+    measured = _measure(subject, several, samples, rate_hz, progress) if builds else {}
+    rate = target_rate(subject.model) if rate_hz is None else rate_hz
+    if measured and rate_hz is None:
+        rate = measured[min(measured)].rate_hz
+    return [_complete(subject, ranks, ranks_per_node, costs, rate, measured, program) for ranks in several], rate
+
+
+def _measure(
+    subject: Subject, several: Sequence[int], samples: int, rate_hz: float | None, progress: Callable[[str], None]
+) -> dict[int, dryrun.DryRun]:
+    """Build and step the largest rank for each number of ranks for which that takes seconds, at least of two others."""
+    model, n_steps = subject.model, subject.task.n_steps
+    synapses, spikes = count_synapses(model), (rate_hz or target_rate(model)) * n_steps * model.dt_ms / 1000.0
+    steps = synapses * spikes + model.size("recurrent") * n_steps
+    least = max(1, math.ceil(synapses / MOST_SYNAPSES), math.ceil(steps / MOST_STEPS))
+    chosen = {ranks for ranks in several if ranks >= least}
+    if min(several) < least:
+        base = min((ranks for ranks in chosen if ranks <= 2 * least), default=least)
+        chosen |= {base, min((ranks for ranks in chosen if ranks >= 2 * base), default=2 * base)}
+    found = {}
+    for ranks in sorted(chosen, reverse=True):
+        rank, _ = find_largest(subject, ranks)
+        progress(f"building rank {rank} of {ranks}, and timing {samples} of its samples after another one")
+        found[ranks] = dryrun.run(
+            model, subject.task, ranks, rank, subject.settings, samples=samples, rate_hz=rate_hz, progress=progress
+        )  # fmt: skip
+    return found
+
+
+def _complete(
+    subject: Subject, ranks: int, ranks_per_node: int, costs: Interconnect, rate_hz: float,
+    measured: dict[int, dryrun.DryRun], program: tuple[int, int],
+) -> Prediction:  # fmt: skip
+    """Return the prediction for a number of ranks from what was measured, here or of the largest ranks."""
+    model, n_steps, (rank, cuts) = subject.model, subject.task.n_steps, find_largest(subject, ranks)
+    traffic = Traffic(model, n_steps, rate_hz, ranks, ranks_per_node)
+    plan = choose_algorithms(model, Alone(), subject.settings)
+    first, last = cuts[rank : rank + 2].tolist()
+    memory = footprint.list_parts(model, n_steps, first, last, plan)
+    routes, shared = traffic.count_bytes()
+    own, (base, of_files) = sum(memory.values()) + routes, program
+    nearest = min(measured, default=0)
+    further = min((count for count in measured if count >= 2 * nearest), default=nearest)
+    sources = (ranks,) if ranks in measured else (nearest, further)
+    each = _seconds_of(ranks, [(count, measured[count]) for count in sources]) if measured else {}
+    build = each.pop("build", 0.0)
+    if each:
+        each |= traffic.seconds(costs)
+        arrivals = count_synapses(model) / ranks * rate_hz * n_steps * model.dt_ms / 1000.0
+        if (
+            traffic.exchanges and arrivals
+        ):  # for the rank with most arrivals in an exchange: their variance is their mean
+            each["wait"] = each["deliver"] * math.sqrt(2.0 * math.log(ranks) * traffic.rounds / arrivals)
+    times = {"optimize": subject.samples / subject.batch}
+    phases = {name: value * times.get(name, subject.samples) for name, value in each.items()}
+    for name in FORWARD:
+        phases[name] = phases.get(name, 0.0) + subject.evaluated * each.get(name, 0.0)
     return Prediction(
         ranks=ranks,
-        phases={name: phases.get(name, 0.0) for name in PHASES},
-        base_bytes=units.base_bytes,
-        memory=max(memories, key=lambda memory: sum(memory.values())),
-        sample_seconds=max(seconds),
-        imbalance=max(seconds) / (sum(seconds) / len(seconds)) if max(seconds) else 1.0,
-        node_bytes=max(map(units.node_bytes, kinds)),
-        band=units.band(phases),
-        watts=units.watts or math.nan,
-        estimated=tuple(units.estimated(slowest)),
+        nodes=traffic.nodes,
+        phases={name: phases.get(name, 0.0) for name in (*PHASES, "other")} | {"build": build},
+        sample_seconds=sum(each.values()),
+        memory=memory,
+        rank_bytes=own + base,
+        node_bytes=traffic.node_ranks * (own + base - of_files) + of_files + shared,
+        measured=sources,
     )
 
 
-def _sample_seconds(units: Units, item: Work) -> float:
-    return sum(seconds for name, seconds in units.phase_seconds(item).items() if name != "build")
+def _seconds_of(ranks: int, measured: list[tuple[int, dryrun.DryRun]]) -> dict[str, float]:
+    """Return seconds by phase of a sample (build: once) of a rank: measured, or on the line through two smaller ranks.
 
-
-def representatives(model: Model, cuts: np.ndarray) -> list[int]:
-    """Return ranks that represent all: first, middle, last, and those with ends and middle of each population."""
-    groups, last = model.of_role("recurrent"), model.size("recurrent") - 1
-    ids = {int(model.offset(group) + place) for group in groups for place in (0, group.size // 2, group.size - 1)}
-    with_ids = np.searchsorted(cuts, [min(k, last) for k in ids], side="right") - 1
-    ranks = len(cuts) - 1
-    return sorted({0, ranks // 2, ranks - 1, *with_ids.tolist()})
-
-
-def nodes_for(
-    model: Model,
-    n_steps: int,
-    samples: int,
-    firing: Firing,
-    units: Units,
-    limit_s: float,
-    ranks_per_node: int,
-    node_bytes: float,
-    most_nodes: int = 100_000,
-) -> tuple[int, Prediction]:
-    """Return the smallest number of nodes that finishes within `limit_s` seconds and fits into their memory.
-
-    Numbers up to `most_nodes` are tried, beyond 16 in steps of a sixteenth.
-
-    Raises
-    ------
-    InputError
-        If there is no such number; the message names the fastest.
+    On that line, time grows with the part of the network that a rank has, from what each spike costs any rank.
     """
-    tried: list[tuple[float, int]] = []
-    nodes = 1
-    while nodes <= most_nodes and nodes * ranks_per_node <= model.size("recurrent"):
-        prediction = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units, ranks_per_node)
-        if prediction.node_bytes <= node_bytes:
-            if prediction.seconds <= limit_s:
-                return nodes, prediction
-            tried.append((prediction.seconds, nodes))
-        nodes += max(1, nodes // 16)
-    if not tried:
-        raise InputError(f"the network does not fit into up to {nodes} nodes with {node_bytes / 1e9:.3g} GB each")
-    best, nodes = min(tried)
-    raise InputError(
-        f"no number of nodes finishes within {limit_s:.3g} s; the fastest, {nodes} nodes, takes {best:.3g} s"
-    )
+    tables = []
+    for count, run in measured:
+        phases = run.share.phases | {"other": run.other_seconds}
+        each = {name: value / (1 if name == "build" else run.samples) for name, value in phases.items()}
+        tables.append((1.0 / count, each))
+    if len(tables) == 1:
+        return tables[0][1]
+    (large, most), (small, least) = tables
+    further = (1.0 / ranks - large) / (large - small)
+    return {name: value + further * max(value - least[name], 0.0) for name, value in most.items()}

@@ -9,7 +9,6 @@ from ..errors import InputError
 from .predict import Prediction
 
 HEAD = ("ranks", "nodes", "seconds", "MiB per rank", "GB per node", "core hours", "efficiency")
-BAND = ("lowest s", "highest s")  # where unit costs tell how far measurements were apart
 MOST_ROWS = 64
 DOTS = ("...", "…")
 
@@ -42,35 +41,30 @@ def ranks_of(text: str, most: int) -> list[int]:
     return numbers
 
 
-def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -> list[str]:
+def lines(predictions: Sequence[Prediction], node_bytes: float) -> list[str]:
     """Return a table of predictions as lines of text.
 
     Parameters
     ----------
     predictions : sequence of Prediction
         Predictions by ascending number of ranks; efficiency is relative to the first.
-    ranks_per_node : int
-        Ranks of a full node.
     node_bytes : float
         Memory of a node.
     """
     first = predictions[0]
-    rows = [(*HEAD, *(BAND if first.band else ()), "limited by")]
+    rows = [(*HEAD, "limited by")]
     for item in predictions:
-        nodes = -(-item.ranks // ranks_per_node)
-        memory = item.node_bytes
         efficiency = first.seconds * first.ranks / (item.seconds * item.ranks) if item.seconds else 1.0
         rows.append(
             (
                 f"{item.ranks}",
-                f"{nodes}",
+                f"{item.nodes}",
                 f"{item.seconds:.4g}",
-                f"{item.nbytes / 2**20:.0f}",
-                f"{memory / 1e9:.3g}",
+                f"{item.rank_bytes / 2**20:.0f}",
+                f"{item.node_bytes / 1e9:.3g}",
                 f"{item.core_hours:.3g}",
                 f"{efficiency:.2f}",
-                *(f"{end:.4g}" for end in item.band or ()),
-                "memory of a node" if memory > node_bytes else limit(item),
+                "memory of a node" if item.node_bytes > node_bytes else limit(item),
             )
         )
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -86,5 +80,4 @@ def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: fl
 def limit(item: Prediction) -> str:
     """Return the phase that takes most of the time, with its share."""
     name, seconds = max(item.phases.items(), key=lambda phase: phase[1])
-    share = seconds / item.seconds if item.seconds else 0.0
-    return f"{name} ({share:.0%})"
+    return f"{name} ({seconds / item.seconds:.0%})" if item.seconds else ""

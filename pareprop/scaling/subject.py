@@ -10,12 +10,10 @@ from pydantic import Field, create_model
 
 from ..engines.base import Settings
 from ..errors import InputError
-from ..network.local import target_rate
 from ..network.model import Model
 from ..network.parameters import Frozen, parse_setting, validate
 from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
-from ..runs.work import Firing
 from ..simulation.task import Task
 from ..values import Values
 
@@ -50,7 +48,11 @@ class Subject:
     model, task, settings : Model, Task, Settings
         Arguments of `Simulation`.
     samples : int
-        Number of samples of the whole run.
+        Number of samples of the whole run that train.
+    evaluated : int
+        Number of samples that validate and test.
+    batch : int
+        Samples of a batch.
     """
 
     name: str
@@ -58,13 +60,8 @@ class Subject:
     task: Task
     settings: Settings
     samples: int
-
-    def firing(self, rate_hz: float | None) -> Firing:
-        """Return spikes per cell and sample: inputs as in the first sample, neurons at `rate_hz` [the target rate]."""
-        sample = self.task.sample(0, "train")
-        inputs = len(sample.inputs.ids[: sample.inputs.ptr[-1]]) / max(self.model.size("input"), 1)
-        rate = target_rate(self.model) if rate_hz is None else rate_hz
-        return Firing(inputs, rate * self.task.n_steps * self.model.dt_ms / 1000.0)
+    evaluated: int = 0
+    batch: int = 1
 
 
 def find(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subject:
@@ -80,8 +77,11 @@ def find(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subj
     if source == "bench":
         return _benchmark(settings)
     task = config.load(source, settings, trust).task
-    samples = task.iterations * task.batch_size
-    return Subject(task.name, task.model(), cast(Task, task.subject), task.settings(), samples)
+    samples, evaluated = task.iterations * task.batch_size, task.test_samples
+    if task.validates:
+        evaluated += task.iterations // task.validate_every * task.validate_samples
+    subject = cast(Task, task.subject)
+    return Subject(task.name, task.model(), subject, task.settings(), samples, evaluated, task.batch_size)
 
 
 def _benchmark(settings: Iterable[str]) -> Subject:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from ..engines import footprint
 from ..engines.base import Engine, Settings
-from ..network import footprint, shared_reading
+from ..network import shared_reading
 from ..network.cuts import cut
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..parallel.channel import ChannelSizes
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
-from ..plans.plan import compile_models
+from ..plans.plan import NetworkPlan, compile_models
 from ..timers import Timers
 
 
@@ -41,11 +42,9 @@ def build(model: Model, n_steps: int, exchange: Exchange, settings: Settings, ti
         found = cut(model, exchange.size, nodes) if exchange.leads else None
     cuts = exchange.share(found)
     exchange.require_memory(ChannelSizes(sizes[0], n_steps, n_steps, sizes[1], cuts=cuts))
-    with guarded(world):  # draws may be bad, or memory short, on one rank alone
-        plan = model.eprop.engine.plan_of(model, settings.ways)
-        footprint.require(model, n_steps, exchange.rank, exchange.size, cuts)
-    with guarded(world):
-        compile_models(model, exchange.comm, plan)
+    plan = choose_algorithms(model, exchange, settings)
+    with guarded(world):  # memory may be short on one rank alone
+        footprint.require(model, n_steps, exchange.rank, exchange.size, cuts, plan)
     with guarded(world):
         drawn = shared_reading.with_own_edges(model, exchange.comm, cuts)
     with guarded(world):
@@ -56,3 +55,13 @@ def build(model: Model, n_steps: int, exchange: Exchange, settings: Settings, ti
         shared_reading.require_all(network, exchange.comm)
     engine.bind()
     return engine
+
+
+def choose_algorithms(model: Model, exchange: Exchange, settings: Settings) -> NetworkPlan | None:
+    """Collective: return how projections learn, once models and rules that are given by equations are compiled."""
+    world = exchange.replicas.world or exchange.comm
+    with guarded(world):
+        plan = model.eprop.engine.plan_of(model, settings.ways)
+    with guarded(world):
+        compile_models(model, exchange.comm, plan)
+    return plan

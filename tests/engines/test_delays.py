@@ -10,12 +10,11 @@ from networks import CaseTask
 
 import pareprop
 from pareprop import GradientDescent, Model
-from pareprop.engines import spike_memory
+from pareprop.engines import footprint, spike_memory
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import Spike, SpikeSettings
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
-from pareprop.runs import work
 from pareprop.simulation import Simulation
 
 N_IN, N, N_STEPS = 5, 60, 40
@@ -189,14 +188,10 @@ def test_one_digest_with_spikes_in_flight(tmp_path: Path) -> None:
     ("variant", "plastic", "slots"), [("interval", True, 3), ("spike", False, 3), ("spike", True, 0)]
 )
 def test_the_estimate_knows_the_ring(variant: str, plastic: bool, slots: int) -> None:
-    """Delays of 2 to 4 steps take three sums for each neuron, and a source's rows are walked at once.
-
-    Each row beyond the first takes 8 % of a visit more, as measured.
-    """
+    """Delays of 2 to 4 steps take three sums for each neuron."""
     model = network(False, [2, 4], plastic, variant)
-    found = work.of_rank(model, N_STEPS, work.Firing(1.0, 2.0), 1, 0)
-    assert found.ring_bytes == slots * N * 8
-    assert found.visits == pytest.approx((N_IN + 2.0 * N) * (1.16 if slots else 3))
+    parts = footprint.list_parts(model, N_STEPS, 0, N)
+    assert parts[f"buffer of later arrivals at {N} neurons"] == slots * N * 8
 
 
 @pytest.mark.parametrize("precision", ["double", "single"])

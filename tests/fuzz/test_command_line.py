@@ -1,6 +1,5 @@
 """Any arguments: every command with hostile values of every option, and with files that never end."""
 
-import json
 import random
 from pathlib import Path
 
@@ -14,19 +13,10 @@ from pareprop.tasks import TASKS
 QUICK = {
     "bench": ["--neurons=20", "--indegree=2", "--inputs=3", "--steps=20", "--intervals=1"],
     "dry-run": ["bench", "--ranks=2", "--set=neurons=20", "--set=indegree=2", "--set=inputs=3", "--set=steps=20"],
-    "predict": ["bench", "--set=neurons=20", "--set=indegree=2", "--units=UNITS"],
-    "jobs": ["sine-waves", "--units=UNITS"],
+    "predict": ["bench", "--set=neurons=20", "--set=indegree=2", "--set=steps=20", "--memory"],
+    "jobs": ["sine-waves", "--set=n_rec=9", "--set=n_step=20"],
 }
-LEFT_OUT = {"run", "collect", "plot", "--measure", "--help", "--launcher", "--sbatch-options"}  # of `scaling`; minutes
-UNITS = {
-    variant: {
-        "seconds": {phase: {} for phase in ("deliver", "update", "sweep", "credit", "optimize", "build")},
-        "nbytes": {"neurons": {"neurons": 8.0}},
-        "network": {"latency_s": 1e-6, "bandwidth": 1e9, "merge_s": 0.0},
-        "base_bytes": 1e6,
-    }
-    for variant in ("interval", "spike")
-}
+LEFT_OUT = {"run", "collect", "plot", "--help", "--launcher", "--sbatch-options"}  # of `scaling`; minutes
 
 
 def leaves() -> dict[str, click.Command]:
@@ -40,8 +30,8 @@ def leaves() -> dict[str, click.Command]:
 def draw_command(draw: random.Random, folder: Path) -> list[str]:
     """A command with options and arguments of which some are hostile."""
     name, item = draw.choice(sorted(leaves().items()))
-    arguments = [text.replace("UNITS", str(folder / "units.json")) for text in QUICK.get(name, [])]
-    options = [option for option in item.params if isinstance(option, click.Option) and option.name != "measures"]
+    arguments = [*QUICK.get(name, [])]
+    options = [option for option in item.params if isinstance(option, click.Option)]
     for option in draw.choices(options, k=draw.choice([0, 1, 1, 2])) if options else ():
         if option.is_flag:
             arguments.append(option.opts[0])
@@ -65,7 +55,6 @@ def place(tmp_path: Path, fifo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "file").write_text("precious")
     (tmp_path / "bad.toml").write_text("[task\n")
     (tmp_path / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    (tmp_path / "units.json").write_text(json.dumps(UNITS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,7 +75,7 @@ READERS = {
     "npz": ["run", "data", "--set", "data=X.npz"],
     "path": ["run", "handwriting", "--set", "path=X"], "verify": ["verify", "X"],
     "events": ["run", "n-mnist", "--set", "data=X,X"], "zip": ["run", "n-mnist", "--set", "data=X.zip"],
-    "study": ["scaling", "collect", "X"], "units": ["predict", "bench", "--units", "X"], "config": ["config", "X.toml"],
+    "study": ["scaling", "collect", "X"], "ping": ["predict", "bench", "--ping", "X"], "config": ["config", "X.toml"],
 }  # fmt: skip
 
 

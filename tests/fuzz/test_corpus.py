@@ -273,15 +273,11 @@ def test_provenance_of_other_types(latest: Path, tmp_path: Path, capsys: pytest.
         assert judge(capsys, "corpus", ["info", tmp_path / "run"], tmp_path) == 2
 
 
-COSTS = ["{}", "7", "[", '{"interval": 3}', '{"interval": {"seconds": {}}}', "[" * 100_000,
-         '{"spike": {"seconds": {}, "nbytes": {}, "network": {}}}']  # fmt: skip
-
-
-@pytest.mark.parametrize("text", COSTS)
-def test_unit_costs(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "units.json").write_text(text)
+@pytest.mark.parametrize("text", ["7", "[", '{"latency_s": "x"}', '{"bandwidth": -1}', "[" * 100_000, '{"a": {}}'])
+def test_costs_of_exchanges(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "ping.json").write_text(text)
     for name in ("predict", "jobs"):
-        arguments = [name, "sine-waves", "--units", tmp_path / "units.json"]
+        arguments = [name, "sine-waves", "--ping", tmp_path / "ping.json"]
         assert judge(capsys, "corpus", arguments, tmp_path) == 2
 
 

@@ -171,9 +171,9 @@ def test_odd_variables_are_told(
 
 
 def test_scripts_are_written_and_nothing_is_replaced(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    (tmp_path / "units.json").write_text("{}")
-    units = f"--units={tmp_path / 'units.json'}"
-    assert command(capsys, "jobs", "sine-waves", units, "--write", tmp_path / "jobs")[0] == 2
+    (tmp_path / "ping.json").write_text("[]")
+    costs = f"--ping={tmp_path / 'ping.json'}"
+    assert command(capsys, "jobs", "sine-waves", costs, "--write", tmp_path / "jobs")[0] == 2
     assert not (tmp_path / "jobs").exists()  # nothing is written where the plan is refused
     code, output, _ = command(capsys, "jobs", "--write", tmp_path / "jobs")
     written = {path.name for path in (tmp_path / "jobs").iterdir()}

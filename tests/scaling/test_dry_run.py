@@ -11,6 +11,7 @@ import pytest
 import ranks
 from commands import as_options, output_of
 
+from pareprop.engines import footprint
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
@@ -20,9 +21,9 @@ from pareprop.network.parameters import Normal
 from pareprop.parallel import stand_ins
 from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.parallel.stand_ins import DrivenExchange, draw_log
-from pareprop.runs import benchmark, work
-from pareprop.runs.work import Firing
+from pareprop.runs import benchmark
 from pareprop.scaling import dryrun
+from pareprop.scaling.traffic import Traffic
 from pareprop.simulation.loop import Simulation
 
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -97,8 +98,8 @@ def test_memory_of_a_rank(variant, tmp_path):
     real = json.loads((tmp_path / "real.json").read_text())["shares"]
     model, task = benchmark.model(4000, 200, 50, variant=variant), benchmark.BenchTask(50, 300, 1)
     for rank in (0, 1):
-        driven = {"samples": 2, "rate_hz": RATE, "drive": True, "settings": settings(variant, 300)}
-        dry = dryrun.run(model, task, 2, rank, **driven).share
+        driven = {"samples": 2, "rate_hz": RATE, "drive": True}
+        dry = dryrun.run(model, task, 2, rank, settings(variant, 300), **driven).share
         assert set(dry.phases) <= set(real[rank]["phases"])
         for kind, size in real[rank]["memory"].items():
             assert dry.memory[kind] == pytest.approx(size, rel=0.05), kind
@@ -108,9 +109,9 @@ def test_memory_of_a_rank(variant, tmp_path):
 def test_rate_of_the_others(variant):
     """Others fire as the own neurons did in the sample before; a wanted rate is kept."""
     model, task = benchmark.model(400, 40, 20, variant=variant), benchmark.BenchTask(20, 400, 1)
-    free = dryrun.run(model, task, 4, 1, warmup=2, settings=settings(variant, 400))
+    free = dryrun.run(model, task, 4, 1, settings(variant, 400), warmup=2)
     assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != local.target_rate(model)
-    assert dryrun.run(model, task, 4, 1, rate_hz=7.0, settings=settings(variant, 400)).others_hz == pytest.approx(7.0)
+    assert dryrun.run(model, task, 4, 1, settings(variant, 400), rate_hz=7.0).others_hz == pytest.approx(7.0)
 
 
 def test_drawn_spikes_depend_on_the_neuron_alone():
@@ -140,21 +141,23 @@ def test_memory_of_a_node_is_predicted(tmp_path: Path) -> None:
     env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SENDING": "targeted"}
     ranks.train(4, __file__, tmp_path, "memory", env=env)
     model = benchmark.model(*SPARSE, delay=3)
-    firing = Firing.at(benchmark.INPUT_PROBABILITY, RATE, SHORT, model.dt_ms)
     for rank in range(4):
         tables, sent, shared = json.loads((tmp_path / f"bytes-{rank}.json").read_text())
-        routes, of_node, _ = dryrun.count_shared(model, SHORT, firing, 4, rank, 2)
-        item = work.of_rank(model, SHORT, firing, 4, rank, 2)
-        assert item.table_bytes["incoming"] == pytest.approx(tables, rel=0.1)
+        here = Traffic(model, SHORT, RATE, 4, 2)
+        routes, of_node = here.count_bytes()
+        ends = here.cuts[rank : rank + 2].tolist()
+        parts = footprint.list_parts(model, SHORT, *ends)
+        onto = sum(size for what, size in parts.items() if "'in->rec'" in what or "'rec->rec'" in what)
+        assert onto == pytest.approx(tables, rel=0.1)
         assert rank % 2 == 0 or routes == pytest.approx(sent, rel=0.3)  # the leader has the messages, too
         assert rank % 2 or of_node == pytest.approx(shared, rel=0.5)
 
 
-@pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])
+@pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 1)])
 def test_no_such_rank(ranks, rank):
     model, task = benchmark.model(20, 5, 5), benchmark.BenchTask(5, 20, 1)
     with pytest.raises(InputError, match="rank"):
-        dryrun.run(model, task, ranks, rank)
+        dryrun.run(model, task, ranks, rank, settings("interval", 20))
 
 
 def of_files() -> float:
@@ -176,7 +179,7 @@ def test_command(capsys):
     output = output_of(capsys, "dry-run", "sine-waves", *sizes, *words)
     told = float(re.search(r"the node has (\d+) MiB, its files, once", output)[1])
     assert before - 1 <= told <= of_files() + 1  # a run reads more of them
-    assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "who hears whom" in output
+    assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "s to build" in output
     fires, note = re.search(r"fires at ([\d.]+) Hz", output)[1], "note: neurons of this rank fire at "
     assert float(fires) > 20.0  # twice the default f_target
     assert f"{note}{fires} Hz, training draws them to 10 Hz (f_target): `--rate 10` tells costs at that" in output

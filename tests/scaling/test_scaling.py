@@ -11,12 +11,11 @@ import ranks
 from commands import command, refusal_of
 from launch import ENVIRONMENT, find_mpirun
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from test_predict import FLAT
 
 from pareprop import machine
 from pareprop.errors import InputError
 from pareprop.plots import scaling as figures
-from pareprop.runs import benchmark, units
+from pareprop.runs import benchmark
 from pareprop.scaling import collect, launchers, study
 
 TOML = """
@@ -85,18 +84,16 @@ def test_table(finished, capsys):
 
 @pytest.mark.slow
 @pytest.mark.mpi
-def test_figures_with_predictions(finished, tmp_path, capsys):
+def test_figures(finished, capsys):
     folder = finished[0]
-    units.write(tmp_path / "units.json", dict.fromkeys(("interval", "spike"), FLAT))
-    assert command(capsys, "scaling", "collect", folder, "--units", tmp_path / "units.json")[0] == 0
+    assert command(capsys, "scaling", "collect", folder)[0] == 0
     code, output, _ = command(capsys, "scaling", "plot", folder)
-    assert code == 0 and len(output.splitlines()) == 3
-    for stem in ("scaling", "phases", "prediction"):
+    assert code == 0 and len(output.splitlines()) == 2
+    for stem in ("scaling", "phases"):
         assert (folder / f"{stem}.png").stat().st_size > 5000 and (folder / f"{stem}.pdf").exists()
     rows = figures.read(folder / "study.csv")
     legend = figures.scaling_figure(rows).legends[0].get_title().get_text()
     assert (figures.CROWDED in legend) == (2 > machine.cores())
-    assert all(row["predicted_train_seconds"] > 0 for row in rows)
 
 
 def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
@@ -116,8 +113,7 @@ def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
     code, output, _ = command(capsys, *run)
     assert code == 0 and output.startswith("2 points, 1 finished before\n") and output.count("\n") == 2
 
-    units.write(tmp_path / "units.json", dict.fromkeys(("interval", "spike"), FLAT))
-    code, output, _ = command(capsys, "scaling", "collect", out, "--units", tmp_path / "units.json")
+    code, output, _ = command(capsys, "scaling", "collect", out)
     assert code == 0 and "2 of 2 points" in output
     interval, spike = csv.DictReader((out / "study.csv").open())
     assert spike["digest"] == digest and interval["digest"] != digest
@@ -125,7 +121,6 @@ def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
     for end in ("min", "mean", "max"):
         assert float(spike[f"deliver_s_{end}"]) == share["phases"]["deliver"]
         assert float(spike[f"memory_bytes_{end}"]) == sum(share["memory"].values())
-    assert float(spike["predicted_train_seconds"]) > 0
     lines = [json.loads(line) for line in (out / "study.extra-p.jsonl").read_text().splitlines()]
     assert {"params": {"ranks": 1}, "callpath": "spike n80 k10 d1 h30->deliver", "metric": "time",
             "value": share["phases"]["deliver"]} in lines  # fmt: skip
@@ -176,16 +171,6 @@ def test_speed_up_and_efficiency(kind, gain):
     axes = figures.scaling_figure(rows).axes
     np.testing.assert_allclose(axes[1].lines[0].get_ydata(), gain)
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [1.0, 0.8])
-
-
-def test_a_range_that_some_points_lack():
-    """It is drawn of those series alone whose points all have one."""
-    told = {"predicted_train_seconds": 5.0, "predicted_memory_bytes": 1e6}
-    both = told | {f"predicted_train_seconds_{end}": value for end, value in (("low", 4.0), ("high", 6.0))}
-    rows = [row(ranks=n, train_seconds=9.0, variant=name, **(told if (name, n) == ("spike", 2.0) else both))
-            for name in ("interval", "spike") for n in (1.0, 2.0)]  # fmt: skip
-    (area,) = figures.scaling_figure(rows).axes[0].collections
-    assert area.get_datalim(area.axes.transData).ymin == 4.0
 
 
 def test_axes_can_be_read():

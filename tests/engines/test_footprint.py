@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,10 +11,17 @@ from commands import as_options, refusal_of
 from small import Noise
 
 from pareprop import machine
+from pareprop.engines import footprint
 from pareprop.errors import InputError
-from pareprop.network import footprint
+from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal
+from pareprop.network.rule_options import ShortTerm
+from pareprop.parallel import stand_ins
+from pareprop.rules import library
+from pareprop.rules.definition import Eprop, LearningRule
+from pareprop.runs import benchmark
 from pareprop.simulation.loop import Simulation
 
 
@@ -73,15 +81,67 @@ def test_limits_of_control_groups(groups: str, files: dict[str, object], expecte
     assert min(machine.group_limits(tmp_path / "cgroup", tmp_path / "fs"), default=None) == expected
 
 
-def test_rows_of_each_delay_are_counted() -> None:
-    """A source has a row for each delay from the lowest to the highest, onto readouts as onto neurons."""
-    for delay, n_delays in ((1, 1), ((1, 4), 4), ((3, 4), 2)):
-        model = Model()
-        a, out = model.neurons("a", 50), model.readouts("out", 2)
-        model.connect(a, out, weight=0.1, delay=delay)
-        model.connect(a, a, weight=0.1, delay=delay)
-        rows = {what: n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 50) if "rows" in what}
-        assert len(rows) == 2 and all(n_bytes == 50 * n_delays * footprint.ROW for n_bytes in rows.values()), rows
+MANY = LearningRule(
+    "many",
+    reads=["V_m"],
+    neuron={"s": "0.9*s + 0.1*V_m", "y": "0.9*y + z"},
+    synapse={"r": "0.9*r + pre", "c": "0.8*c + psi*new(r)"},
+    gradient="L*c + F*r + s*pre - y*pre",
+)
+SHORT = {"transmission": ShortTerm(U=0.5, tau_rec=50.0)}
+OPTIONS: dict[str, dict] = {  # of synapses from inputs and neurons onto neurons
+    "STDP": {"learning_rule": library.get("pair_stdp")},
+    "a rule that reads states and signals": {"learning_rule": MANY},
+    "e-prop with options": {"learning_rule": Eprop(through="leak", filter="none")},
+    "short-term plasticity": SHORT,
+    "STDP with short-term plasticity": {"learning_rule": library.get("pair_stdp")} | SHORT,
+}
+AXES: dict[str, dict] = {
+    "plain": {}, "delays": {"longest_delay": 15}, "adam": {"optimizer": "adam"}, "rewiring": {"rewire": True},
+    "adaptive": {"neuron": "iaf_adapt"}, "equations": {"neuron": "iaf_psc_exp"}, "adex": {"neuron": "adex"},
+    "tau_m learns": {"learn": "tau_m"}, "readouts": {"readouts": 20}, "filters": {"kappa_reg": 0.9},
+    "delays learn": {"learn_delay": True, "longest_delay": 15},
+}  # fmt: skip
+BATCHES = {"batch": GradientDescent, "batch of adam": Adam}
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("name", [*AXES, *OPTIONS, *BATCHES])
+def test_memory_is_that_of_a_rank_that_is_built(
+    name: str, variant: str, precision: Literal["double", "single"]
+) -> None:
+    """Within 5 %, of a rank that has 500 of 1500 neurons."""
+    if (variant, name) == ("spike", "delays learn"):
+        pytest.skip("delays learn in the interval variant")
+    axes = benchmark.Axes(**AXES.get(name, {}))
+    model = benchmark.model(1500, 60, 100, variant=variant, precision=precision, axes=axes)
+    for k, item in enumerate(model.projections):
+        if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
+            model.projections[k] = item.model_copy(update=OPTIONS.get(name, {}))
+    if name in BATCHES:
+        steps = {"optimize_each_step": False} if variant == "spike" else {}
+        model.optimizer = BATCHES[name](batch_size=2, **steps)
+    task = benchmark.BenchTask(100, 200, 1, axes.readouts)
+    simulation = Simulation(model, task, stand_ins.DryExchange(1, 3, 0.03, 1500, 1, own=True))
+    parts = footprint.list_parts(model, 200, *simulation.network.neurons)
+    assert sum(parts.values()) == pytest.approx(sum(simulation.nbytes().values()), rel=0.05)
+
+
+def test_heard_neurons_are_those_with_targets_here() -> None:
+    """As many as expected."""
+    model = Model()
+    a, b, c = (model.neurons(name, 1000) for name in "abc")
+    model.connect(a, b, "fixed_indegree", indegree=5, weight=0.1)
+    model.connect(b, b, "fixed_probability", probability=0.01, weight=0.1)
+    model.connect(c, b, weight=0.1)
+    for first, last in ((1000, 1100), (1000, 1500), (0, 1000), (2500, 3000)):
+        found = footprint.count_heard(model, first, last)
+        sources = LocalNetwork(model, 1, 3, None, np.array([0, first, last, 3000])).sources
+        heard = np.arange(3000) if sources.ids is None else sources.ids
+        for k, group in enumerate("abc"):
+            counted = int(np.sum((heard >= 1000 * k) & (heard < 1000 * (k + 1))))
+            assert found[group] == pytest.approx(counted, rel=0.05, abs=1), group
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("single", np.float32), ("double", np.float64)])
@@ -90,8 +150,8 @@ def test_signals_of_local_readouts_are_counted(precision: str, kind: type) -> No
     model = Model(precision=precision)
     model.neurons("a", 50)
     model.local_readouts("out", model.of_role("recurrent"))
-    (n_bytes,) = [n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 50) if "local readouts" in what]
-    assert n_bytes == np.empty((10, 50), kind).nbytes
+    parts = footprint.list_parts(model, 10, 0, 50)
+    assert parts["signals of local readouts of 50 neurons"] == np.empty((10, 50), kind).nbytes
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

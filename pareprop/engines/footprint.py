@@ -1,0 +1,202 @@
+"""Estimate the memory of a rank from the description of a network: refusals, `predict` and `jobs` use this formula.
+
+What neurons and rules keep is known once their models are compiled, see `plans.plan.compile_models`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..kernels import layout
+from ..machine import require_bytes
+from ..network import learning
+from ..network.connectivity import RULES, Population, Projection
+from ..network.cuts import cut
+from ..network.local import ALMOST_ALL, given_by_equations, program_of
+from ..network.model import Model
+from ..network.synapse_table import count_bytes, pays_index, spread_steps
+from ..parallel.partition import overlap
+from ..plans.plan import FOLD_STEPS, NetworkPlan, TablePlan
+from . import rules
+
+SPIKING = ("input", "recurrent")
+PARAMETERS, STATE = 12, 7  # numbers of a neuron: in double precision, and in that of the model
+SUMS = 12  # numbers of a neuron for prefix sums: four sums, and two cells of four
+
+
+def require(
+    model: Model, n_steps: int, rank: int = 0, size: int = 1, cuts: np.ndarray | None = None,
+    plan: NetworkPlan | None = None,
+) -> None:  # fmt: skip
+    """Raise `InputError`, naming the largest part, if the local part of a rank is larger than the memory.
+
+    `cuts` is int64 (size + 1,), the first neuron of each rank and the number of all; None: as `cut` says.
+    """
+    cuts = cut(model, size) if cuts is None else cuts
+    first, last = cuts[rank : rank + 2].tolist()
+    parts = list_parts(model, n_steps, first, last, plan)
+    what = max(parts, key=parts.__getitem__)
+    require_bytes(int(parts[what]), what)
+    require_bytes(int(sum(parts.values())), f"the network of rank {rank}, most of all {what},")
+
+
+def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkPlan | None = None) -> dict[str, float]:
+    """Return the bytes of each part of a rank with neurons [first, last), by what they are."""
+    plan = plan or (NetworkPlan(model) if model.eprop.is_online else None)
+    n, real, groups = last - first, np.dtype(model.kernels.real).itemsize, model.of_role("recurrent")
+    onto, ports = _Projections(model, plan, first, last), max([1, *(len(group.ports) for group in groups)])
+    parts = {f"state of {n} neurons": n * (8.0 * PARAMETERS + real * STATE)}
+    for item in model.projections:
+        if item.pre.role != "current":
+            parts[f"projection '{item.name}' ({_describe(model, item, first, last)})"] = onto.count_bytes(item)
+    parts[f"signals of {model.size('readout')} readouts in {n_steps} steps"] = 8.0 * model.size("readout") * n_steps
+    if model.local:
+        parts[f"signals of local readouts of {n} neurons"] = float(n * n_steps * real)
+    if onto.table is None:
+        kept = n_steps * ports * (1 + len(learning.list_eprop(model))) + (n_steps + 1) * _count_kept(model)
+        parts[f"history of {n} neurons over n_steps = {n_steps}"] = float(n * real * kept)
+    elif plan:
+        parts[f"history of {n} neurons"] = n * _count_history(model, plan, onto.table, real)
+    waiting = max((spread_steps(model, item) for item in model.projections), default=0)
+    parts[f"buffer of later arrivals at {n} neurons"] = float(n * real * waiting * ports)
+    parts["parameters that learn"] = _count_parameters(model, n)
+    none, one = (rules.count_bytes(model, plan, n_steps, k) for k in (0, 1))
+    parts[f"what learning rules keep of {n} neurons"] = float(none + n * (one - none))
+    return parts
+
+
+def count_heard(model: Model, first: int, last: int) -> dict[str, float]:
+    """Return how many neurons of each population have targets among neurons [first, last), those among them included.
+
+    Targets of a source are taken to be drawn independently. Ranks that hear almost all neurons list none.
+    """
+    expected = {group.name: 0.0 for group in model.of_role("recurrent")}  # synapses of a source
+    for item in model.projections:
+        if item.pre.role == item.post.role == "recurrent":
+            low, high = _overlap(model, item.post, first, last)
+            expected[item.pre.name] += (high - low) * RULES[item.rule].indegree(item) / item.pre.size
+    heard = {}
+    for group in model.of_role("recurrent"):
+        low, high = _overlap(model, group, first, last)
+        heard[group.name] = high - low - (group.size - high + low) * math.expm1(-expected[group.name])
+    if sum(heard.values()) > ALMOST_ALL * model.size("recurrent"):
+        return {group.name: float(group.size) for group in model.of_role("recurrent")}
+    return heard
+
+
+def _overlap(model: Model, group: Population, first: int, last: int) -> tuple[int, int]:
+    """Return the part of a population among neurons [first, last); all of readouts."""
+    if group.role != "recurrent":
+        return 0, group.size
+    offset = model.offset(group)
+    return overlap(first, last, offset, offset + group.size)
+
+
+class _Projections:
+    """Bytes of projections on a rank with neurons [first, last): synapses, rows, and what both keep to learn.
+
+    `table` is the plan of all synapses onto neurons in the spike variant, which keep as many numbers each.
+    """
+
+    def __init__(self, model: Model, plan: NetworkPlan | None, first: int, last: int) -> None:
+        self._model, self._plan, self._ends = model, plan, (first, last)
+        self._heard = count_heard(model, first, last)
+        self._lists = sum(self._heard.values()) < model.size("recurrent")
+        self._batched = plan is not None and model.optimizer.batch_size > 1
+        self.table: TablePlan | None = None
+        self._numbers = dict.fromkeys(("recurrent", "readout"), (int(not _is_direct(model)), 0))
+        for role in self._numbers:
+            if plan is None:
+                break
+            items = [item for item in model.projections if item.post.role == role and item.pre.role in SPIKING]
+            table = plan.of_projections(items)
+            self.table = self.table or table
+            self._numbers[role] = len(table.numbers), table.learns * (layout.BOOK_COLUMNS + 1 + table.uses("scan"))
+
+    def count_bytes(self, item: Projection) -> float:
+        """Return the bytes of a projection."""
+        model, real, rule = self._model, np.dtype(self._model.kernels.real).itemsize, RULES[item.rule]
+        low, high = _overlap(model, item.pre if item.post.role == "readout" else item.post, *self._ends)
+        n_delays, words, ids = item.delay_range[1] - item.delay_range[0] + 1, 0.0, 0.0
+        if item.post.role == "readout":  # on the ranks of its sources
+            synapses, senders = item.post.size * rule.indegree(item) * (high - low) / item.pre.size, float(high - low)
+        else:
+            synapses = (high - low) * rule.indegree(item)
+            senders = self._heard.get(item.pre.name, float(item.pre.size)) * (synapses > 0)
+            ids = senders * (self._lists and item.pre.role == "recurrent")
+        rows = senders * n_delays
+        if item.post.role != "readout" and pays_index(synapses, rows) and not item.moves:
+            words, rows = rows // 64 + 1, -rows * math.expm1(-synapses / rows)
+        weighs, adapts = (
+            item.transmission is not None,
+            item.plastic and not (item.optimizer or model.optimizer).accumulates,
+        )
+        n_bytes = count_bytes(model.kernels.real, synapses, rows, n_delays, words, ids, weighs)
+        if self._plan and item.pre.role == "readout":  # feedback has the optimizer of what it follows
+            return n_bytes
+        numbers, of_row = self._numbers[item.post.role]
+        numbers += self._batched + 2 * adapts * (self._batched or not self._plan)
+        if item.learn_delay is not None:
+            numbers += 2 + len(item.learn_delay.moments)
+        if self._plan:
+            counted = self._batched or adapts
+            of_row += (counted + (self._plan.m + 2) * weighs) * bool(of_row)
+            n_bytes += 8 * (rows * of_row + senders + counted * n_delays * 4 * 2 * FOLD_STEPS)
+        return n_bytes + synapses * numbers * real
+
+
+def _is_direct(model: Model) -> bool:
+    """Return whether gradients change weights of the interval variant at once, so that no sums of them are kept."""
+    optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
+    stay = all(item.learn_delay is None for item in model.projections) and model.optimizer.max_norm is None
+    return stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
+
+
+def _count_kept(model: Model) -> int:
+    """Return the numbers that neurons keep of each step for derivatives: all of a rank have as many."""
+    kept = learning.list_kept(model)
+    groups = [group for group in model.of_role("recurrent") if given_by_equations(group) or kept[group.name]]
+    return max([0, *(program_of(group, kept[group.name]).n_kept for group in groups)])
+
+
+def _count_history(model: Model, plan: NetworkPlan, table: TablePlan, real: int) -> float:
+    """Return the bytes of the history of a neuron in the spike variant, see `SpikeMemory`."""
+    m, prefix, second, online = plan.m, table.uses("prefix"), plan.sets == 2, model.is_rewarded
+    steps = table.kept_steps() + m + 2
+    found = real * (1 + 2 * steps + (steps if second or online else m + 2) + _count_kept(model) * (steps + 1))
+    if prefix:
+        ends = (table.longest_cutoff() + m) // max(plan.block, 1) + 3
+        found += 8 * ((m + 1) * (1 + second) + SUMS + 4 * ends * (second + (not online)))
+    scanned = [item.request for item in table.plans if item.way.name == "scan"]
+    if any(request.definition is None for request in scanned):
+        found += 8 * layout.MAPS * table.map_numbers(second or online)
+    pairs = [(plan.composed(request.post), request.post) for request in scanned if request.definition]
+    kept = learning.list_kept(model)
+    sizes = [program_of(post, kept[post.name]).composed_sizes(chosen) for chosen, post in pairs if chosen]
+    if sizes:
+        maps, others, entries, derived, records = np.max(sizes, axis=0).tolist()
+        found += 8 * (layout.SUFFIX * (maps + others * (second or online)) + maps + others + entries + layout.MAPS)
+        found += layout.MAP_STEPS * (real * derived + 8 * records)
+    if table.uses("lines"):
+        found += 2 * real * (table.longest_cutoff(table.chosen("lines")) + m + 2)
+    return found
+
+
+def _count_parameters(model: Model, n: int) -> float:
+    """Return the bytes of parameters that learn: values and moments of n neurons, gradients of those that learn."""
+    found = 0.0
+    for group in model.of_role("recurrent"):
+        share = n * group.size / max(model.size("recurrent"), 1)
+        for optimizer in group.learn.values():
+            found += (1 if optimizer.shared else n) * (1 + len(optimizer.moments)) + share
+    return 8.0 * found
+
+
+def _describe(model: Model, item: Projection, first: int, last: int) -> str:
+    values = {name: getattr(item, name) for name in RULES[item.rule].options}
+    texts = {name: getattr(value, "__qualname__", value) for name, value in values.items() if np.ndim(value) == 0}
+    options = [f"{name} = {text}" for name, text in texts.items()]
+    low, high = _overlap(model, item.post, first, last)
+    return ", ".join([item.rule, *options, f"{item.pre.size} x {high - low}"])
