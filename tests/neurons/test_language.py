@@ -162,7 +162,7 @@ LONG = "*".join(f"tanh({k}*V_m + exp({k}*V_m))" for k in range(1, 61))
 def test_a_long_product_is_not_written_out() -> None:
     """Its derivative has 60 terms of 60 factors: written out, these are 25 000 lines of C."""
     model = made(step={"V_m": f"{LONG} + arriving"})
-    assert compiler._source(model, None, NO_LEARNS).count("\n") < 12_000
+    assert compiler._source(model, compiler.Part("quick", "double"), NO_LEARNS).count("\n") < 12_000
     given = {"exp": np.exp, "tanh": np.tanh, "V_m": -0.01 + 1e-30j}
     by_complex_step = eval(LONG, {}, given).imag / 1e-30
     np.testing.assert_allclose(evaluate(derive(model).J[0, 0], {OLD + "V_m": -0.01}), by_complex_step, rtol=1e-12)

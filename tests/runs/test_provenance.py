@@ -57,7 +57,8 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(provenance, "_tell_rounds", lambda simulation: {"within_nodes": 10**9})
     return SimpleNamespace(
         world=ManyRanks(peaks), replicas=Replicas(), exchange=SimpleNamespace(size=MANY), iteration=0,
-        model=SimpleNamespace(of_role=lambda role: []), timers=SimpleNamespace(seconds={"deliver": 0.5}),
+        model=SimpleNamespace(of_role=lambda role: [], projections=[]),
+        timers=SimpleNamespace(seconds={"deliver": 0.5}),
         cuts=[(2**k, np.arange(MANY + 1) * 10**6) for k in range(40)],
     )  # fmt: skip
 
