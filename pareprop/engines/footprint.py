@@ -186,9 +186,9 @@ def _count_history(model: Model, plan: NetworkPlan, table: TablePlan, real: int)
 
 def _count_parameters(model: Model, n: int) -> float:
     """Return the bytes of parameters that learn: values and moments of n neurons, gradients of those that learn."""
-    found = 0.0
+    found, n_all = 0.0, max(model.size("recurrent"), 1)
     for group in model.of_role("recurrent"):
-        share = n * group.size / max(model.size("recurrent"), 1)
+        share = n * group.size / n_all
         for optimizer in group.learn.values():
             found += (1 if optimizer.shared else n) * (1 + len(optimizer.moments)) + share
     return 8.0 * found

@@ -185,7 +185,7 @@ class Program:
         ----------
         real : type
             `np.float64` or `np.float32`.
-        kinds : str
+        *kinds : str
             Kinds of parts that `compile` need not have been asked for: "quick" alone, or others.
         """
         precision = "double" if np.dtype(real).itemsize == 8 else "single"

@@ -267,9 +267,13 @@ class NetworkPlan:
 
     def follows(self, post: Population, through: str) -> bool:
         """Return whether traces at neurons, of a part of the derivatives, are followed step by step."""
-        onto = [plan for plan in self.plans.values() if plan.request.post.name == post.name]
-        steps = [plan for plan in onto if isinstance(plan.way, Steps) and (plan.request.through or "all") == through]
-        return bool(steps or (post.learns.names and through == "all"))
+        return (post.name, through) in self._stepped or bool(post.learns.names and through == "all")
+
+    @cached_property
+    def _stepped(self) -> set[tuple[str, str]]:
+        """Names of populations with the part of their derivatives that synapses follow step by step."""
+        plans = [plan for plan in self.plans.values() if isinstance(plan.way, Steps)]
+        return {(plan.request.post.name, plan.request.through or "all") for plan in plans}
 
     def composed(self, post: Population) -> Part | None:
         """Return the composed maps that synapses onto neurons need; None if they need none.
