@@ -12,7 +12,7 @@ __all__ = ["figure", "save"]
 
 
 @style.styled
-def figure(name: str, shift: np.ndarray, change: np.ndarray) -> Figure:
+def figure(name: str, shift: np.ndarray, change: np.ndarray, note: str = "") -> Figure:
     """Draw the window.
 
     Parameters
@@ -23,6 +23,9 @@ def figure(name: str, shift: np.ndarray, change: np.ndarray) -> Figure:
         (n,), ms from the spike of the source to that of the target.
     change : ndarray
         (n,), change of the weight for a learning rate of 1.
+
+    note : str
+        What the target's states do, "" for nothing.
 
     Returns
     -------
@@ -35,4 +38,6 @@ def figure(name: str, shift: np.ndarray, change: np.ndarray) -> Figure:
     axes.axvline(0.0, color="0.7", linewidth=0.8)
     axes.plot(shift, change)
     axes.set(xlabel="from the spike of the source to that of the target (ms)", ylabel="change / eta", title=name)
+    if note:
+        axes.set_title(note, fontsize="small", loc="right")
     return drawn

@@ -101,9 +101,9 @@ class Bound:
             {key: self._translate(part, later) for key, part in rule.credit.items()},
         )
         trees = [*self.steps.M.values(), *self.steps.U.values(), *self.steps.w.values(), *self.steps.w0.values()]
-        read = self._reach([*trees, self.steps.v])
+        read = self.reach([*trees, self.steps.v])
         self.states = [name for name in rule.neuron if f"{OLD} {name}" in read]
-        self._read = read | self._reach([("name", f"{NEW} {name}") for name in self.states])
+        self._read = read | self.reach([("name", f"{NEW} {name}") for name in self.states])
 
     def _check_reads(self) -> None:
         rule, model = self.rule, self.model
@@ -192,7 +192,7 @@ class Bound:
             total = add(total, scaled(whole[name], part) if word == NEW and name else {key: part})
         return total
 
-    def _reach(self, trees: Iterable[Tree]) -> set[str]:
+    def reach(self, trees: Iterable[Tree]) -> set[str]:
         """Return the names that trees read, also through terms and states of `neuron`."""
         found, waiting = set[str](), [*trees]
         while waiting:

@@ -7,24 +7,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import elementary
 from ..errors import InputError
 from ..neurons import compile as compiler
 from ..neurons import library as models
 from ..neurons.kept import FLAGS
-from ..neurons.language import Tree, evaluate, names_of
+from ..neurons.language import Tree, evaluate, names_of, walk
 from ..neurons.model import NeuronModel
 from ..neurons.units import NONE, Reader, unit_of
-from ..values import Values
-from .bound import Bound
+from ..values import Given, Numbers, Values
+from .bound import NOW, WAS, Bound
 from .definition import LearningRule
 from .literal import Literal
 from .program import RuleProgram, compile_rule
 
 STEPS, RATE = 300, 0.05  # steps of the trial, and the chance of a spike in a step
 SPREADS = np.array([2.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0])  # deviation of each target's states around rest
+WIDER = (1.0, 10.0, 100.0, 1000.0)  # factors of these deviations, until states cross all thresholds of the rule
+RISES = (0.0, 100.0, 1e3, 1e4)  # how far states rise in a spike of the window, until the window is not 0 everywhere
+RISE_MS = 2.0  # time constant with which they fall back to rest
+SPANS = (512, 2048, 8192, 32768)  # most steps between the two spikes of the window, until it ends within half of them
+SHORTEST = 20  # fewest steps of a window
+EDGE = 0.01  # a window ends where this share of its height is left
 ENDS = 512  # room for more ends of blocks than there are
 TOLERANCE = 1e-9  # largest deviation, as a share of the largest value
-SHIFTS = np.arange(-60, 61)  # steps from the spike of the source to that of the target
 
 
 @dataclass
@@ -41,23 +47,34 @@ class RuleCheck:
         Numbers of each kind.
     errors : dict
         Way of evaluation to its largest deviation from the equations as written, over the largest value.
+    problems : list of str
+        Why nothing could be compared.
     warnings : list of str
         Lines.
-    window : ndarray
-        Change of a weight by one spike of the source and one of the target, for `SHIFTS`.
+    crossed, thresholds : int
+        Of the rule's thresholds on the target's states (max, min, where), how many the trial crossed.
+    times, window : ndarray
+        ms from a spike of the source to one of the target, and the change of the weight by both.
+    rise : float
+        How far states of the target rise in its spike of the window.
     """
 
     rule: LearningRule
     model: str
     sizes: dict[str, int]
-    errors: dict[str, float]
+    errors: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    window: np.ndarray = field(default_factory=lambda: np.zeros(len(SHIFTS)))
+    crossed: int = 0
+    thresholds: int = 0
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    window: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    rise: float = 0.0
 
     @property
     def passed(self) -> bool:
         """Whether all ways agree."""
-        return all(error <= TOLERANCE for error in self.errors.values())
+        return not self.problems and all(error <= TOLERANCE for error in self.errors.values())
 
     def text(self) -> str:
         """Return the results as lines of text."""
@@ -68,22 +85,34 @@ class RuleCheck:
             if composes
             else "a loop over the steps between arrivals"
         )
+        crossed = f"  thresholds that states of the trial cross: {self.crossed} of {self.thresholds}"
         lines = [
             f"rule {self.rule.name} at neurons {self.model}: {'passed' if self.passed else 'FAILED'}",
+            *(f"  error: {line}" for line in self.problems),
             *(
                 f"  {way} against the strings: {error:.1e} (at most {TOLERANCE:.0e})"
                 for way, error in self.errors.items()
             ),
+            *([crossed] if self.thresholds else []),
             f"  kept: {sizes['n_synapse']} numbers per synapse, {sizes['n_states']} per neuron; "
             f"{sizes['n_numbers']} vary with each step",
             f"  an arrival takes {way} (spike variant), one read (interval variant); a step counts {late}",
             f"  reads {', '.join(sorted(self.rule.signals - {'dt'})) or 'no signal'}"
             f"{' and ' + ', '.join(self.rule.reads) if self.rule.reads else ''}",
         ]
+        if self.rise:
+            lines.append(f"  window: in their spike, {self.shape}")
         return "\n".join([*lines, *(f"  warning: {line}" for line in self.warnings)])
 
+    @property
+    def shape(self) -> str:
+        """What the target's states do in its spike of the window, in words."""
+        return f"states of the target rise by {self.rise:g} and fall back with tau = {RISE_MS:g} ms"
 
-def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: float = 1.0) -> RuleCheck:
+
+def check_rule(
+    rule: LearningRule, model: NeuronModel | None = None, dt_ms: float = 1.0, values: Given | None = None
+) -> RuleCheck:
     """Compare the compiled ways to evaluate a rule with its equations as written, and look for names never read.
 
     Parameters
@@ -91,30 +120,43 @@ def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: floa
     rule : LearningRule
         The rule.
     model : NeuronModel or None
-        Neurons to try it at; None: the first of the package that has what it reads.
+        Neurons to try it at; None: those of `find_neurons`.
     dt_ms : float
         Time step.
+    values : Mapping of str to float or None
+        Parameters of the neurons that are not defaults.
 
     Raises
     ------
     InputError
         If no neurons of the package have what the rule reads.
     """
-    model = model or _find(rule)
+    model = model or find_neurons(rule)
     bound = Bound(rule, model.keeping(Bound(rule, model).kept_names))
     program = compile_rule(bound)
-    trial = _Trial(bound, program, dt_ms)
     sizes = {name: getattr(program, name) for name in ("n_states", "n_synapse", "n_numbers", "n_map")}
-    found = RuleCheck(rule, model.name, sizes, trial.compare(), [*_unread(rule), *_units(rule, model)])
-    growing = [name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.largest(tree) > 1.0]
-    found.warnings += [f"{a} grows by itself: its factor in a step is above 1 in size" for a, _ in growing]
-    if not trial.literally().any():
-        found.warnings.append("nothing is added to the gradient of any synapse: the ways were not compared")
-    found.window = trial.window()
+    found = RuleCheck(rule, model.name, sizes)
+    with np.errstate(all="ignore"):  # what is not finite is reported
+        trial = _Trial(bound, program, dt_ms, values or {})
+        wanted, found.crossed, wrong = trial.cross_thresholds()
+        found.thresholds = len(trial.thresholds)
+        growing = [name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.largest(tree) > 1.0]
+        found.warnings = [*_unread(rule), *_units(rule, model)]
+        found.warnings += [f"{a} grows by itself: its factor in a step is above 1 in size" for a, _ in growing]
+        if wrong:
+            found.problems.append(f"the equations give {wrong}: try other parameters of the neurons with --set")
+            return found
+        if not wanted.any():
+            found.problems.append("no step adds anything to the gradient of any synapse: only zeros were compared")
+        found.errors = trial.compare(wanted)
+        found.times, found.window, found.rise = trial.window()
+    if not found.window.any():
+        found.warnings.append("the window is 0: a spike of the source and one of the target change nothing")
     return found
 
 
-def _find(rule: LearningRule) -> NeuronModel:
+def find_neurons(rule: LearningRule) -> NeuronModel:
+    """Return the first neuron model of the package that has what a rule reads, `iaf` where it has."""
     wrong: InputError | None = None
     for name in ("iaf", *models.names()):  # the cheapest one first
         model = models.get(name)
@@ -178,42 +220,83 @@ def _units(rule: LearningRule, model: NeuronModel) -> list[str]:
 class _Trial:
     """Random numbers for all that a rule reads, and the ways to evaluate it."""
 
-    def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float) -> None:
-        self.bound, self.program, self.n = bound, program, len(SPREADS)
-        rng, shape = np.random.default_rng(1), (STEPS, self.n)
-        of_model = compiler.compile(bound.model, parts=()).values({}, dt_ms)
+    def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float, values: Given) -> None:
+        self.bound, self.program, self.dt = bound, program, dt_ms
+        of_model = compiler.compile(bound.model, parts=()).values(values, dt_ms)
         self.values = bound.values({}, of_model, dt_ms, 0.95)
         self.rest = bound.model.initial(of_model)
-        noise, flags = rng.normal(size=(STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE
-        self.rows = self._rows(SPREADS * noise, flags)
-        self.psi, self.L = np.abs(rng.normal(size=shape)), rng.normal(size=shape)
-        self.F, self.M = rng.normal(size=self.n), rng.normal(size=STEPS)
-        self.arrivals = (rng.random(shape) < RATE) * rng.uniform(0.3, 1.0, shape)
+        self.kept = Literal(bound, self.values, 1).kept
+        self.thresholds = self._thresholds()
 
-    def _rows(self, noise: np.ndarray, flags: np.ndarray) -> np.ndarray:
-        """Return what neurons keep of each step, (1 + STEPS, n_kept, n): near rest, with spikes, refractory steps."""
-        kept = Literal(self.bound, self.values, 1).kept
-        rows = np.zeros((STEPS + 1, len(kept), self.n))
-        for k, tree in enumerate(kept):
+    def _thresholds(self) -> list[Tree]:
+        """Return trees that are above 0 on one side of each threshold on states of the target."""
+        trees = [*self.bound.terms.values(), *self.bound.written.values(), self.bound.added]
+        moving = {f"{row} {name}" for row in (NOW, WAS) for name in self.bound.model.states}
+        found = dict.fromkeys(
+            node[1] if node[0] == "where" else ("-", *node[1:])
+            for tree in trees
+            for node in walk(tree)
+            if node[0] in ("max", "min", "where")
+        )
+        return [tree for tree in found if moving & self.bound.reach([tree])]
+
+    def _set(self, steps: int, n: int, noise: Numbers, flags: Numbers) -> None:
+        """Set sizes, and what neurons keep of each step, (1 + steps, n_kept, n): rest and noise, spikes and such."""
+        self.steps, self.n = steps, n
+        self.rows = np.zeros((steps + 1, len(self.kept), n))
+        for k, tree in enumerate(self.kept):
             rest = np.asarray(self.rest.get(tree[1], 0.0)) if len(tree) == 2 else 0.0
-            rows[:, k] = flags[0] + 2.0 * flags[1] if tree == FLAGS else rest + noise
-        return rows
+            self.rows[:, k] = flags if tree == FLAGS else rest + noise
+
+    def scatter(self, wider: float) -> None:
+        """Take random numbers for all that the rule reads; states deviate from rest by `wider` times `SPREADS`."""
+        rng, n = np.random.default_rng(1), len(SPREADS)
+        noise, flags = rng.normal(size=(STEPS + 1, n)), rng.random((2, STEPS + 1, n)) < RATE
+        self._set(STEPS, n, wider * SPREADS * noise, flags[0] + 2.0 * flags[1])
+        self.psi, self.L = np.abs(rng.normal(size=(STEPS, n))), rng.normal(size=(STEPS, n))
+        self.F, self.M = rng.normal(size=n), rng.normal(size=STEPS)
+        self.arrivals = (rng.random((STEPS, n)) < RATE) * rng.uniform(0.3, 1.0, (STEPS, n))
+
+    def cross_thresholds(self) -> tuple[np.ndarray, int, str]:
+        """Scatter states so widely that they cross the rule's thresholds; return what `literally` does."""
+        found: list[tuple[np.ndarray, int, str]] = []
+        for wider in WIDER:
+            self.scatter(wider)
+            found.append(self.literally())
+            if found[-1][1] == len(self.thresholds):
+                break
+        best = max(range(len(found)), key=lambda k: (not found[k][2], found[k][1], -k))
+        self.scatter(WIDER[best])
+        return found[best]
 
     def _signals(self, t: int) -> Values:
         return {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
 
-    def literally(self) -> np.ndarray:
-        """Return the gradient of a synapse onto each target, from the equations as written."""
-        strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
-        for t in range(STEPS):
-            total = total + strings.step(self.rows[t + 1], self.rows[t], self._signals(t), self.arrivals[t])
-        return total
+    def literally(self) -> tuple[np.ndarray, int, str]:
+        """Go through the equations as written.
 
-    def compare(self) -> dict[str, float]:
+        Return the gradient of a synapse onto each target, how many thresholds states crossed, and what was not finite.
+        """
+        strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
+        sides = np.zeros((len(self.thresholds), 2), bool)
+        for t in range(self.steps):
+            given = self.rows[t + 1], self.rows[t], self._signals(t)
+            known = strings.known(*given) | {"pre": self.arrivals[t]}
+            for side, tree in zip(sides, self.thresholds, strict=True):
+                above = np.asarray(evaluate(tree, known)) > 0
+                side |= above.any(), not above.all()
+            total = total + strings.step(*given, self.arrivals[t])
+            values = {**strings.neuron, **strings.synapse, "the gradient": total}
+            if wrong := [name for name, value in values.items() if not np.all(np.isfinite(value))]:
+                value = values[wrong[0]]
+                shown = value[~np.isfinite(value)][0]
+                return total, int(sides.all(axis=1).sum()), f"{shown:g} for {wrong[0]} in step {t} of {self.steps}"
+        return total, int(sides.all(axis=1).sum()), ""
+
+    def compare(self, wanted: np.ndarray) -> dict[str, float]:
         """Return the deviation of each compiled way from the equations as written."""
-        wanted = self.literally()
         scale = float(np.abs(wanted).max()) or 1.0
-        ways = {"traces": self._forward(False), "sweep back": self._back()}
+        ways = {"traces": self._forward(False), "sweep back": np.sum(self._back() * self.arrivals, axis=0)}
         ways |= {"maps of steps": self._forward(True)} if self.program.n_map else {}
         return {name: float(np.abs(total - wanted).max()) / scale for name, total in ways.items()}
 
@@ -226,15 +309,16 @@ class _Trial:
         return program.constants(self.values, n), state
 
     def _back(self) -> np.ndarray:
-        program, n = self.program, self.n
+        """Return the derivative of the gradient by an arrival in each step, (steps, n)."""
+        program, n, steps = self.program, self.n, self.steps
         constant, state = self._arrays(program.n_states)
-        number, lam = program.scratch(STEPS, n, np.float64)
-        B, row = np.zeros((STEPS, n)), self.rows.shape[1] * n
+        number, lam = program.scratch(steps, n, np.float64)
+        B, row = np.zeros((steps, n)), self.rows.shape[1] * n
         program.call(
-            "interval", STEPS, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
+            "interval", steps, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
             state, number, number[0].size, lam, program.n_synapse, B,
         )  # fmt: skip
-        return np.sum(B * self.arrivals, axis=0)
+        return B
 
     def _forward(self, by_maps: bool) -> np.ndarray:
         """Return the gradients of a synapse onto each target, step by step, or by maps from event to event."""
@@ -242,8 +326,8 @@ class _Trial:
         constant, state = self._arrays(program.n_states + program.n_map)
         own, places = program.own(constant), program.places(self.values, n, np.float64)
         number, x, C = np.zeros((program.n_numbers, n)), np.zeros((program.n_synapse, n)), np.zeros(n)
-        entry, end = np.zeros((STEPS, program.n_entries, n)), np.zeros((ENDS, program.n_map, n))
-        for t in range(STEPS):
+        entry, end = np.zeros((self.steps, program.n_entries, n)), np.zeros((ENDS, program.n_map, n))
+        for t in range(self.steps):
             signals = self.psi[t], self.L[t], self.F, float(self.M[t])
             rings = number, entry[t] if by_maps else None, end
             program.step(n, t, places, constant, self.rows[t], self.rows[t + 1], *signals, state, *rings)
@@ -251,7 +335,7 @@ class _Trial:
                 program.follow(k, own, number, float(self.arrivals[t, k]), x, C)
         for k in range(n if by_maps else 0):
             events, arrivals = [], self.arrivals[:, k]
-            for t in range(STEPS):
+            for t in range(self.steps):
                 events += [(t, False, 0.0)] if t % (1 << int(places.shift[k])) == 0 else []
                 events += [(t, True, float(arrivals[t]))] if arrivals[t] else []
             program.go_through(k, events, places, state, entry, end, x, C)
@@ -260,20 +344,40 @@ class _Trial:
     def largest(self, tree: Tree) -> float:
         """Return the largest size of a coefficient within the trial."""
         strings, sizes = Literal(self.bound, self.values, self.n), [0.0]
-        for t in range(STEPS):
+        for t in range(self.steps):
             given = self.rows[t + 1], self.rows[t], self._signals(t)
             sizes.append(float(np.abs(evaluate(tree, strings.known(*given))).max()))
             strings.step(*given, self.arrivals[t])
-        return max(sizes)
+        return float(np.nanmax(sizes))
 
-    def window(self) -> np.ndarray:
-        """Return the change by a spike of the source and one of the target, for each of `SHIFTS`; all else at rest."""
-        self.n, middle = len(SHIFTS), STEPS // 3
-        shape = STEPS, self.n
-        flags = np.zeros((2, STEPS + 1, self.n))
-        flags[0, middle + 1 + SHIFTS, np.arange(self.n)] = 1.0
-        self.rows = self._rows(np.zeros((STEPS + 1, self.n)), flags)
-        self.psi, self.L, self.F, self.M = np.ones(shape), np.ones(shape), np.zeros(self.n), np.ones(STEPS)
-        self.arrivals = np.zeros(shape)
-        self.arrivals[middle] = 1.0
-        return -self.literally()
+    def window(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return times from a spike of the source to one of the target, the change by both, and how far states rise.
+
+        All else is at rest. States rise in the target's spike where nothing would change otherwise. The window ends
+        where it comes near its ends.
+        """
+        change, rise = np.zeros(1), 0.0
+        for rise in RISES if self.bound.rule.reads else RISES[:1]:
+            for span in SPANS:
+                change = self._change(span, rise)
+                ends = np.where(np.arange(-span, span + 1) < 0, change[0], change[-1])
+                away = np.abs(change - ends)
+                (far,) = np.nonzero(away > EDGE * away.max())
+                reach = int(np.abs(far - span).max(initial=0))
+                if 2 * reach <= span:
+                    break
+            if change.any():
+                break
+        reach = min(max(5 * reach // 4, SHORTEST), span)
+        steps = np.arange(-reach, reach + 1)
+        return steps * self.dt, change[span + steps], rise
+
+    def _change(self, span: int, rise: float) -> np.ndarray:
+        """Return the change by spikes of source and target that are -span to span steps apart, (2 span + 1,)."""
+        steps, spike = 4 * span, 1 + span
+        flags, noise = np.zeros((2, steps + 1, 1))
+        flags[spike] = 1.0
+        noise[spike:, 0] = rise * elementary.exp(-np.arange(steps + 1 - spike) * self.dt / RISE_MS)
+        self._set(steps, 1, noise, flags)
+        self.psi, self.L, self.F, self.M = np.ones((steps, 1)), np.ones((steps, 1)), np.zeros(1), np.ones(steps)
+        return -self._back()[: 2 * span + 1, 0][::-1]

@@ -340,6 +340,10 @@ def _check_on_root(exchange: Exchange, check: Callable[[], bool]) -> None:
 @click.option("--neuron", help="Neurons to try it at: a model of the package, or of FILE [the first that fits].")
 @click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
 @click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Change a parameter of the neurons, such as V_th=0.6; repeatable.",
+)  # fmt: skip
+@click.option(
     "--out",
     type=GivenPath(dir_okay=False, path_type=Path),
     metavar="FILE.png",
@@ -347,17 +351,18 @@ def _check_on_root(exchange: Exchange, check: Callable[[], bool]) -> None:
 )
 @click.pass_obj
 def check_rule(
-    exchange: Exchange, source: str, rule: str | None, neuron: str | None, dt_ms: float, out: Path | None
-) -> None:
+    exchange: Exchange, source: str, rule: str | None, neuron: str | None, dt_ms: float, settings: tuple[str, ...],
+    out: Path | None,
+) -> None:  # fmt: skip
     """Check a learning rule that is given as equations.
 
     It stands in the table [learning_rules.NAME] of a TOML file or in "rules" of a JSON file, or belongs to the package.
     Traces, the backward pass and maps of steps are compared with the equations; unused names, units and costs are
-    printed. The exit code is 1 if a comparison fails.
+    printed. The exit code is 1 if a comparison fails, or compares nothing but zeros.
     """
     from .learning_rules import check
 
-    _check_on_root(exchange, lambda: check(source, rule, neuron, dt_ms, out))
+    _check_on_root(exchange, lambda: check(source, rule, neuron, dt_ms, settings, out))
 
 
 @click.command(name="compile")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import terminal
@@ -11,13 +12,15 @@ from ..neurons import library as models
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..rules import library
-from ..rules.check import SHIFTS, RuleCheck, check_rule
+from ..rules.check import RuleCheck, check_rule, find_neurons
 from ..rules.definition import LearningRule
 from ..storage.disk import output_errors
-from .neuron_models import find_definitions
+from .neuron_models import find_definitions, parse_values
 
 
-def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: Path | None) -> bool:
+def check(
+    source: str, name: str | None, neuron: str | None, dt_ms: float, settings: Sequence[str], out: Path | None
+) -> bool:
     """Check the rules of a file, or one of the package; print what is found.
 
     Parameters
@@ -30,6 +33,8 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
         Neuron model to check the rules with; None: the first that fits.
     dt_ms : float
         Time step.
+    settings : sequence of str
+        Values of parameters of the neurons, "key=value".
     out : Path or None
         File for the picture.
 
@@ -55,13 +60,16 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
         if not isinstance(rule, LearningRule):
             terminal.echo(f"rule {rule.name}: e-prop through {quote(rule.through)}, filter {quote(rule.filter)}")
             continue
-        found = check_rule(rule, _neuron(source, neuron), dt_ms)
+        model = _neuron(source, neuron) or find_neurons(rule)
+        found = check_rule(rule, model, dt_ms, parse_values(model, settings))
         terminal.echo(found.text())
         passed &= found.passed
-        if out is not None:
+        if out is not None and found.window.size:
             with output_errors(out, "--out "):
-                _draw(found, dt_ms, out)
+                _draw(found, out)
             terminal.echo(f"figure: {out}")
+        elif out is not None:
+            terminal.echo("figure: none, as the equations are not finite")
     return passed
 
 
@@ -78,7 +86,7 @@ def _neuron(source: str, name: str | None) -> NeuronModel | None:
     return own[name]
 
 
-def _draw(found: RuleCheck, dt_ms: float, out: Path) -> None:
+def _draw(found: RuleCheck, out: Path) -> None:
     from ..plots import rule
 
-    rule.save(out, rule.figure(found.rule.name, SHIFTS * dt_ms, found.window))
+    rule.save(out, rule.figure(found.rule.name, found.times, found.window, found.shape if found.rise else ""))

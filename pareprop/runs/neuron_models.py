@@ -55,7 +55,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
     passed = True
     for model in models:
-        check = check_model(model, dt_ms, _values(model, settings))
+        check = check_model(model, dt_ms, parse_values(model, settings))
         terminal.echo(check.text())
         passed &= check.passed
         if out is not None:
@@ -110,7 +110,8 @@ def find_definitions(library: Foreign, kind: str, option: str, source: str, name
     return list(found.values()) if name is None else [found[name]]
 
 
-def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
+def parse_values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
+    """Return parameters of a model that `--set` gives, checked."""
     values = {}
     for setting in settings:
         key, value = parse_setting(setting)
