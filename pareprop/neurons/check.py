@@ -301,7 +301,10 @@ class _Checker:
         firing = np.flatnonzero(rates > 0)
         unit = model.units["I_e"] if self.by_current else f"per step at {model.ports[0]}"
         if not firing.size:
-            self.result.warnings.append("the neuron does not spike for any constant input up to 10^8")
+            (lost,) = np.nonzero(np.isnan(rates))
+            most = f"{levels[lost[0] - 1]:.3g} {unit}" if lost.size and lost[0] else "10^8"
+            self.result.warnings.append(f"the neuron does not spike for any constant input up to {most}")
+            self.warn_of_step(levels, rates, unit)
             self.result.drive, self.result.rates, self.result.drive_unit = levels, rates, unit
             self.trial(np.zeros(steps))
             return ["rheobase: none"]
@@ -313,6 +316,7 @@ class _Checker:
         top = max(top, levels[above[0]]) if above.size and levels[above[0]] < 30 * max(top, 1e-9) else top
         levels = np.linspace(0, top, 41)
         self.result.drive, self.result.rates, self.result.drive_unit = levels, self.rates_at(levels, steps), unit
+        self.warn_of_step(levels, self.result.rates, unit)
         firing = np.flatnonzero(self.result.rates > 0)
         rheobase = levels[firing[0]] if firing.size else top
         distance = np.where(self.result.rates > 0, np.abs(self.result.rates - RATE), np.inf)
@@ -322,6 +326,14 @@ class _Checker:
         *_, fastest = np.flatnonzero(self.result.rates == np.nanmax(self.result.rates))
         rate = f"rate: {self.result.rates[fastest]:.3g} Hz at {levels[fastest]:.3g} {unit}"
         return [f"rheobase: about {rheobase:.3g} {unit}", rate]
+
+    def warn_of_step(self, levels: np.ndarray, rates: np.ndarray, unit: str) -> None:
+        """Warn where states are not finite at some input (a rate is NaN), as where a time step is too long."""
+        if lost := [level for level, rate in zip(levels, rates, strict=True) if np.isnan(rate)]:
+            way = "; take a shorter --dt" + (", or more substeps" if self.model.dynamics else "")
+            self.result.warnings.append(
+                f"states are not finite at a constant input of {lost[0]:.3g} {unit}, with steps of {self.dt:g} ms{way}"
+            )
 
     def kick_of(self) -> float:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""

@@ -123,6 +123,19 @@ def test_warnings(changes: dict, told: str) -> None:
     assert found.passed
 
 
+def test_a_step_that_is_too_long_is_no_silence() -> None:
+    """The interneuron of Wang and Buzsaki fires at 23.7 pA; with steps of 1 ms its sodium current runs away there."""
+    (model,) = library.load(Path(__file__).parent / "user" / "wang_buzsaki.toml").values()
+    told = "\n".join(model.check().warnings)
+    assert "does not spike for any constant input up to 10 pA" in told
+    assert (
+        "not finite at a constant input of 17.8 pA, with steps of 1 ms; take a shorter --dt, or more substeps" in told
+    )
+    found = model.check(dt_ms=0.1)
+    assert line_of(found, "rheobase") == "about 23.7 pA" and found.rates.max() > 100
+    assert not any("finite" in line or "not spike" in line for line in found.warnings)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("changes", first(1, [
     {"spike": "1e200**V_m", "step": {"V_m": "V_m*0.9 + 1e-300*arriving"}},  # from inf to inf
