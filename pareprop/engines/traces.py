@@ -22,6 +22,7 @@ from ..network.local import given_by_equations
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..neurons.calls import Cells
+from ..neurons.compile import QUICK
 from ..parallel.spike_log import SpikeLog
 from ..plans.request import cutoff_steps, lags
 from ..rules.definition import LearningRule
@@ -176,6 +177,20 @@ def check(model: Model, projection: Projection) -> None:
         raise InputError(f"{here}: dropout '{drops[0]}' hides spikes that c_reg of '{post.name}' counts")
 
 
+def compile_traces(engine: Engine, projection: Projection) -> None:
+    """Collective: compile on one rank what traces of a projection's synapses need of neurons given by equations."""
+    if _follows_equations(projection):
+        program = engine.network.program_of(projection.post, getattr(rule_of(projection), "through", "all"))
+        program.require([QUICK], engine.exchange.comm)
+
+
+def _follows_equations(projection: Projection) -> bool:
+    """Return whether traces of a projection's synapses are those of compiled equations."""
+    if projection.post.role != "recurrent" or isinstance(rule_of(projection), LearningRule):
+        return False
+    return given_by_equations(projection.post) or not is_plain(projection)
+
+
 class Traces:
     """Traces of some synapses of a projection on this rank, stepped forward sample by sample.
 
@@ -240,7 +255,7 @@ class Traces:
         rule = rule_of(projection)
         self._is_filtered = getattr(rule, "filter", "readout") == "readout"
         through = getattr(rule, "through", "all")
-        if given_by_equations(post) or not is_plain(projection):
+        if _follows_equations(projection):
             program = network.program_of(post, through)
             self._engine.keeps_derivatives = True
             values = network.values_of(network.piece_of[post.name], local) if n else {}

@@ -10,7 +10,7 @@ import numpy as np
 from ..engines.interval import Interval
 from ..engines.rule_traces import traces_of
 from ..engines.sample import Sample
-from ..engines.traces import Chosen, Traces
+from ..engines.traces import Chosen, Traces, compile_traces
 from ..errors import InputError, StateError
 from ..network.connectivity import Role
 from ..network.model import Model
@@ -68,6 +68,8 @@ class Results(Observer):
         """Ask the engine to keep what is compared; keep the values that learn."""
         engine, expected = simulation.engine, self._expected
         records = [expected.get("record", np.zeros(0)).astype(np.int64)]
+        for projection in simulation.model.projections if "record_steps" in expected else ():
+            compile_traces(engine, projection)
         for k, entry in enumerate(self._case.attributes["record_synapses"] if "record_steps" in expected else ()):
             if item := self._find_synapse(simulation, k, entry):
                 records.append(item.record)

@@ -16,7 +16,7 @@ import numpy as np
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.parameters import Parameter
 from ..engines.rule_traces import traces_of
-from ..engines.traces import TRACES_UNITS, Chosen, Traces
+from ..engines.traces import TRACES_UNITS, Chosen, Traces, compile_traces
 from ..network.connectivity import Projection
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
@@ -67,6 +67,7 @@ class Recorder(Observer):
         for name, table, index, columns, before, projection in self._weights(simulation):
             self._selected.append((name, table, index, columns))
             if self._trace_names or SYNAPSES in self.settings.what:
+                compile_traces(simulation.engine, projection)
                 self._traces[name] = traces_of(simulation.engine, Chosen(projection, **columns)), before
         self._restore_traces()
         self._parameters = dict(self._choose_parameters(simulation)) if PARAMETERS in self.settings.what else {}

@@ -1,6 +1,7 @@
 """Recorded eligibility traces and gradients against the slow twin; on any ranks, and after a restart."""
 
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -239,6 +240,31 @@ def test_traces_are_the_same_on_any_ranks_and_after_a_restart(tmp_path: Path) ->
     assert found.keys() == whole.keys()
     for name, data in whole.items():
         np.testing.assert_array_equal(found[name], data, err_msg=name)
+
+
+# Rank 1 has no compiler, and another cache than rank 0.
+OF_RANK_0 = """
+import os, sys
+from test_traces import RAMP, WHAT, network
+import pareprop
+exchange = pareprop.exchange()
+os.environ["PAREPROP_CACHE"] = f"{sys.argv[1]}/cache-{exchange.rank}"
+if exchange.rank == 1:
+    os.environ["PAREPROP_CC"] = "no-such-cc"
+pareprop.run(
+    network("spike"), RAMP, f"{sys.argv[1]}/run", iterations=2, figures="none", quiet=True, exchange=exchange,
+    record={"every": 1, "what": [*WHAT], "synapses": 17},
+)
+"""
+
+
+@pytest.mark.mpi
+def test_one_rank_compiles_what_traces_need(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    done = ranks.run(2, "-c", OF_RANK_0, tmp_path, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
+    assert done.returncode == 0, done.stderr
+    assert any("quick" in path.name for path in (tmp_path / "cache-0").iterdir())
+    assert not (tmp_path / "cache-1").exists()
 
 
 def test_a_configuration_records_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
