@@ -609,13 +609,15 @@ class Engine(ABC):
         return self.state()
 
     @abstractmethod
-    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
         Parameters
         ----------
         numbers, shared : dict
             As in `State`.
+        whole : bool
+            Whether they are those of `state`, else of `state_of_cells`.
 
         Raises
         ------
@@ -629,12 +631,6 @@ class Engine(ABC):
             item.restore()
         self.network.following.follow()
         self.parameters.refresh()
-
-    def _load_readouts(self, shared: dict[str, np.ndarray]) -> None:
-        """Load the voltages of the readouts from the shared arrays of a state."""
-        if shared["y"].shape != self.y.shape:
-            raise InputError("the voltages of the readouts are not those of this network")
-        self.y[:] = shared["y"]
 
     @property
     @abstractmethod

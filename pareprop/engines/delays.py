@@ -15,11 +15,12 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..kernels import rewire as kernel
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .optimized import Optimized
 
 AT_ONCE = 2**16  # synapses that are sorted at a time, about: their values stay in the cache
 
 
-class LearnedDelays:
+class LearnedDelays(Optimized):
     """The delays of one projection on this rank with their optimizer and its state.
 
     Parameters
@@ -35,12 +36,6 @@ class LearnedDelays:
     ----------
     delay : np.ndarray
         (n_synapses,) of the span, delays in steps, of any fraction, in the type of the weights.
-    moments : dict
-        Name to (n_synapses,), see `Optimizer.moments`.
-    eta : float
-        Learning rate in steps, which may be changed between samples.
-    n_steps : int
-        Optimizer steps so far.
     moved : int
         Synapses that came into another row with the latest step.
     """
@@ -48,14 +43,14 @@ class LearnedDelays:
     def __init__(self, table: SynapseTable, span: ProjectionSlice, moving: list[np.ndarray]) -> None:
         rule = span.projection.learn_delay
         assert rule is not None and rule.low is not None and rule.high is not None  # delays of others stay
-        self.table, self.span, self.optimizer = table, span, rule
-        self._rule = rule.model_copy(update={"Wmin": rule.low, "Wmax": rule.high})
         n, real = span.last - span.first, table.weight.dtype
+        super().__init__(rule, n, real)
+        self.table, self.span, self.name = table, span, f"{span.projection.name}.delay"
+        self._rule = rule.model_copy(update={"Wmin": rule.low, "Wmax": rule.high})
         self.delay = allocate_aligned(n, real)
         whole = np.repeat(span.delays[span.block(np.arange(span.n_rows))], np.diff(self._row_ptr))
         self.delay[:] = np.clip(whole, rule.low, rule.high)  # bounds need not be whole
-        self.moments = {name: allocate_aligned(n, real) for name in rule.moments}
-        self.eta, self.n_steps, self.moved = rule.eta, 0, 0
+        self.moved = 0
         mine = slice(span.first, span.last)
         self._arrays = [table.target[mine], table.weight[mine], *moving, self.delay, *self.moments.values()]
 
@@ -63,11 +58,6 @@ class LearnedDelays:
     def weight(self) -> np.ndarray:
         """Weights of the synapses, (n_synapses,)."""
         return self._arrays[1]
-
-    @property
-    def name(self) -> str:
-        """Name by which learning rates are set."""
-        return f"{self.span.projection.name}.delay"
 
     @property
     def _row_ptr(self) -> np.ndarray:
@@ -105,16 +95,3 @@ class LearnedDelays:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return arrays for a checkpoint, by name."""
         return {"delay": self.delay} | {f"delay_{name}": array for name, array in self.moments.items()}
-
-    def numbers(self) -> dict[str, float]:
-        """Return the numbers that a checkpoint keeps besides arrays."""
-        return {"eta": self.eta, "n_steps": self.n_steps}
-
-    def load_numbers(self, numbers: dict[str, float]) -> None:
-        """Load the numbers of a checkpoint."""
-        self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the delays and the optimizer's state."""
-        return sum(array.nbytes for array in self.arrays().values())

@@ -18,11 +18,10 @@ from ..plans.plan import NetworkPlan
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
-from .delays import LearnedDelays
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
 from .lost_signals import take_back
-from .plasticity import Plastic, normalize
+from .plasticity import normalize
 from .sample import Sample
 from .state import State
 from .transfer import Transfer, move
@@ -349,9 +348,10 @@ class Interval(Engine):
         """
         kept, fresh = old.state_within(), self.state_within()
         n_updates = max((item.n_steps for item in old.plastic), default=n_updates)
-        numbers = {item.name: item.numbers() | {"n_steps": n_updates} for item in self.plastic}
+        plastic = {item.name: {"eta": item.eta, "n_steps": n_updates} for item in self.plastic}
+        plastic |= kept.numbers.get("plastic", {})
         move(kept.shared["y"], transfer.places["readout"], self.y)
-        self.load_state(kept.numbers | {"plastic": numbers | kept.numbers["plastic"]}, {"y": self.y})
+        self.load_state({"goes_on": False} | kept.numbers | {"plastic": plastic}, {"y": self.y})
         self.gradient.n_collected = old.gradient.n_collected
 
         def find_kept(name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
@@ -448,37 +448,34 @@ class Interval(Engine):
         state = self.state_of_cells()
         for kind, items in (("table", self.plastic), ("adaptive", self.gradient.adaptive)):
             for item in items:
-                state.add_synapses(kind, item.table, item.span, **item.arrays())
+                item.add_to(state, kind)
         self.parameters.add_to(state)
         return state
 
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
-        items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.delays]
-        numbers = {"n_samples": self.n_samples, "tested": self.tested}
-        state = State(numbers | {"plastic": {item.name: item.numbers() for item in items}})
+        state = State()
+        state.count(self, "n_samples", "tested")
+        for item in (*self.plastic, *self.gradient.delays):
+            item.count(state, "plastic")
+        for item in self.gradient.adaptive:
+            item.count(state, "adaptive")
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
         if (rules := self.gradient.rules).learners and not self.settings.reset:
             state.neurons |= rules.states | {"rule_before": rules.before}
-            state.numbers["rules_go_on"] = rules.goes_on
+            state.count(rules, "goes_on")
         for kind, table in (("incoming", self.network.incoming), ("outgoing", self.network.outgoing)):
             if any(span.projection.transmission for span in table.spans) and not self.settings.reset:
                 state.rows[f"{kind}/factors"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
         return state
 
-    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
-        self._load_readouts(shared)
+        (self.state() if whole else self.state_of_cells()).load(numbers, shared)
         self.gradient.clear()
-        self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
-        self.tested = int(numbers.get("tested", 0))
-        self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
-        items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.adaptive, *self.gradient.delays]
-        for item in items:
-            item.load_numbers(numbers["plastic"][item.name])
-        self.parameters.load(numbers, shared)
+        self.gradient.n_collected = 0
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.

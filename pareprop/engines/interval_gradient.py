@@ -300,9 +300,7 @@ class IntervalGradient:
     def _find_shifts(self, table: SynapseTable) -> np.ndarray:
         """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""
         places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
-        return np.array(
-            [places.get(f"{span.projection.name}.delay", -1) for span in table.spans for _ in span.delays], np.int64
-        )
+        return np.array(table.by_block(lambda item: places.get(f"{item.name}.delay", -1)), np.int64)
 
     def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
@@ -375,5 +373,4 @@ def _filter_back(signals: np.ndarray, kappa: float) -> np.ndarray:
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
     """Return minus the learning rate of each block of `table`, divided as its projection asks; float64 (n_blocks,)."""
-    names = [span.projection.name for span in table.spans for _ in span.delays]
-    return np.array([-etas.get(name, 0.0) / divisors.get(name, 1.0) for name in names])
+    return np.array(table.by_block(lambda item: -etas.get(item.name, 0.0) / divisors.get(item.name, 1.0)), float)

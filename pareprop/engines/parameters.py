@@ -16,14 +16,14 @@ from ..network.optimizers import Optimizer
 from ..parallel import collectives
 from ..parallel.exact_sums import sum_exactly
 from ..parallel.mpi import Comm
-from ..values import Values
 from .cells import Cells
+from .optimized import Optimized
 from .state import State
 
 SUMMARY = ("mean", "std", "min", "max", "at_bound")  # statistics of values; at_bound: how many are at a bound
 
 
-class Parameter:
+class Parameter(Optimized):
     """A parameter of a population that learns, on this rank.
 
     Parameters
@@ -41,27 +41,17 @@ class Parameter:
 
     Attributes
     ----------
-    name : str
-        Population and parameter, such as "rec.tau_m".
-    optimizer : Optimizer
-        Settings of the optimizer.
-    eta : float
-        Learning rate, which may be changed between samples; the optimizer's at first.
-    n_steps : int
-        Steps of the optimizer so far.
-    whole : dict of str to ndarray
-        "value" and moments of the optimizer, float64: (n_neurons,) of this rank with 0 for others, (1,) if shared.
+    value : np.ndarray
+        float64, as `moments` (n_neurons,) of this rank with 0 for others, (1,) if shared.
     initial : np.ndarray
         Values at the start of the run, as `values`.
     """
 
     def __init__(self, population: Population, parameter: str, mine: slice, n: int, start: np.ndarray) -> None:
+        size = 1 if population.learn[parameter].shared else n
+        super().__init__(population.learn[parameter], size)
         self.population, self.parameter, self.mine = population, parameter, mine
-        self.name, self.optimizer = f"{population.name}.{parameter}", population.learn[parameter]
-        self._n = n
-        self.eta, self.n_steps = self.optimizer.eta, 0
-        size = 1 if self.optimizer.shared else n
-        self.whole = {name: allocate_aligned(size) for name in ("value", *self.optimizer.moments)}
+        self.name, self.value, self._n = f"{population.name}.{parameter}", allocate_aligned(size), n
         self.values[:] = start
         self.initial = self.values.copy()
         is_log, low, high = self.optimizer.scale == "log", self.optimizer.low, self.optimizer.high
@@ -71,12 +61,12 @@ class Parameter:
     @property
     def values(self) -> np.ndarray:
         """Present values: of the population's neurons on this rank, or (1,) if shared."""
-        return self._own(self.whole["value"])
+        return self._own(self.value)
 
     def by_neuron(self) -> np.ndarray:
         """Return the values of this rank's neurons, (n,); 0 for those of other populations."""
         if not self.optimizer.shared:
-            return self.whole["value"]
+            return self.value
         whole = np.zeros(self._n)
         whole[self.mine] = self.values
         return whole
@@ -92,7 +82,7 @@ class Parameter:
         self.values[is_bad] = np.nan  # bounds would hide it; the next sample ends the run
 
     def _change_values(self, gradient: np.ndarray, divisor: float) -> None:
-        moments = {name: self._own(self.whole[name]) for name in self.optimizer.moments}
+        moments = {name: self._own(array) for name, array in self.moments.items()}
         if self.optimizer.scale != "log":
             self._rule.step(self.eta, divisor, self.n_steps, gradient, self.values, **moments)
             return
@@ -101,14 +91,9 @@ class Parameter:
         self._rule.step(self.eta, divisor, self.n_steps, gradient, change, **moments)
         self.values[:] = np.clip(self.values * elementary.exp(change), self.optimizer.low, self.optimizer.high)
 
-    def numbers(self) -> dict[str, float]:
-        """Return the numbers that a checkpoint keeps besides arrays."""
-        return {"eta": self.eta, "n_steps": self.n_steps}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of values and moments."""
-        return sum(array.nbytes for array in self.whole.values())
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return values and moments, by name."""
+        return {"value": self.value} | self.moments
 
 
 class Parameters:
@@ -212,21 +197,9 @@ class Parameters:
     def add_to(self, state: State) -> None:
         """Add values, moments and counters to a state."""
         for item in self.items:
-            named = {f"learned/{item.name}/{name}": array for name, array in item.whole.items()}
-            if item.optimizer.shared:
-                state.shared |= named
-            else:
-                state.neurons |= named
-        if self.items:
-            state.numbers["learned_parameters"] = {item.name: item.numbers() for item in self.items}
-
-    def load(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Load the numbers and shared arrays of a state; one from within a batch has none, as they have not changed."""
-        for item in self.items if "learned_parameters" in numbers else ():
-            kept = numbers["learned_parameters"][item.name]
-            item.eta, item.n_steps = float(kept["eta"]), int(kept["n_steps"])
-            for name, array in item.whole.items() if item.optimizer.shared else ():
-                array[:] = shared[f"learned/{item.name}/{name}"]
+            kind = state.shared if item.optimizer.shared else state.neurons
+            kind.update({f"learned/{item.name}/{name}": array for name, array in item.arrays().items()})
+            item.count(state, "parameters")
 
     def refresh(self) -> None:
         """Set the values that were filled in from a state in the neurons."""

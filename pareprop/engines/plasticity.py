@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import signs as kernel
 from ..network import rewire, scaled, signs
@@ -19,14 +17,15 @@ from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..rules.definition import Eprop, Rule
 from .delays import LearnedDelays
+from .optimized import Optimized
 from .rewiring import Rewiring
+from .state import State
 
 
-@dataclass
-class Plastic:
+class Plastic(Optimized):
     """A plastic projection on this rank with its optimizer and the optimizer's state.
 
-    Attributes
+    Parameters
     ----------
     table : SynapseTable
         Table of its synapses.
@@ -34,18 +33,15 @@ class Plastic:
         The place of its synapses in the table.
     optimizer : Optimizer
         Settings of the optimizer.
-    eta : float
-        Learning rate, which may be changed between samples; the optimizer's at first.
-    gain : float
-        Factor of `eta` in each step, see `Optimizer.normalized` and `Optimizer.scaled`.
-    n_steps : int
-        Optimizer steps so far.
     keeps_moments : bool
         Whether moments are kept here (interval variant).
-    moments : dict
-        Name to (n_synapses,) of the type of the weights, see `Optimizer.moments`.
     seed : int
         Seed of the model.
+
+    Attributes
+    ----------
+    gain : float
+        Factor of `eta` in each step, see `Optimizer.normalized` and `Optimizer.scaled`.
     keeps_signs : bool
         Whether weights are clipped here to keep their signs; in the spike variant the kernel does it.
     rewiring : Rewiring or None
@@ -56,29 +52,30 @@ class Plastic:
         (n_synapses,) of the span each, what moves with the synapses beside their weights; `moments` at first.
     """
 
-    table: SynapseTable
-    span: ProjectionSlice
-    optimizer: Optimizer
-    n_steps: int = 0
-    keeps_moments: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
-        self.moments = {name: allocate_aligned(n, self.table.weight.dtype) for name in names}
-        self.eta, self.gain = self.optimizer.eta, 1.0
+    def __init__(
+        self,
+        table: SynapseTable,
+        span: ProjectionSlice,
+        optimizer: Optimizer,
+        keeps_moments: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, span.last - span.first, table.weight.dtype)
+        self.table, self.span, self.name, self.gain = table, span, span.projection.name, 1.0
+        if not keeps_moments:
+            self.moments = {}
         self.row_etas: np.ndarray | None = None  # learning rate of each row of the span, if they differ
-        projection = self.span.projection
-        self.keeps_signs = self.keeps_moments and projection.keeps_signs and not projection.rewire
+        projection = span.projection
+        self.keeps_signs = keeps_moments and projection.keeps_signs and not projection.rewire
         self._signs = self._list_signs()
         self.moved = list(self.moments.values())
         self.rewiring = None
-        self.delays = LearnedDelays(self.table, self.span, self.moved) if projection.learn_delay else None
+        self.delays = LearnedDelays(table, span, self.moved) if projection.learn_delay else None
         if projection.rewire:
-            self.rewiring = Rewiring(self.table, self.span, self.seed, by_samples=not self.keeps_moments)
+            self.rewiring = Rewiring(table, span, seed, by_samples=not keeps_moments)
         # the optimizer's step may take theta across 0; `Rewiring` applies the bounds to theta
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
-        self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
+        self._rule = optimizer.model_copy(update=unbounded) if self.rewiring else optimizer
 
     def _list_signs(self) -> np.ndarray:
         """Return ranges of synapses of one sign, 0 if none is kept: (n, 3), first, one past the last, sign."""
@@ -120,15 +117,14 @@ class Plastic:
             return self.delays.moved
         return len(self.rewiring.latest) if self.rewiring else None
 
-    @property
-    def name(self) -> str:
-        """Name of the projection."""
-        return self.span.projection.name
-
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return arrays for a checkpoint, by name: weights of the table, moments, and arrays of moving synapses."""
-        moving = self.rewiring.topology() if self.rewiring else self.delays.arrays() if self.delays else {}
-        return {"weight": self.table.weight} | self.moments | moving
+        """Return moments, and delays that learn with theirs, by name."""
+        return self.moments | (self.delays.arrays() if self.delays else {})
+
+    def add_to(self, state: State, kind: str) -> None:
+        """Add weights, `arrays`, and the ends of synapses that move to a state."""
+        ends = self.rewiring.topology() if self.rewiring else {}
+        state.add_synapses(kind, self.table, self.span, weight=self.table.weight, **self.arrays(), **ends)
 
     def restore(self) -> None:
         """Move synapses into their rows after `arrays` were filled from a checkpoint."""
@@ -136,14 +132,6 @@ class Plastic:
             self.rewiring.restore(self.moved)
         if self.delays:
             self.delays.sort()
-
-    def numbers(self) -> dict[str, float]:
-        """Return the numbers that a checkpoint keeps besides arrays."""
-        return {"eta": self.eta, "n_steps": self.n_steps}
-
-    def load_numbers(self, numbers: dict[str, float]) -> None:
-        """Load the numbers of a checkpoint."""
-        self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
     def clip(self) -> None:
         """Count a step whose gradient was added straight to the weights, and clip them."""
@@ -167,11 +155,6 @@ class Plastic:
             self.rewiring.step(self.n_steps, rate, self.optimizer, self.moved)
         elif self.keeps_signs or not is_clipped:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self._signs, self.table.weight)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the optimizer's state."""
-        return sum(array.nbytes for array in self.moments.values()) + (self.delays.nbytes if self.delays else 0)
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:

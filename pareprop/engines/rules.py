@@ -421,7 +421,7 @@ class Kinds:
 
     def __init__(self, network: LocalNetwork, rules: Rules, cells: Cells, n_steps: int) -> None:
         model, table = network.model, network.incoming
-        projections = [span.projection for span in table.spans for _ in span.delays]
+        projections = table.by_block(lambda item: item)
         found = [rules.find(item) if item.plastic else None for item in projections]
         kinds = [learning.rule_of(item) for item in projections]
 

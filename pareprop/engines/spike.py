@@ -412,7 +412,7 @@ class Spike(Engine):
     def _set_rates(self, learn: bool) -> None:
         etas = {item.name: item.rate if learn and not self.batch else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
-            blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            blocks = table.by_block(lambda item: etas.get(item.name, 0.0))
             np.asarray(rows.constants)[:, layout.ETA] = blocks
             changes = len(rows.rate_since)
             if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
@@ -429,7 +429,7 @@ class Spike(Engine):
             Name of a plastic projection to the learning rate of its first update.
         """
         for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
-            blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            blocks = table.by_block(lambda item: first.get(item.name, 0.0))
             if not len(rows.rate_since):
                 rows.first = np.full(len(table.row_ptr) - 1, layout.NEVER)
                 rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
@@ -630,22 +630,25 @@ class Spike(Engine):
     def state_of_cells(self) -> State:
         """Return what a sample changes: next to nothing if samples start anew, else all but optimizers of batches."""
         if self.resets:
-            state = State({"before": self.before})
+            state = State()
+            state.count(self, "before")
         else:
             state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
-            state.numbers |= {"time": self.time, "learned": self.learned, "owes": self._owes}
+            state.count(self, "time", "learned")
+            state.numbers["owes"] = self._owes
             if self.network.model.learning_signal is not None:  # a flush asks it for the signals of the latest errors
                 seen = self.context
                 state.numbers["context"] = [seen.index, seen.phase, seen.label, seen.batch_size]
-        state.numbers["tested"] = self.tested
-        state.numbers["plastic"] = {item.name: item.numbers() for item in self.plastic}
+        state.count(self, "tested")
+        for item in self.plastic:
+            item.count(state, "plastic")
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
         if not self.resets:
             self.traces.add_to(state)
         return state
 
-    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
         Raises
@@ -656,22 +659,15 @@ class Spike(Engine):
         if self.resets != ("before" in numbers):
             kept, asked = ("true", "false") if "before" in numbers else ("false", "true")
             raise InputError(f"cannot resume: reset = {kept} in the checkpoint, {asked} in this run")
-        self._load_readouts(shared)
-        self.tested = int(numbers.get("tested", 0))
-        if self.resets:
-            self.before = int(numbers["before"])
-        else:
-            self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
-            self.time, self.learned, self._owes = int(numbers["time"]), bool(numbers["learned"]), numbers.get("owes")
+        if not self.resets:
+            self.time, self._owes = int(numbers["time"]), numbers["owes"]
+            self.memory.load_logs(self.time, numbers, shared, self.channel)
             self._last_step, self.context = self.time, Context(*numbers.get("context", ()))
             self.kernel.channel.base = self.memory.first_step(self.time)
-        for item in self.plastic:
-            item.load_numbers(numbers["plastic"][item.name])
+        (self.state() if whole else self.state_of_cells()).load(numbers, shared)
         if self.batch:
             self.batch.sums.clear()
             self.batch.n_collected = 0
-            self.batch.load_numbers(numbers["plastic"])
-        self.parameters.load(numbers, shared)
 
     def refresh(self) -> None:
         """Collective: see `Engine.refresh`."""
@@ -710,9 +706,9 @@ class Spike(Engine):
         for name, log, role in (("inputs", inputs, "input"), ("spikes", kept.spikes["spikes"](), "recurrent")):
             whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
             shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
-        plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
-        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "ways": memory.plan.ways}
-        numbers |= {"plastic": plastic} | {key: kept.numbers[key] for key in ("owes", "context") if key in kept.numbers}
+        numbers, own = dict(kept.numbers), self.state().numbers
+        numbers |= {key: own[key] for key in ("blocks", "ways")}
+        numbers["plastic"] = own.get("plastic", {}) | kept.numbers.get("plastic", {})
         self.load_state(numbers, shared)
         fresh = self.state()
         transfer.carry_neurons(

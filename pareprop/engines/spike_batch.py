@@ -86,11 +86,8 @@ class SpikeBatch:
             for item in items:
                 weight = {"weight": item.table.weight} if with_weights else {}
                 state.add_synapses(f"batch/{kind}", item.table, item.span, **weight, **item.moments)
-
-    def load_numbers(self, numbers: dict[str, dict[str, float]]) -> None:
-        """Load the numbers of a checkpoint, by name of the projection."""
         for item in self._adaptive:
-            item.load_numbers(numbers[item.name])
+            item.count(state, "adaptive")
 
     @property
     def nbytes(self) -> int:

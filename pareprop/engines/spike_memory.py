@@ -6,6 +6,7 @@ One file, because what is allocated, written to a state and loaded from it are t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,6 @@ def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
     first = np.arange(len(sources)) - table.blocks[:, layout.NUMBER]
     ends = np.cumsum(sources * (table.blocks[:, layout.NUMBER] == 0))
     return {"emitted": np.full(int(ends[-1]) if len(ends) else 0, layout.NEVER), "emitted_of": (ends - sources)[first]}
-
-
-def _targets(table: SynapseTable) -> list[Population]:
-    """Return the targets of each block of a table."""
-    return [span.projection.post for span in table.spans for _ in span.delays]
 
 
 class SpikeMemory:
@@ -157,7 +153,7 @@ class SpikeMemory:
         learns, maps = plan.learns, plan.uses("scan")
         counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
         weighs, batched = learns and table.has_transmission, self.network.model.optimizer.batch_size > 1
-        posts, scanned = _targets(table), plan.chosen("scan")
+        posts, scanned = table.by_block(attrgetter("post")), plan.chosen("scan")
         models = np.array([self._address(item.request) for item in plan.plans], np.int64)
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-2]}
         arrays["kept"] = allocate_aligned((len(plan.moments), n), self._real)
@@ -224,7 +220,7 @@ class SpikeMemory:
     def share_constants(self) -> None:
         """Find anew which populations share constants, as parameters may have learned."""
         for rows, table in zip(self.rows, self.tables, strict=True):
-            np.asarray(rows.shared)[:] = [self._share_constants(post) for post in _targets(table)]
+            np.asarray(rows.shared)[:] = [self._share_constants(post) for post in table.by_block(attrgetter("post"))]
 
     def _composes(self, post: Population) -> int:
         """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
@@ -450,8 +446,8 @@ class SpikeMemory:
         """Return the first step of the logs that samples from step `time` on still read."""
         return max(time - self.steps_kept, 0)
 
-    def load_state(self, time: int, numbers: Values, shared: dict[str, np.ndarray], channel: Channel) -> None:
-        """Load logs and errors in flight; the logs then start with `first_step(time)`.
+    def load_logs(self, time: int, numbers: Values, shared: dict[str, np.ndarray], channel: Channel) -> None:
+        """Load spikes in flight; the logs then start with `first_step(time)`.
 
         Parameters
         ----------
@@ -465,7 +461,7 @@ class SpikeMemory:
         Raises
         ------
         InputError
-            If the shared arrays don't fit the network, or sums were made in other blocks of steps.
+            If they don't fit the network, or sums were made in other blocks of steps.
         """
         kept = numbers["ways"]
         for name, way in self.plan.ways.items():
@@ -490,11 +486,6 @@ class SpikeMemory:
                     f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources"
                 )
             log.load(SpikeLog.from_arrays(ids, ptr), steps)
-        modulator = {"modulator": self.rules.modulator} if self.rules.learners else {}
-        for name, array in ({name: self.history[name] for name in ERRORS} | self.online | modulator).items():
-            if shared[name].shape != array.shape:
-                raise InputError("the errors in flight are not those of this network")
-            array[...] = shared[name]
 
     def find_kept(self, name: str, n: int, other: int, time: int) -> tuple[np.ndarray, np.ndarray]:
         """Return places in rings of two lengths of the latest entries that both have, or of leading entries."""

@@ -11,7 +11,8 @@ An engine (`Interval`, `Spike`) has these methods, used between iterations only.
     place. Arrays that are derived from the model, or overwritten before they are read, do not belong here.
 `load_state(numbers, shared)`
     Loads the two small parts, and gives every array that the next `state()` names its right shape. The arrays of
-    `state()` are filled right after it, so views that kernels hold must be of those arrays.
+    `state()` are filled right after it, so views that kernels hold must be of those arrays. What `state()` counted, and
+    its shared arrays, `State.load` sets and fills.
 
 `refresh()`
     Called last, by engines only: updates all that is derived from the arrays.
@@ -35,9 +36,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 
+from ..errors import InputError
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue, Values
@@ -61,6 +65,30 @@ class State:
     spikes: dict[str, Callable[[], SpikeLog]] = field(
         default_factory=dict
     )  # return the log of this rank's neurons, by id
+    _counted: list[tuple[tuple[str, ...], object, tuple[str, ...]]] = field(default_factory=list)
+
+    def count(self, owner: object, *attributes: str, path: tuple[str, ...] = ()) -> None:
+        """Add attributes of an object to the numbers, in the nested mappings that `path` names."""
+        place = reduce(lambda place, key: place.setdefault(key, {}), path, self.numbers)
+        place.update({name: getattr(owner, name) for name in attributes})
+        self._counted.append((path, owner, attributes))
+
+    def load(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+        """Set the attributes that were counted, and fill the shared arrays, from a state that was made alike.
+
+        Raises
+        ------
+        InputError
+            If a shared array has another shape.
+        """
+        for path, owner, attributes in self._counted:
+            kept = reduce(getitem, path, numbers)
+            for name in attributes:
+                setattr(owner, name, type(getattr(owner, name))(kept[name]))
+        for name, array in self.shared.items():
+            if shared[name].shape != array.shape:
+                raise InputError(f"'{name}' has shape {shared[name].shape}, {array.shape} in this network")
+            array[...] = shared[name]
 
     def add_synapses(self, kind: str, table: SynapseTable, span: ProjectionSlice, **values: np.ndarray) -> None:
         """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` names the table."""

@@ -178,7 +178,7 @@ class Clock(Observer):
             NEST's step that the logs start with.
         """
         for table in self.network.tables().values() if self.since else ():
-            since = [self.since.get(span.projection.name, 0) for span in table.spans for _ in span.delays]
+            since = table.by_block(lambda item: self.since.get(item.name, 0))
             table.blocks[:, layout.SINCE] = np.maximum(np.array(since, np.int64) - first, 0)
 
     def close(self, step: int, array: np.ndarray, places: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from . import transmission
 from .connectivity import RULES, Projection
 from .drawing import Draft, draft_synapses, list_delays
 from .model import Model
+
+T = TypeVar("T")
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
 FEWEST_ROWS = 4096  # a projection with fewer possible rows has them all: they take hardly any memory
@@ -312,6 +315,10 @@ class SynapseTable:
                 filled = np.diff(self.row_ptr[span.rows : span.rows + span.n_rows + 1]) > 0
                 neurons.append(blocks[0, SOURCE] + np.unique(span.numbers()[filled]))
         return np.unique(np.concatenate(neurons))
+
+    def by_block(self, find: Callable[[Projection], T]) -> list[T]:
+        """Return what a function finds of the projection of each block."""
+        return [found for span in self.spans for found in [find(span.projection)] * len(span.delays)]
 
     def _split(self, blocks: np.ndarray) -> list[np.ndarray]:
         """Return views of the blocks of each projection."""

@@ -303,7 +303,7 @@ class NetworkPlan:
 
     def of_table(self, table: SynapseTable) -> TablePlan:
         """Return the plans of all blocks of a table."""
-        return TablePlan([self.plans[span.projection.name] for span in table.spans for _ in span.delays])
+        return TablePlan(table.by_block(lambda item: self.plans[item.name]))
 
     def of_projections(self, projections: Iterable[Projection]) -> TablePlan:
         """Return the plans of projections as if each were one block."""

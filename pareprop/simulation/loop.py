@@ -890,14 +890,11 @@ class Simulation:
         """Collective: restore iteration, losses, digest and observers, after the network."""
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
-        self._trained = str(loop.get("trained", ""))
-        self._labels = set(loop.get("labels", range(self.network.n_readouts)))  # of checkpoints without them: all
+        self._trained, self._labels = str(loop["trained"]), set(loop["labels"])
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
-        self.gradient_norms = []
-        if self.model.optimizer.max_norm is not None:  # of checkpoints without them: NaN
-            self.gradient_norms = progress.get("gradient_norms", np.full(len(self.losses), np.nan)).tolist()
+        self.gradient_norms = progress["gradient_norms"].tolist() if "gradient_norms" in progress else []
         self.learned = {
             name: [dict(zip(SUMMARY, row, strict=True)) for row in progress[f"learned/{name}"].tolist()]
             for name in self.learned

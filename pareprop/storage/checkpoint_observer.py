@@ -180,7 +180,7 @@ class Checkpoints(Observer):
         if not simulation.engine.learns_at_the_end:
             return False
         neurons, shared, numbers, simulation.digest.state = self._good
-        simulation.engine.load_state(numbers, shared)
+        simulation.engine.load_state(numbers, shared, whole=False)
         simulation.engine.loss.load_state(self._loss)
         state = simulation.engine.state_of_cells()
         for name, live in (state.neurons | {name: array for name, (_, array) in state.rows.items()}).items():

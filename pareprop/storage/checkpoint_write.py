@@ -35,7 +35,7 @@ from . import checkpoint_pieces, checkpoint_table
 from .checkpoint_pieces import Piece
 from .disk import on_disk, require_space, synchronise
 
-FORMAT = "pareprop-checkpoint-4"
+FORMAT = "pareprop-checkpoint-5"
 MANIFEST = "manifest.json"
 NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
 MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read
