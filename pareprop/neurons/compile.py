@@ -40,7 +40,7 @@ _PRECISIONS = ("double", "single")
 _LINES = 60_000  # most lines of C: a compiler takes a minute or two for so many
 # other code has the flags of kernels; clang vectorizes with -O2, and does not know a flag for that
 _LIGHT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"] if "--param" in kernels.build_info.flags else ["-O2"]
-_OPTIMIZE: dict[str, list[str]] = {"composed": [], "rule": [], "quick": ["-O1"]}
+_OPTIMIZE: dict[str, list[str]] = {"composed": [], "rule_interval": [], "rule_spike": [], "quick": ["-O1"]}
 _SECONDS = 3600  # longest time of the compiler: it ends a hang; large models take minutes on a busy machine
 _DIGEST = 32  # bytes of the digest behind a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
@@ -79,8 +79,8 @@ class Compilable(Protocol):
     here: str
     code_files: tuple[Path, ...]
 
-    def write_source(self, headers: Mapping[str, str]) -> str:
-        """Return the C; `headers` as for `generate.source_of`."""
+    def write_source(self, headers: Mapping[str, str], part: Part) -> str:
+        """Return the C of a part; `headers` as for `generate.source_of`."""
 
 
 class Part(NamedTuple):
@@ -88,10 +88,10 @@ class Part(NamedTuple):
 
     Attributes
     ----------
-    kind : {"step", "sweep", "trace", "quick", "composed", "derive", "texts", "rule"}
+    kind : {"step", "sweep", "trace", "quick", "composed", "derive", "texts", "rule_interval", "rule_spike"}
         Functions of a NEURON_MODEL as in `generate.PARTS`, or all of these, compiled quickly for checks; composed maps
         of steps (spike variant), and the derivatives that these need; what a program must know of a model, which is not
-        compiled; a learning rule.
+        compiled; a learning rule in the interval, or in the spike variant.
     precision : {"double", "single"}
         Precision of the numbers that are kept.
     ports : tuple of int
@@ -563,7 +563,7 @@ def _source(definition: NeuronModel | Compilable, part: Part, learns: Learns) ->
     from .generate import generate, source_of, texts_of
 
     if not isinstance(definition, NeuronModel):
-        return definition.write_source(_headers())
+        return definition.write_source(_headers(), part)
     kind, precision, *maps = part
     ports, ahead, beside = maps if kind == "composed" else (None, False, None)
     generated = generate(definition, ports=ports, learns=learns, ahead=ahead, beside=beside)

@@ -323,8 +323,9 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
         post = groups[name]
         learns = post.learns if through == "all" else NO_LEARNS
         compile(definitions[name].learning_through(through), comm, _list_parts(model, post, plan, through), learns)
+    of_rules = [Part("rule_interval" if plan is None else "rule_spike", model.precision)]
     for at in learning.list_rules(model):
-        compile_rule(learning.bind(at, definitions[at.post.name]), comm)
+        compile_rule(learning.bind(at, definitions[at.post.name]), comm, of_rules)
 
 
 def _list_parts(model: Model, post: Population, plan: NetworkPlan | None, through: str) -> list[Part]:

@@ -11,6 +11,7 @@ from .. import elementary
 from ..errors import InputError
 from ..neurons import compile as compiler
 from ..neurons import library as models
+from ..neurons.compile import Part
 from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, evaluate, names_of, walk
 from ..neurons.model import NeuronModel
@@ -133,7 +134,7 @@ def check_rule(
     """
     model = model or find_neurons(rule)
     bound = Bound(rule, model.keeping(Bound(rule, model).kept_names))
-    program = compile_rule(bound)
+    program = compile_rule(bound, parts=[Part("rule_interval"), Part("rule_spike")])
     sizes = {name: getattr(program, name) for name in ("n_states", "n_synapse", "n_numbers", "n_map")}
     found = RuleCheck(rule, model.name, sizes)
     with np.errstate(all="ignore"):  # what is not finite is reported

@@ -17,9 +17,11 @@ When rows are brought forward changes no bit: what a synapse keeps is rounded at
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
+from ..neurons.compile import Part
 from ..neurons.derive import derive
 from ..neurons.expressions import Columns, Loop, function
 from ..neurons.generate import Generator, source_of
@@ -38,7 +40,7 @@ _ROW = (
 
 
 class RuleGenerator:
-    """Writes the functions of a rule.
+    """Writes the functions of a rule, as `neurons.compile.Compilable`.
 
     Parameters
     ----------
@@ -62,7 +64,10 @@ class RuleGenerator:
         Keys of maps, and numbers by which a spike enters, that are not in the table; the last is "f", taken from C.
     """
 
+    code_files = tuple(Path(__file__).parent / f"{name}.py" for name in ("linear", "bound", "generate", "definition"))
+
     def __init__(self, bound: Bound) -> None:
+        self.name, self.digest, self.here = bound.name, bound.digest, bound.here
         self.bound, self.columns, self.numbers = bound, Columns(), list[Tree]()
         derived = derive(bound.model)
         flags = [FLAGS] if derived.spiked or derived.refractory else []
@@ -78,17 +83,12 @@ class RuleGenerator:
         self._number(steps.v)
         self.own, self.keys = list[int](), self._list_keys()
         self._list_table()
-        # written even if the compiled code is at hand: the functions decide the columns
-        parts = [
-            self._step(),
-            self._sweep(),
-            self._trace(),
-            self._interval(),
-            self._map(),
-            self._advance(),
-            self._row(),
-        ]
-        self._text = f"#undef N_OWN\n#define N_OWN {max(len(self.own), 1)}\n" + "\n".join(parts)
+        # all are written: functions decide the columns
+        step, sweep, trace = self._step(), self._sweep(), self._trace()
+        self._text = {
+            "rule_interval": [step, sweep, self._interval()],
+            "rule_spike": [step, trace, self._map(), self._advance(), self._row()],
+        }
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -99,10 +99,12 @@ class RuleGenerator:
             "n_entries": len(self.entries),
         }  # fmt: skip
 
-    def source(self, headers: Mapping[str, str]) -> str:
-        """Return a source that needs nothing but the compiler's own headers."""
-        text = f"#undef RULE_ROW\n#define RULE_ROW NAME(RuleRow)\n{headers['rule_row.h']}\n{self._text}"
-        return source_of(Generator.with_functions(text), headers)
+    def write_source(self, headers: Mapping[str, str], part: Part) -> str:
+        """Return a source of the functions of a variant that needs nothing but the compiler's own headers."""
+        row = f"#undef RULE_ROW\n#define RULE_ROW NAME(RuleRow)\n{headers['rule_row.h']}"
+        own = f"#undef N_OWN\n#define N_OWN {max(len(self.own), 1)}"
+        text = "\n".join([row, own, *self._text[part.kind]])
+        return source_of(Generator.with_functions(text), headers, [part.precision])
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from .. import elementary
 from ..arrays import allocate_aligned
 from ..neurons import compile as compiler
+from ..neurons.compile import Part
 from ..neurons.language import Tree, evaluate
 from ..values import Given, Later
 from .bound import Bound
@@ -71,7 +71,7 @@ class _Row(ctypes.Structure):
 
 
 class RuleProgram:
-    """A rule at neurons of a model, whose kernels are loaded.
+    """A rule at neurons of a model, and the parts of its kernels that are loaded.
 
     Attributes
     ----------
@@ -89,16 +89,25 @@ class RuleProgram:
     n_map: int
     n_entries: int
 
-    def __init__(self, bound: Bound, generator: RuleGenerator, content: bytes) -> None:
+    def __init__(self, bound: Bound, generator: RuleGenerator) -> None:
         self.bound, self._columns, self._diagonal = bound, generator.columns.trees, generator.diagonal
-        self._library, self._own, self._generator = compiler.load_library(content), generator.own, generator
+        self._own, self._generator = generator.own, generator
+        self._loaded: dict[Part, ctypes.CDLL] = {}
         for name, size in generator.sizes.items():
             setattr(self, name, size)
 
+    def require(self, parts: Iterable[Part], comm: Later = None) -> None:
+        """Load parts that are not loaded; collective over `comm`, as `neurons.compile.compile`."""
+        if lacking := [part for part in parts if compiler.is_lacked(comm, part in self._loaded)]:
+            for part, content in zip(lacking, compiler.fetch(self._generator, comm, lacking), strict=True):
+                self._loaded.setdefault(part, compiler.load_library(content))
+
     def address(self, name: str, real: type) -> int:
-        """Return the address of a function, "step", "trace" or "row", for a type of numbers."""
+        """Return the address of a function, "interval", or "step", "trace" or "row", for a type of numbers."""
         precision = "double" if np.dtype(real).itemsize == 8 else "single"
-        address = ctypes.cast(getattr(self._library, f"rule_{name}_{precision}"), ctypes.c_void_p).value
+        part = Part("rule_interval" if name == "interval" else "rule_spike", precision)
+        self.require([part])
+        address = ctypes.cast(getattr(self._loaded[part], f"rule_{name}_{precision}"), ctypes.c_void_p).value
         assert address
         return address
 
@@ -185,26 +194,11 @@ class RuleProgram:
         ctypes.CFUNCTYPE(None, *types)(self.address(name, arrays[0].dtype.type))(*given)
 
 
-class _Source:
-    """Stands in for a neuron model in `compiler.fetch`, which compiles its source."""
-
-    def __init__(self, bound: Bound, generator: RuleGenerator) -> None:
-        self.name, self.digest, self.here = bound.name, bound.digest, bound.here
-        self._generator = generator
-
-    code_files = tuple(Path(__file__).parent / f"{name}.py" for name in ("linear", "bound", "generate", "definition"))
-
-    def write_source(self, headers: Mapping[str, str]) -> str:
-        """Return the C."""
-        return self._generator.source(headers)
-
-
-def compile_rule(bound: Bound, comm: Later = None) -> RuleProgram:
-    """Return the kernels of a rule at neurons of a model; collective over `comm`, as `neurons.compile.compile`."""
-    if compiler.is_lacked(comm, _programs.get(bound.digest)):
+def compile_rule(bound: Bound, comm: Later = None, parts: Iterable[Part] = ()) -> RuleProgram:
+    """Return a rule at neurons of a model, with the parts that are asked for; collective over `comm`."""
+    if bound.digest not in _programs:
         from .generate import RuleGenerator  # a run without rules needs none of it
 
-        generator = RuleGenerator(bound)
-        (content,) = compiler.fetch(_Source(bound, generator), comm, [compiler.Part("rule")])
-        _programs.setdefault(bound.digest, RuleProgram(bound, generator, content))
+        _programs[bound.digest] = RuleProgram(bound, RuleGenerator(bound))
+    _programs[bound.digest].require(parts, comm)
     return _programs[bound.digest]

@@ -18,7 +18,9 @@ from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import Normal
 from pareprop.neurons import compile as compiling
 from pareprop.neurons import library
-from pareprop.rules.definition import Eprop
+from pareprop.rules import library as rules
+from pareprop.rules import program as rule_program
+from pareprop.rules.definition import Eprop, LearningRule
 from pareprop.simulation import building
 from pareprop.simulation.loop import Simulation
 
@@ -185,9 +187,13 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
         ("spike", "steps", {}, {}),
         ("spike", None, {"learn": {"I_e": GradientDescent(eta=0.1, low=0.0, high=900.0)}}, {}),
         ("spike", None, {}, {"learning_rule": Eprop(through="leak")}),
+        ("interval", None, {}, {"learning_rule": rules.get("clopath")}),
+        ("spike", None, {}, {"learning_rule": rules.get("clopath")}),
     ],
 )
-def test_no_rank_compiles_by_itself(monkeypatch, variant: str, precision: str, ways, options: dict, rule: dict) -> None:
+def test_no_rank_compiles_by_itself(
+    monkeypatch, tmp_path: Path, variant: str, precision: str, ways, options: dict, rule: dict
+) -> None:
     """All that a run needs is compiled on one rank before; what lacked then, all ranks would compile at once."""
     compile_models = building.compile_models
 
@@ -195,8 +201,10 @@ def test_no_rank_compiles_by_itself(monkeypatch, variant: str, precision: str, w
         compile_models(*given)
         monkeypatch.setattr(compiling, "fetch", None)
 
-    monkeypatch.setattr(compiling, "_programs", {})
+    for known in (compiling, rule_program):
+        monkeypatch.setattr(known, "_programs", {})
     monkeypatch.setattr(building, "compile_models", compile_once)
+    monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path))
     model = Model(variant, precision=precision, optimizer=GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4))
     inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     cells = model.neurons("cells", 5, library.get("adex"), I_e=300.0, **options)
@@ -206,3 +214,5 @@ def test_no_rank_compiles_by_itself(monkeypatch, variant: str, precision: str, w
     run = Simulation(model, Noise(), ways=ways)
     run.train(2)
     assert compiling.fetch is None and run.iteration == 2
+    of_rule = [path.stem.partition("-rule_")[2] for path in tmp_path.iterdir() if path.stem.startswith("clopath")]
+    assert of_rule == [f"{variant}-{precision}"] * isinstance(rule.get("learning_rule"), LearningRule)
