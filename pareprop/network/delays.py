@@ -144,7 +144,10 @@ def check_learned(projection: Described, here: str) -> None:
     if projection.rewire:
         raise InputError(f"{here} is not possible where synapses are rewired")
     if projection.learning_rule is not None:
-        raise InputError(f"{here} goes with learning_rule = 'eprop' alone; other rules have no gradient by delays")
+        rule_name = quote(projection.learning_rule.name)
+        raise InputError(
+            f"{here} goes with e-prop without options, not with {rule_name}: other rules have no gradient by delays"
+        )
     if projection.transmission is not None:
         raise InputError(f"{here} is not possible with transmission, whose factors stay with the spikes")
     assert rule.low is not None and rule.high is not None  # see `learned_in_steps`

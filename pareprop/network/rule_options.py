@@ -51,10 +51,10 @@ def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
         return name
     if not isinstance(name, str):
         raise InputError(f"learning_rule = {quote(name)} must be a rule or the name of one")
-    if name == PLAIN.name:
-        return PLAIN
     if name in own:
         return own[name]
+    if name == PLAIN.name:
+        return PLAIN
     if name in library.names():
         return library.get(name)
     raise InputError(f"unknown learning_rule {quote(name)}{nearest(name, [PLAIN.name, *own, *library.names()])}")

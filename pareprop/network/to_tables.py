@@ -165,7 +165,7 @@ def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
     }
 
 
-RESOLVED = ("weight", "learn_delay")  # options of which a run keeps what they came to
+RESOLVED = ("weight", "learn_delay", "learning_rule")  # options of which a run keeps what they came to
 
 
 def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
@@ -181,7 +181,7 @@ def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
         elif name == "edges":
             value = from_sonata.describe_edges(model, value)
         elif name == "learning_rule":
-            value = value and getattr(value, "name", value)
+            value = value and value.name
         if value is not None:
             table[name] = _value(value, f"{item.name}/{name}", arrays)
     return table

@@ -259,17 +259,24 @@ class Eprop:
     filter : str
         "readout": traces are filtered as the readout filters spikes; "none": they are not.
     name : str
-        What configurations call it.
+        What configurations call it; without one "eprop" and the options, such as "eprop_leak_unfiltered".
     """
 
     through: str = "all"
     filter: str = "readout"
-    name: str = "eprop"
+    name: str = ""
 
     def __post_init__(self) -> None:
         for key, value, known in (("through", self.through, THROUGH), ("filter", self.filter, FILTERS)):
             if value not in known:
-                raise InputError(f"rule {self.name}: {key} = {quote(value)} must be one of {', '.join(known)}")
+                here = f"rule {self.name or 'eprop'}: {key} = {quote(value)}"
+                raise InputError(f"{here} must be one of {', '.join(known)}")
+        if not self.name:
+            through = "" if self.through == "all" else f"_{self.through.replace(' ', '_')}"
+            object.__setattr__(self, "name", f"eprop{through}{'_unfiltered' if self.filter == 'none' else ''}")
+        check_name(self.name, "rule")
+        if self.name == "eprop" and not self.is_plain:
+            raise InputError("rule eprop: without options it has this name; give yours another")
 
     @property
     def is_plain(self) -> bool:

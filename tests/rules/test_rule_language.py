@@ -123,6 +123,13 @@ REFUSED = {
         lambda: network(learning_rule="pair_stdp", learning_parameters={"A_plus": [1.0, 2.0]})
     ),
     "rule eprop: through = 'some' must be one of all, no own spike, leak": lambda: Eprop(through="some"),
+    "rule eprop: without options it has this name; give yours another": (
+        lambda: from_dict("eprop", {"rule": "eprop", "filter": "none"})
+    ),
+    "rule: name 'a b' must be a letter": lambda: Eprop(name="a b"),
+    "learn_delay goes with e-prop without options, not with 'eprop_unfiltered': other rules have no": (
+        lambda: network(learning_rule=Eprop(filter="none"), learn_delay={"eta": 1.0, "high": 5.0})
+    ),
     "rule 'mine': unknown key 'synapses', did you mean 'synapse'?": lambda: from_dict("mine", {"synapses": {}}),
     "rule mine: description = '\\ud800' is no text that a file can hold": lambda: mine(description="\ud800"),
     "rules.toml: rules = 3 must be a table of names": lambda: rules_of(3, "rules.toml"),

@@ -13,11 +13,11 @@ import pareprop
 from pareprop import AdamW, GradientDescent, Model, Normal, Sample, Simulation
 from pareprop.errors import InputError
 from pareprop.network import identity, to_tables
-from pareprop.network.learning import rules_by_name
+from pareprop.network.learning import rule_of, rules_by_name
 from pareprop.network.parameters import Uniform
 from pareprop.network.rule_options import ShortTerm
 from pareprop.rules import library
-from pareprop.rules.definition import Eprop, LearningRule
+from pareprop.rules.definition import FILTERS, THROUGH, Eprop, LearningRule, from_dict
 from pareprop.runs import config
 
 TOML = """
@@ -109,6 +109,33 @@ def test_described_by_tables() -> None:
     assert identity.list_facts(again) == identity.list_facts(model)
     other = to_tables.build({**tables, **own}, arrays, {}, rules_by_name(model) | {"leaky": Eprop(through="all")})
     assert identity.list_facts(other) != identity.list_facts(model)
+
+
+OPTIONS = [{"through": through, "filter": kept} for through in THROUGH for kept in FILTERS]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"name": "mine"}, {"filter": "none", "name": "mine"}], ids=str)
+def test_options_of_eprop_come_back(options: dict) -> None:
+    """Under the default name, which tells them, and under a given one."""
+    rule = Eprop(**options)
+    model = Model("interval")
+    model.connect(model.inputs("in", 2), model.neurons("rec", 3), learning_rule=rule)
+    tables, arrays = to_tables.describe(model)
+    rules = {name: from_dict(name, rule.to_dict()) for name, rule in rules_by_name(model).items()}
+    own = {"variant": "interval", "seed": 1, "precision": "double"}
+    again = to_tables.build({**tables, **own}, arrays, {}, rules)
+    assert rule_of(again.projections[0]).to_dict() == rule.to_dict()
+    assert ("name" in options) or (rule.name == "eprop") == rule.is_plain
+    assert len({Eprop(**options).name for options in OPTIONS}) == len(OPTIONS)
+
+
+def test_rules_under_other_names_than_their_own_come_back() -> None:
+    model = Model("interval", learning_rules={"eprop": decaying(0.9), "b": Eprop(through="leak")})
+    inputs, cells = model.inputs("in", 2), model.neurons("rec", 3)
+    model.connect(inputs, cells, learning_rule="eprop")
+    model.connect(cells, cells, learning_rule="b")
+    tables, _ = to_tables.describe(model)
+    assert [item["learning_rule"] for item in tables["projections"]] == ["same", "eprop_leak"]
 
 
 class Poisson:

@@ -24,7 +24,7 @@ from params import first_rows
 from small import Levels
 
 import pareprop
-from pareprop import Adam, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
+from pareprop import Adam, Eprop, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
 from pareprop.network.losses import OwnLoss
 from pareprop.tasks.sine_waves import SineWaves
 
@@ -381,8 +381,9 @@ def test_configuration_of_a_script_names_it(tmp_path: Path) -> None:
 
 
 def each_its_own(current: float) -> Model:
-    """A network with a threshold and, in the test, a current of each neuron."""
+    """A network with a threshold and, in the test, a current of each neuron, and a rule with options."""
     model = small.network("interval", cell={"V_th": np.linspace(0.5, 0.8, 20)}, seed=1)
+    model.connect(model.populations[0], model.populations[1], name="more", learning_rule=Eprop(filter="none"))
     model.inject(model.populations[1], mean=np.linspace(0.0, current, 20), phases="test")
     return model
 
