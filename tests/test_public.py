@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Adam two": (lambda: Adam(eta=-1, beta_1=2.0), "beta_1 = 2.0: "),
     "AdamW decay": (lambda: AdamW(weight_decay=-0.1), "AdamW: weight_decay = -0.1: "),
     "SgdMomentum all": (lambda: SgdMomentum(momentum=1.0), "SgdMomentum: momentum = 1.0: "),
-    "GradientDescent order": (lambda: GradientDescent(Wmin=1.0, Wmax=0.0), "Wmin = 1.0 must not exceed Wmax = 0.0"),
+    "GradientDescent order": (lambda: GradientDescent(Wmin=1.0, Wmax=0.0), "Wmin = 1 must not exceed Wmax = 0"),
     "GradientDescent batch": (lambda: GradientDescent(batch_size=0), "batch_size = 0: "),
     "Optimizer": (lambda: Optimizer(eta=-1), "Optimizer: eta = -1: "),
     "Normal": (lambda: Normal(std=-1.0), "Normal: std = -1.0: "),

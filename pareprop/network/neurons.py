@@ -67,7 +67,7 @@ class Cutoff(Frozen):
     Attributes
     ----------
     eprop_isi_trace_cutoff : float
-        Time in ms after a spike from which on it adds nothing to the gradient; inf: never.
+        Time in ms after a spike from which on it adds nothing to the gradient, at most 1e7; inf: never.
     """
 
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)

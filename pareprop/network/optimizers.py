@@ -14,7 +14,7 @@ import inspect
 import json
 import math
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -108,6 +108,7 @@ class Optimizer(Frozen):
     """
 
     positional: ClassVar[str] = "eta"
+    bounds: ClassVar[tuple[str, ...]] = ("Wmin <= Wmax",)
     kept: ClassVar[dict[str, str]] = {}
     weight: ClassVar[str] = "weight"
     of_step: ClassVar[dict[str, str]] = {}
@@ -147,16 +148,11 @@ class Optimizer(Frozen):
         cls.__doc__ = "\n".join([first, "", "Attributes", "----------", *lines, ""])
 
     @model_validator(mode="after")
-    def _take_scaled_defaults(self) -> Optimizer:
+    def _check_bounds(self) -> Self:
+        """Set the defaults of `scaled` before bounds are checked."""
         values = {"eta": self.eta_scaled, "Wmin": -UNBOUNDED, "Wmax": UNBOUNDED} if self.scaled else {}
         self.__dict__.update({name: value for name, value in values.items() if name not in self.model_fields_set})
-        return self
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Optimizer:
-        if self.Wmin > self.Wmax:
-            raise ValueError(f"Wmin = {self.Wmin} must not exceed Wmax = {self.Wmax}")
-        return self
+        return super()._check_bounds()  # type: ignore[operator, no-any-return]  # pydantic leaves the function
 
     @model_validator(mode="after")
     def _check_type(self) -> Optimizer:

@@ -1,7 +1,6 @@
-"""Tables of all parameters, made from the code, for the handbook and `pareprop help parameters`.
+"""Lists of all parameters, made from the code, for `pareprop help parameters` and the tables of the handbook.
 
-Names and defaults come from the classes, meanings from their docstrings, bounds from the messages with which classes
-refuse values that are too low and too high.
+Names, defaults and bounds come from the classes, meanings from their docstrings.
 """
 
 from __future__ import annotations
@@ -9,63 +8,27 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
-from pydantic import ValidationError
-
-from ..engines.base import RECORDED_UNITS
-from ..engines.traces import TRACES_UNITS
 from ..errors import InputError, quote
 from ..network.background import Background
 from ..network.connection import Connection
 from ..network.delays import DistanceDelay
 from ..network.local_readouts import LocalReadouts
-from ..network.losses import LOSSES
-from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS
-from ..network.parameters import FLOAT_MAX, Frozen, meanings, nearest
+from ..network.parameters import FLOAT_MAX, Frozen, list_bounds, meanings, nearest
 from ..network.perturbations import KINDS as PERTURBATIONS
 from ..network.reward import Reward
 from ..network.rewire import Rewire
-from ..network.rules import RULES
 from ..network.space import Space
 from ..network.variants import VARIANTS
 from ..neurons import library
-from ..neurons.model import NeuronModel
 from ..storage.self_description import UNITS
-from ..values import Values
 
-NEEDS: dict[type[Frozen], Values] = {  # values for required fields, so that a class can be made
-    Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
-    DistanceDelay: {"per_length": 0.003},
-    LocalReadouts: {"name": "out", "of": ("rec",)},
-}
-WORDS = {  # phrases of messages, and shorter ones
-    "Input should be greater than or equal to": "at least",
-    "Input should be greater than": "above",
-    "Input should be less than or equal to": "at most",
-    "Input should be less than": "below",
-    "must not exceed": "at most",
-    "must be ": "",
-}
-
-
-def row(*cells: object) -> str:
-    """Return a row of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    head = list(head)
-    return [row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows)]
-
-
-def summary(thing: object) -> str:
-    """Return the first paragraph of a docstring in one line."""
-    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("`", "")
+OF_FIELDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # bounds that pydantic checks
+OF_CLASSES = {"be at least": "at least", "be above": "above", "not exceed": "at most", "be below": "below"}
 
 
 def default(value: object) -> str:
@@ -78,30 +41,29 @@ def default(value: object) -> str:
 
 
 def bounds(kind: type[Frozen], name: str) -> str:
-    """Return the bounds of a parameter as the messages of its class name them, or the values to choose from."""
-    annotation = kind.model_fields[name].annotation
-    if get_origin(annotation) is Literal:
-        return " ".join(f"`{choice}`" for choice in get_args(annotation))
-    if annotation is bool:
+    """Return the bounds of a parameter, or the values or classes to choose from."""
+    field = kind.model_fields[name]
+    if field.annotation is bool:
         return "`True`, `False`"
-    if annotation in (str, tuple[str, ...], tuple[float, ...]):
-        return ""
-    far = 10**9 if annotation is int else 1e300
-    return ", ".join(dict.fromkeys(text for value in (-far, far) if (text := objection(kind, name, value))))
-
-
-def objection(kind: type[Frozen], name: str, value: float) -> str:
-    """Return the bound that a class names when it refuses `value` for a parameter; "" if it accepts it."""
-    try:
-        kind.model_validate({**NEEDS.get(kind, {}), name: value})
-    except ValidationError as problem:
-        text = problem.errors()[0]["msg"].removeprefix("Value error, ")
-        text = re.sub(rf"^(\w+) = \S+ must not exceed {name}\b.*", r"at least \1", text)
-        text = text.removeprefix(f"{name} = {value:g} ")
-        for long, short in WORDS.items():
-            text = text.replace(long, short)
-        return re.sub(r"( =|,) [-\d.e+]+$", "", text)  # a bound that is another parameter: its name alone
-    return ""
+    choices = [field.annotation, *get_args(field.annotation)]
+    if names := [f"`{item}`" for choice in choices if get_origin(choice) is Literal for item in get_args(choice)]:
+        return " ".join(names)
+    for item in (inner for choice in choices[1:] for inner in get_args(choice)):
+        if isinstance(item, type) and issubclass(item, Frozen):
+            return f"a table of settings, or of type {item.__name__}"
+    found = [
+        f"{words} {getattr(item, key):g}"
+        for item in field.metadata
+        for key, words in OF_FIELDS.items()
+        if hasattr(item, key)
+    ]
+    for bound in list_bounds(kind):
+        limit = bound.limit if isinstance(bound.limit, str) else f"{bound.limit:g}"
+        if name == bound.name:
+            found.append(f"{OF_CLASSES[bound.words]} {limit}")
+        elif name == limit and bound.words == "not exceed":
+            found.append(f"at least {bound.name}")
+    return ", ".join(found)
 
 
 def unit(name: str, meaning: str) -> str:
@@ -136,14 +98,6 @@ def list_parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] 
     return entries
 
 
-def parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] | None = None) -> list[str]:
-    """Return a Markdown table of the parameters of some classes."""
-    head = ("parameter", "default", "unit", "bounds", "meaning", *(["of"] if len(kinds) > 1 else []))
-    entries = list_parameters(kinds, groups)
-    rows = ((f"`{one.name}`", one.default, one.unit, one.bounds, one.meaning, one.of) for one in entries)
-    return table(head, (cells[: len(head)] for cells in rows))
-
-
 def neuron_kinds() -> dict[str, tuple[str, str, type[Frozen]]]:
     """Return variant, name in `Model.neurons` and class of each neuron model, by NEST's name."""
     return {
@@ -161,113 +115,6 @@ def neuron_groups() -> tuple[dict[str, type[Frozen]], dict[str, set[str]]]:
     groups["adaptive"] = {label for label, kind in kinds.items() if getattr(kind, "adaptive", False)}
     groups["psc_delta"] = {label for label, kind in kinds.items() if getattr(kind, "psc_delta", False)}
     return kinds, groups
-
-
-def neurons() -> list[str]:
-    """Neuron models, then their parameters."""
-    models = table(
-        ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
-        (
-            (f"`{label}`", variant, f'`"{name}"`', summary(kind).partition(": ")[2])
-            for label, (variant, name, kind) in neuron_kinds().items()
-        ),
-    )
-    return [*models, "", *parameters(*neuron_groups())]
-
-
-def neuron_models() -> list[str]:
-    """Neuron models of the package that are given by equations."""
-
-    def equations(model: NeuronModel) -> str:
-        lines = [f"{name} ← {text}" for name, text in model.to_dict()["step"].items()]
-        resets = model.to_dict().get("reset", {})
-        lines += [f"spike: {model.spike} ≥ 0", *(f"reset: {name} ← {text}" for name, text in resets.items())]
-        return "<br>".join(f"`{line}`" for line in lines)
-
-    return table(
-        ("model", "what it is", "source", "equations"),
-        (
-            (f"`{name}`", model.description, model.source, equations(model))
-            for name, model in ((name, library.get(name)) for name in library.names())
-        ),
-    )
-
-
-def readouts() -> list[str]:
-    """Parameters of readouts, and the variants that have them."""
-    return parameters({name: variant.readout for name, variant in VARIANTS.items()})
-
-
-def knowing(what: str, name: str) -> str:
-    """Names of the variants that know an optimizer or a loss."""
-    known = {variant.name: getattr(variant, what) for variant in VARIANTS.values()}
-    return ", ".join(variant for variant, names in known.items() if names is None or name in names)
-
-
-def optimizers() -> list[str]:
-    """Optimizers, then their settings."""
-    kinds = table(
-        ("`type`", "class", "variants", "what it is"),
-        (
-            (f'`"{name}"`', f"`{kind.__name__}`", knowing("optimizers", name), summary(kind))
-            for name, kind in OPTIMIZERS.items()
-        ),
-    )
-    return [*kinds, "", *parameters(dict(OPTIMIZERS))]
-
-
-def losses() -> list[str]:
-    """Losses of readouts, then that of rewards."""
-    return table(
-        ("`loss`", "variants", "unit of outputs", "what it is"),
-        [
-            *(
-                (f'`"{name}"`', knowing("losses", name), loss.unit, summary(type(loss)))
-                for name, loss in LOSSES.items()
-            ),
-            ("`Reward(...)`", ", ".join(filter(takes_rewards, VARIANTS)), Reward.unit, summary(Reward)),
-        ],
-    )
-
-
-def takes_rewards(variant: str) -> bool:
-    """Return whether a model of a variant can learn from rewards."""
-    try:
-        return bool(Model(variant, loss=Reward()))
-    except InputError:
-        return False
-
-
-def reward() -> list[str]:
-    """Settings of the loss of rewards."""
-    said, fields = meanings(Reward), inspect.signature(Reward).parameters
-    return table(
-        ("setting", "default", "meaning and bounds"),
-        ((f"`{name}`", default(fields[name].default), said[name]) for name in fields),
-    )
-
-
-def rules() -> list[str]:
-    """Connectivity rules with the arguments that they need."""
-    return table(
-        ("`rule`", "needs", "drawn by", "what it is"),
-        (
-            (
-                f'`"{name}"`',
-                ", ".join(f"`{option}`" for option in rule.options),
-                "Python" if rule.code < 0 else "a kernel",
-                summary(type(rule)),
-            )
-            for name, rule in RULES.items()
-        ),
-    )
-
-
-def recorded() -> list[str]:
-    """Quantities of neurons and of synapses that can be recorded."""
-    listed = [("neurons", RECORDED_UNITS), ("synapses", TRACES_UNITS)]
-    rows = ((f"`{name}`", unit_, of) for of, units in listed for name, unit_ in units.items())
-    return table(("quantity", "unit", "of"), rows)
 
 
 def sections() -> dict[str, list[Entry]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import click
@@ -10,15 +13,142 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from pareprop import cli
-from pareprop.network.background import Background
-from pareprop.network.delays import DistanceDelay
-from pareprop.network.local_readouts import LocalReadouts
-from pareprop.network.perturbations import KINDS as PERTURBATIONS
-from pareprop.network.rewire import Rewire
-from pareprop.network.space import Space
+from pareprop.engines.base import RECORDED_UNITS
+from pareprop.engines.traces import TRACES_UNITS
+from pareprop.errors import InputError
+from pareprop.network.losses import LOSSES
+from pareprop.network.model import Model
+from pareprop.network.optimizers import OPTIMIZERS
+from pareprop.network.reward import Reward
+from pareprop.network.rules import RULES
+from pareprop.network.variants import VARIANTS
+from pareprop.neurons import library
+from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.surrogates import SURROGATES
-from pareprop.runs import parameter_tables as of
-from pareprop.runs.parameter_tables import parameters, table
+from pareprop.runs.parameter_tables import neuron_kinds, sections
+
+
+def row(*cells: object) -> str:
+    """Return a row of a Markdown table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    head = list(head)
+    return [row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows)]
+
+
+def summary(thing: object) -> str:
+    """Return the first paragraph of a docstring in one line."""
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("`", "")
+
+
+def parameters(section: str) -> list[str]:
+    """Return a Markdown table of the parameters of a section of `pareprop help parameters`."""
+    entries = sections()[section]
+    head = ("parameter", "default", "unit", "bounds", "meaning", *(["of"] if any(one.of for one in entries) else []))
+    rows = ((f"`{one.name}`", one.default, one.unit, one.bounds, one.meaning, one.of) for one in entries)
+    return table(head, (cells[: len(head)] for cells in rows))
+
+
+def neurons() -> list[str]:
+    """Neuron models, then their parameters."""
+    models = table(
+        ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
+        (
+            (f"`{label}`", variant, f'`"{name}"`', library.get(label.removeprefix("eprop_")).description)
+            for label, (variant, name, _) in neuron_kinds().items()
+        ),
+    )
+    return [*models, "", *parameters("neurons")]
+
+
+def neuron_models() -> list[str]:
+    """Neuron models of the package that are given by equations."""
+
+    def equations(model: NeuronModel) -> str:
+        lines = [f"{name} ← {text}" for name, text in model.to_dict()["step"].items()]
+        resets = model.to_dict().get("reset", {})
+        lines += [f"spike: {model.spike} ≥ 0", *(f"reset: {name} ← {text}" for name, text in resets.items())]
+        return "<br>".join(f"`{line}`" for line in lines)
+
+    return table(
+        ("model", "what it is", "source", "equations"),
+        (
+            (f"`{name}`", model.description, model.source, equations(model))
+            for name, model in ((name, library.get(name)) for name in library.names())
+        ),
+    )
+
+
+def knowing(what: str, name: str) -> str:
+    """Names of the variants that know an optimizer or a loss."""
+    known = {variant.name: getattr(variant, what) for variant in VARIANTS.values()}
+    return ", ".join(variant for variant, names in known.items() if names is None or name in names)
+
+
+def optimizers() -> list[str]:
+    """Optimizers, then their settings."""
+    kinds = table(
+        ("`type`", "class", "variants", "what it is"),
+        (
+            (f'`"{name}"`', f"`{kind.__name__}`", knowing("optimizers", name), summary(kind))
+            for name, kind in OPTIMIZERS.items()
+        ),
+    )
+    return [*kinds, "", *parameters("optimizers")]
+
+
+def losses() -> list[str]:
+    """Losses of readouts, then that of rewards."""
+    return table(
+        ("`loss`", "variants", "unit of outputs", "what it is"),
+        [
+            *(
+                (f'`"{name}"`', knowing("losses", name), loss.unit, summary(type(loss)))
+                for name, loss in LOSSES.items()
+            ),
+            ("`Reward(...)`", ", ".join(filter(takes_rewards, VARIANTS)), Reward.unit, summary(Reward)),
+        ],
+    )
+
+
+def takes_rewards(variant: str) -> bool:
+    """Return whether a model of a variant can learn from rewards."""
+    try:
+        return bool(Model(variant, loss=Reward()))
+    except InputError:
+        return False
+
+
+def reward() -> list[str]:
+    """Settings of the loss of rewards."""
+    rows = ((f"`{one.name}`", one.default, one.meaning) for one in sections()["reward"])
+    return table(("setting", "default", "meaning and bounds"), rows)
+
+
+def rules() -> list[str]:
+    """Connectivity rules with the arguments that they need."""
+    return table(
+        ("`rule`", "needs", "drawn by", "what it is"),
+        (
+            (
+                f'`"{name}"`',
+                ", ".join(f"`{option}`" for option in rule.options),
+                "Python" if rule.code < 0 else "a kernel",
+                summary(type(rule)),
+            )
+            for name, rule in RULES.items()
+        ),
+    )
+
+
+def recorded() -> list[str]:
+    """Quantities of neurons and of synapses that can be recorded."""
+    listed = [("neurons", RECORDED_UNITS), ("synapses", TRACES_UNITS)]
+    rows = ((f"`{name}`", unit_, of) for of, units in listed for name, unit_ in units.items())
+    return table(("quantity", "unit", "of"), rows)
 
 
 def surrogates() -> list[str]:
@@ -45,14 +175,10 @@ def commands() -> list[str]:
 
 
 TABLES = {
-    "neurons": of.neurons, "neuron-models": of.neuron_models,
-    "readouts": of.readouts, "optimizers": of.optimizers, "losses": of.losses, "reward": of.reward,
-    "rules": of.rules, "surrogates": surrogates, "recorded": of.recorded, "commands": commands,
-    "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
-    "background": lambda: parameters({"Background": Background}),
-    "perturbations": lambda: parameters(dict(PERTURBATIONS)),
-    "rewire": lambda: parameters({"Rewire": Rewire}),
-    "space": lambda: parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
+    "neurons": neurons, "neuron-models": neuron_models, "optimizers": optimizers, "losses": losses, "reward": reward,
+    "rules": rules, "surrogates": surrogates, "recorded": recorded, "commands": commands,
+    **{name.replace("_", "-"): partial(parameters, name)
+       for name in ("readouts", "local_readouts", "background", "perturbations", "rewire", "space")},
 }  # fmt: skip
 
 

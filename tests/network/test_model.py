@@ -114,7 +114,7 @@ def test_descriptions_cannot_be_changed() -> None:
         (lambda: Model().readouts("out", 1, loss="hinge"), "loss = 'hinge'"),
         (lambda: optimizers.optimizer({"type": "sgd"}, "here"), "here: unknown optimizer type 'sgd'"),
         (lambda: optimizers.optimizer({"eta": -1.0}, "here"), "here: eta = -1.0"),
-        (lambda: optimizers.optimizer({"Wmin": 2.0, "Wmax": 1.0}, "here"), "Wmin = 2.0 must not exceed Wmax = 1.0"),
+        (lambda: optimizers.optimizer({"Wmin": 2.0, "Wmax": 1.0}, "here"), "Wmin = 2 must not exceed Wmax = 1"),
         (lambda: optimizers.optimizer({"beta_1": 0.5}, "here"), "unknown parameter 'beta_1'"),
         (lambda: optimizers.optimizer({"type": "adam", "beta_1": 1.0}, "here"), "beta_1 = 1.0"),
         (lambda: optimizers.optimizer({"batch_size": 0}, "here"), "batch_size = 0"),
