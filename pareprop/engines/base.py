@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError, quote
-from ..kernels import layout
 from ..network.cuts import round_steps
 from ..network.local import LocalNetwork, given_by_equations, target_rate
 from ..network.losses import LOSSES, Context, Evaluation, Loss
@@ -570,10 +569,9 @@ class Engine(ABC):
         """Return the recorded states of neurons whose model is given by equations, by name, and their `records`."""
         names = recorded_states(self.network.model)
         states = {name: np.full((n_steps, len(local)), np.nan) for name in names}
-        for piece, program in enumerate(self.network.programs):
-            first, last = self.network.pieces[piece, : layout.LAST + 1]
-            chosen = np.flatnonzero((local >= first) & (local < last))
-            if not len(chosen) or not given_by_equations(self.network.piece_populations[piece]):
+        for piece in self.network.pieces:
+            chosen, program = np.flatnonzero((local >= piece.first) & (local < piece.last)), piece.program
+            if not len(chosen) or not given_by_equations(piece.population):
                 continue
             tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
             if program.definition.records:

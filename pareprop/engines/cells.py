@@ -9,8 +9,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
-from ..kernels import layout
-from ..network.local import LocalNetwork
+from ..network.local import LocalNetwork, LocalPopulation
 from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import Program, is_shared
 from ..values import Values
@@ -61,20 +60,15 @@ class Cells:
             | network.background()
             | {
                 "first_id": network.neurons[0],
-                "pieces": network.pieces,
+                "pieces": network.piece_table,
                 "dt": network.model.dt_ms,
                 "due": np.full(n, -1.0, real),
                 "models": np.array(
-                    [item.address(real, *kinds[bool(item.learns.names)]) for item in network.programs], np.int64
-                ),
-                "constants": network.constants if real is np.float64 else copy_aligned(network.constants, real),
-                "shared": np.array(
-                    [
-                        is_shared(network.constants[:, a:b], network.cells["t_ref"][a:b])
-                        for a, b in network.pieces[:, :2]
-                    ],
+                    [item.program.address(real, *kinds[bool(item.program.learns.names)]) for item in network.pieces],
                     np.int64,
                 ),
+                "constants": network.constants if real is np.float64 else copy_aligned(network.constants, real),
+                "shared": np.array([_is_shared(network, piece) for piece in network.pieces], np.int64),
                 "state": self.states,
                 "history": allocate_aligned((1, 0, n), real),
                 "arriving": arriving,
@@ -147,13 +141,18 @@ class Cells:
         """Let the background draw from the streams whose keys end with `stream`."""
         np.asarray(self.neurons.background_keys)[...] = self._network.background_keys(stream)
 
-    def renew(self, pieces: Iterable[int]) -> None:
+    def renew(self, pieces: Iterable[LocalPopulation]) -> None:
         """Copy what `LocalNetwork.relearn` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)
         for piece in pieces:
-            first, last = network.pieces[piece, : layout.LAST + 1]
-            mine = slice(first, last)
+            mine = slice(piece.first, piece.last)
             with np.errstate(over="ignore"):
                 np.asarray(self.neurons.constants)[:, mine] = network.constants[:, mine]
                 np.asarray(self.neurons.I_e)[mine] = network.cells["I_e"][mine]
-            shared[piece] = is_shared(network.constants[:, mine], network.cells["t_ref"][mine])
+            shared[piece.index] = _is_shared(network, piece)
+
+
+def _is_shared(network: LocalNetwork, piece: LocalPopulation) -> bool:
+    """Return whether all neurons of a piece have the same constants."""
+    mine = slice(piece.first, piece.last)
+    return is_shared(network.constants[:, mine], network.cells["t_ref"][mine])

@@ -14,10 +14,10 @@ from ..machine import require_bytes
 from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut
+from ..network.drawing import find_local_range
 from ..network.local import ALMOST_ALL, given_by_equations, program_of
 from ..network.model import Model
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
-from ..parallel.partition import overlap
 from ..plans.plan import FOLD_STEPS, NetworkPlan, TablePlan
 from . import rules
 
@@ -88,10 +88,7 @@ def count_heard(model: Model, first: int, last: int) -> dict[str, float]:
 
 def _overlap(model: Model, group: Population, first: int, last: int) -> tuple[int, int]:
     """Return the part of a population among neurons [first, last); all of readouts."""
-    if group.role != "recurrent":
-        return 0, group.size
-    offset = model.offset(group)
-    return overlap(first, last, offset, offset + group.size)
+    return find_local_range(model, group, first, last) if group.role == "recurrent" else (0, group.size)
 
 
 class _Projections:

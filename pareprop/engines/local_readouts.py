@@ -10,10 +10,10 @@ from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import local_readouts as kernel
 from ..network import course_losses
+from ..network.drawing import find_local_range
 from ..network.local import LocalNetwork
 from ..parallel import collectives
 from ..parallel.channel import Channel
-from ..parallel.partition import overlap
 from ..parallel.spike_log import SpikeLog
 
 BLOCK = 4096  # neurons whose targets are held at a time
@@ -63,9 +63,9 @@ class LocalErrors:
         for population in network.model.of_role("recurrent"):
             if population.name in self.rule.of:
                 self._n_compared += population.size
+                low, high = find_local_range(network.model, population, first, last)
                 offset = network.model.offset(population)
-                low, high = overlap(first, last, offset, offset + population.size)
-                self._ranges += [(k, min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
+                self._ranges += [(offset + k, offset + min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
         self._signals = allocate_aligned(n_steps * STRIP, self.filtered.dtype)
 
     def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:

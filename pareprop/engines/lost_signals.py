@@ -45,9 +45,9 @@ def take_back(
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
     signal = elementary.total_rows(network.dense_feedback().T * error)
-    pieces, groups = network.pieces[:, :2], network.piece_populations
-    for (first, last), population in zip(pieces, groups, strict=True):
-        signal[first:last] *= not given_by_equations(population)  # NEST has no e-prop synapses onto others
+    for piece in network.pieces:
+        if given_by_equations(piece.population):  # onto which NEST has no e-prop synapses
+            signal[piece.first : piece.last] = 0.0
     table = network.incoming
     gradient, first_counted = collected.arrays[id(table)], table.blocks[:, layout.SINCE]
     losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has

@@ -38,7 +38,7 @@ class ParameterTraces:
     """
 
     def __init__(self, network: LocalNetwork, parameters: Parameters, d_out: int, m: int) -> None:
-        self._network, self._parameters, self._d_out = network, parameters, d_out
+        self._parameters, self._d_out = parameters, d_out
         n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
         n_slots = max((len(item.learn) for item in network.model.of_role("recurrent")), default=0)
         shapes = {"trace": (n_slots, network.widths["traces"], n), "gradient": (n_slots, n), "e": (n,), "signal": (n,)}
@@ -68,9 +68,9 @@ class ParameterTraces:
         """Return what the kernel takes."""
         rows, kappas = [], []
         for piece, places in self._parameters.pieces:
-            population, program = self._network.piece_populations[piece], self._network.programs[piece]
-            rows += [(piece, slot, program.n_ports + slot) for slot in range(len(places))]
-            kappas += [(population.params.kappa, population.params.kappa_reg)] * len(places)
+            params = piece.population.params
+            rows += [(piece.index, slot, piece.program.n_ports + slot) for slot in range(len(places))]
+            kappas += [(params.kappa, params.kappa_reg)] * len(places)
         items, filters = np.array(rows, np.int64).reshape(-1, 3), np.array(kappas, float).reshape(-1, 2)
         return self.arrays | {"items": items, "kappas": filters, "d_out": self._d_out}
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from .. import elementary
 from ..arrays import allocate_aligned
-from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork
+from ..network.local import LocalNetwork, LocalPopulation
 from ..network.optimizers import Optimizer
 from ..parallel import collectives
 from ..parallel.exact_sums import sum_exactly
@@ -119,19 +118,19 @@ class Parameters:
     def __init__(self, network: LocalNetwork, cells: Cells) -> None:
         self._network, self._cells = network, cells
         self.items: list[Parameter] = []
-        self._pieces: dict[str, int] = {item.name: k for k, item in enumerate(network.piece_populations) if item.learn}
+        self._pieces = {name: piece for name, piece in network.piece_of.items() if piece.population.learn}
         self._slopes: dict[str, np.ndarray] = {}
         self.kept: list[list[np.ndarray]] | None = None
         n = network.neurons[1] - network.neurons[0]
         for population in network.model.of_role("recurrent"):
             piece = self._pieces.get(population.name)
-            first, last = (0, 0) if piece is None else network.pieces[piece, : layout.LAST + 1]
+            mine = slice(piece.first, piece.last) if piece else slice(0, 0)
             for name, optimizer in population.learn.items():
-                start = np.zeros(0) if piece is None else network.learned[piece][name]
+                start = piece.values[name] if piece and piece.values else np.zeros(0)
                 if optimizer.shared:
                     value = getattr(population.params, name)
                     start = np.ravel(getattr(value, "center", value))[:1]
-                self.items.append(Parameter(population, name, slice(first, last), n, start))
+                self.items.append(Parameter(population, name, mine, n, start))
         self.gradients = [np.zeros(item.mine.stop - item.mine.start) for item in self.items]
         self._renew()
 
@@ -147,7 +146,7 @@ class Parameters:
         return self._slopes[population.name]
 
     @property
-    def pieces(self) -> Iterator[tuple[int, list[int]]]:
+    def pieces(self) -> Iterator[tuple[LocalPopulation, list[int]]]:
         """Pieces whose neurons learn, each with the indices of its parameters in `items`, sorted by name."""
         for name, piece in self._pieces.items():
             yield piece, [place for place, item in enumerate(self.items) if item.population.name == name]
@@ -167,7 +166,7 @@ class Parameters:
             Whether neurons started from their initial values.
         """
         for piece, places in self.pieces:
-            program = self._network.programs[piece]
+            program = piece.program
             own = adjoint[:, self.items[places[0]].mine]
             n_states, has_current = program.n_states, "I_e" in program.learns.names
             first = program.n_adjoint - len(places) - has_current

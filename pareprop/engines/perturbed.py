@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network import perturbations
 from ..network.connectivity import Population
+from ..network.drawing import find_local_range
 from ..network.local import LocalNetwork, cell_values
 from ..network.perturbations import Applied, Dropout, Injection, Silence
 from ..parallel.partition import overlap
@@ -184,13 +185,10 @@ class Perturbing:
     def _draw(self, item: Applied, options: Injection) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the current of this rank's neurons."""
         model, population = self._network.model, self._population(item)
-        offset = model.offset(population)
-        low, high = overlap(*self._network.neurons, offset, offset + population.size)
-        if low >= high:
-            return np.zeros(0), np.zeros(0)
+        low, high = find_local_range(model, population, *self._network.neurons)
         mean, std = (
-            cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low - offset, high - offset)
+            cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low, high)
             for name in ("mean", "std")
         )
-        perturbations.check_std(f"inject '{item.name}'", std, low - offset)
+        perturbations.check_std(f"inject '{item.name}'", std, low)
         return mean, std

@@ -12,7 +12,7 @@ from ..kernels import layout
 from ..network import learning
 from ..network.connectivity import Projection
 from ..network.learning import RuleAt
-from ..network.local import LocalNetwork, cell_values
+from ..network.local import LocalNetwork, LocalPopulation, cell_values
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
@@ -49,7 +49,7 @@ class Learner:
         definition = definition_of(at.post).keeping(network.kept[at.post.name])
         self.program: RuleProgram = compile_rule(learning.bind(at, definition))
         piece = network.piece_of.get(at.post.name)
-        self.first, self.last = (0, 0) if piece is None else map(int, network.pieces[piece, : layout.LAST + 1])
+        self.first, self.last = (piece.first, piece.last) if piece else (0, 0)
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
         self._constants = np.zeros((self.program.n_constants, n))
@@ -361,7 +361,7 @@ class _Nobody:
 
     def __init__(self, model: Model, n: int) -> None:
         self.model, self.neurons = model, (0, n)
-        self.piece_of, self.kept = dict[str, int](), learning.list_kept(model)
+        self.piece_of, self.kept = dict[str, LocalPopulation](), learning.list_kept(model)
 
 
 def count_bytes(model: Model, plan: NetworkPlan | None, n_steps: int, n: int) -> int:
@@ -445,8 +445,8 @@ class Kinds:
             ]
             posts = {item.post.name for item, mine in zip(projections, of, strict=True) if mine}
             programs = [
-                network.program_of(post, rule.through if post.name in posts else "all")
-                for post in network.piece_populations
+                network.program_of(piece.population, rule.through if name in posts else "all")
+                for name, piece in network.piece_of.items()
             ]
             psi = allocate_aligned(shape, model.kernels.real)
             self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), psi))

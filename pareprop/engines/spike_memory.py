@@ -213,8 +213,7 @@ class SpikeMemory:
         """Return whether all neurons of a population on this rank have the same constants."""
         if (piece := self.network.piece_of.get(post.name)) is None:
             return True
-        low, high = self.network.pieces[piece, : layout.LAST + 1]
-        part = self.network.constants[:, low:high]
+        part = self.network.constants[:, piece.first : piece.last]
         return bool(np.all(part == part[:, :1]))
 
     def share_constants(self) -> None:
@@ -299,7 +298,7 @@ class SpikeMemory:
             "apart": allocate_aligned((layout.MAPS * (width > 0), n)),
             "derived": allocate_aligned((layout.MAP_STEPS * (width > 0), derived, n), self._real),
             "records": allocate_aligned((layout.MAP_STEPS * (recorded > 0), n + _lines(1), recorded)),
-            "addresses": np.array([self._composes(post) for post in self.network.piece_populations], np.int64),
+            "addresses": np.array([self._composes(piece.population) for piece in self.network.pieces], np.int64),
         }  # fmt: skip
 
     def kernel_maps(self) -> Values:
@@ -352,8 +351,8 @@ class SpikeMemory:
         B, model = max(self.plan.block, 1), self.network.model
         k = np.arange(B + 1)
         powers = np.zeros((len(self.network.pieces), 4, B + 1))
-        for row, population in zip(powers, self.network.piece_populations, strict=True):
-            values = population.params
+        for row, piece in zip(powers, self.network.pieces, strict=True):
+            population, values = piece.population, piece.population.params
             alpha = uniform_alpha(population, model.dt_ms)
             row[1], row[3] = elementary.power(values.kappa, k), elementary.power(values.kappa_reg, k)
             if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and not values.adaptive:

@@ -70,7 +70,7 @@ class Growth(Transfer):
 
     def _begin_currents(self) -> None:
         """Let the current of new neurons begin after their first step, as that of a run begins; or with it."""
-        (first, last), cells, pieces = self.new.network.neurons, self.new.engine.cells, self.new.network.pieces
+        (first, last), cells, pieces = self.new.network.neurons, self.new.engine.cells, self.new.network.piece_table
         fresh = np.setdiff1d(np.arange(first, last), self.places["recurrent"]) - first
         constant, current = cells.parameters["I_e"], cells.state["current"]
         current[fresh] = constant[fresh]

@@ -14,7 +14,7 @@ from ..kernels import checksum, members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
 from . import delays, totals
-from .connectivity import RULES, Projection
+from .connectivity import RULES, Population, Projection
 from .model import Model
 from .parameters import Distribution
 from .signs import check_weights
@@ -322,6 +322,13 @@ def _lies_in(ids: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     return (ids >= bounds[0]) & (ids < bounds[1])
 
 
+def find_local_range(model: Model, population: Population, first: int, last: int) -> tuple[int, int]:
+    """Return the members of a population among cells [first, last) of its role, as a half-open range of its ids."""
+    offset = model.offset(population)
+    low, high = overlap(first, last, offset, offset + population.size)
+    return (low - offset, high - offset) if low < high else (0, 0)
+
+
 def draft_synapses(
     model: Model, projection: Projection, first: int, last: int, sources: tuple[int, int] | None = None
 ) -> Draft:
@@ -346,12 +353,10 @@ def draft_synapses(
     Draft
         Without synapses if no target is on this rank.
     """
-    offset = model.offset(projection.post)
-    low, high = overlap(first, last, offset, offset + projection.post.size)
-    base = low - first if high > low else 0
+    targets = low, high = find_local_range(model, projection.post, first, last)
+    base = model.offset(projection.post) + low - first if high > low else 0
     if low == high and _stays(projection):
         return _NoDraft(projection)
-    targets = (low - offset, high - offset) if high > low else (0, 0)
     taken = 0, projection.pre.size
     if sources is not None:
         offset = model.offset(projection.pre)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .. import elementary, rng
@@ -11,12 +13,11 @@ from ..kernels import layout, members, readout_sums
 from ..neurons.compile import Program, compile
 from ..neurons.derive import NO_LEARNS
 from ..parallel.messages import Sources
-from ..parallel.partition import overlap
 from ..values import AnyValue, Given
 from . import background, learned, rewire
 from .connectivity import Population
 from .cuts import cut
-from .drawing import Draft
+from .drawing import Draft, find_local_range
 from .feedback import FollowingFeedback
 from .learning import list_kept
 from .model import Model
@@ -32,6 +33,32 @@ WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # number
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
 ALMOST_ALL = 0.875  # a rank that needs the spikes of a larger share of the neurons gets all spikes
 WINDOW = 2**26  # neurons of which a rank finds at a time who has synapses here, in 8 MiB
+
+
+@dataclass
+class LocalPopulation:
+    """The neurons of one population on a rank.
+
+    Attributes
+    ----------
+    index : int
+        Number of the piece on its rank, in order of the neurons.
+    population : Population
+        Their population.
+    program : Program
+        Their compiled model.
+    first, last : int
+        Half-open range of the rank's neurons.
+    values : dict or None
+        Where neurons learn: name to float64 (n,), all of their parameters as they are now; see `LocalNetwork.relearn`.
+    """
+
+    index: int
+    population: Population
+    program: Program
+    first: int
+    last: int
+    values: dict[str, np.ndarray] | None = None
 
 
 class LocalNetwork:
@@ -68,23 +95,18 @@ class LocalNetwork:
         Feedback that follows readout synapses.
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
-    pieces : np.ndarray
-        int64 (n_pieces, 3), a piece for each population with neurons here: its first neuron, one past its last, bits
-        of the neuron model, see layout.pxd.
-    piece_populations : list of Population
-        The population of each piece.
-    piece_of : dict of str to int
+    pieces : list of LocalPopulation
+        A piece for each population with neurons here.
+    piece_table : np.ndarray
+        int64 (n_pieces, 3), first neuron of each piece, one past its last, bits of the neuron model, see layout.pxd.
+    piece_of : dict of str to LocalPopulation
         Name of each population with neurons here to its piece.
-    programs : list of Program
-        The compiled model of each piece.
     widths : dict
         Name of `WIDTHS` to the largest number among the compiled models, the same on all ranks.
     constants, initial : np.ndarray
         float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
     kept : dict of str to tuple of str
         Name of each population to what its steps keep for learning rules.
-    learned : dict of int to dict
-        By piece whose neurons learn: name to float64 (n,), all of their parameters as they are now; see `relearn`.
 
     Raises
     ------
@@ -161,12 +183,9 @@ class LocalNetwork:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
 
     def _build_cells(self) -> None:
-        first, last = self.neurons
+        first = self.neurons[0]
         parts: list[dict[str, np.ndarray]] = []
-        pieces: list[tuple[int, int, int]] = []
-        self.piece_populations: list[Population] = []
-        self.programs: list[Program] = []
-        self.learned: dict[int, dict[str, np.ndarray]] = {}
+        self.pieces: list[LocalPopulation] = []
         groups = self.model.of_role("recurrent")
         self.kept = list_kept(self.model)
         known = {item.name: self.program_of(item) for item in groups}
@@ -176,28 +195,26 @@ class LocalNetwork:
             self.widths[name] = max(getattr(item, f"n_{name}") for item in known.values())
         columns: list[tuple[int, np.ndarray, np.ndarray]] = []
         for population in groups:
-            offset = self.model.offset(population)
-            low, high = overlap(first, last, offset, offset + population.size)
+            low, high = find_local_range(self.model, population, *self.neurons)
             if low == high:
                 continue
-            check_drawn(self.model, population, low - offset, high - offset)
-            program, values = known[population.name], self._values(population, low - offset, high - offset)
-            if population.learn:
-                self.learned[len(pieces)] = values
-                for name, optimizer in population.learn.items():
-                    here = f"population '{population.name}': learn: {name}"
-                    learned.require_start(here, values[name], optimizer, low - offset)
+            start = self.model.offset(population) + low - first
+            check_drawn(self.model, population, low, high)
+            program, values = known[population.name], self._values(population, low, high)
+            for name, optimizer in population.learn.items():
+                here = f"population '{population.name}': learn: {name}"
+                learned.require_start(here, values[name], optimizer, low)
             with np.errstate(over="ignore"):  # infinite values are refused when the run begins
-                parts.append(self._parameters(population, program, low - offset, high - offset, values))
+                parts.append(self._parameters(population, program, low, high, values))
                 constants = program.constants(values, self.model.dt_ms, high - low)
             given = given_by_equations(population)  # `Cells` has the initial states of others
             initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
-            columns.append((low - first, constants, initial))
-            self.programs.append(program)
-            pieces.append((low - first, high - first, population.params.kernel_code))
-            self.piece_populations.append(population)
-        self.piece_of = {population.name: k for k, population in enumerate(self.piece_populations)}
-        self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
+            columns.append((start, constants, initial))
+            own = values if population.learn else None
+            self.pieces.append(LocalPopulation(len(self.pieces), population, program, start, start + high - low, own))
+        self.piece_of = {piece.population.name: piece for piece in self.pieces}
+        rows = [(piece.first, piece.last, piece.population.params.kernel_code) for piece in self.pieces]
+        self.piece_table = np.array(rows, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = (
             parts[0]
             if parts
@@ -216,13 +233,13 @@ class LocalNetwork:
         """Return the compiled model of a population, see the function of that name."""
         return program_of(population, self.kept[population.name], through)
 
-    def relearn(self, piece: int, values: Given) -> np.ndarray:
+    def relearn(self, piece: LocalPopulation, values: Given) -> np.ndarray:
         """Set parameters that learned, and compute what follows from them: constants and initial states.
 
         Parameters
         ----------
-        piece : int
-            Index of the piece.
+        piece : LocalPopulation
+            Neurons that learn.
         values : Mapping of str to ndarray
             Name of the parameter to (n,) of the neurons of the piece, or to (1,) for all.
 
@@ -231,27 +248,23 @@ class LocalNetwork:
         np.ndarray
             float64 (n_learned, n_states, n), derivatives of initial states by learned parameters, sorted by name.
         """
-        first, last = self.pieces[piece, : layout.LAST + 1]
-        known, program, dt, n = self.learned[piece], self.programs[piece], self.model.dt_ms, last - first
+        assert piece.values is not None  # they learn
+        known, first, last = piece.values, piece.first, piece.last
         for name, value in values.items():
             known[name][:] = value
         self.cells["I_e"][first:last] = known["I_e"]
         # what is the same for all neurons is computed once
         given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
-        constants, initial, slopes = program.renew(given, dt, n)
+        constants, initial, slopes = piece.program.renew(given, self.model.dt_ms, last - first)
         self.constants[: len(constants), first:last] = constants
         self.initial[: len(initial), first:last] = initial
         return slopes
 
-    def values_of(self, piece: int, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    def values_of(self, piece: LocalPopulation, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """Return all parameters of neurons (local indices `chosen`) of a piece that is given by equations."""
-        first, last = self.pieces[piece, : layout.LAST + 1]
-        if piece in self.learned:
-            return {name: value[chosen - first] for name, value in self.learned[piece].items()}
-        population = self.piece_populations[piece]
-        start = self.neurons[0] + first - self.model.offset(population)
-        values = self._values(population, start, start + last - first)
-        return {name: value[chosen - first] for name, value in values.items()}
+        members = find_local_range(self.model, piece.population, *self.neurons)
+        values = piece.values or self._values(piece.population, *members)
+        return {name: value[chosen - piece.first] for name, value in values.items()}
 
     def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return those parameters of neurons [low, high) of a population that its equations name."""
@@ -304,11 +317,10 @@ class LocalNetwork:
         rows, levels, weights = [], [np.zeros(0, np.uint32)], [np.zeros(0)]
         self._drawn: list[str] = []  # names of the backgrounds that bring spikes to this rank
         for item in self.model.backgrounds:
-            offset = self.model.offset(item.post)
-            low, high = overlap(*self.neurons, offset, offset + item.post.size)
-            if low >= high:
+            ids = find_local_range(self.model, item.post, *self.neurons)
+            if ids[0] == ids[1]:
                 continue
-            ids = low - offset, high - offset
+            first = self.model.offset(item.post) - self.neurons[0]
             rates, weight = (
                 cell_values(self.model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
                 for name in ("rate_hz", "weight")
@@ -321,7 +333,7 @@ class LocalNetwork:
             if not len(table):  # no spike ever comes
                 continue
             row = np.zeros(layout.BACKGROUND_COLUMNS, np.int64)
-            row[layout.BACKGROUND_FIRST], row[layout.BACKGROUND_LAST] = low - self.neurons[0], high - self.neurons[0]
+            row[layout.BACKGROUND_FIRST], row[layout.BACKGROUND_LAST] = first + ids[0], first + ids[1]
             row[layout.BACKGROUND_NUMBER], row[layout.BACKGROUND_PORT] = ids[0], item.port_index
             row[layout.BACKGROUND_WEIGHT], row[layout.LEVEL] = sum(map(len, weights)), sum(map(len, levels))
             row[layout.LEVELS], row[layout.LEVELS_EACH] = len(table), not shared

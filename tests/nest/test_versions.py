@@ -71,7 +71,7 @@ def wired() -> dict[str, float]:
     from pareprop.nest.kernel import kernel
 
     network = kernel.clock.network
-    population = network.piece_populations[0]
+    population = network.pieces[0].population
     names = (name for name, value in population.params if not isinstance(value, str | None))
     return {name: float(cell_values(network.model, population, name, getattr(population.params, name), 0, 1)[0])
             for name in names}  # fmt: skip

@@ -359,8 +359,8 @@ def test_parameters_of_a_rank_are_a_slice_of_all() -> None:
         for name, values in whole.cells.items():
             np.testing.assert_array_equal(np.concatenate([part.cells[name] for part in parts]), values, err_msg=name)
         np.testing.assert_array_equal(np.concatenate([part.constants for part in parts], axis=1), whole.constants)
-    np.testing.assert_array_equal(whole.pieces, [[0, 5, 0], [5, 9, 0]])
-    np.testing.assert_array_equal(LocalNetwork(model, 1, 2).pieces, [[0, 1, 0], [1, 5, 0]])
+    np.testing.assert_array_equal(whole.piece_table, [[0, 5, 0], [5, 9, 0]])
+    np.testing.assert_array_equal(LocalNetwork(model, 1, 2).piece_table, [[0, 1, 0], [1, 5, 0]])
     tau_m = -1.0 / np.log(whole.cells["alpha"][:5])
     assert 25.0 < tau_m.min() < tau_m.max() < 35.0
     of_current = tau_m / np.arange(1.0, 6.0) * (1.0 - np.exp(-1.0 / tau_m))
