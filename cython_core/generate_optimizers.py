@@ -7,16 +7,13 @@ of them, with the operations in the order in which they are written.
 
 import ast
 import json
-from collections.abc import Callable
+import re
 from pathlib import Path
+
+from pareprop.neurons.language import Tree, names_of, parse, walk
 
 EQUATIONS = Path(__file__).parents[1] / "pareprop" / "network" / "optimizers.py"
 PARTS = ("kept", "weight", "of_step", "idle", "series", "negligible")
-FUNCTIONS = ("sqrt", "where", "series")
-OPERATORS: dict[type, str] = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.USub: "-", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
-    ast.GtE: ">=",
-}  # fmt: skip
 MOST_CONSTANTS, MOST_KEPT = 8, 4  # columns of layout.pxd
 
 HEAD = """/* Made by generate_optimizers.py; included once for each precision REAL, which NAMED tells apart. */
@@ -94,15 +91,6 @@ def place(text: str, texts: list[str]) -> int:
     return texts.index(text)
 
 
-def names_of(tree: ast.expr) -> list[str]:
-    """Return the names in an expression, in order."""
-    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS]
-
-
-def _parse(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
-
-
 class Optimizer:
     """An optimizer: what its equations name, and the C of them.
 
@@ -124,13 +112,17 @@ class Optimizer:
     def __init__(self, name: str, parts: dict) -> None:
         self.name, self.parts, self.kept = name, parts, list(parts["kept"])
         named = {key: {"weight": item} if isinstance(item, str) else item for key, item in parts.items()}
-        trees = {key: {name: _parse(text) for name, text in item.items()} for key, item in named.items()}
+        trees = {
+            key: {of: parse(text, re.findall(r"\w+", text), f"{name}: {key}: {of}", True) for of, text in item.items()}
+            for key, item in named.items()
+        }
         step = trees["kept"] | trees.pop("weight")
         self.trees = trees | {"step": step}
         self.steps = list(parts["of_step"])
         known = {"g", "weight", "eta", "n", *self.kept, *self.steps, *parts["idle"]}
-        names = [name for part in self.trees.values() for tree in part.values() for name in names_of(tree)]
-        self.constants = [name for name in dict.fromkeys(names) if name not in known]
+        nodes = [node for part in self.trees.values() for tree in part.values() for node in walk(tree)]
+        names = dict.fromkeys(items[0] for kind, *items in nodes if kind == "name")
+        self.constants = [name for name in names if name not in known]
         self.fixed, self.moving, self.idle = list[str](), list[str](), list[str]()
         self.of_step = [self.uniform(tree) for tree in trees["of_step"].values()]
         self.rate, self.terms = (
@@ -145,50 +137,44 @@ class Optimizer:
         if len(self.constants) > MOST_CONSTANTS or len(self.kept) > MOST_KEPT:
             raise ValueError(f"{name}: more than {MOST_CONSTANTS} settings in equations, or {MOST_KEPT} numbers kept")
 
-    def uniform(self, tree: ast.expr) -> str:
+    def uniform(self, tree: Tree) -> str:
         """Return C of an expression in double precision that no synapse is part of."""
-        match tree:
-            case ast.Constant(value=value):
-                return repr(float(value))
-            case ast.Name(id="eta" | "n" as name):
-                return name
-            case ast.Name(id=name) if name in self.steps:
-                return f"of_step[{self.steps.index(name)}]"
-            case ast.Name(id=name):
-                return f"constant[{self.constants.index(name)}]"
-            case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
-                return f"elementary_power({self.uniform(base)}, {self.uniform(exponent)})"
-            case ast.Call(func=ast.Name(id="where"), args=[condition, yes, no]):
-                return f"({self.uniform(condition)} ? {self.uniform(yes)} : {self.uniform(no)})"
-        return self.operation(tree, self.uniform, "sqrt")
+        kind, *items = tree
+        if kind == "number":
+            return repr(items[0])
+        if kind == "name" and items[0] in ("eta", "n"):
+            return items[0]
+        if kind == "name":
+            array, names = ("of_step", self.steps) if items[0] in self.steps else ("constant", self.constants)
+            return f"{array}[{names.index(items[0])}]"
+        values = list(map(self.uniform, items))
+        if kind == "**":
+            return f"elementary_power({', '.join(values)})"
+        if kind == "where":
+            return "({} ? {} : {})".format(*values)
+        return self.operation(kind, values, "sqrt")
 
-    def operation(self, tree: ast.expr, inner: Callable[[ast.expr], str], root: str) -> str:
-        """Return C of an operation on what `inner` makes of its operands."""
-        match tree:
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-                return f"({inner(left)} {OPERATORS[type(op)]} {inner(right)})"
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
-                return f"({inner(left)} {OPERATORS[type(op)]} {inner(right)})"
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return f"(-{inner(operand)})"
-            case ast.Call(func=ast.Name(id="sqrt"), args=[argument]):
-                return f"{root}({inner(argument)})"
-        raise ValueError(f"{self.name}: '{ast.unparse(tree)}' cannot stand in an equation of an optimizer")
+    def operation(self, kind: str, values: list[str], root: str) -> str:
+        """Return C of an operation on values in C."""
+        if kind in ("+", "-", "*", "/", "<", "<=", ">", ">="):
+            return f"({f' {kind} '.join(values)})"
+        if kind in ("neg", "sqrt"):
+            return f"{root}({values[0]})" if kind == "sqrt" else f"(-{values[0]})"
+        raise ValueError(f"{self.name}: {kind} cannot stand in an equation of an optimizer")
 
-    def value(self, tree: ast.expr, names: dict[str, str], root: str) -> str:
+    def value(self, tree: Tree, names: dict[str, str], root: str) -> str:
         """Return C of an expression of a synapse; what no synapse is part of is a number that was computed before."""
-        used = set(names_of(tree))
-        match tree:
-            case ast.Constant(value=value):
-                return f"(REAL){float(value)!r}"
-            case ast.Call(func=ast.Name(id="series"), args=[argument]):
-                return f"NAMED(series)(s, {self.value(argument, names, root)})"
-            case ast.Name(id=name) if name in names:
-                return names[name]
-        if used.isdisjoint(names):
+        kind, *items = tree
+        if kind == "number":
+            return f"(REAL){items[0]!r}"
+        if kind == "name" and items[0] in names:
+            return names[items[0]]
+        used = names_of(tree)
+        if kind != "series" and used.isdisjoint(names):
             array = "moving" if used & {*self.steps} else "idle" if "n" in used else "fixed"
             return f"{array}[{place(self.uniform(tree), getattr(self, array))}]"
-        return self.operation(tree, lambda item: self.value(item, names, root), root)
+        values = [self.value(item, names, root) for item in items]
+        return f"NAMED(series)(s, {values[0]})" if kind == "series" else self.operation(kind, values, root)
 
     def statements(
         self, part: str, gradient: str, least: dict[str, str], root: str = "ROOT", kind: str = "REAL"

@@ -27,6 +27,7 @@ Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
 LENGTH, DEPTH, NAME = 10_000, 100, 64  # characters of an expression, nesting of a tree, characters of a name
 FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "abs": 1, "tanh": 1, "detach": 1, "min": 2, "max": 2, "where": 3}  # arity
+INTERNAL = ("expm", "series")  # functions in texts that the package writes itself
 MOMENTS = ("new", "before", "unreset")  # functions of a name, in learning rules
 RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot give to something of its own
 ALLOWED = "numbers, names, + - * / **, comparisons, and, or, not, " + ", ".join(FUNCTIONS)
@@ -69,7 +70,8 @@ def parse(
     here : str
         Model and key, for messages.
     internal : bool
-        Whether `write` made the text: it may be long, and hold `expm`, an entry of the exponential of a matrix.
+        Whether the package wrote the text: it may be long, and hold `expm`, an entry of the exponential of a matrix,
+        and `series`, see `cython_core/generate_optimizers.py`.
     moments : Collection of str
         What may stand as a function of one name, such as "before V_m" for before(V_m); that is its name in the tree.
     unknown : callable or None
@@ -203,9 +205,9 @@ class _Parser:
 
     def call(self, node: ast.Call, inner: Callable[..., list[Tree]]) -> Tree:
         """Return a function with its arguments."""
-        if self.internal and isinstance(node.func, ast.Name) and node.func.id == "expm":
-            return ("expm", *inner(*node.args))
         name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if self.internal and name in INTERNAL:
+            return (name, *inner(*node.args))
         if name in self.words:
             return self.moment(name, node)
         if name not in FUNCTIONS:
