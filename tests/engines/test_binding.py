@@ -60,16 +60,3 @@ def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: py
     )
     with pytest.raises(TypeError, match=rf"^Neurons: missing \['{name}'\], unknown \[\]$"):
         cases.simulation(cases.random_case(1))
-
-
-@pytest.mark.parametrize("variant", NETWORKS)
-def test_run_without_a_sample(variant: str) -> None:
-    cases = NETWORKS[variant]
-    engine = cases.simulation(cases.random_case(1)).engine
-    kernel = engine.kernel
-    assert kernel.sample is None
-    with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
-        kernel.run(engine.channel.meeting, 0, 1, 1, False)
-    if variant == "interval":
-        with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
-            kernel.read(0, 1)

@@ -26,7 +26,7 @@ from reference import run_case
 import pareprop
 from pareprop import Adam, InputError, LearningRate, Model, StateError, open_run
 from pareprop.kernels import rewire
-from pareprop.network import synapse_table, to_tables
+from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
 from pareprop.plots.delays import figure as delay_figure
 from pareprop.plots.reader import open_results
@@ -321,13 +321,6 @@ def test_bounds_need_not_be_whole(tmp_path: Path) -> None:
     other = network(Adam(eta=3.0, low=1.6, high=5.4))
     other.copy_weights(open_run(tmp_path / "run"))
     Simulation(other, task())
-
-
-def test_tables_hold_learned_delays() -> None:
-    """`describe` refuses what would not be read as it was."""
-    tables, _ = to_tables.describe(network({"type": "gradient_descent", "eta": 2.0, "high": 7}))
-    (table,) = (item for item in tables["projections"] if item["name"] == "rec->rec")
-    assert table["learn_delay"] == {"type": "gradient_descent", "eta": 2.0, "low": 1.0, "high": 7.0}
 
 
 def test_learned_delays_of_a_run_are_the_start_of_another(tmp_path: Path) -> None:

@@ -134,14 +134,6 @@ def test_a_first_model_learns_with_the_defaults_in_both_variants(n: int, chosen:
     np.testing.assert_allclose(ends[0], ends[1], rtol=0.25)
 
 
-def test_an_optimizer_that_is_given_is_not_normalized() -> None:
-    """So scripts learn as before, and with NEST's eta; the default says what it is in the tables of a run."""
-    assert not GradientDescent(eta=1e-3).normalized
-    assert not optimizer({"type": "gradient_descent"}, "a run of a version before").normalized
-    described = to_tables.describe(Model("spike"))[0]["optimizer"]
-    assert described == {"type": "gradient_descent", "eta": 1e-5, "normalized": True}
-
-
 def course(variant: str, unit: float, rule: Optimizer) -> tuple[list[float], np.ndarray]:
     """Losses, and changes of weights in units, of a training with voltages of neurons in another unit."""
     cell = {"V_th": 0.6 * unit, "surrogate_gradient_height": 0.3 / unit, "surrogate_gradient_width": 0.6 * unit}

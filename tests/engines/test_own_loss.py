@@ -77,15 +77,6 @@ def test_a_function_equals_the_named_loss(function: object, named: str) -> None:
     assert own.test(4) == pytest.approx(known.test(4), rel=1e-14)
 
 
-def test_the_errors_change_what_is_learned() -> None:
-    digests = {Simulation(network(loss), STEPS).hexdigest() for loss in (squared, huber, quartic, Absolute())}
-    assert len(digests) == 1  # the same network
-    trained = [Simulation(network(loss), STEPS) for loss in (squared, huber, quartic, Absolute())]
-    for simulation in trained:
-        simulation.train(3)
-    assert len({simulation.hexdigest() for simulation in trained}) == 4
-
-
 def test_losses_are_what_the_function_returned() -> None:
     """Of outputs within the window alone; errors are their derivatives, and 0 outside of it."""
     simulation = Simulation(network(quartic), STEPS)
@@ -143,11 +134,6 @@ def test_what_a_function_returns_is_checked(function: object, message: str) -> N
 def test_what_is_no_loss_is_refused(loss: object) -> None:
     with pytest.raises(InputError, match=r"loss = .* must be a function of outputs and targets, or a Loss"):
         Model("interval", loss=loss)
-
-
-def test_where_the_name_of_a_loss_belongs() -> None:
-    with pytest.raises(InputError, match=r"or a Loss; readouts\(..., loss=...\) takes names$"):
-        Model(loss="huber")
 
 
 @pytest.mark.parametrize(("function", "named"), [(squared, "mean_squared_error"), (huber, "huber")])
@@ -265,11 +251,6 @@ def test_tests_leave_the_state_that_training_sees(variant: str) -> None:
     tested.run_samples(0, 2, "validate", learn=True)  # as with eta_validate
     after = tested.engine.loss.state()
     assert after["calls"] == before["calls"] > 0 and np.array_equal(after["size"], before["size"])
-
-
-def test_an_object_that_is_called_learns_as_a_class_of_losses() -> None:
-    objects, classes = Simulation(network(KeptFunction()), STEPS), Simulation(network(Kept()), STEPS)
-    assert objects.train(3) == classes.train(3)
 
 
 def changing(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:

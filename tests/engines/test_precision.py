@@ -16,7 +16,6 @@ from drawn_network import DRAWN
 from params import first
 
 from pareprop import kernels
-from pareprop.engines.interval import IntervalSettings
 from pareprop.errors import InputError
 from pareprop.network import model
 from pareprop.network.optimizers import Adam
@@ -200,19 +199,6 @@ def test_weights_are_those_of_double_rounded_once() -> None:
         (index,) = tables["single"].yield_own_places(span)
         assert records["weight"].dtype == float
         np.testing.assert_array_equal(records["weight"], tables["single"].weight[index].astype(float))
-
-
-def test_recorded_state_is_that_of_single() -> None:
-    network = bench_model(40, 10, 10, precision="single")
-    run = Simulation(network, BenchTask(10, 100, 1), settings=IntervalSettings(100))
-    run.engine.gradient.keep()
-    run.engine.record_ids(np.arange(0, 40, 3))
-    run.run_sample(0, "train", learn=True)
-    recorded = run.engine.recorded
-    assert recorded.V_m.dtype == recorded.surrogate_gradient.dtype == float
-    np.testing.assert_array_equal(recorded.V_m, recorded.V_m.astype(np.float32))
-    np.testing.assert_array_equal(recorded.V_m[-1], run.engine.neurons["v"][::3])
-    assert np.ptp(recorded.V_m) > 0.01
 
 
 def test_unknown_precision(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -182,66 +182,6 @@ def test_gradients_are_those_of_the_online_rule(seed: int, feedback: str) -> Non
     assert largest_difference(engine_gradients(case, episodes, LOSS), expected) < 1e-12
 
 
-MISTAKES = {
-    "gamma": (lambda loss: loss | {"gamma": 1.0}, None),
-    "lambda": (lambda loss: loss | {"lambda_": 1.0}, None),
-    "no critic": (lambda loss: loss | {"c_V": 0.0}, None),
-    "no entropy": (lambda loss: loss | {"c_H": 0.0}, None),
-    "terminated": (None, lambda episode: episode | {"terminated": not episode["terminated"]}),
-    "bootstrap": (None, lambda episode: episode | {"bootstrap": 0.0}),
-    "acting": (None, lambda episode: episode | {"acting": np.ones(len(episode["when"]), bool)}),
-    "a step late": (None, lambda episode: episode | {"when": np.minimum(episode["when"] + 1, episode["n_steps"] - 1)}),
-    "length": (None, lambda episode: episode | {"n_steps": episode["n_steps"] + 6}),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_are_found(name: str) -> None:
-    """Among them those that cases with given ends cannot tell: `terminated`, actions in a part of the steps."""
-    of_loss, of_episode = MISTAKES[name]
-    case = random_case(11)
-    n_actions = len(case["w_out"]) - 1
-    episodes = [
-        draw_rollout(k, n - 6, n_actions, terminated=k == 1, when=np.arange(2, n - 8, 3), **_of(n - 8, n_actions, k))
-        for k, n in enumerate([case["interval"], 24, 16])
-    ]
-    expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
-    wrong = [of_episode(episode) if of_episode else episode for episode in episodes]
-    found = engine_gradients(case, wrong, of_loss(LOSS) if of_loss else LOSS)
-    assert largest_difference(found, expected) > 1e-4
-
-
-def _of(last: int, n_actions: int, seed: int) -> dict:
-    rng, n = np.random.default_rng(seed), len(np.arange(2, last, 3))
-    acting = np.arange(n) % 3 != 1
-    return {"actions": rng.integers(0, n_actions, n), "rewards": 1.0 + rng.random(n), "acting": acting}
-
-
-def test_an_error_of_the_loss_sign_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Value or entropy with the wrong sign, stale coefficients, a rate over the whole interval."""
-    case = random_case(11)
-    n_actions = len(case["w_out"]) - 1
-    episodes = [draw_rollout(k, n, n_actions, terminated=True) for k, n in enumerate(lengths_of(case))]
-    expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
-    evaluate = Reward.evaluate
-
-    def value_negative(self, signal, target, window, rollout=None):
-        told = evaluate(self, signal, target, window, rollout)
-        told.error[:, -1] *= -1.0
-        return told
-
-    def entropy_negative(self, signal, target, window, rollout=None):
-        without = evaluate(Reward(self.gamma, self.lambda_, self.c_V, 0.0), signal, target, window, rollout)
-        told = evaluate(self, signal, target, window, rollout)
-        told.error[...] = 2.0 * without.error - told.error
-        return told
-
-    for mistake in (value_negative, entropy_negative):
-        with monkeypatch.context() as patch:
-            patch.setattr(Reward, "evaluate", mistake)
-            assert largest_difference(engine_gradients(case, episodes, LOSS), expected) > 1e-4
-
-
 def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
     """Over all 16 sequences of 4 actions; rewards depend on an action and the one before. Readout weights by finite
     differences, which need no surrogate gradient: spikes do not depend on them.

@@ -15,7 +15,6 @@ from pareprop.engines.rewiring import Rewiring
 from pareprop.errors import InputError
 from pareprop.kernels import rewire as kernel
 from pareprop.network.local import LocalNetwork
-from pareprop.network.rewire import Rewire
 
 CASES = find("rewiring", "rewire-*")
 CONFIG = """
@@ -145,10 +144,6 @@ def test_new_sources_are_uniform_over_what_a_target_has_not() -> None:
 def test_what_is_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=rf"projection 'rec->rec'.*{words}"):
         LocalNetwork(small(**options), 0, 1)
-
-
-def test_settings_as_an_object() -> None:
-    assert small(rewire=Rewire(every=3)).projections[0].rewire == Rewire(l1=0.01, temperature=0.0, every=3)
 
 
 ROUTES = """

@@ -15,8 +15,6 @@ from properties import examples
 from reference import run_case
 
 from pareprop.plans.plan import FOLD_STEPS
-from pareprop.simulation.loop import Simulation
-from pareprop.tasks.sine_waves import SineWavesPlus
 
 # Prints one digest per case and length of rounds.
 DIGESTS = """
@@ -284,12 +282,3 @@ def test_learning_that_starts_late(seed: int) -> None:
     for name in spike_networks.KEYS:
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-11, atol=1e-12, err_msg=name)
     assert spike_networks.changes(case, {key: found[0][name] for name, key in spike_networks.KEYS.items()})[0] > 1e-5
-
-
-@pytest.mark.parametrize("model", ["iaf", "iaf_adapt"])
-@pytest.mark.parametrize("cutoff", [20, 100, 1e5])
-def test_history_is_bounded_by_the_cutoff(model, cutoff):
-    task = SineWavesPlus(n_rec=10, n_in=5, n_step=3000, neuron=model, cutoff=cutoff)
-    engine = Simulation(task.model(), task, settings=task.settings()).engine
-    margin = engine.plan.m + 2
-    assert engine.history_steps <= (margin if model == "iaf" else min(cutoff, FOLD_STEPS) + margin) + 10
