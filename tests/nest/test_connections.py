@@ -76,12 +76,6 @@ def test_ends_that_take_no_spikes(target: str, synapse: dict, error: str) -> Non
     assert not nest.GetConnections() and nest.GetConnections().get() == {}
 
 
-def test_numbers_of_nodes_may_be_whole_floats() -> None:
-    assert len(nest.Create("eprop_iaf", 2.0)) == 2
-    with pytest.raises(TypeError, match="n must have an integer value"):
-        nest.Create("eprop_iaf", 2.7)
-
-
 def test_values_as_text() -> None:
     """As NEST gives them."""
     nodes, recorder = nest.Create("eprop_iaf", 2), nest.Create("spike_recorder")

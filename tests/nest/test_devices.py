@@ -1,12 +1,9 @@
 """What spike generators emit, what recorders show and when, their connections: expected is what NEST 3.10 does."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import pareprop.nest as nest
-from pareprop.nest import devices
 
 NESTErrors = nest.NESTErrors
 
@@ -309,21 +306,6 @@ def test_fewer_times_leave_multiplicities_and_more_need_new_ones() -> None:
     assert generator.spike_multiplicities.tolist() == [2, 3]
     with pytest.raises(NESTErrors.BadProperty, match="as spike_times, 3, not 2"):
         generator.spike_times = [4.0, 5.0, 6.0]
-
-
-def test_meters_without_quantities_record_nothing() -> None:
-    meter = nest.Create("multimeter")
-    nest.Connect(meter, nest.Create("eprop_iaf", 2))
-    nest.Simulate(5.0)
-    assert meter.n_events == 0 and not len(meter.events["times"])
-
-
-def test_each_device_is_one_class_in_a_file_of_its_own() -> None:
-    files = {path.stem for path in Path(devices.__file__).parent.glob("*.py")} - {"__init__", "base"}
-    assert {(device.name, device.__module__.rpartition(".")[2]) for device in devices.DEVICES} == {
-        (name, name) for name in files
-    }
-    assert len(devices.DEVICES) == len(files) and files <= set(nest.node_models)
 
 
 def test_one_generator_may_give_a_target_and_a_window() -> None:

@@ -3,9 +3,7 @@
 One file, because most of it is calls that are refused, each with its message.
 """
 
-import gc
 import sys
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import ranks
 from commands import apart
 
 import pareprop.nest as nest
-from pareprop.nest.kernel import kernel
 
 NESTErrors = nest.NESTErrors
 PARAMETERS = {"E_L": 0.0, "V_m": 0.0, "V_th": 0.5, "C_m": 1.0, "c_reg": 1.0, "f_target": 300.0}
@@ -107,14 +104,6 @@ def test_rules_that_have_no_end_are_refused(rule: dict, n: int, expected: str) -
     nodes = nest.Create("eprop_iaf", n)
     with pytest.raises(NESTErrors.BadProperty, match=expected):
         nest.Connect(nodes, nodes, rule | {"allow_autapses": False})
-
-
-def test_sources_of_others_may_all_be_chosen() -> None:
-    """No autapse is possible among others, so all of them can be chosen once."""
-    nodes, others = nest.Create("eprop_iaf", 3), nest.Create("eprop_iaf", 4)
-    rule = {"rule": "fixed_indegree", "indegree": 3, "allow_multapses": False, "allow_autapses": False}
-    nest.Connect(nodes, others, rule)
-    assert sorted(nest.GetConnections(target=others[2]).get("source")) == [1, 2, 3]
 
 
 def test_connections_are_found_and_changed() -> None:
@@ -256,20 +245,6 @@ def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     impatient = "import sys; from pareprop import cli; from pareprop.nest import commands; commands.PATIENCE = 1.0; "
     done = ranks.run(2, "-c", f"{impatient}cli.main(sys.argv[1:])", "nest", script)
     assert done.returncode != 0 and "ValueError: here" in done.stderr
-
-
-@pytest.mark.parametrize("model", ["eprop_iaf", "eprop_iaf_bsshslm_2020"])
-def test_the_memory_of_a_network_is_free_at_once(model: str) -> None:
-    gc.disable()  # which would come at some later time, when there is another network
-    try:
-        nest.ResetKernel()
-        nest.Create(model, 5)
-        nest.Simulate(5.0)
-        network = weakref.ref(kernel.clock.network)
-        nest.ResetKernel()
-        assert network() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.mpi

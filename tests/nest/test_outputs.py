@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import pareprop.nest as nest
-from pareprop.nest.commands import in_place_of_nest
 
 pytestmark = pytest.mark.filterwarnings("ignore::pareprop.nest.errors.NESTWarning")
 
@@ -61,15 +60,6 @@ def test_voltages(recorders: tuple) -> None:
 def test_what_cannot_be_drawn(draw, told: str, recorders: tuple) -> None:
     with pytest.raises(nest.NESTError, match=told):
         draw(*recorders[:3])
-
-
-def test_modules_are_imported_as_those_of_nest(recorders: tuple) -> None:
-    with in_place_of_nest():
-        import nest as peer
-        import nest.raster_plot
-        from nest import voltage_trace
-
-        assert peer.raster_plot is nest.raster_plot and voltage_trace is peer.voltage_trace
 
 
 def test_tables(recorders: tuple) -> None:
