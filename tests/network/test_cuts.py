@@ -24,7 +24,6 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
 from pareprop.parallel.exchange import Exchange
-from pareprop.parallel.partition import firsts
 from pareprop.simulation import Simulation
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
@@ -344,23 +343,12 @@ def test_no_rank_costs_more_than_its_share_and_a_neuron(lengths: list[int], size
         assert each[low:high].sum() < each.sum() / size + each.max() + 1
 
 
-@given(n=st.integers(1, 10**9), size=st.integers(1, 2000))
-def test_neurons_that_cost_the_same_are_cut_into_equal_blocks(n: int, size: int) -> None:
-    np.testing.assert_array_equal(cut_equally([np.array([10_000])], [n], size), firsts(n, size))
-
-
 def two(indegrees: tuple[int, int]) -> Model:
     model = Model(seed=2)
     groups = [model.neurons(name, 2000) for name in ("one", "two")]
     for group, indegree in zip(groups, indegrees, strict=True):
         model.connect(groups[0], group, "fixed_indegree", indegree=indegree)
     return model
-
-
-@pytest.mark.parametrize("size", [2, 3, 7])
-@pytest.mark.parametrize("indegrees", [(100, 1000), (1000, 100)])
-def test_populations_of_different_indegrees(indegrees: tuple[int, int], size: int) -> None:
-    assert imbalance(two(indegrees), size) < 1.01
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

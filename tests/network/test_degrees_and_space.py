@@ -11,7 +11,6 @@ from pareprop.kernels import degrees as kernel
 from pareprop.network.connectivity import RULES
 from pareprop.network.delays import DistanceDelay
 from pareprop.network.local import LocalNetwork
-from pareprop.network.space import Space
 from pareprop.simulation import digest
 
 N = 3000
@@ -170,11 +169,6 @@ def test_any_division_draws_delays_by_distance_alike() -> None:
 def test_what_is_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=rf"projection 'rec->rec'.*{words}"):
         model(**options)
-
-
-def test_mean_of_the_profile() -> None:
-    space = Space(extent=(20.0, 20.0), length=1.0, cutoff=9.0)
-    assert space.mean() == pytest.approx(2 * np.pi / 400, rel=0.01)
 
 
 @pytest.mark.peer

@@ -17,12 +17,12 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
-from pareprop.network import from_tables, optimizers, parameters
+from pareprop.network import from_tables, optimizers
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
-from pareprop.network.parameters import Constant, LogNormal, Normal, Uniform
+from pareprop.network.parameters import LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons.model import NeuronModel
@@ -64,28 +64,6 @@ def test_neuron_parameters_are_checked(name: str) -> None:
     with pytest.raises(InputError, match="population 'rec'") as caught:
         Model("interval").neurons("rec", 4, "iaf", **{name: value})
     assert message in str(caught.value)
-
-
-def test_arrays_and_distributions_are_checked_by_their_extremes() -> None:
-    with pytest.raises(InputError, match="tau_m = 0 must be above 0"):
-        Model("interval").neurons("rec", 3, tau_m=[1.0, 0.0, 2.0])
-    with pytest.raises(InputError, match="tau_m = -1 must be above 0"):
-        Model("interval").neurons("rec", 3, tau_m=Uniform(low=-1.0, high=2.0))
-    with pytest.raises(InputError, match=r"low = 2 must not exceed high = 1"):
-        parameters.validate(Uniform, {"low": 2.0, "high": 1.0}, "test")
-    with pytest.raises(InputError, match="adapt_tau = 0 must be above 0"):
-        Model("interval").neurons("rec", 3, "iaf_adapt", adapt_tau=0.0)
-
-
-def test_descriptions_cannot_be_changed() -> None:
-    values = np.array([10.0, 20.0])
-    population = Model("interval").neurons("rec", 2, tau_m=values)
-    with pytest.raises(ValueError, match="read-only"):
-        population.params.tau_m[0] = 1.0
-    values[0] = -1.0
-    assert population.params.tau_m[0] == 10.0
-    with pytest.raises(ValueError, match="frozen"):
-        population.params.t_ref = -1.0
 
 
 @pytest.mark.parametrize(
@@ -338,34 +316,8 @@ def test_what_is_plastic() -> None:
     assert plastic == [True, False, True, False, False]
 
 
-def test_optimizers() -> None:
-    assert optimizers.optimizer({}, "test") == GradientDescent(eta=1e-4, batch_size=1)
-    assert optimizers.optimizer({"type": "adam", "eta": np.float64(0.5)}, "test") == Adam(eta=0.5)
-    model, inputs, neurons, _ = small(type="adam", eta=0.1)
-    assert model.connect(inputs, neurons, optimizer={"eta": 0.2}).optimizer == GradientDescent(eta=0.2)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # what a rank makes of it
-
-
-def test_parameters_of_a_rank_are_a_slice_of_all() -> None:
-    model = Model("interval", seed=3)
-    model.neurons("a", 5, "iaf", tau_m=Normal(mean=30.0, std=2.0), C_m=np.arange(1.0, 6.0))
-    model.neurons("b", 4, "iaf_adapt", V_th=Uniform(low=-60.0, high=-50.0), surrogate_gradient_function="exponential")
-    whole = LocalNetwork(model, 0, 1)
-    for size in (2, 3, 4, 12):
-        parts = [LocalNetwork(model, rank, size) for rank in range(size)]
-        for name, values in whole.cells.items():
-            np.testing.assert_array_equal(np.concatenate([part.cells[name] for part in parts]), values, err_msg=name)
-        np.testing.assert_array_equal(np.concatenate([part.constants for part in parts], axis=1), whole.constants)
-    np.testing.assert_array_equal(whole.piece_table, [[0, 5, 0], [5, 9, 0]])
-    np.testing.assert_array_equal(LocalNetwork(model, 1, 2).piece_table, [[0, 1, 0], [1, 5, 0]])
-    tau_m = -1.0 / np.log(whole.cells["alpha"][:5])
-    assert 25.0 < tau_m.min() < tau_m.max() < 35.0
-    of_current = tau_m / np.arange(1.0, 6.0) * (1.0 - np.exp(-1.0 / tau_m))
-    assert any(np.allclose(column, of_current, rtol=1e-12) for column in whole.constants[:, :5])
-    assert np.all((whole.cells["V_th"][5:] >= 10.0) & (whole.cells["V_th"][5:] < 20.0))
 
 
 def test_networks_that_cannot_be_built() -> None:
@@ -595,11 +547,6 @@ def test_settings_are_checked(settings: Settings, message: str) -> None:
         Simulation(model, Once(Sample(SpikeLog(10), np.zeros((10, 2))), 10), settings=settings)
 
 
-def test_constant_weight() -> None:
-    model, inputs, neurons, _ = small()
-    assert model.connect(inputs, neurons, weight=np.float32(2.0)).weight == Constant(value=2.0)
-
-
 @pytest.mark.parametrize(
     ("dt_ms", "ms", "steps"),
     [(1.0, [2.0, 2.3, 2.5, 0.25, 0.3, 3.04], [2, 3, 3, 1, 1, 4]),
@@ -614,21 +561,3 @@ def test_a_cutoff_of_too_many_steps_is_refused() -> None:
     population = Model("spike", dt_ms=0.1).neurons("rec", 1, "iaf", eprop_isi_trace_cutoff=2e6)
     with pytest.raises(InputError, match=r"'rec': eprop_isi_trace_cutoff = 2e\+06 ms is 20000000 steps of 0.1 ms"):
         cutoff_steps(population, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"mean": 1.0, "sd": 2.0}, "tau_m: unknown key 'sd', did you mean 'std'?"),
-        ({"low": 1.0, "hi": 2.0}, "tau_m: unknown key 'hi', did you mean 'high'?"),
-        ({"mean": 1.0}, "tau_m: std is missing"),
-        ({"std": -1.0}, "tau_m: std = -1.0: Input should be greater than or equal to 0"),
-        ({"low": 2.0, "high": 1.0}, "tau_m: low = 2 must not exceed high = 1"),
-        ({}, "tau_m: std is missing"),
-    ],
-)
-def test_a_table_that_describes_no_distribution(table: dict, message: str) -> None:
-    """One line that names the key and nothing else."""
-    with pytest.raises(InputError) as found:
-        Model().neurons("rec", 4, "iaf", tau_m=table)
-    assert str(found.value) == f"population 'rec': {message}"

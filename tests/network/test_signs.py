@@ -11,7 +11,6 @@ from pareprop import LogNormal, Model, NeuronModel, Normal, Sample, Simulation, 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
-from pareprop.network import to_tables
 from pareprop.network.local import LocalNetwork
 from pareprop.neurons import library
 from pareprop.parallel.exchange import Alone
@@ -237,8 +236,3 @@ def test_drawn_weights_onto_conductances_are_magnitudes() -> None:
     model.background(neurons, rate_hz=10.0, weight=Normal(mean=1.0, std=1.0), name="b")
     weight = LocalNetwork(model, 0, 1).background()["background_weight"]
     assert weight.min() > 0 and len(weight) == 50
-
-
-def test_conductances_are_written_and_read_again() -> None:
-    tables, _ = to_tables.describe(conductances("interval"))  # which reads them again, and compares
-    assert not any("sign" in item for item in tables["projections"])

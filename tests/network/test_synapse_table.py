@@ -14,7 +14,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.synapse_table import SynapseTable
-from pareprop.parallel.partition import block, overlap
+from pareprop.parallel.partition import block
 
 
 @given(n=st.integers(1, 10**12), size=st.integers(1, 10**5), data=st.data())
@@ -25,12 +25,6 @@ def test_blocks_cover_all_ids_once(n: int, size: int, data: st.DataObject) -> No
     assert last == (block(n, size, rank + 1)[0] if rank + 1 < size else n)
     assert first == (block(n, size, rank - 1)[1] if rank else 0)
     assert abs((last - first) - n / size) < 1.0
-
-
-@given(*(st.integers(0, 20) for _ in range(4)))
-def test_overlap(first: int, length: int, low: int, width: int) -> None:
-    start, stop = overlap(first, first + length, low, low + width)
-    assert set(range(start, stop)) == set(range(first, first + length)) & set(range(low, low + width))
 
 
 def list_places(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
@@ -186,20 +180,6 @@ def test_no_array_of_all_neurons_and_delays_is_made() -> None:
     assert len(table.target) == 40_000
     assert table.nbytes < 2_000_000, "rows of all that are heard and all delays would take 33 MB"
     assert peak < 8_000_000
-
-
-@pytest.mark.parametrize("variant", ["interval", "spike"])
-def test_rows_hold_all_synapses_of_a_source_and_delay(variant: str) -> None:
-    """However many targets there are: no row is cut, so that memory is read in long pieces."""
-    n = 12_000
-    cell = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
-    own = {"variant": variant, "seed": 1}
-    model = small.population(n, "fixed_indegree", cell=cell, model=own, indegree=8, delay=(1, 2))
-    table = LocalNetwork(model, 0, 1).incoming
-    assert len(table.blocks) == 2 and len(table.row_ptr) == 2 * n + 1 and len(table.weight) == 8 * n
-    assert table.spans[0].delays.tolist() == [1, 2]
-    rows = np.split(table.target, table.row_ptr[1:-1])
-    assert all(np.all(np.diff(row.astype(int)) >= 0) for row in rows)
 
 
 def test_projections_without_a_target_have_one_block() -> None:
