@@ -249,12 +249,6 @@ def test_powers_of_numbers_are_taken_by_floats() -> None:
             derive(made(step={"V_m": f"{power} + arriving"}))
 
 
-def test_names_of_models() -> None:
-    for name in ("class", "9", "", "a" * 65, 5):
-        with pytest.raises(InputError, match="neuron model"):
-            NeuronModel.from_dict(name, GOOD)
-
-
 def test_division_by_zero_at_the_start() -> None:
     with pytest.raises(InputError, match=r"constants: alpha is nan, where .*tau_m = 0"):
         made(constants={"alpha": "0/tau_m"}).check_start({"tau_m": 0.0}, 1.0)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import sympy
 
-from pareprop import elementary
 from pareprop.errors import InputError
 from pareprop.network import neurons
 from pareprop.network.model import Model
@@ -151,17 +150,3 @@ def test_a_threshold_that_follows_as_fast_as_the_voltage(gap: float) -> None:
     own = {"C_m": 100.0, "g": 100.0 * b, "th_voltage_index": a, "th_voltage_decay": b * (1.0 + gap)}
     found = library.get("glif5").values(own, dt)
     assert found["phi"] * (found["P33"] - found["D_voltage"]) == pytest.approx(a * dt * np.exp(-b * dt), rel=2e-7)
-
-
-def test_other_time_constants_have_the_bits_of_the_formula() -> None:
-    """That of NEST, as before."""
-    C, tau = 250.0, np.array([10.0, 10.0, 20.0, 3.0, 9.4])
-    syn, dt = np.array([2.0, 0.5, 5.0, 7.0, 10.0]), 0.1
-    found = library.get("iaf_psc_exp").values({"C_m": C, "tau_m": tau, "tau_syn_ex": syn}, dt)
-    keep, decay = elementary.exp(-dt / tau), elementary.exp(-dt / syn)
-    assert np.array_equal(found["P21ex"], tau * syn / (C * (tau - syn)) * (keep - decay))
-    found = library.get("glif1").values({"C_m": C, "g": 25.0, "tau_syn_1": syn[:4]}, dt)
-    keep, decay = elementary.exp(-dt / 10.0), decay[:4]
-    beta = syn[:4] * 10.0 / (10.0 - syn[:4])
-    assert np.array_equal(found["P32_1"], beta / C * (keep - decay))
-    assert np.array_equal(found["P31_1"], beta / C * (beta * (keep - decay) - dt * decay))

@@ -6,10 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from pareprop.neurons import library
 from pareprop.neurons.derive import Derivatives, derive
 from pareprop.neurons.kept import OLD
-from pareprop.neurons.language import CONDITIONS, Tree, names_of, walk, write
+from pareprop.neurons.language import CONDITIONS, Tree, names_of, walk
 from pareprop.neurons.model import NeuronModel
 
 STEPS = {
@@ -76,18 +75,3 @@ def test_no_fewer_numbers_would_do(step: str, follow: list[str]) -> None:
     always = {("flags",)} if follow else set()  # whether it spiked is read by itself
     for few in combinations(sorted(every, key=str), by.n_kept - 1):
         assert not (always <= set(few) and suffices(by, set(few), {"V"}, moving)), few
-
-
-def test_terms_stand_for_states_and_the_current() -> None:
-    """Of conductances, the total and what it is multiplied by to give a voltage are read, and kept."""
-    by = derive(library.get("iaf_cond_exp"))
-    assert [write(tree) for tree in by.keeps] == [
-        "V_m", "g_L + old g_ex + old g_in", "E_L*g_L + E_ex*old g_ex + E_in*old g_in + I",
-    ]  # fmt: skip
-    assert by.n_kept == 4
-
-
-def test_states_are_kept_where_terms_save_nothing() -> None:
-    """No term is computed in vain."""
-    assert derive(library.get("adex")).keeps == (("name", "V_m"),)
-    assert derive(library.get("two_compartment")).keeps == (("name", "V_s"), ("name", "V_d"))

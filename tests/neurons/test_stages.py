@@ -10,7 +10,6 @@ import pytest
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
-from pareprop.neurons.generate import PARTS, generate
 from pareprop.neurons.stages import BLOCK, cut
 
 PYTHON = {"exp": math.sin, "log": math.cos, "tanh": math.atan}  # any functions will do
@@ -62,25 +61,6 @@ def test_stages_compute_the_same() -> None:
         for loop in loops[:-1]:
             assert not any(line.startswith(("a[j]", "out[j]", "psi[j]")) for line in loop)  # inputs stay until the last
     assert 50 < n_cut < 300
-
-
-def test_result_of_a_function_is_written() -> None:
-    """A function in a row of functions may be the last thing that is computed."""
-    lines = ["const REAL t0 = a[j];", "const REAL t1 = @exp(t0);", "const REAL t2 = @exp(t1);", "out[j] = t2;"]
-    buffers, loops = cut(lines)
-    assert len(loops) == 5 and buffers == ["t1_of", "t2_of"]
-    assert run(loops, buffers, 2)["out"] == run([lines], [], 2)["out"]
-
-
-def test_one_function_stays_in_its_loop() -> None:
-    """Only chains and arguments that are chosen are worth the arrays between."""
-    lines = ["const REAL t0 = a[j];", "const REAL t1 = @exp(t0);", "const REAL t2 = t1 + t0;", "out[j] = t2;"]
-    assert cut(lines) == ([], [lines])
-    chosen = [lines[0], "const REAL t5 = t0 <= 10 ? t0 : 10;", lines[1].replace("(t0)", "(t5)"), *lines[2:]]
-    assert [len(loop) for loop in cut(chosen)[1]] == [3, 1, 4]
-    cut_up, whole = (generate(library.get(name)).source(*PARTS) for name in ("adex", "iaf_psc_exp"))
-    assert "_block" in cut_up and "t11_of" in cut_up
-    assert "_block" not in whole  # keeps nothing
 
 
 @pytest.mark.parametrize("real", [np.float64, np.float32])
