@@ -33,7 +33,7 @@ from pareprop.errors import InputError, RankLost
 from pareprop.kernels import exchange, readout_sums, row_map
 from pareprop.parallel import collectives, node, shared_memory, tree
 from pareprop.parallel.channel import Channel, ChannelSizes
-from pareprop.parallel.exchange import Alone, Ranks, add_times
+from pareprop.parallel.exchange import Ranks, add_times
 from pareprop.parallel.hearing import Hearing, count_bytes
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
@@ -517,23 +517,6 @@ def test_large_logs_ask_for_huge_pages(neurons: int, huge: bool) -> None:
     assert ("hg" in re.search("VmFlags: (.*)", mapping)[1].split()) == huge
 
 
-def test_waiting_for_a_barrier_and_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PER_NODE, "2")
-
-    def work(comm: ThreadComm) -> tuple[int, float, float]:
-        ranks, timers = Ranks(comm), Timers()
-        channel = ranks.open(ChannelSizes(2, 2, 2, 0))
-        channel.barrier()
-        add_times(channel.meeting, timers)
-        barrier = timers.seconds["wait"]
-        flags = channel.meeting.agree(1 << comm.rank)
-        add_times(channel.meeting, timers)
-        return flags, barrier, timers.seconds["wait"]
-
-    for flags, barrier, both in on_threads(2, work)[0]:
-        assert flags == 0b11 and 0 < barrier < both
-
-
 def test_ranks_with_neurons_tell_of_problems_without_waiting() -> None:
     flags, told = (0b1, 0b0, 0b100), [Event() for _ in range(3)]
 
@@ -677,15 +660,6 @@ def test_ranks_per_node_is_checked() -> None:
     for text in ("0", "-1", "two", "1.5"):
         with pytest.raises(InputError, match=f"{PER_NODE} = '{text}' must be a whole number of at least 1"):
             node.ranks_per_node({PER_NODE: text})
-
-
-def test_alone() -> None:
-    channel = Alone().open(ChannelSizes(4, 3, 3, 2))
-    assert channel.signal.shape == (3, 2) and totals(channel.sums, 0).tolist() == [0.0, 0.0]
-    write(channel, np.eye(4)[:3], 0, 3)
-    channel.meeting.round(0, 3)
-    log, count = channel.all_spikes_on_root(1, 3)
-    assert (log.ids.tolist(), log.ptr.tolist(), count) == ([1, 2], [0, 1, 2], 2)
 
 
 def test_collective_numbers() -> None:

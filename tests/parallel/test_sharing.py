@@ -32,12 +32,6 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     run.train(1)
 
 
-def test_work_is_counted() -> None:
-    """100 neurons; 7 000 synapses take 70 spikes per step of 1 ms at 10 Hz; readouts don't count."""
-    assert sharing.count_work(model()) == pytest.approx(170.0)
-    assert sharing.count_work(model(dt_ms=0.1)) == pytest.approx(107.0)
-
-
 def test_who_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks are not shared; the bound can be set."""
     monkeypatch.delenv(sharing.VARIABLE)
