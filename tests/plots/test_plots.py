@@ -6,13 +6,12 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from params import first_rows
 from result_files import ALWAYS, draw_figures, opened, replace, stems, write_run, write_test, ydata
 
 from pareprop import plots
 from pareprop.errors import InputError
-from pareprop.plots import classification, dynamics, loss, style
+from pareprop.plots import classification, loss, style
 
 
 @pytest.mark.parametrize(
@@ -32,21 +31,6 @@ def test_a_run_gets_the_figures_of_its_task(tmp_path, task, attrs, more):
     paths = plots.draw(tmp_path)
     assert stems(paths) == ALWAYS | more
     assert {path.parent for path in paths} == {tmp_path}
-
-
-@pytest.mark.parametrize("names", [("left", "the other right", "$up"), ()])
-def test_classes_are_named_where_they_have_names(tmp_path, names):
-    """Also those that no label and no prediction has."""
-    labels, predictions = np.array([0, 1, 1, 0]), np.array([1, 1, 1, 0])
-    path = write_run(tmp_path, "n-mnist", output_names=list(names))
-    with h5py.File(path, "a") as file:
-        test = file.create_group("test")
-        test["labels"], test["predictions"] = labels, predictions
-        ax = classification.figure(file).axes[0]
-    shown = ["left", "the other right", r"\$up"] if names else ["0", "1"]
-    for axis in (ax.xaxis, ax.yaxis):
-        assert [tick.get_text() for tick in axis.get_ticklabels()] == shown
-    assert ax.images[0].get_array().shape == (len(shown), len(shown))
 
 
 def test_classification_is_drawn_when_there_are_predictions(tmp_path):
@@ -70,17 +54,6 @@ def test_pdf_embeds_its_fonts(tmp_path):
         style.save(loss.figure(file), tmp_path, "loss")
     pdf = (tmp_path / "loss.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
-
-
-def test_loss_shows_every_iteration_and_the_running_median(tmp_path):
-    with opened(tmp_path) as file:
-        figure, values, rates = loss.figure(file), file["loss"][...], file["firing_rate"][...]
-    raw, median = figure.axes[0].get_lines()
-    np.testing.assert_array_equal(raw.get_ydata(), values)
-    np.testing.assert_array_equal(raw.get_xdata(), np.arange(1, 301))
-    assert median.get_ydata()[150] == np.median(values[140:161])
-    np.testing.assert_array_equal(ydata(figure.axes[1])[0], rates)
-    assert [ax.get_ylabel() for ax in figure.axes] == ["loss (mV²)", "firing rate (Hz)"]
 
 
 def test_validations_and_test_are_drawn_beside_the_training(tmp_path):
@@ -117,14 +90,6 @@ def test_loss_axis_is_logarithmic_beyond_a_decade(tmp_path, values, scale):
         assert loss.figure(file).axes[0].get_yscale() == scale
 
 
-def test_running_median_passes_over_nan_and_stays_short():
-    values = np.ones(50_000)
-    values[::7], values[100:5000] = np.nan, 3.0
-    centres, medians = loss.running_median(values)
-    assert len(centres) == 1000 and centres[-1] == 49_999
-    assert medians[10] == 3.0 and medians[-1] == 1.0
-
-
 def test_running_medians_are_those_of_their_windows():
     """Half windows of 10 values, shorter at the ends; some have NaN, one nothing else."""
     values = np.random.default_rng(1).normal(size=200)
@@ -135,44 +100,6 @@ def test_running_medians_are_those_of_their_windows():
         window = values[c - reach : c + reach + 1]
         window = window[np.isfinite(window)]
         assert median == np.median(window) if window.size else np.isnan(median)
-
-
-def test_logarithmic_axes_have_plain_numbers(tmp_path):
-    with opened(tmp_path) as file:
-        replace(file, "loss", np.geomspace(0.01, 300.0, 300))
-        figure = loss.figure(file)
-    figure.draw_without_rendering()
-    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert {"0.1", "1", "10", "100"} <= set(shown)
-
-
-def test_logarithmic_axes_below_two_decades_have_several_numbers(tmp_path):
-    with opened(tmp_path) as file:
-        replace(file, "loss", np.geomspace(7.0, 95.0, 300))
-        figure = loss.figure(file)
-    figure.draw_without_rendering()
-    low, high = figure.axes[0].get_ylim()
-    labels = figure.axes[0].yaxis.get_majorticklabels()
-    assert [text.get_text() for text in labels if low <= text.get_position()[1] <= high] == ["10", "20", "50", "100"]
-
-
-def test_a_sample_tells_whose_weights_it_has(tmp_path):
-    """While a run trains those of its iteration, after it those of the best validation where the run kept them."""
-    with opened(tmp_path) as file:
-        file.create_group("validation").attrs["weights_after"] = 200
-        for ran, told in ((299, "iteration 299"), (300, "iteration 300, weights of iteration 200")):
-            file["dynamics/last"].attrs["iteration"] = ran
-            assert dynamics.figure(file, "last").get_suptitle().endswith(f"· {told}")
-        file["dynamics/last"].attrs["label"] = 1
-        for names, told in (((), "1"), (("left", "right"), "right"), (("one",), "1")):
-            file.attrs["output_names"] = list(names)
-            assert dynamics.figure(file, "last").get_suptitle().endswith(f"weights of iteration 200, class {told}")
-
-
-def test_running_median_begins_and_ends_where_the_series_does():
-    values = np.linspace(40, 20, 200) + 100 * (np.arange(200) == 0)
-    medians = loss.running_median(values)[1]
-    assert medians[0] == 140 and medians[1] == values[1] and medians[-1] == 20
 
 
 @pytest.mark.parametrize("n", [3, 10, 11, 40, 300])
@@ -281,16 +208,3 @@ def test_contradictory_files_are_refused(tmp_path, spoil, message):
         spoil(file)
     with pytest.raises(InputError, match=message):
         plots.draw(tmp_path)
-
-
-def test_a_line_is_explained_once():
-    axes = Figure().subplots(2)
-    for ax in axes:
-        ax.plot([1], label="each iteration")
-    axes[1].plot([1], label="validation")
-    loss.explain(list(axes))
-    axes[0].figure.draw_without_rendering()
-    for ax in axes:  # above its panel, where it hides no data
-        assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
-    shown = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in axes]
-    assert shown == [["each iteration"], ["validation"]]

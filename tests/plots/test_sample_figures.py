@@ -9,12 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from params import first
-from result_files import ALWAYS, draw_figures, opened, panel, replace, write_pixels, write_run, ydata
+from result_files import ALWAYS, draw_figures, opened, panel, write_pixels, write_run, ydata
 
-from pareprop.plots import dynamics, events, evidence, neuron, panels, trajectory
+from pareprop.plots import dynamics, events, evidence, neuron, panels
 
 
 def test_dynamics_show_the_recorded_sample(tmp_path):
@@ -40,12 +39,6 @@ def test_dynamics_show_the_recorded_sample(tmp_path):
     assert "iteration 40" in figure.get_suptitle()
     entries = panel(figure, "membrane voltage").get_legend().get_texts()
     assert [entry.get_text() for entry in entries] == ["neuron 0", "neuron 7", "neuron 31"]
-
-
-def test_adaptation_gets_a_panel_when_recorded(tmp_path):
-    with opened(tmp_path) as file:
-        file["dynamics/first/adaptation"] = np.full((1000, 3), 0.25)
-        assert (np.array(ydata(panel(dynamics.figure(file, "first"), "adaptation"))) == 0.25).all()
 
 
 def test_many_lines_are_cut_and_the_legend_says_so(tmp_path):
@@ -94,57 +87,6 @@ def test_missing_parts_of_a_sample_are_left_out(tmp_path, name):
     assert draw_figures(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
 
 
-def test_silent_network_is_drawn(tmp_path):
-    with opened(tmp_path) as file:
-        for name in ("spike_steps", "spike_ids"):
-            del file["dynamics/last"][name]
-            file["dynamics/last"][name] = np.empty(0, dtype=np.int64)
-        ax = panel(dynamics.figure(file, "last"), "recurrent spikes")
-    assert [text.get_text() for text in ax.texts] == ["no spikes"]
-
-
-def test_rasters_colour_and_name_populations(tmp_path):
-    path = write_run(tmp_path)
-    populations = [("in", 40, "input"), ("exc", 60, "recurrent"), ("inh", 20, "recurrent"), ("out", 1, "readout")]
-    described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in populations]
-    with h5py.File(path, "a") as file:
-        file.attrs["model"] = json.dumps({"populations": described})
-        for name, unit in (("V_m", "mV"), ("surrogate_gradient", "1/mV"), ("readout_signal", "mV")):
-            file[f"dynamics/last/{name}"].attrs["unit"] = unit
-        figure, ids = dynamics.figure(file, "last"), file["dynamics/last/spike_ids"][...]
-    ax = panel(figure, "recurrent spikes")
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["exc", "inh"]
-    excitatory, inhibitory = ax.get_lines()
-    np.testing.assert_array_equal(excitatory.get_ydata(), ids[ids < 60])
-    np.testing.assert_array_equal(inhibitory.get_ydata(), ids[ids >= 60])
-    assert excitatory.get_color() != inhibitory.get_color()
-    for title, label, names in (
-        ("membrane voltage", "v (mV)", ["exc 0", "exc 7", "exc 31"]),
-        ("readout and target", "y, y* (mV)", ["out", "target"]),
-    ):
-        ax = panel(figure, title)
-        assert ax.get_ylabel() == label and [text.get_text() for text in ax.get_legend().get_texts()] == names
-    assert panel(figure, "surrogate gradient").get_ylabel() == "ψ (1/mV)"
-
-
-def test_readouts_have_names_and_colours_of_their_own(tmp_path):
-    """Of several populations, also where there are more of them than palettes have colours."""
-    path = write_run(tmp_path, "n-mnist", figure="events")
-    sizes = [("digit", 20, "readout"), ("rec", 80, "recurrent"), ("speed", 1, "readout")]
-    described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in sizes]
-    with h5py.File(path, "a") as file:
-        file.attrs["model"] = json.dumps({"populations": described})
-        for name in ("readout_signal", "target_signal", "error_signal"):
-            replace(file, f"dynamics/last/{name}", np.random.default_rng(1).random((1000, 21)))
-        assert panels.output_names(file, 21) == [*(f"digit {k}" for k in range(20)), "speed"]
-        write_pixels(file)
-        figure = events.figure(file)
-    readout, _, decision = figure.axes[1:4]
-    colors = [bar.get_facecolor() for bar in decision.patches]
-    assert len(set(colors)) == 21
-    assert [to_rgba(line.get_color()) for line in readout.get_lines()[:10]] == colors[:10]
-
-
 def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
     path = write_run(tmp_path)
     ids = np.repeat(np.arange(20_000), 3)
@@ -156,25 +98,6 @@ def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
     (marks,) = ax.get_lines()
     np.testing.assert_array_equal(marks.get_ydata(), ids[ids % 8 == 0])
     assert "10k" in [label.get_text() for label in ax.get_yticklabels()]
-
-
-def test_trajectory_has_a_panel_for_each_recorded_iteration(tmp_path):
-    path = write_run(tmp_path, "own-task", figure="trajectory")
-    with h5py.File(path, "a") as file:
-        assert trajectory.figure(file) is None  # one readout only
-    path = write_run(tmp_path, "lemniscate")
-    with h5py.File(path, "a") as file:
-        file.copy("dynamics/last", "dynamics/middle")
-        file["dynamics/middle"].attrs["iteration"] = 20
-        axes = trajectory.figure(file).axes
-        for ax, name in zip(axes, ("first", "middle", "last"), strict=True):
-            readout, target = ax.get_lines()
-            np.testing.assert_array_equal(readout.get_xydata(), file[f"dynamics/{name}/readout_signal"][...])
-            np.testing.assert_array_equal(target.get_xydata(), file["dynamics/last/target_signal"][...])
-    assert [ax.get_title(loc="left") for ax in axes] == ["iteration 1", "iteration 20", "iteration 300"]
-    assert {(ax.get_aspect(), ax.get_xlim(), ax.get_ylim()) for ax in axes} == {
-        (1.0, axes[0].get_xlim(), axes[0].get_ylim())
-    }
 
 
 def test_evidence_shows_groups_recall_and_decision(tmp_path):
@@ -213,13 +136,6 @@ def test_events_are_counted_by_pixel_and_polarity(tmp_path):
         else:
             assert shown.mask[row, column]
     assert shown.shape == (34, 34) and not shown.mask[16, 7]
-
-
-def test_a_wild_first_iteration_does_not_shrink_the_target(tmp_path):
-    with opened(tmp_path, "lemniscate") as file:
-        file["dynamics/first/readout_signal"][...] *= 50
-        ax = trajectory.figure(file).axes[0]
-    assert np.ptp(ax.get_xlim()) < 5 and np.ptp(ax.get_ylim()) < 5
 
 
 def test_many_voltages_are_stacked_on_one_scale(tmp_path: Path) -> None:

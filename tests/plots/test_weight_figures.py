@@ -9,9 +9,8 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from result_files import RNG_SEED, opened, tile, write_projection
+from result_files import RNG_SEED, opened, tile
 
-from pareprop.files import RUN_FORMAT
 from pareprop.plots import matrices, reader, style, weights
 
 
@@ -39,21 +38,6 @@ def test_weights_that_did_not_change_are_shown_once(tmp_path):
     assert weight.texts[0].get_text().endswith("unchanged")
     assert not change.get_visible() and len(histogram.patches) == 1
     assert np.ma.count(weight.images[0].get_array()) == len(values)
-
-
-def test_weights_of_ten_projections_fit_on_a_page(tmp_path):
-    with h5py.File(tmp_path / "results.h5", "w") as file:
-        file.attrs.update(format=RUN_FORMAT, dt_ms=1.0)
-        for k in range(10):
-            write_projection(file, f"a{k}->b", 20, 30)
-        figure = weights.figure(file)
-    width, height = figure.get_size_inches()
-    assert height < width and width < 13
-    shown = [ax for ax in figure.axes if ax.get_visible()]
-    assert len(shown) == 30
-    boxes = [ax.get_position() for ax in shown]
-    for k, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[k + 1 :])
 
 
 def test_projections_are_in_the_order_of_the_network(tmp_path):
