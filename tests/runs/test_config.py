@@ -60,11 +60,6 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
         assert any(line.strip().startswith(part) for line in lines), part
 
 
-def test_a_configuration_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError, match="cannot assign"):
-        config.load("sine-waves").task = None
-
-
 def test_a_hint_stays_in_its_section(tmp_path: Path) -> None:
     """Even where a key of another section, which may not stand here, is nearer."""
     path = tmp_path / "my.toml"

@@ -21,7 +21,7 @@ from pareprop import plots
 from pareprop.errors import InputError
 from pareprop.runs import run
 from pareprop.runs.directory import claim_directory
-from pareprop.storage import checkpoint_observer, checkpoint_write, sonata
+from pareprop.storage import checkpoint_observer, checkpoint_write
 from pareprop.storage.disk import lock_directory
 
 DRAW = run.draw
@@ -246,25 +246,7 @@ def test_parts_of_a_checkpoint_are_no_links(copy: Path, tmp_path: Path, capsys, 
     assert code == 2 and errors.count("is a link") == 2, errors
 
 
-def test_the_folder_of_a_recording_is_no_link(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (copy / "record").rename(tmp_path / "elsewhere")
-    (copy / "record").symlink_to(tmp_path / "elsewhere")
-    require_refusal(capsys, "record.h5", "export", copy, tmp_path / "out.h5")
-
-
 # ---- export ----------------------------------------------------------------------------------------------------------
-
-
-def test_export_overwrites_nothing_unless_asked(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    target = tmp_path / "out.h5"
-    target.write_text("precious")
-    (tmp_path / "out.part").write_text("precious, too")
-    require_refusal(capsys, "exists; --overwrite replaces it", "export", copy, target)
-    assert target.read_text() == "precious"
-    assert command(capsys, "export", copy, target, "--overwrite")[0] == 0
-    assert sonata._is_export(target)
-    assert (tmp_path / "out.part").read_text() == "precious, too"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "out.part", "run"]
 
 
 @pytest.mark.parametrize(

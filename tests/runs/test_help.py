@@ -23,11 +23,6 @@ def test_only_commands_that_exist_are_recommended() -> None:
     assert len(named) > 15 and named - COMMANDS.keys() == set()
 
 
-def test_no_sentence_on_a_command_is_cut(capsys: pytest.CaptureFixture) -> None:
-    commands = command(capsys, "--help")[1].partition("Commands:")[2]
-    assert commands and not re.findall(r".*\.\.\.", commands)
-
-
 def test_a_parameter_of_the_spike_variant(capsys: pytest.CaptureFixture) -> None:
     """Default, unit and bound are those of NEST's documentation of eprop_iaf."""
     code, output, errors = command(capsys, "help", "parameters", "tau_m")

@@ -29,38 +29,6 @@ def curves(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "loss.csv").open()))
 
 
-def test_the_start_says_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    output = output_of(capsys, *RUN, "--out", tmp_path / "out")
-    with h5py.File(tmp_path / "out" / "results.h5") as file:
-        n_synapses = sum(len(group["weight"]) for group in file["projections"].values())
-    assert re.match(
-        r"1 rank; memory of rank 0: .*\n"
-        rf"training: 8 neurons, {n_synapses} synapses; 4 iterations of 1 sample of 30 steps \(30 ms\); "
-        r"at most \d+\.\d+ MiB on each rank\n",
-        output,
-    )
-
-
-def test_a_line_at_each_validation_in_output_and_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    _, output, errors = command(capsys, *RUN, "--out", tmp_path / "out")
-    with h5py.File(tmp_path / "out" / "results.h5") as file:
-        losses, validations = file["loss"][...], file["validation/value"][...]
-    lines = re.findall(r"^iteration (\d) of 4: loss (\S+), validation (\S+), \S+ Hz,.* \d+ MiB$", output, re.MULTILINE)
-    assert lines == [(str(n), f"{losses[n - 1]:.4g}", f"{validations[n // 2 - 1]:.4g}") for n in (2, 4)]
-    assert errors == ""
-    text = (tmp_path / "out" / "run.log").read_text()
-    words = [line.split(" ")[1] for line in text.splitlines()]
-    assert words == ["started", "iteration", "iteration", "ended"]
-
-
-def test_a_line_each_minute(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10**6, 10))
-    monkeypatch.setattr(log, "monotonic", lambda: float(next(clock)))
-    output = output_of(capsys, *RUN, *as_options("validate_every=0", "iterations=24"), "--out", tmp_path / "out")
-    assert 4 <= len(re.findall(r"^iteration \d+ of 24: ", output, re.MULTILINE)) <= 6
-    assert re.search(r"about (\d+ s|\d\.\d min) left", output)
-
-
 def test_a_run_says_after_a_second_how_long_it_will_take(tmp_path: Path, capsys, monkeypatch) -> None:
     """As long per iteration as those after the first, in which tasks make their data; a run of few seconds does not."""
     for seconds, lines in ((2.0, 1), (0.01, 0)):
@@ -189,19 +157,6 @@ def test_waiting_is_told_with_what_would_be_faster(part, batch, expected, monkey
     assert advice(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch) == []
 
 
-def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr(auto, "tqdm", lambda **options: told.append(options["initial"]))
-    first, other = (
-        types.SimpleNamespace(exchange=types.SimpleNamespace(rank=rank), iteration=rank + 5) for rank in (0, 1)
-    )
-    progress.Progress(3, None).start(first)
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    for simulation in (first, other):
-        progress.Progress(3, None).start(simulation)
-    assert told == [5]  # rank 0 alone
-
-
 def test_a_bar_shows_iterations_loss_and_moves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))  # drawn without a terminal
     monkeypatch.setattr(auto, "tqdm", lambda **options: tqdm(**options | {"mininterval": 0}))
@@ -211,11 +166,6 @@ def test_a_bar_shows_iterations_loss_and_moves(monkeypatch: pytest.MonkeyPatch, 
     bar.after_iteration(simulation, 1, 0.123456)
     bar.finish(simulation)
     assert "2/3" in capsys.readouterr().err and bar._bar.postfix == "loss=0.1235, moves=7"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(9, "9 s"), (130, "2.2 min"), (3 * 3600, "3.0 h"), (3e5, "3.5 days")])
-def test_durations(seconds: float, text: str) -> None:
-    assert log.duration(seconds) == text
 
 
 def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

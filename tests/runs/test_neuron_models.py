@@ -171,12 +171,6 @@ def test_a_task_without_a_network_of_the_user(capsys: pytest.CaptureFixture, tmp
     assert "[neuron_models]: task 'sine-waves' has no network of your own that has them" in told
 
 
-def test_settings_without_models_are_what_they_were() -> None:
-    """Runs of before go on: neither their digest nor what a checkpoint compares has the new section."""
-    before = config.load("data")
-    assert "neuron_models" not in before.sections() and "neuron_models" not in before.toml()
-
-
 def test_dry_run(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, output, errors = command(capsys, "dry-run", write(tmp_path), "--ranks", "3")
     assert (code, errors) == (0, "") and "histories" in output

@@ -72,13 +72,6 @@ def test_early_stop_needs_a_second_look():
     assert (simulation.iteration, phases.stopped) == (9, False)
 
 
-def test_an_early_stop_by_the_loss_leaves_a_test_sample():
-    settings = "iterations=9", "n_step=50", "n_rec=5", "validate_every=4", "test_samples=0"
-    simulation, phases, samples = train(*settings, "stop_below=1e9", name="sine-waves")
-    assert simulation.iteration == 4 and samples[-1] == ("test", 0) and phases.test.value < 1e9
-    assert phases.errors == []
-
-
 def test_an_interrupted_training_is_not_tested():
     task, seen = make(TASKS["evidence-accumulation"], (*TINY, "iterations=3", "validate_every=0")), Seen()
     phases = Phases(task, 3)

@@ -14,7 +14,7 @@ from commands import output_of, refusal_of, run_of
 from pareprop import energy, installation
 from pareprop.parallel import collectives
 from pareprop.parallel.replicas import Replicas
-from pareprop.runs import crate, provenance, report
+from pareprop.runs import provenance, report
 from pareprop.runs.counters import Counters
 
 MANY = 4096
@@ -148,12 +148,6 @@ def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
     (tmp_path / provenance.NAME).write_text(json.dumps({"parts": [wrong]}))
     with pytest.raises(provenance.InputError, match=f"malformed: {next(iter(wrong))} = "):
         provenance.read(tmp_path)
-
-
-def test_the_crate_of_a_killed_run_does_not_know_its_last_iteration() -> None:
-    part = {"state": "running", "first_iteration": 2, "last_iteration": 2, "ranks": 3}
-    described = {entry["@id"]: entry for entry in crate.describe({"parts": [part]}, [])["@graph"]}
-    assert described["#part-1"]["description"] == "iterations 2 to ?, ranks: 3"
 
 
 def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -171,15 +171,6 @@ def test_text_that_is_no_utf8_is_replaced(done: Path, tmp_path: Path, capsys: py
     assert "sine?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_name_that_is_no_utf8_is_told(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    shutil.copytree(done / "seed-1", tmp_path / "run")
-    with h5py.File(tmp_path / "run" / "results.h5", "r+") as file:
-        root, name = h5py.h5g.open(file.id, b"/"), next(iter(file["populations"])).encode()
-        root.links.move(b"populations/" + name, root, b"populations/\xff")
-    for name in ("plot", "report"):
-        assert "results.h5: is damaged: " in refusal_of(capsys, name, tmp_path / "run")
-
-
 def test_long_curves_keep_their_extremes() -> None:
     values = np.ones(50_000)
     values[12_345], values[40_000] = 9.0, -3.0

@@ -4,7 +4,6 @@ One file, because all tests train the same small network.
 """
 
 import functools
-import json
 import os
 import re
 import shutil
@@ -371,13 +370,6 @@ def test_a_signal_ends_a_script_with_a_checkpoint(tmp_path: Path, asked: signal.
     assert process.returncode == code, errors
     done = int(next((out / "checkpoints").glob("iteration-*")).name.removeprefix("iteration-"))
     assert run_script(path, out, done + 3) == run_script(path, tmp_path / "whole", done + 3) != ""
-
-
-def test_configuration_of_a_script_names_it(tmp_path: Path) -> None:
-    run(tmp_path / "run", 1)
-    opened = pareprop.open_run(tmp_path / "run")
-    assert opened.config["task"]["name"] == opened.attributes["task"] == "Levels"
-    assert opened.config["run"]["script"] and json.loads(opened.attributes["model"])["populations"][0]["name"] == "in"
 
 
 def each_its_own(current: float) -> Model:
