@@ -264,14 +264,6 @@ def test_nothing_is_learned_without_learn(variant: str) -> None:
     assert run.iteration == 2
 
 
-def test_a_quiet_simulation_has_no_notices() -> None:
-    model = network("interval")
-    model.connect(model.of_role("recurrent")[0], model.neurons("idle", 2), weight=Normal(std=0.1))
-    with pytest.warns(UserWarning, match="learns nothing"):
-        Simulation(model, Noise())
-    assert not Simulation(model, Noise(), quiet=True).notices.lines
-
-
 def test_what_is_refused() -> None:
     simulation = Simulation(network("interval", optimizer=Adam(batch_size=2)), Noise())
     with pytest.raises(InputError, match=r"advance: steps = 0 must be at least 1"):

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from small import Noise
 import pareprop
 from pareprop import InputError, LearningRate, Model, Observer, Simulation
 from pareprop.errors import NotFiniteError, ParepropWarning
-from pareprop.simulation.checks import check_task
 
 NOISE = Noise(np.ones((40, 1)), 6, frozen=1)
 
@@ -28,13 +26,6 @@ def test_a_task_that_lacks_something(name: str) -> None:
     del members[name]
     with pytest.raises(InputError, match=f"task Lacking: {name} is missing: "):
         Simulation(network(), type("Lacking", (), members)())
-
-
-def test_a_task_behind_a_proxy_has_its_name() -> None:
-    task = small.ramp(20, 4)
-    task.n_steps = 0
-    with pytest.raises(InputError, match=r"task Noise: n_steps"):
-        check_task(weakref.proxy(task))
 
 
 def test_a_task_that_returns_a_tuple() -> None:
@@ -84,15 +75,6 @@ def test_an_observer_with_a_misspelt_hook() -> None:
         Simulation(network(), NOISE, observers=[Patience])
     with pytest.raises(InputError, match=r"observer list must be derived from pareprop\.Observer"):
         Simulation(network(), NOISE, observers=[[]])
-
-
-def test_own_methods_of_an_observer_are_left_alone() -> None:
-    class Own(Observer):
-        def report(self) -> None: ...
-
-        def failure(self) -> None: ...
-
-    Simulation(network(), NOISE, observers=[Own()])
 
 
 def test_rates_of_three_projections_follow_their_schedules() -> None:

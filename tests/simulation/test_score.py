@@ -34,9 +34,3 @@ def test_scores_join_in_their_order() -> None:
     joined = Score.join(parts)
     assert (joined, joined.losses, joined.labels, joined.predictions) == (3.0, [1.0, 2.0, 6.0], [0, 1, 1], [1, 1, 0])
     assert joined.confusion.shape == (3, 3)
-
-
-def test_losses_alone_have_no_classes() -> None:
-    score = Score([0.25, 0.75])
-    assert (score.accuracy, score.interval, score.value) == (None, None, 0.5)
-    assert score.confusion.shape == (0, 0) and score.line("test") == "test loss: 0.5" and np.isnan(Score())
