@@ -453,15 +453,6 @@ def test_steps_of_spikes_in_flight_are_checked(
     )
 
 
-def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:
-    directory = copy[0]
-    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
-        flip(path)
-    code, _, errors = command(capsys, "resume", directory)
-    assert code == 2 and errors.count("is damaged") == 3 and "no checkpoint to resume from" in errors
-    assert "--set checkpoint.every=N" not in errors
-
-
 def test_killed_before_the_first_checkpoint(copy, capsys: pytest.CaptureFixture) -> None:
     """What SIGKILL leaves: the configuration and the start of the results."""
     directory = copy[0]
@@ -757,15 +748,6 @@ def table_of(counts: list[list[int]]) -> checkpoint_table.Table:
     """A table of arrays of which ranks have so many items."""
     rows = np.array([(n, 0, 0) for row in counts for n in row], checkpoint_table.ENTRY)
     return checkpoint_table.Table(len(counts), checkpoint_table.join(rows, len(counts[0]), len(counts)).__getitem__)
-
-
-def test_parts_of_an_array_in_several_shares() -> None:
-    """Any range of a whole array is found again, whatever ranks wrote it."""
-    table = table_of([[9, 3], [0], [4]])  # the array before it belongs to rank 0 alone
-    assert list(table.parts(1, 2, 6)) == [(0, 2, 3, 2), (2, 3, 6, 0)]
-    assert list(table.parts(1, 3, 3)) == list(table.parts(1, 0, 0)) == list(table_of([[0]]).parts(0, 0, 0)) == []
-    assert (table.total(0), table.total(1), list(table.parts(0, 0, 9))) == (9, 7, [(0, 0, 9, 0)])
-    assert [table.share(rank, 1)[0] for rank in range(3)] == [3, 0, 4]
 
 
 def test_a_rank_reads_few_rows_of_a_large_table() -> None:

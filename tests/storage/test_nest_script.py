@@ -83,15 +83,6 @@ def test_after_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture, task
         assert_equal(tmp_path, sample, 50)
 
 
-def test_first_and_last_sample_of_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    output_of(capsys, *run_of("sine-waves", tmp_path / "run", **TINY))
-    with h5py.File(tmp_path / "run/results.h5") as file:
-        assert list(file["dynamics"]) == ["first", "last"] and file["dynamics/first"] == file["dynamics/last"]
-    output_of(capsys, "resume", tmp_path / "run", "--set", "iterations=2")
-    with h5py.File(tmp_path / "run/results.h5") as file:
-        assert [group.attrs["iteration"] for group in file["dynamics"].values()] == [0, 1]
-
-
 def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output_of(capsys, *run_of("sine-waves", tmp_path / "run", **TINY))
     (tmp_path / "there.py").write_text("mine")

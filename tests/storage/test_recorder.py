@@ -11,12 +11,11 @@ from commands import command, output_of, refusal_of, run_of
 from reference import run_case
 
 from pareprop.engines.learning_signal import learning_signal
-from pareprop.network.model import describe
 from pareprop.runs import report
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.record_settings import Record
 from pareprop.storage.recorder import Recorder
-from pareprop.storage.results import ResultsFile, choose_evenly
+from pareprop.storage.results import ResultsFile
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -157,20 +156,6 @@ def test_network_without_readouts(tmp_path: Path) -> None:
     with h5py.File(path) as file:
         assert file["dynamics/first/readout_signal"].shape == (20, 0)
         assert np.any(file["projections/rec->rec/weight"][()] != 0.1)
-
-
-def test_spread() -> None:
-    np.testing.assert_array_equal(choose_evenly(100, 3), [0, 49, 99])
-    np.testing.assert_array_equal(choose_evenly(2, 10), [0, 1])
-    assert len(choose_evenly(11, 10)) == 10
-
-
-def test_describe() -> None:
-    import json
-
-    words = json.loads(describe(networks.model(networks.random_case(5))))
-    assert {"name": "in", "size": 6, "role": "input", "model": ""} in words["populations"]
-    assert all(1 <= projection["delay"][0] <= projection["delay"][1] <= 5 for projection in words["projections"])
 
 
 def test_results_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
