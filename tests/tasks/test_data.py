@@ -304,25 +304,6 @@ def test_a_hostile_file_is_refused(
     assert code == 2 and errors.startswith(f"pareprop: error: data {tmp_path}") and expected in errors, errors
 
 
-@pytest.mark.parametrize(
-    ("key", "given", "shown"),
-    [
-        ("sensor_size", "[34,34,2]", "(34, 34, 2)"),
-        ("label_from", "file", "'file'"),
-        ("step_us", "500", "500.0"),
-        ("pool", "2", "2"),
-        ("test_data", "a.h5", "a.h5"),
-    ],
-)
-def test_settings_of_events_need_events(
-    key: str, given: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = write_samples(tmp_path, "raster npz")
-    told = refusal_of(capsys, "run", path, "--set", f"{key}={given}", "--out", tmp_path / "no")
-    assert f"{key} = {shown} needs recordings of events, {tmp_path / 'data.npz'} has none" in told
-    assert len(told.strip().splitlines()) == 1
-
-
 def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
     words = ["run", path, "--set", "test_samples=2"]

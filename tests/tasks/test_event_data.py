@@ -339,12 +339,6 @@ def test_odd_files_of_spoken_digits_are_named(what: str, tmp_path: Path) -> None
     assert "\n" not in str(found.value)
 
 
-def test_whole_floats_are_labels_and_units(tmp_path: Path) -> None:
-    path = spoken_with(tmp_path / "shd.h5", labels=np.array([3.0]), spikes_units=rows_of(np.dtype("f8"), [1.0, 2.0]))
-    events, label = Spoken(path)[0]
-    assert label == 3 and events["x"].tolist() == [1, 2]
-
-
 @pytest.mark.parametrize("name", [".", "..", "../x.aedat", "/x.aedat", "a/b.aedat", "x\0.aedat", "none.aedat"])
 def test_names_of_recordings_lie_beside_their_list(name: str, tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
@@ -499,14 +493,6 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
     config.load(str(path), ("sensor_size=[700,1,1]",)).task.model()
     told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), *more)
     assert "has class 2, the network has 2 readouts" in told
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_damaged_recordings_end_a_run_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    train = shd(tmp_path / "shd_train.h5", [[0.001], [0.002]], [[1], [700]], [0, 1])
-    told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), "--out", tmp_path / "run")
-    assert f"{train}: recording 1: units[0] = 700 must lie in 0 to 699" in told
-    assert len(told.strip().splitlines()) == 1
 
 
 def structured(events: np.ndarray) -> np.ndarray:

@@ -223,12 +223,6 @@ def test_an_area_may_have_a_number_as_its_name(tmp_path: Path, words: str, areas
     assert config.load("multi-area", (f"areas={words}", f"tables={path}")).task.areas == areas
 
 
-@pytest.mark.parametrize("key", ["chi", "chi_inhibitory"])
-def test_weights_between_areas_are_above_zero(key: str) -> None:
-    with pytest.raises(InputError, match=f"{key} = 0.0: .*greater than 0"):
-        make(MultiArea, {key: 0.0})
-
-
 @pytest.mark.slow
 def test_rates_come_near_those_of_theory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Within 35 % and 1 Hz, in a fiftieth of an area with a fifth of the in-degrees, in the second 0.2 s.

@@ -77,12 +77,6 @@ def test_paths_in_any_unit_have_the_same_points(unit: float) -> None:
     np.testing.assert_array_equal(paths.resample(points * unit, 50), paths.resample(points, 50) * unit)
 
 
-def test_words_differ_and_bridge_lifted_pens():
-    assert len(paths.of_word("i")) > 3
-    e, p = (task("handwriting", f"word={word}").sample(0).target for word in "ep")
-    assert not np.array_equal(e, p)
-
-
 @pytest.mark.parametrize("text", ["x,y\n0,0\n\n3,0\n# remark\n3,4\n", "0 0\n3 0\n3 0\n3 4\n", "0;0\n3;0\n3;4"])
 def test_path_of_a_file(tmp_path: Path, text: str):
     file = tmp_path / "path.csv"
