@@ -124,9 +124,3 @@ def test_bernoulli_limits(n_steps):
     ids, ptr = rng.bernoulli(KEY, [0.0, 1.0, 1e-300, 1.0, 5e-324], n_steps)
     np.testing.assert_array_equal(ids, [1, 3] * n_steps)
     np.testing.assert_array_equal(ptr, 2 * np.arange(n_steps + 1))
-
-
-def test_bernoulli_without_sources():
-    ids, ptr = rng.bernoulli(KEY, [], 3)
-    assert ids.size == 0
-    np.testing.assert_array_equal(ptr, [0, 0, 0, 0])
