@@ -473,15 +473,6 @@ def test_errors_that_are_not_the_derivative_are_told(what: str, variant: str) ->
     ), told
 
 
-@pytest.mark.parametrize("variant", ["interval", "spike"])
-@pytest.mark.parametrize("what", RIGHT)
-def test_errors_that_are_the_derivative_are_not_told(what: str, variant: str) -> None:
-    simulation = Simulation(network(RIGHT[what], variant=variant), STEPS)
-    with warnings.catch_warnings(record=True):
-        simulation.train(1)
-    assert simulation.notices.lines == []
-
-
 @pytest.mark.parametrize("what", RIGHT)
 def test_check_of_a_loss(what: str) -> None:
     """Also near the target, where errors are a millionth of the outputs; it leaves the state."""

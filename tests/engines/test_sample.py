@@ -19,13 +19,6 @@ def test_poisson_inputs_have_their_rates(varying):
     assert np.all(np.diff(steps * 10 + ids.astype(int)) > 0)
 
 
-def test_poisson_inputs_follow_a_rate_that_changes():
-    rates = np.where(np.arange(len(TARGET))[:, None] < 2000, 0.0, 500.0)
-    steps, _ = Sample.from_rates(rates, TARGET, seed=3, index=0).inputs.spikes(len(TARGET))
-    assert steps.min() >= 2000
-    assert len(steps) > 500
-
-
 def test_seed_and_index_give_the_spikes():
     def spikes(seed, index):
         return Sample.from_rates(np.full(5, 50.0), TARGET, seed, index).inputs.ids.tolist()
