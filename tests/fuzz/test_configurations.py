@@ -1,6 +1,5 @@
 """Any TOML: text, types and sizes of every key, tables of networks, and bytes that are no text."""
 
-import json
 import math
 import random
 from collections.abc import Iterator
@@ -112,22 +111,3 @@ def test_each_key_of_each_table(name: str, what: str) -> None:
         except InputError as problem:
             told = str(problem)
             assert key in told and len(told.encode()) < 2000 and "\n" not in told, f"{key}: {told[:3000]}"
-
-
-@pytest.mark.parametrize("what", WRONG)
-@pytest.mark.parametrize("key", ["eta", "variant", "word"])
-def test_each_kind_by_command(key: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """The same of a file, by the command: exit code 2 and a line of errors; any text is a word."""
-    special = {"nan": "nan", "inf": "inf", "table": "{ a = { b = 1 } }"}
-    written = special.get(what, json.dumps(WRONG[what]))
-    sections = config.load("handwriting").sections()
-    section = next(place for place, keys in sections.items() if key in keys)
-    tables = {"task": 'name = "handwriting"', section: ""} if section != "task" else {"task": 'name = "handwriting"'}
-    tables[section] += f"\n{key} = {written}"
-    path = tmp_path / "my.toml"
-    path.write_text("\n".join(f"[{place}]\n{lines}" for place, lines in tables.items()))
-    code, _, errors = command(capsys, "config", path)
-    if (key, what) == ("word", "text"):
-        assert (code, errors) == (0, "")
-    else:
-        assert code == 2 and errors.count("\n") == 1 and key in errors and len(errors) < 2000, errors[:3000]
