@@ -378,17 +378,6 @@ def test_times_that_are_none(values: dict, kind: str, told: str) -> None:
         nest.Create("spike_generator", 1, values)
 
 
-def test_names_are_listed_and_asked_for() -> None:
-    """Tab completion, `hasattr` and `getattr` with a default."""
-    assert {"Create", "resolution", "random", "NESTErrors", "biological_time", "verbosity"} <= {*dir(nest)}
-    assert not hasattr(nest, "Disconnect") and not hasattr(nest, "no_such_thing") and hasattr(nest, "min_delay")
-    assert getattr(nest, "spatial", 5) == 5
-    nodes = nest.Create("eprop_iaf", 2)
-    assert "V_th" in dir(nodes) and not hasattr(nodes, "V_thresh") and hasattr(nodes, "V_th")
-    network()
-    assert not hasattr(nest.GetConnections(), "colour") and "weight" in dir(nest.GetConnections())
-
-
 ODD = [
     (lambda nodes: nest.Creat, AttributeError, "no attribute 'Creat'; did you mean Create"),
     (lambda nodes: nest.Create(), TypeError, r"Create\(\): .*missing"),
