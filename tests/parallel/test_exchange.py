@@ -9,7 +9,6 @@ import fcntl
 import itertools
 import math
 import os
-import pickle
 import re
 import struct
 import time
@@ -672,17 +671,6 @@ def test_collective_numbers() -> None:
     assert list(collectives.to_root(None, [1, 2])) == [1, 2]
 
 
-def test_log_grows() -> None:
-    log = SpikeLog(2, 4)
-    log.ids[:] = [5, 6, 7, 8]
-    log.reserve(4)
-    assert len(log.ids) == 4
-    log.reserve(8)
-    assert len(log.ids) >= 8
-    np.testing.assert_array_equal(log.ids[:4], [5, 6, 7, 8])
-    assert log.nbytes == log.ids.nbytes + 24
-
-
 def test_logs_join_in_each_step() -> None:
     parts = [
         SpikeLog.of(np.array([0, 0, 2]), np.array([1, 3, 1]), 3),
@@ -695,13 +683,6 @@ def test_logs_join_in_each_step() -> None:
     assert (part.ptr.tolist(), part.ids.tolist()) == ([0, 1, 2], [9, 1])
 
 
-@pytest.mark.parametrize("raster", [np.zeros((3, 2)), np.zeros((0, 2)), np.zeros((3, 0))])
-def test_silent_logs(raster: np.ndarray) -> None:
-    log = SpikeLog.from_raster(raster)
-    np.testing.assert_array_equal(log.ptr, np.zeros(len(raster) + 1))
-    assert len(log.spikes(len(raster))[1]) == 0
-
-
 def test_kernels_see_a_log_that_grew() -> None:
     """Whoever holds a log sees its present arrays; older views stay valid."""
     log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 2)
@@ -712,15 +693,6 @@ def test_kernels_see_a_log_that_grew() -> None:
     assert (log.ids[:3].tolist(), before.tolist()) == ([7, 5, 3], [2, 5, 3])
     with pytest.raises(ValueError, match="dtype"):
         log.hold(np.zeros(3), log.ptr)
-
-
-def test_logs_travel() -> None:
-    """Pickled, as a gather does it."""
-    log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 3)
-    log.reserve(1000)
-    text = pickle.dumps(log)
-    other = pickle.loads(text)
-    assert (other.ids.tolist(), other.ptr.tolist(), len(text) < 1000) == ([2, 5, 3], [0, 2, 3, 3], True)
 
 
 def test_ranks_wait_for_ordered_accesses_alone() -> None:

@@ -42,12 +42,6 @@ def on_two_hosts(
     return in_session(whole, environment | more)
 
 
-def test_two_hosts_exist(tmp_path):
-    done = on_two_hosts(tmp_path, ["-c", "import socket; print(socket.gethostname())"])
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split()) == ["host1", "host2"]
-
-
 @pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_same_digest(variant, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]

@@ -54,9 +54,3 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
-
-
-def test_skips_without_mpirun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "find_mpirun", lambda: None)
-    with pytest.raises(pytest.skip.Exception, match="no mpirun"):
-        launch.mpirun(2, "-c", HELLO)

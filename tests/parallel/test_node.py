@@ -113,21 +113,6 @@ def test_each_rank_in_a_user_namespace_of_its_own(tmp_path: Path) -> None:
     assert codes == [0] and digests(done.stdout.splitlines()) == digests(output) != []
 
 
-def test_info_tells_waiting_from_work(tmp_path: Path) -> None:
-    """Of the rank that computed longest, and on average."""
-    codes, output, errors = on_ranks(2, [["run", *TASK, "--set", "iterations=2", "--out", tmp_path / "run"]])
-    assert (codes, errors) == ([0], [])
-    codes, output, errors = on_ranks(1, [["info", tmp_path / "run"]])
-    rows = {}
-    for line in output:
-        name, _, rest = line.strip().partition(": ")
-        if name in ("slowest_rank_seconds", "mean_rank_seconds"):
-            rows[name] = {word: float(number) for word, number in (entry.split() for entry in rest.split(", "))}
-    slowest, mean = rows["slowest_rank_seconds"], rows["mean_rank_seconds"]
-    assert set(slowest) == set(mean) == {"compute", "wait", "transfer"}
-    assert slowest["compute"] >= mean["compute"] > 0 and min(mean["wait"], mean["transfer"]) >= 0
-
-
 def test_info_tells_rounds(tmp_path: Path) -> None:
     """Each step of delay, as often as nodes exchanged messages; one that found no room was sent once more."""
     env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SENDING": "everything"}
