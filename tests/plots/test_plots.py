@@ -5,7 +5,6 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 from params import first_rows
 from result_files import ALWAYS, draw_figures, opened, replace, stems, write_run, write_test, ydata
 
@@ -82,14 +81,6 @@ def test_accuracy_of_single_samples_is_shown_by_its_mean(tmp_path):
     np.testing.assert_allclose(lines["running mean"][[0, 100, 299]], means)
 
 
-@pytest.mark.parametrize(("values", "scale"), [([5.0, 0.4], "log"), ([5.0, 0.6], "linear"), ([5.0, -0.1], "linear")])
-def test_loss_axis_is_logarithmic_beyond_a_decade(tmp_path, values, scale):
-    with opened(tmp_path) as file:
-        del file["loss"]
-        file["loss"] = values
-        assert loss.figure(file).axes[0].get_yscale() == scale
-
-
 def test_running_medians_are_those_of_their_windows():
     """Half windows of 10 values, shorter at the ends; some have NaN, one nothing else."""
     values = np.random.default_rng(1).normal(size=200)
@@ -100,14 +91,6 @@ def test_running_medians_are_those_of_their_windows():
         window = values[c - reach : c + reach + 1]
         window = window[np.isfinite(window)]
         assert median == np.median(window) if window.size else np.isnan(median)
-
-
-@pytest.mark.parametrize("n", [3, 10, 11, 40, 300])
-def test_the_first_ten_colours_differ(n: int) -> None:
-    """Ten of a walk through 300 hues in their order would be one hue."""
-    shown = np.array([to_rgb(color) for color in style.colors(n)[:10]])
-    apart = np.linalg.norm(shown[:, None] - shown, axis=-1)
-    assert apart[~np.eye(len(shown), dtype=bool)].min() > 0.2
 
 
 @pytest.mark.parametrize("name", ["loss", "dynamics", "projections", "dynamics/first"])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from params import first
 from result_files import ALWAYS, draw_figures, opened, panel, write_pixels, write_run, ydata
 
-from pareprop.plots import dynamics, events, evidence, neuron, panels
+from pareprop.plots import dynamics, events, evidence, panels
 
 
 def test_dynamics_show_the_recorded_sample(tmp_path):
@@ -39,16 +39,6 @@ def test_dynamics_show_the_recorded_sample(tmp_path):
     assert "iteration 40" in figure.get_suptitle()
     entries = panel(figure, "membrane voltage").get_legend().get_texts()
     assert [entry.get_text() for entry in entries] == ["neuron 0", "neuron 7", "neuron 31"]
-
-
-def test_many_lines_are_cut_and_the_legend_says_so(tmp_path):
-    with opened(tmp_path) as file:
-        for name in ("V_m", "record"):
-            del file["dynamics/last"][name]
-        file["dynamics/last/V_m"], file["dynamics/last/record"] = np.zeros((1000, 50)), np.arange(50)
-        ax = panel(dynamics.figure(file, "last"), "membrane voltage")
-    assert len(ax.get_lines()) == panels.MAX_LINES
-    assert ax.get_legend().get_texts()[-1].get_text() == "neuron 9 (of 50)"
 
 
 def list_panels(file: h5py.File, roles: tuple[str, ...]) -> list[str]:
@@ -115,12 +105,6 @@ def test_evidence_shows_groups_recall_and_decision(tmp_path):
     np.testing.assert_allclose([bar.get_height() for bar in bars], readout[2100:].mean(axis=0))
 
 
-def test_evidence_names_a_wrong_decision(tmp_path):
-    with opened(tmp_path, "evidence-accumulation", figure="evidence") as file:
-        file["dynamics/last/readout_signal"][...] = file["dynamics/last/readout_signal"][...][:, ::-1]
-        assert panel(evidence.figure(file), "decision: right (target left)")
-
-
 def test_events_are_counted_by_pixel_and_polarity(tmp_path):
     path = write_run(tmp_path, "n-mnist", figure="events")
     assert "events" not in draw_figures(path)  # without pixels
@@ -149,11 +133,3 @@ def test_many_voltages_are_stacked_on_one_scale(tmp_path: Path) -> None:
     for number, (above, below) in enumerate(itertools.pairwise(lines)):
         assert np.min(above) > np.max(below)
         np.testing.assert_allclose(above - above[0], voltages[:, number] - voltages[0, number])
-
-
-def test_traces_that_explode_have_few_ticks() -> None:
-    time, growing = np.arange(100.0), 10.0 ** np.arange(100.0)
-    states, traces = {"V_m (mV)": time}, {"e": -growing, "ebar": growing}
-    drawn = neuron.figure("x", time, states, time * 0, traces, time, (time, time, "pA"))
-    ax = next(ax for ax in drawn.axes if ax.get_ylabel().startswith("traces"))
-    assert ax.get_yscale() == "symlog" and len(ax.get_yticks()) == 3

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-
 import h5py
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from result_files import RNG_SEED, opened, tile
 
-from pareprop.plots import matrices, reader, style, weights
+from pareprop.plots import matrices, reader, weights
 
 
 def test_weights_show_matrices_change_and_histograms(tmp_path):
@@ -31,25 +27,6 @@ def test_weights_show_matrices_change_and_histograms(tmp_path):
         assert counts.sum() == len(values)
 
 
-def test_weights_that_did_not_change_are_shown_once(tmp_path):
-    with opened(tmp_path) as file:
-        file["projections/rec->rec/weight"][...] = values = file["projections/rec->rec/weight_initial"][...]
-        weight, change, histogram = tile(weights.figure(file), "rec → rec")
-    assert weight.texts[0].get_text().endswith("unchanged")
-    assert not change.get_visible() and len(histogram.patches) == 1
-    assert np.ma.count(weight.images[0].get_array()) == len(values)
-
-
-def test_projections_are_in_the_order_of_the_network(tmp_path):
-    """Not in that of the alphabet; what the network does not name comes last."""
-    with opened(tmp_path) as file:
-        names = ["rec->rec", "in->rec"]
-        file.attrs["model"] = json.dumps({"projections": [{"name": name} for name in names]})
-        figure = weights.figure(file)
-    headings = [text.get_text().split(":")[0] for ax in figure.axes for text in ax.texts]
-    assert headings == [name.replace("->", " → ") for name in [*names, "rec->out"]]
-
-
 def test_large_matrices_show_the_means_of_the_synapses_in_a_tile():
     matrix = np.random.default_rng(RNG_SEED).normal(size=(7, 5))
     matrix[:3, :2], matrix[4, 3] = np.nan, np.nan
@@ -65,16 +42,6 @@ def test_any_weights_fall_into_bins(values):
     edges = weights.bin_edges(np.array(values))
     assert (np.diff(edges) > 0).all()
     assert np.histogram(values, edges)[0].sum() == len(values)
-
-
-@pytest.mark.parametrize("values", [[0.5] * 9, [-3.25, np.nextafter(-3.25, 1)], [0.0, 0.0]])
-@style.styled
-def test_constant_weights_have_short_tick_labels(values):
-    figure = Figure(figsize=(1.6, 1.5))
-    weights.histogram(ax := figure.add_subplot(), [("final", np.array(values), "k")])
-    figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
-    assert len(boxes) > 1 and all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_several_synapses_of_a_pair_are_added(tmp_path):
