@@ -320,10 +320,6 @@ def test_no_figures_after_a_signal(tmp_path: Path, capsys, monkeypatch) -> None:
     assert "figures: none drawn" in output
 
 
-def test_a_resumed_run_may_draw_otherwise(copy: Path, capsys: pytest.CaptureFixture) -> None:
-    assert command(capsys, "resume", copy, "--no-figures", "--set", "iterations=3")[0] == 0
-
-
 def test_the_last_of_several_seeds_must_be_possible(tmp_path, capsys):
     """Refused before the first one is trained."""
     code, _, errors = command(capsys, "run", "sine-waves", "--seed", 2**32 - 2, "--seeds", 3, "--out", tmp_path / "run")

@@ -11,11 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import small
 from commands import as_options, command, digests, output_of, refusal_of, run_of
 from tqdm import auto, tqdm
 
-from pareprop import Model, machine, run
+from pareprop import machine
 from pareprop.runs import log, progress
 from pareprop.runs.summary import advice
 
@@ -100,11 +99,6 @@ def test_what_a_resume_changes_stays(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert file.attrs["config_digest"] == told
     whole = output_of(capsys, *own, "--set", "iterations=6", "--out", tmp_path / "whole")
     assert digests(output_of(capsys, "resume", out).splitlines()) == digests(whole.splitlines()) != []
-
-
-def test_no_curves_if_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    output_of(capsys, *RUN, "--set", "log=none", "--out", tmp_path / "out")
-    assert not (tmp_path / "out" / "loss.csv").exists()
 
 
 def test_event_files_for_tensorboard(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -205,16 +199,3 @@ def test_end_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000000100")
     monkeypatch.setattr(machine.time, "time", lambda: 1000000000.0)
     assert machine.job_seconds_left() == 100.0
-
-
-def test_tasks_may_call_anything_parts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    model, task = Model(seed=3), small.ramp(20, 4)
-    inputs, rec, out = model.inputs("in", 4), model.neurons("rec", 3, **small.CELL), model.readouts("out", 1)
-    model.connect(inputs, rec, weight=0.1)
-    model.connect(rec, out, weight=0.1)
-    model.connect(out, rec, weight=0.1)
-    task.available = {"train": 5}
-    for parts in ([1, 2], {"train": [0, 1]}):
-        task.parts = parts
-        run(model, task, out=tmp_path / type(parts).__name__, iterations=1)
-        assert "samples: 5 train, none validate, " in capsys.readouterr().out

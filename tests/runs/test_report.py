@@ -2,10 +2,8 @@
 
 import base64
 import html
-import json
 import re
 import shutil
-import subprocess
 import warnings
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,16 +21,6 @@ from pareprop.runs import report
 SETTINGS = ["iterations=4", "test_samples=6", "batch_size=2", "n_ad=4", "n_reg=6", "record.every=2",
             'record.what=["spikes","V_m","learning_signal"]']  # fmt: skip
 RUN = ["run", "evidence-accumulation", *as_options(*SETTINGS)]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# At the end of a page: tell what does not fit and which drawings are empty.
-LOOK = """<script>
-const drawings = [...document.querySelectorAll("svg, img")].map(item => item.getBoundingClientRect());
-document.title = JSON.stringify({
-  errors, wide: document.documentElement.scrollWidth, drawings: drawings.length,
-  empty: drawings.filter(box => box.width * box.height < 100).length
-});
-</script></body>"""
-ERRORS = "<head><script>var errors = []; window.onerror = text => errors.push(text);</script>"
 
 
 @pytest.fixture(scope="module")
@@ -189,25 +177,3 @@ def test_any_curve_is_drawn(values: list[float]) -> None:
         warnings.simplefilter("error")
         drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
     assert not re.search(r"\b(nan|inf)\b", drawn)
-
-
-def in_browser(page: Path, *options: str) -> tuple[str, str]:
-    """Document and console of a page in a headless browser."""
-    line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-            "--virtual-time-budget=4000",
-            f"--user-data-dir={page.parent / 'profile'}", *options, "--dump-dom", page.as_uri()]  # fmt: skip
-    done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
-@pytest.mark.parametrize("size", ["1000,900", "500,900"])
-def test_pages_fit_into_a_browser(done: Path, tmp_path: Path, size: str) -> None:
-    text = (done / "seed-1" / "report.html").read_text()
-    (tmp_path / "page.html").write_text(text.replace("<head>", ERRORS, 1).replace("</body>", LOOK, 1))
-    document, console = in_browser(tmp_path / "page.html", f"--window-size={size}")
-    seen = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
-    assert seen["errors"] == [] and console == "" and seen["drawings"] > 4 and seen["empty"] == 0
-    assert seen["wide"] <= int(size.partition(",")[0])  # a phone need not scroll sideways

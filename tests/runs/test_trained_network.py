@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small
 from commands import command, output_of, refusal_of
-from test_script import LEVELS, Levels, Tones, classifier, network, run
+from test_script import LEVELS, Tones, classifier, network, run
 
 import pareprop
 from pareprop import Adam, InputError, Model, open_run
@@ -26,18 +26,6 @@ def test_a_run_of_a_script_goes_on_without_a_file(tmp_path: Path) -> None:
     assert simulation.train(5) == whole.losses and simulation.hexdigest() == whole.digest
     assert names == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert repr(open_run(tmp_path / "run").model()) == repr(network())
-
-
-def test_what_is_of_the_script_is_named(tmp_path: Path) -> None:
-    run(tmp_path / "run", 2)
-    opened = open_run(tmp_path / "run")
-    with pytest.raises(InputError, match=r"class Levels of \S+ makes the samples of this run: simulation\(Levels"):
-        opened.simulation()
-    shifted = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": LEVELS.sample(k + 1, phase)})
-    with pytest.raises(InputError, match="sample 0 of the training has another input spikes and target"):
-        opened.simulation(shifted(60, (10, 50), 0.2))
-    with pytest.raises(InputError, match=r"std=0.05\), now Normal\(.*std=0.06"):
-        opened.simulation(LEVELS, network(std=0.06))
 
 
 def absolute(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
