@@ -1,6 +1,5 @@
 """scripts/compare_tutorials.py: what it finds between two runs and how it tells; `tests/nest` runs the tutorials."""
 
-import compare_tutorials
 import numpy as np
 import pytest
 from nest_tutorials import agreement, first_difference
@@ -30,14 +29,3 @@ def test_losses_are_compared_relatively_weights_not():
     one = SPIKES | {"loss": np.array([200.0, 100.0]), "weight_in_rec": np.array([[1.0, -3.0]])}
     other = one | {"loss": np.array([200.0, 101.0]), "weight_in_rec": np.array([[1.5, -3.0]])}
     assert agreement(other, one) == {"spikes": None, "loss": pytest.approx(0.01), "weights": 0.5}
-
-
-def test_tables():
-    runs = {"nest": {"wall": 50.0, "processor": 40.0}, "1": {"wall": 3.0, "processor": 2.0, "digest": "a"},
-            "2": {"wall": 4.0, "processor": 5.0, "digest": "b"}, "one digest": False,
-            "as it is": {"spikes": 8270.0, "loss": 0.03, "weights": 5e-3},
-            "--nest-losses": {"spikes": None, "loss": 4e-16, "weights": 6e-13}}  # fmt: skip
-    lines = compare_tutorials.tables({"sine": runs}, (1, 2)).splitlines()
-    assert "| sine | 50.0 / 40.0 | 3.0 / 2.0 | 4.0 / 5.0 | 20 |" in lines
-    assert "| sine | as it is | 8270 | 3e-02 | 5e-03 | NO |" in lines
-    assert "| sine | --nest-losses | none | 4e-16 | 6e-13 | NO |" in lines
