@@ -221,17 +221,6 @@ def test_a_training_stops_above_a_return(tmp_path: Path, capsys: pytest.CaptureF
     assert "stopped" not in output and "test return: " in output
 
 
-@pytest.mark.slow
-def test_figures_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    settings = [*REACH, "iterations=2", "stop_above=0.5"]
-    output = output_of(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
-    drawn = [Path(line.removeprefix("figure: ")) for line in output.splitlines() if line.startswith("figure: ")]
-    assert drawn[-1] == tmp_path / "run" / "learning_curves.png"
-    names = {path.name for path in drawn if path.parent.name == "seed-1"}
-    assert names >= {"returns.png", "episode.png", "paths.png", "loss.png", "dynamics_last.png"}
-    assert all(path.stat().st_size > 5000 for path in drawn)
-
-
 # ---- faults ----------------------------------------------------------------------------------------------------------
 
 FAULTS = {
