@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import small
-from commands import as_options, command, output_of
+from commands import as_options, output_of
 from params import first
 
 import pareprop
@@ -196,12 +196,3 @@ def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
         opened.spikes(of="x")
     with pytest.raises(InputError, match=r"results\.h5"):
         pareprop.open_run(tmp_path)
-
-
-def test_a_resumed_run_keeps_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert command(capsys, *RUN, "--out", tmp_path / "out", "--until", "1")[0] == 0
-    before = pareprop.open_run(tmp_path / "out")
-    assert command(capsys, "resume", tmp_path / "out")[0] == 0
-    after = pareprop.open_run(tmp_path / "out")
-    assert after.populations == before.populations and len(after.losses["loss"]) == 2
-    assert command(capsys, "compare", tmp_path / "out", tmp_path / "out")[0] == 0
