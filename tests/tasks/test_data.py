@@ -510,14 +510,6 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
         simulation.test(3)
 
 
-def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = write_samples(tmp_path, "raster npz")
-    output_of(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)
-    write_samples(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
-    told = refusal_of(capsys, "resume", tmp_path / "run")
-    assert "belongs to another run: the content of the file of data is another one" in told
-
-
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
     assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())

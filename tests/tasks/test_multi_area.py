@@ -165,16 +165,6 @@ def test_synapses_between_areas_alone_learn() -> None:
         assert (item.name, item.weight, item.delay_law) == (other.name, other.weight, other.delay_law)
 
 
-def test_what_learns_between_areas_by_default() -> None:
-    """The first two areas, unless a user says otherwise; rates keep their defaults."""
-    task = make(MultiArea, ["learn=volleys", "learn_between=true", "eta=3"])
-    assert (task.chosen_areas, task.thalamic_hz, task.batch_size, task.eta) == (("A", "B"), 300.0, 8, 3.0)
-    task = make(MultiArea, ["learn=volleys", "learn_between=true", "variant=spike"])
-    assert (task.chosen_areas, task.thalamic_hz, task.batch_size, task.eta) == (("A", "B"), 300.0, 1, 2.0)
-    others = make(MultiArea, ["learn=volleys"]), make(MultiArea, ["learn=rates", "learn_between=true"])
-    assert [(len(task.chosen_areas), task.eta) for task in others] == [(3, 8.0), (3, 4.0)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("eta", "low", "high"), [(0, 0.0, 0.75), (30, 0.8, 1.0)])
 def test_an_area_learns_what_another_one_hears(eta: float, low: float, high: float) -> None:

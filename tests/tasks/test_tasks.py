@@ -141,15 +141,6 @@ def test_evidence_trials_by_their_spikes():
     assert abs(sides / n - 0.5) < 0.15
 
 
-def test_evidence_trials_differ_by_index_phase_and_seed():
-    def spikes(index: int, phase: str, seed: int) -> tuple:
-        log = task("evidence-accumulation", f"seed={seed}").sample(index, phase).inputs
-        return tuple(log.ids[:50])
-
-    assert len({spikes(*which) for which in ((0, "train", 1), (1, "train", 1), (0, "test", 1), (0, "train", 2))}) == 4
-    assert spikes(3, "train", 1) == spikes(3, "train", 1)
-
-
 # ---- ranks and NEST --------------------------------------------------------------------------------------------------
 
 SMALL = (
