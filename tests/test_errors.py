@@ -87,16 +87,6 @@ def test_mistakes_on_two_ranks(out: Path) -> None:
         assert line.startswith("pareprop: error: ") and message in line
 
 
-@pytest.mark.slow
-@pytest.mark.mpi
-def test_mistake_under_mpirun() -> None:
-    done = ranks.run(3, "-m", "pareprop", "run", "sine-wave")
-    assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
-        "pareprop: error: unknown task 'sine-wave', did you mean 'sine-waves'?"
-    ]
-
-
 def test_overwrite(capsys: pytest.CaptureFixture, out: Path, no_figures: None) -> None:
     quick = ["run", "sine-waves", "--set", "iterations=1", "--set", "n_step=20", "--out", str(out), "--overwrite"]
     assert command(capsys, *quick)[0] == 0
@@ -208,15 +198,6 @@ def test_raise_together() -> None:
         collectives.raise_together(Pair(None), InputError("bad"))
     with pytest.raises(InputError, match=r"^bad$"):
         collectives.raise_together(Pair(InputError("bad")), InputError("bad"))
-
-
-def test_guarded() -> None:
-    with pytest.raises(InputError, match=r"^mine$"), collectives.guarded(None):
-        raise InputError("mine")
-    done = []
-    with pytest.raises(InputError, match=r"^theirs \(rank 1\)$"), collectives.guarded(Pair(InputError("theirs"))):
-        done.append("mine")
-    assert done == ["mine"]
 
 
 @pytest.mark.parametrize(
