@@ -116,17 +116,6 @@ def test_counts_are_poisson_and_independent(mean: float) -> None:
         assert abs(later.mean()) < 5 / math.sqrt(later.size)
 
 
-def test_rates_of_neurons_are_those_of_one_rate() -> None:
-    """A rate for all, and the same one given for each neuron, draw the same spikes."""
-    found = []
-    for rate in (1234.0, np.full(100, 1234.0), Uniform(low=1234.0, high=1234.0)):
-        model = Model("interval", seed=5)
-        model.background(model.neurons("a", 100, METER), rate_hz=rate)
-        found.append(arrivals(model, 1))
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
-
-
 def learning(variant: str, precision: str = "double", batch_size: int = 1) -> Model:
     """A network that spikes by its background alone, and learns."""
     rule = GradientDescent(eta=1e-3 if batch_size == 1 else 1e-6, batch_size=batch_size)

@@ -92,18 +92,6 @@ def test_a_loss_sees_its_sample(variant: str) -> None:
     assert not simulation.notices.lines
 
 
-def test_errors_by_label_are_the_derivative_of_their_loss() -> None:
-    loss, draws = network("interval", loss=by_label).loss, np.random.default_rng(1)
-    signal, wanted = draws.normal(size=(2, 5, 2))
-    assert all(loss.check(signal, wanted, context=Context(label=label)) == "" for label in range(2))
-
-    def wrong(output: np.ndarray, target: np.ndarray, context: Context) -> tuple[np.ndarray, float]:
-        return by_label(output, target, context)[0] / FACTORS[context.label], by_label(output, target, context)[1]
-
-    loss = network("interval", loss=wrong).loss
-    assert loss.check(signal, wanted, context=Context(label=1)).endswith("they are 0.5 times as large")
-
-
 # ---- finite differences ----------------------------------------------------------------------------------------------
 
 

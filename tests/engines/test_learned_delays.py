@@ -323,16 +323,6 @@ def test_bounds_need_not_be_whole(tmp_path: Path) -> None:
     Simulation(other, task())
 
 
-def test_learned_delays_of_a_run_are_the_start_of_another(tmp_path: Path) -> None:
-    pareprop.run(network(), task(), tmp_path / "run", iterations=4, figures="none", quiet=True)
-    model, opened = network(), open_run(tmp_path / "run")
-    model.copy_weights(opened)
-    run = Simulation(model, task())
-    (span,) = (item for item in run.network.incoming.spans if item.projection.name == "rec->rec")
-    order = np.concatenate([index for *_, index in run.network.incoming.chunks(span)]) - span.first
-    np.testing.assert_array_equal(run.engine.show_delays()["rec->rec"][order], opened.weights("rec->rec")["delay"])
-
-
 def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In a figure, over the bounds, and in a line of the report and of `pareprop info`."""
     pareprop.run(network(), task(), tmp_path / "run", iterations=4, figures="none", quiet=True)

@@ -99,15 +99,6 @@ def test_a_correlation_has_the_same_bits_in_any_company() -> None:
         np.testing.assert_array_equal(alone, correlate(signal, target, 100)[first:last])
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_correlation_leaves_its_numbers_alone(n: int) -> None:
-    """A column of one neuron is a row in memory, too: what is taken from it must be a copy."""
-    signal, target = np.random.default_rng(1).random((2, 100, n))
-    before = signal.copy(), target.copy()
-    correlate(signal, target, 10)
-    np.testing.assert_array_equal((signal, target), before)
-
-
 def test_what_is_refused() -> None:
     model = network(True)
     with pytest.raises(InputError, match="local readouts 'more': must be the only ones"):

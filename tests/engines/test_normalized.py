@@ -79,20 +79,6 @@ def test_factors_are_those_of_the_table(variant: str, kind: type[Optimizer]) -> 
         np.testing.assert_allclose(normalized[role], expected, rtol=1e-4, atol=1e-15)
 
 
-def test_a_rate_carries_over_between_the_variants() -> None:
-    """The same network learns by steps of about the same length; not normalised, neurons do by 1 / (1 - kappa)."""
-    lengths: dict[tuple[bool, str, str], float] = {}
-    for normalized in (False, True):
-        for variant in ("interval", "spike"):
-            rule = GradientDescent(eta=1e-9, normalized=normalized)
-            for role, change in changes(network(variant, rule, kappa=float(np.exp(-1.0 / TAU_OUT)))).items():
-                lengths[normalized, variant, role] = float(np.linalg.norm(change))
-    ratios = {key[::2]: lengths[key] / lengths[key[0], "interval", key[2]] for key in lengths if key[1] == "spike"}
-    gain = 1.0 / (1.0 - np.exp(-1.0 / TAU_OUT))
-    assert ratios[False, "recurrent"] == pytest.approx(gain, rel=0.25)
-    assert [ratios[True, role] for role in ("recurrent", "readout")] == pytest.approx([1.0, 1.0], abs=0.25)
-
-
 @pytest.mark.parametrize("feedback", ["adaptive"])
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -> None:

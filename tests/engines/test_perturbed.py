@@ -138,15 +138,6 @@ def test_noise_is_what_a_slow_twin_draws(variant: str, precision: str) -> None:
         np.testing.assert_allclose(found[step, 3:] + 70.0, v, rtol=1e-9, atol=1e-11 if precision == "double" else 1e-4)
 
 
-def test_noise_is_normal_and_independent() -> None:
-    """Of other neurons, intervals and injections."""
-    draws = Normal(std=1.0).draw(rng.key(3, "inject->a/inject"), np.arange(400), 400)
-    other = Normal(std=1.0).draw(rng.key(3, "more/inject"), np.arange(400), 400)
-    assert abs(draws.mean()) < 5 / 400 and abs(draws.var() - 1.0) < 5 * np.sqrt(2) / 400
-    for product in (draws[1:] * draws[:-1], draws[:, 1:] * draws[:, :-1], draws * other):
-        assert abs(product.mean()) < 5 / 400
-
-
 def busy(variant: str, kind: str) -> Model:
     """Neurons that spike in every third step or more often, without synapses among each other."""
     model = Model(variant, seed=5, optimizer=GradientDescent(eta=1e-3))

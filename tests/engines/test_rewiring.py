@@ -274,41 +274,6 @@ def test_new_sources_are_drawn_by_the_distance(kind: str) -> None:
     assert np.all(np.abs(counts[0] - counts[1]) < 5 * np.sqrt(counts[0] + counts[1])), counts
 
 
-def test_the_rule_holds_while_synapses_move() -> None:
-    """Where synapses go at random, pairs at a distance are connected with the probability of the rule at all times."""
-    model, distance = in_space("plane")
-    network, random = LocalNetwork(model, 0, 1), np.random.default_rng(2)
-    table, span = network.incoming, network.incoming.spans[0]
-    rewiring, bins = Rewiring(table, span, 1), np.array([0.1, 0.5, 1.0, 1.5, 2.0, 2.5])
-    expected = np.histogram(distance, bins, weights=0.8 * profile("plane", distance))[0]
-    counts = []
-    for n in range(1, 301):
-        table.weight[:] = 1.0
-        rewiring.begin()
-        table.weight[random.random(len(table.weight)) < 0.1] = -1.0
-        rewiring.step(n, 0.1, model.optimizer, [])
-        if n > 50:  # each has moved five times
-            source, target, *_ = next(table.chunks(span))
-            counts.append(np.histogram(distance[target, source], bins)[0])
-    scale = np.sum(counts[-1]) / expected.sum()  # as many synapses as were drawn at first
-    np.testing.assert_allclose(np.mean(counts, axis=0), scale * expected, rtol=0.04)
-
-
-@pytest.mark.parametrize("kind", ["plane", "borders"])
-def test_delays_follow_the_distance(kind: str) -> None:
-    model, distance = in_space(kind, delay={"per_length": 2.0, "offset": 1.0})
-    network = LocalNetwork(model, 0, 1)
-    span = network.incoming.spans[0]
-    rewiring = Rewiring(network.incoming, span, 1)
-    for n in range(1, 5):
-        _, moves = move_all(network, rewiring, n)
-        assert len(moves) > 300
-        for source, target, delay, _ in network.incoming.chunks(span):
-            np.testing.assert_array_equal(delay, np.floor(1.0 + 2.0 * distance[target, source] + 0.5))
-        np.testing.assert_array_equal(moves[:, 4], np.floor(1.5 + 2.0 * distance[moves[:, 1], moves[:, 3]]))
-    assert len(np.unique(moves[:, 4])) > 3
-
-
 def test_synapses_come_back_where_no_other_source_is_near() -> None:
     places = np.array([[x + 0.1 * k, 1.0] for x in (1.0, 5.0, 8.0) for k in range(3)])
     space = {"extent": (10.0, 2.0), "length": 50.0, "cutoff": 0.9, "sources": places, "targets": places}

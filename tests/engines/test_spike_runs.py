@@ -255,22 +255,6 @@ def test_learning_rate_may_change_between_samples() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_network_that_never_learns_keeps_no_books(seed: int) -> None:
-    case = spike_networks.random_case(seed, 120)
-    expected = run_case(case | {"etas": np.zeros(120)})
-    run = spike_networks.simulation(case, 40)
-    found = spike_networks.run_samples(run, [False] * 3)
-    spike_networks.compare(case, found, expected, tolerance=1e-13)
-    for name, key in spike_networks.KEYS.items():
-        np.testing.assert_array_equal(found[name], case[key])
-    for rows in run.engine.memory.rows:
-        assert np.all(np.asarray(rows.books)[:, 0] == -1)
-        for array in (rows.books[:, 1:], rows.Z, rows.C, rows.Y, rows.kept):
-            assert not np.any(array)
-    assert not any(np.any(run.engine.memory.history[name]) for name in ("L", "F", "R", "A", "D", "end_R"))
-
-
-@pytest.mark.parametrize("seed", range(4))
 def test_learning_that_starts_late(seed: int) -> None:
     """Bookkeeping then starts with the first spike that arrives while the network learns, in both kernels alike."""
     case = spike_networks.random_case(seed, 147)
