@@ -308,38 +308,6 @@ def test_fewer_times_leave_multiplicities_and_more_need_new_ones() -> None:
         generator.spike_times = [4.0, 5.0, 6.0]
 
 
-def test_one_generator_may_give_a_target_and_a_window() -> None:
-    """What it has told for the one is there for the other, in pieces of any length."""
-    steps = {"amplitude_times": [1.0, 3.0, 4.0, 7.0], "amplitude_values": [1.0, 0.0, 1.0, 0.0]}
-    shown = []
-    for n in (1, 2):
-        nest.ResetKernel()
-        generators, readout = nest.Create("step_rate_generator", n, steps), nest.Create("eprop_readout")
-        for generator, receptor in zip((generators[0], generators[n - 1]), (1, 2), strict=True):
-            rate = {"synapse_model": "rate_connection_delayed", "delay": 0.1, "receptor_type": receptor}
-            nest.Connect(generator, readout, "all_to_all", rate)
-        meter = nest.Create("multimeter", 1, {"interval": 0.1, "record_from": ["target_signal"]})
-        nest.Connect(meter, readout, "all_to_all", {"delay": 0.1})
-        for ms in (2.0, 0.1, 1.4, 5.5):
-            nest.Simulate(ms)
-        shown.append(meter.events["target_signal"])
-    assert np.array_equal(*shown) and shown[0].sum() == 50
-
-
-def test_poisson_generators_of_parrots_beside_currents_of_neurons() -> None:
-    """Connections of one model that a script makes in small calls are kept together."""
-    generator, parrots = nest.Create("poisson_generator", 1, {"rate": 5e4}), nest.Create("parrot_neuron", 2)
-    neurons = nest.Create("eprop_iaf", 3, {"E_L": 0.0, "V_m": 0.0, "V_th": 1e9})
-    nest.Connect(generator, parrots)
-    nest.Connect(nest.Create("dc_generator", 1, {"amplitude": 30.0}), neurons)
-    recorder = nest.Create("spike_recorder")
-    nest.Connect(parrots, recorder)
-    meter = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
-    nest.Connect(meter, neurons)
-    nest.Simulate(10.0)
-    assert recorder.n_events > 100 and np.all(meter.events["V_m"][-3:] > 0.1)
-
-
 def test_targets_may_be_no_numbers_where_nothing_is_learned() -> None:
     """Of the spike variant, in which a window says where."""
     parrot, readout = nest.Create("parrot_neuron"), nest.Create("eprop_readout", 1, {"E_L": 0.0})
