@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,20 +284,6 @@ def test_nodes_are_cut_at_ends_of_areas_that_are_named(sizes: tuple[int, ...], s
             model.connect(pre, post, "fixed_indegree", indegree=4)
         assert cut(model, 2, pair).tolist() == [0, border, 200]
         assert cut(model, 2).tolist() == [0, equal, 200]
-
-
-def test_delays_count_more_than_names_of_areas() -> None:
-    """Areas whose ends lie where delays are short; and names that agree with delays."""
-    nodes, plain = np.array([0, 1, 2]), areas((100, 100), 8)
-    for names in (("V1", "V2", "V2", "V3"), ("V1", "V1", "V2", "V2")):
-        model = areas((100, 100), 8)
-        model.populations = [replace(item, area=area) for item, area in zip(model.populations, names, strict=True)]
-        by_name = {item.name: item for item in model.populations}
-        model.projections = [
-            item.model_copy(update={"pre": by_name[item.pre.name], "post": by_name[item.post.name]})
-            for item in model.projections
-        ]
-        assert cut(model, 2, nodes).tolist() == cut(plain, 2, nodes).tolist() == [0, 500, 1000]
 
 
 def test_an_area_is_a_name_of_neurons_that_follow_one_another() -> None:

@@ -173,19 +173,6 @@ def test_ranges_of_targets_draw_the_same_synapses(case, n_ranges):
     np.testing.assert_array_equal([column[order] for column in joined], connect(case))
 
 
-@each_case
-def test_degrees_and_multapses(case):
-    _, source, target, _ = connect(case)
-    indegree = np.bincount(target, minlength=case.n_targets)
-    if case.rule == topology.FIXED_INDEGREE:
-        assert (indegree == (case.indegrees or case.indegree)).all()
-    if case.rule == topology.ALL_TO_ALL:
-        own = np.arange(case.n_targets) + (case.n_sources if case.self_offset is None else case.self_offset)
-        assert (indegree == case.n_sources - ((own >= 0) & (own < case.n_sources))).all()
-    if case.rule != topology.FIXED_INDEGREE or not case.multapses:
-        assert np.unique(target * case.n_sources + source).size == source.size
-
-
 @pytest.mark.parametrize("multapses", [True, False])
 @pytest.mark.parametrize("self_offset", [None, 0])
 def test_fixed_indegree_is_uniform_over_sources(multapses, self_offset):

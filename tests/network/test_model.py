@@ -29,7 +29,6 @@ from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.plans.request import cutoff_steps
 from pareprop.runs import config
-from pareprop.simulation import digest
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 
@@ -129,16 +128,6 @@ def test_defaults_of_the_data_task_are_nests() -> None:
     assert {key: fields[key].default for key in ("Wmin", "Wmax")} == {"Wmin": -100.0, "Wmax": 100.0}
     for eta in (0.0, 0.5):
         assert config.load("data", [f"eta={eta}"]).task.eta == eta
-
-
-def test_weights_of_the_default_network_are_drawn_around_zero() -> None:
-    """Means within four standard errors of it."""
-    model = Model(seed=3)
-    assert not from_tables.add_populations(model, from_tables.POPULATIONS)
-    assert not from_tables.add_projections(model, from_tables.PROJECTIONS)
-    for table, span in digest.tables(LocalNetwork(model, 0, 1)):
-        weight = np.concatenate(list(digest.synapses(None, table, span)))["weight"]
-        assert len(weight) >= 50 and abs(weight.mean()) < 4 * weight.std() / np.sqrt(len(weight)), span.projection.name
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -260,20 +249,6 @@ def test_projections_are_checked(name: str) -> None:
         model.connect(neurons, neurons, **options)
     assert message in str(caught.value)
     assert model.projections == []
-
-
-@pytest.mark.filterwarnings("error")
-def test_numbers_of_numpy_are_numbers() -> None:
-    """Small types would overflow in what is counted from them; the loss took float64 alone."""
-    model = Model(seed=np.int8(1), dt_ms=np.float16(0.5))
-    cells = model.neurons("rec", np.int8(100), tau_m=np.array(20.0))
-    flags = {"allow_autapses": 0, "allow_multapses": np.bool_(True), "plastic": 1}
-    numbers = {"indegree": np.int8(3), "weight": np.float32(0.5), "delay": np.uint8(2)}
-    model.connect(cells, cells, "fixed_indegree", **numbers, **flags)
-    assert type(model.dt_ms) is float and type(cells.size) is int
-    assert len(LocalNetwork(model, 0, 1).incoming.weight) == 300
-    assert (model.projections[0].allow_autapses, model.projections[0].plastic) == (False, True)
-    assert Reward(gamma=np.float32(0.5)).gamma == 0.5
 
 
 def test_delays_in_ms() -> None:
@@ -476,13 +451,6 @@ def test_drawn_parameters_are_within_their_bounds(name: str) -> None:
         line = rf"population 'rec': {name.split(maxsplit=1)[0]}( drawn)? for neuron (\d+) is -?\d.*, must .*"
         assert bound in str(caught.value) and (found := re.fullmatch(line, str(caught.value)))
         assert 26 - 3 <= int(found[2]) < 50 or size == 1
-
-
-def test_lognormal_parameters() -> None:
-    model = Model("interval")
-    model.neurons("rec", 4000, tau_m=LogNormal(mean=3.0, std=0.5), C_m={"kind": "lognormal", "std": 0.1})
-    tau_m = -1.0 / np.log(LocalNetwork(model, 0, 1).cells["alpha"])
-    assert abs(np.log(tau_m).mean() - 3.0) < 4 * 0.5 / np.sqrt(4000) and abs(np.log(tau_m).std() - 0.5) < 0.03
 
 
 # ---------------------------------------------------------------------------------------------------------------------

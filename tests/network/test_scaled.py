@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from params import first
+from small import Noise
 
 import pareprop
-from pareprop import InputError, Model, NeuronModel, Normal, Sample, Scaled, Simulation
-from pareprop.network import from_tables, to_tables
+from pareprop import InputError, Model, NeuronModel, Normal, Scaled, Simulation
 
 CELL = {"C_m": 1.0, "E_L": -3.0, "V_th": -2.4, "tau_m": 20.0, "t_ref": 2.0}
 
@@ -39,17 +39,9 @@ def test_of_leaky_integrators_as_computed_by_hand(regular: bool) -> None:
         assert made.weight.std == pytest.approx(wanted, rel=1e-3)
 
 
-class Poisson:
+def poisson(n: int, hz: float, dt_ms: float) -> Noise:
     """Inputs that fire at a rate, and readouts that ought to be silent."""
-
-    n_steps = learning_window = 400
-
-    def __init__(self, n: int, hz: float, dt_ms: float) -> None:
-        self.n, self.p = n, hz * dt_ms / 1000.0
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng(index).random((self.n_steps, self.n)) < self.p
-        return Sample.from_raster(raster, np.zeros((self.n_steps, 2)))
+    return Noise(np.zeros((400, 2)), n, hz * dt_ms / 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -76,20 +68,9 @@ def test_a_first_network_fires(case: tuple[int, float, float, str, dict[str, Any
     out = model.readouts("out", 2)
     model.connect(rec, out, weight=Scaled())
     model.connect(out, rec, weight=Normal(std=0.1))
-    simulation = Simulation(model, Poisson(n_in, hz, dt_ms))
+    simulation = Simulation(model, poisson(n_in, hz, dt_ms))
     simulation.run_sample(0, "test", False)
     assert 7.0 < simulation.run_sample(1, "test", False)[1] < 30.0
-
-
-def test_from_a_table_and_back() -> None:
-    model = Model("interval")
-    tables = [{"name": "in", "role": "input", "size": 9}, {"name": "rec", "role": "recurrent", "size": 5}]
-    assert from_tables.add_populations(model, tables, ()) == []
-    projections = [{"pre": "in", "post": "rec", "weight": {"gain": 0.5, "rate_hz": 20.0}}]
-    assert from_tables.add_projections(model, projections) == []
-    std = model.projections[0].weight.std
-    assert std == pytest.approx(0.5 * spread(9, 15.0, 10.0, 1.0, 20.0, 1.0), rel=1e-3)
-    assert to_tables.describe(model)[0]["projections"][0]["weight"]["std"] == std  # a run keeps what it came to
 
 
 def test_where_it_does_not_go() -> None:
@@ -119,7 +100,7 @@ def test_a_first_network_fires_at_a_stated_rate(kind: str, fires_hz: float) -> N
             model.connect(inputs, rec, weight=Scaled(fires_hz=fires_hz, rate_hz=hz))
             out = model.readouts("out", 2)
             model.connect(rec, out, weight=Scaled())
-            found = Simulation(model, Poisson(n_in, hz, 1.0), quiet=True).run_sample(0, "test", False)[1]
+            found = Simulation(model, poisson(n_in, hz, 1.0), quiet=True).run_sample(0, "test", False)[1]
             assert 0.5 * fires_hz < found < 2.0 * fires_hz, (variant, n_in, hz)
 
 

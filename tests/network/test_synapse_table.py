@@ -114,15 +114,6 @@ def test_rules_give_the_same_synapses_on_any_number_of_ranks(name: str, size: in
         assert set(delay) == set(range(low, high + 1))
 
 
-def test_a_rank_takes_little_more_than_its_share() -> None:
-    model = small.population(400, "fixed_indegree", indegree=100)
-    model.readouts("out", 1)
-    whole = LocalNetwork(model, 0, 1).incoming.nbytes
-    share = LocalNetwork(model, 1, 4).incoming.nbytes
-    assert whole == 400 * 100 * 12 + 401 * 8 + 144
-    assert share == 100 * 100 * 12 + 401 * 8 + 144
-
-
 def sparse_model(**options: object) -> Model:
     """Neurons that hear few others at one of many delays, and inputs each of which reaches one of them."""
     n, model = 900, Model(seed=5)
