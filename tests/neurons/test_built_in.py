@@ -6,7 +6,7 @@ import pytest
 from pareprop import kernels
 from pareprop.neurons import built_in, library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile, is_shared
+from pareprop.neurons.compile import compile
 from pareprop.neurons.language import evaluate
 from pareprop.neurons.surrogates import SURROGATES
 
@@ -72,11 +72,3 @@ def test_constants_that_are_shared_give_the_same_bits(name: str, real: type) -> 
         for first, second in zip(*found, strict=True):
             np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(*adjoint)
-
-
-def test_one_neuron_that_differs_is_enough() -> None:
-    columns = np.ones((3, 5))
-    assert is_shared(columns, np.full(5, 2.0))
-    assert not is_shared(columns, np.array([2.0, 2.0, 2.0, 2.0, 3.0]))
-    columns[1, 4] = np.nextafter(1.0, 2.0)
-    assert not is_shared(columns, np.full(5, 2.0))

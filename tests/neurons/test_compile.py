@@ -115,14 +115,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert half(compiling.compile(MODEL)) == 0.2
 
 
-def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_compiler(monkeypatch, "no-such-compiler -O3")
-    told = "neuron model 'tiny' must be compiled, and there is no C compiler 'no-such-com"
-    with pytest.raises(InputError, match=told):
-        compiling.compile(MODEL)
-    assert [path.stem[-12:] for path in cache.iterdir()] == ["texts-double"]  # which need none
-
-
 def test_another_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the one that built the package is not; runs with and without it find what it compiled."""
     there = kernels.build_info.compiler

@@ -230,14 +230,6 @@ def test_single_precision_is_near_double() -> None:
     np.testing.assert_allclose(weights[1], weights[0], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "lines", "read"), [("adex", 1, [1]), ("iaf_psc_exp", 2, [1, 1])])
-def test_lines_of_a_composed_map(name: str, lines: int, read: list[int]) -> None:
-    """A port reads the fewest lines of eight numbers: two traces have nine, of which one stands apart."""
-    found = ComposedMaps(Generator(library.get(name)))
-    assert -(-len(found.slots) // 8) == lines
-    assert [len({place // 8 for place in of.values()}) for of in found.place_of.values()] == read
-
-
 def test_places_are_those_that_checkpoints_name() -> None:
     """Of NEST's own neurons: four numbers without adaptation, eight with it, then those of one more trace."""
     rows = {0: "Z", 1: "E"} | {kind: kind for kind in "BX"}

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from case_files import find
 from commands import command, verify_on_ranks
-from params import first
+from small import Noise
 
-from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import GradientDescent
@@ -35,14 +34,7 @@ def edit_copy(path: str, target: Path, change) -> Path:
     return target
 
 
-class Noise:
-    """Samples of random spikes and a constant target."""
-
-    n_samples, n_steps, learning_window = 4, 60, 60
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng(index).random((self.n_steps, 8)) < 0.2
-        return Sample.from_raster(raster, np.full((self.n_steps, 1), 0.5))
+NOISE = Noise(np.full((60, 1), 0.5), 8)
 
 
 def small(variant: str, precision: str = "double", kinds: tuple[str, ...] = ("iaf_psc_exp", "adex")) -> Model:
@@ -111,21 +103,10 @@ def test_unknown_parameter_and_length() -> None:
         model.neurons("rec", 2, library.get("adex"), tau_w=[1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("variant", first(1, ["interval", "spike"]))
-def test_single_precision_is_near_double(variant: str) -> None:
-    weights = []
-    for precision in ("double", "single"):
-        run = Simulation(small(variant, precision), Noise())
-        run.train(2)
-        weights.append(run.network.incoming.weight.astype(float))
-    np.testing.assert_allclose(weights[1], weights[0], rtol=1e-3)
-    assert run.engine.n_spikes > 0
-
-
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_state_continues_with_the_same_bits(variant: str) -> None:
     """A second simulation, loaded with the state of the first one, goes on as that does."""
-    first, second = (Simulation(small(variant), Noise()) for _ in range(2))
+    first, second = (Simulation(small(variant), NOISE) for _ in range(2))
     before = first.network.incoming.weight.copy()
     first.train(2)
     assert first.engine.n_spikes > 0 and np.any(first.network.incoming.weight != before)
@@ -142,7 +123,7 @@ def test_state_continues_with_the_same_bits(variant: str) -> None:
             pair = [item if kind == "neurons" else item[-1] for item in (entry, mine[name])]
             pair[1][...] = pair[0]
     second.engine.refresh()
-    outcomes = [run.engine.run(Noise().sample(3)) for run in (first, second)]
+    outcomes = [run.engine.run(NOISE.sample(3)) for run in (first, second)]
     for run in (first, second):
         run.engine.optimize()
     np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
@@ -153,16 +134,16 @@ def test_state_continues_with_the_same_bits(variant: str) -> None:
 def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     """One of each model spikes there and nowhere else, resets, and is refractory as after a spike of its own."""
     ids = np.array([1, 6, 11])
-    due = np.random.default_rng(2).random((Noise.n_steps, len(ids))) < 0.1
+    due = np.random.default_rng(2).random((NOISE.n_steps, len(ids))) < 0.1
     found = {}
     for forced in (False, True):
-        run = Simulation(small(variant, kinds=("iaf_psc_exp", "adex")), Noise())
+        run = Simulation(small(variant, kinds=("iaf_psc_exp", "adex")), NOISE)
         run.engine.record_ids(np.arange(14))
         if forced:
             run.engine.force(ids, due)
         run.train(1)
-        steps, neurons = run.engine.get_heard_spikes().spikes(Noise.n_steps)
-        raster = np.zeros((Noise.n_steps, 14), bool)
+        steps, neurons = run.engine.get_heard_spikes().spikes(NOISE.n_steps)
+        raster = np.zeros((NOISE.n_steps, 14), bool)
         raster[steps, neurons] = True
         found[forced] = raster, run.engine.recorded.states
     others = np.setdiff1d(np.arange(14), ids)
@@ -211,7 +192,7 @@ def test_no_rank_compiles_by_itself(
     model.connect(inputs, cells, weight=60.0, **rule)
     model.connect(cells, out, weight=0.5)
     model.connect(out, cells, weight=1.0)
-    run = Simulation(model, Noise(), ways=ways)
+    run = Simulation(model, NOISE, ways=ways)
     run.train(2)
     assert compiling.fetch is None and run.iteration == 2
     of_rule = [path.stem.partition("-rule_")[2] for path in tmp_path.iterdir() if path.stem.startswith("clopath")]

@@ -262,23 +262,3 @@ def test_what_refractoriness_does_not_touch_takes_one_course() -> None:
             np.testing.assert_array_equal(cells.state[1:3, 0], cells.state[1:3, 1])
             held += refractory and cells.state[0, 0] == -70.0
         assert fired[0] > 2 and fired[1] == 0 and held > 5
-
-
-def test_the_integrator_is_chosen_for_a_whole_model() -> None:
-    """A system that is linear while refractory alone is integrated as otherwise, by formulas of a textbook."""
-    model = NeuronModel.from_dict(
-        "mine",
-        {
-            "states": {"V_m": [-70.0, "mV"], "r": [0.8, "1"], "d": [0.5, "1"]},
-            "dynamics": {"V_m": "where(refractory, 0, -d*V_m)", "r": "-r/2", "d": "r/2 - d/6"},
-            "integrator": "exponential_euler",
-            "spike": "V_m",
-        },
-    )
-    now = model.values({}, 0.5) | {"V_m": -70.0, "r": 0.8, "d": 0.5, "I": 0.0, "z": 0.0, "arriving": 0.0}
-    for refractory in (0.0, 1.0):
-        read = with_terms(now | {"refractory": refractory}, model.equations.terms)
-        V_m, r, d = (evaluate(tree, read) for tree in model.equations.step.values())
-        assert V_m == pytest.approx(-70.0 if refractory else -70.0 * np.exp(-0.5 * 0.5), rel=1e-12)
-        assert r == pytest.approx(0.8 * np.exp(-0.25), rel=1e-12)
-        assert d == pytest.approx(0.5 + (0.4 - 0.5 / 6) * (1 - np.exp(-0.5 / 6)) * 6, rel=1e-12)
