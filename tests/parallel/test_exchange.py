@@ -11,7 +11,6 @@ import math
 import os
 import re
 import struct
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +31,11 @@ from pareprop.errors import InputError, RankLost
 from pareprop.kernels import exchange, readout_sums, row_map
 from pareprop.parallel import collectives, node, shared_memory, tree
 from pareprop.parallel.channel import Channel, ChannelSizes
-from pareprop.parallel.exchange import Ranks, add_times
+from pareprop.parallel.exchange import Ranks
 from pareprop.parallel.hearing import Hearing, count_bytes
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
-from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, join_logs
-from pareprop.timers import Timers
+from pareprop.parallel.spike_log import SpikeLog
 
 PER_NODE = "PAREPROP_RANKS_PER_NODE"
 
@@ -473,25 +471,6 @@ def test_nobody_asks_who_hears_whom_where_everything_is_sent(monkeypatch: pytest
     assert [ranks.sending for ranks in results] == ["everything"] * 2
 
 
-@pytest.mark.parametrize("per_node", [1, 2])
-def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rank that comes first waits for the other one. Between nodes that shows a round later."""
-    monkeypatch.setenv(PER_NODE, str(per_node))
-
-    def work(comm: ThreadComm) -> dict[str, float]:
-        ranks, timers = Ranks(comm), Timers()
-        channel = ranks.open(ChannelSizes(2, 2, 2, 0))
-        time.sleep(1.0 * comm.rank)
-        channel.meeting.round(0, 1)
-        channel.meeting.round(1, 2)
-        add_times(channel.meeting, timers)
-        return timers.seconds
-
-    first, second = on_threads(2, work)[0]
-    assert first["wait"] > sum(second.values())
-    assert first["wait"] > first["communicate"]
-
-
 def test_shared_memory_is_taken_as_it_is_needed() -> None:
     """A node has addresses for each neuron in each step, but memory for few spikes at first."""
     layout = shared_memory.Layout(2, np.array([10_000, 10_000]), 1000, 1, 1)
@@ -669,30 +648,6 @@ def test_collective_numbers() -> None:
     for found in on_threads(5, lambda c: collectives.count_texts(c, "bab"[c.rank % 3] + "x"))[0]:
         assert list(found.items()) == [("bx", 3), ("ax", 2)]
     assert list(collectives.to_root(None, [1, 2])) == [1, 2]
-
-
-def test_logs_join_in_each_step() -> None:
-    parts = [
-        SpikeLog.of(np.array([0, 0, 2]), np.array([1, 3, 1]), 3),
-        SpikeLog(3),
-        SpikeLog.of(np.array([0, 1]), np.array([7, 9]), 3),
-    ]
-    whole = join_logs(parts, 3)
-    assert (whole.ptr.tolist(), whole.ids.tolist()) == ([0, 3, 4, 5], [1, 3, 7, 9, 1])
-    part = whole.part(1, 3)
-    assert (part.ptr.tolist(), part.ids.tolist()) == ([0, 1, 2], [9, 1])
-
-
-def test_kernels_see_a_log_that_grew() -> None:
-    """Whoever holds a log sees its present arrays; older views stay valid."""
-    log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 2)
-    before, segmented = log.ids, SegmentedLog([log])
-    log.reserve(1000)
-    log.ids[0] = 7
-    assert segmented.segments[0].ids is log.ids and log.ids is not before
-    assert (log.ids[:3].tolist(), before.tolist()) == ([7, 5, 3], [2, 5, 3])
-    with pytest.raises(ValueError, match="dtype"):
-        log.hold(np.zeros(3), log.ptr)
 
 
 def test_ranks_wait_for_ordered_accesses_alone() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranks
 import small
-from commands import as_options, command, digests, on_ranks, output_of
+from commands import as_options, digests, on_ranks, output_of
 from params import first
 
 from pareprop.errors import InputError
@@ -178,15 +178,6 @@ def test_readout_synapses_are_spread_as_their_sources_are(variant: str) -> None:
         parts = [np.stack(part) for table in tables for part in table.chunks(table.spans[0])]
         np.testing.assert_array_equal(np.concatenate(parts, axis=1)[0], np.arange(200))
         np.testing.assert_array_equal(np.concatenate([table.weight for table in tables]), whole.weight)
-
-
-def test_nodes_keep_the_digest(capsys):
-    """Also where each of several ranks is a node of its own."""
-    line = ["bench", "--neurons=400", "--indegree=2", "--inputs=10", "--steps=100", "--delay=5"]
-    alone = digests(command(capsys, *line)[1].splitlines())
-    for per_node in ("1", "2", "3"):
-        assert digests(on_ranks(3, [line], env={"PAREPROP_RANKS_PER_NODE": per_node})[1]) == alone
-    assert benchmark.PHASES[1:4] == ("wait", "communicate", "pack")
 
 
 def test_unknown_way():
