@@ -8,10 +8,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
-from params import first
-from result_files import ALWAYS, draw_figures, opened, panel, write_pixels, write_run, ydata
+from result_files import draw_figures, opened, panel, write_pixels, write_run, ydata
 
 from pareprop.plots import dynamics, events, evidence, panels
 
@@ -61,20 +59,6 @@ def test_a_network_without_inputs_and_readouts_has_no_panels_for_them(tmp_path):
         shown = ["recurrent spikes", "membrane voltage", "surrogate gradient"]
         assert list_panels(file, ("recurrent",)) == shown
         assert list_panels(file, ("input", "recurrent", "readout")) == ["input spikes", *shown, "learning signal"]
-
-
-PARTS = ("spike_ids", "input_steps", "record", "V_m", "target_signal", "readout_signal")
-
-
-@pytest.mark.parametrize("name", first(1, PARTS, rest=3))
-def test_missing_parts_of_a_sample_are_left_out(tmp_path, name):
-    path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
-    with h5py.File(path, "a") as file:
-        before = len(dynamics.figure(file, "last").axes)
-        del file["dynamics/last"][name]
-        left = len(dynamics.figure(file, "last").axes)
-    assert left == before - 2 * (name in ("input_steps", "spike_ids", "V_m"))  # whole sample and learning window
-    assert draw_figures(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
 
 
 def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
