@@ -1,37 +1,17 @@
 """The benchmark network and its figures."""
 
 import json
-import re
 
-import numpy as np
 import pytest
 from commands import command, digests, on_ranks, output_of, refusal_of
 
-from pareprop.network.local import LocalNetwork
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark, counters
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 
 SMALL = ["bench", "--neurons", "60", "--indegree", "10", "--inputs", "20", "--steps", "200", "--intervals", "2"]
-KEYS = {
-    "build_seconds", "train_seconds", "phases", "firing_rate_hz", "synapses", "events", "bytes_per_synapse",
-    "peak_rss_bytes", "digest",
-}  # fmt: skip
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
-
-
-@VARIANTS
-def test_json(variant, capsys, tmp_path):
-    file = tmp_path / "figures.json"
-    output = output_of(capsys, *SMALL, "--variant", variant, "--json", file)
-    figures = json.loads(file.read_text())
-    assert figures.keys() >= KEYS and figures["variant"] == variant
-    assert figures["phases"].keys() == set(benchmark.PHASES)
-    assert figures["synapses"] == 60 * 10 + 60 * 20 + 60 + 60
-    assert 5 < figures["firing_rate_hz"] < 60
-    assert digests(output.splitlines()) == [figures["digest"]]
-    assert re.search(rf"^{figures['events']} synaptic events", output, re.MULTILINE)
 
 
 @VARIANTS
@@ -116,26 +96,6 @@ def test_events(variant, delay):
                     events += variant == "spike" or 0 < step + d - shift < n_steps
     assert spikes.found and figures["events"] == events
     assert figures["firing_rate_hz"] == pytest.approx(len(spikes.found) / (30 * n_samples * n_steps / 1000.0))
-
-
-@VARIANTS
-@pytest.mark.parametrize("learn", [True, False])
-def test_only_learning_changes_weights(variant, learn, monkeypatch):
-    made = []
-
-    class Kept(Simulation):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            made.append(self)
-
-    monkeypatch.setattr(benchmark, "Simulation", Kept)
-    model = benchmark.model(40, 10, 20, variant=variant)
-    benchmark.run(model, benchmark.BenchTask(20, 200, 1), 2, learn, Alone())
-    (simulation,) = made
-    fresh = LocalNetwork(model, 0, 1)
-    for name, table in (("incoming", simulation.network.incoming), ("outgoing", simulation.network.outgoing)):
-        weight = simulation.engine.show_weights().get(id(table), table.weight)
-        assert np.array_equal(weight, getattr(fresh, name).weight) != learn
 
 
 def test_counting_and_digest_are_not_timed(monkeypatch):

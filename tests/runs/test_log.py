@@ -28,23 +28,6 @@ def curves(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "loss.csv").open()))
 
 
-def test_a_run_says_after_a_second_how_long_it_will_take(tmp_path: Path, capsys, monkeypatch) -> None:
-    """As long per iteration as those after the first, in which tasks make their data; a run of few seconds does not."""
-    for seconds, lines in ((2.0, 1), (0.01, 0)):
-        clock, first = [0.0], [50.0]
-        monkeypatch.setattr(log, "monotonic", lambda clock=clock: clock[0])
-
-        def pass_time(*_: object, clock=clock, first=first, more=seconds) -> None:
-            clock[0] += first.pop() if first else more
-
-        monkeypatch.setattr(progress.Progress, "after_iteration", pass_time)  # comes before the log
-        out = tmp_path / f"out-{lines}"
-        output = output_of(capsys, *RUN, *as_options("validate_every=0", "iterations=24"), "--out", out)
-        line = "expected: about 44 s for the other 22 iterations"
-        assert output.count("expected: about") == (out / "run.log").read_text().count("expected: about") == lines
-        assert output.count(line) == lines
-
-
 def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     output_of(capsys, *RUN, "--out", out, "--until", "3")

@@ -14,7 +14,7 @@ from commands import output_of, refusal_of, run_of
 from pareprop import energy, installation
 from pareprop.parallel import collectives
 from pareprop.parallel.replicas import Replicas
-from pareprop.runs import provenance, report
+from pareprop.runs import provenance
 from pareprop.runs.counters import Counters
 
 MANY = 4096
@@ -93,27 +93,6 @@ def test_many_ranks_and_stops(many: SimpleNamespace, tmp_path: Path, monkeypatch
     assert "parts 1 to 8: iterations 0 to 40" in lines and "part 12: iterations 55 to 60" in lines
     told = f"lowest 128 MiB (rank {peaks.index(lowest)}), median 128 MiB, highest 2048 MiB (rank 4000)"
     assert f"    memory_of_ranks: {told}" in lines
-
-
-def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    output_of(capsys, *run_of("sine-waves", tmp_path / "run", n_rec=4, n_step=20, iterations=1, figures="none"))
-    content = json.loads((tmp_path / "run" / provenance.NAME).read_text())
-    (peak,) = content["parts"][0]["peak_rss_bytes"]
-    known = installation.facts()
-    told = {"package": known["sources of pareprop"], "kernels": known["sources of its kernels"]}
-    assert content["parts"][0]["sources"] == told
-    shown = f"{peak / 2**20:.0f} MiB"
-    output = output_of(capsys, "info", tmp_path / "run")
-    assert f"    peak_rss_bytes: {shown} (by rank)\n" in output
-    assert f"    memory_of_ranks: lowest {shown} (rank 0), median {shown}, highest {shown} (rank 0)\n" in output
-    latest = f"latest checkpoint: {tmp_path / 'run' / 'checkpoints' / 'iteration-00000001'}, 1 iterations done\n"
-    assert "part 1: iterations 0 to 1\n" in output and latest in output
-    content["parts"][0] |= {"state": "running", "last_iteration": 0}  # what a killed run leaves
-    content["parts"][0]["memory_of_ranks"]["highest"] = 3 * 2**30
-    (tmp_path / "run" / provenance.NAME).write_text(json.dumps(content))
-    assert report.read_run(tmp_path / "run", "run")["summary"]["memory of the largest rank"] == "3072 MiB"
-    output = output_of(capsys, "info", tmp_path / "run")
-    assert "part 1: iterations 0 to ?\n" in output and latest in output
 
 
 def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
