@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import as_options, command, digests, on_ranks, output_of, refusal_of
+from commands import as_options, command, on_ranks, output_of, refusal_of
 
 from pareprop.engines import footprint
 from pareprop.errors import InputError
@@ -327,17 +327,6 @@ def test_commands_refuse_what_they_cannot_do(tmp_path, capsys):
 def test_not_under_mpirun():
     codes, _, errors = on_ranks(2, [["dry-run", "sine-waves", "--ranks", "4"], ["scaling", "plot", "x"]])
     assert codes == [2, 2] and sum("without mpirun" in line for line in errors) == 2
-
-
-@pytest.mark.mpi
-def test_driven_digest_on_ranks(capsys):
-    """The control is one run on any number of ranks."""
-    fixed = ["bench", "--neurons=90", "--indegree=9", "--inputs=10", "--steps=80", "--rate=50", "--warmup=1"]
-    lines = [[*fixed, f"--delay={delay}", f"--variant={v}"] for v in ("interval", "spike") for delay in (1, 3)]
-    alone = [digest for line in lines for digest in digests(command(capsys, *line)[1].splitlines())]
-    assert len(set(alone)) == 4
-    for n in (2, 3):
-        assert digests(on_ranks(n, lines)[1]) == alone
 
 
 def test_a_benchmark_with_any_axis_is_predicted() -> None:
