@@ -88,16 +88,6 @@ def test_curves_and_a_longer_training(tmp_path: Path, capsys: pytest.CaptureFixt
     np.testing.assert_allclose([float(row["eta"]) for row in rows], 1e-4 + 4.9e-3 * share, rtol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["linear", "exponential", "cosine"])
-def test_schedules_of_a_run_without_iterations(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """With eta from 1e-4, as none is given."""
-    small = ("n_rec=4", "n_in=4", "n_step=20", "periods=[20]", "iterations=0", f"schedule={kind}", "eta_end=1e-5")
-    assert command(capsys, "run", "sine-waves", "--out", tmp_path, *as_options(*small))[0] == 0
-    assert Annealing(kind, 0, {"eta": (1.0, 0.1)}).values(0) == {"eta": 1.0}
-    task = make(TASKS["sine-waves"], (*small, "iterations=2"))
-    assert task.scheduled() == {"eta": (1e-4, 1e-5)}
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -27,10 +27,3 @@ def test_a_classification_has_accuracy_confusion_and_counts() -> None:
     assert f"{score} {score:.2f}" == "1.5 1.50" and "accuracy: 0.750" in repr(score)
     for other in (copy.deepcopy(score), pickle.loads(pickle.dumps(score))):
         assert (other, other.labels, other.n_classes) == (1.5, score.labels, 4)
-
-
-def test_scores_join_in_their_order() -> None:
-    parts = [Score([1.0], [0], [1], n_classes=3), Score(), Score([2.0, 6.0], [1, 1], [1, 0], n_classes=3)]
-    joined = Score.join(parts)
-    assert (joined, joined.losses, joined.labels, joined.predictions) == (3.0, [1.0, 2.0, 6.0], [0, 1, 1], [1, 1, 0])
-    assert joined.confusion.shape == (3, 3)
