@@ -54,16 +54,6 @@ def test_this_package_reads_it(exported: tuple[Path, Path]) -> None:
             np.testing.assert_array_equal(found[key], values)
 
 
-def test_a_population_of_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    sizes = ["n_rec=1", "n_in=3", "indegree=0", "n_step=20", "periods=[20]", "iterations=1"]
-    output_of(capsys, *run_of("sine-waves", tmp_path / "run", *sizes))
-    output_of(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")
-    model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
-    assert [item.size for item in model.populations] == [3, 1]
-    trained = config.load(str(tmp_path / "run" / "config.toml")).task.model()
-    assert model.populations[1].params.V_th == trained.populations[1].params.V_th
-
-
 def test_spikes_of_the_network_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Read back, it has the spikes of the test of the run."""
     page: dict = {}
