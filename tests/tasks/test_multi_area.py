@@ -11,7 +11,6 @@ from scipy.special import erfcx
 
 from pareprop.errors import InputError
 from pareprop.network.cuts import cut, round_steps
-from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import areas as cortex
 from pareprop.tasks.base import make
@@ -204,13 +203,6 @@ def test_nodes_exchange_once_per_shortest_delay_between_areas(spread: float, sha
 def test_areas_that_there_are_not(areas: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(MultiArea, {"areas": areas})
-
-
-@pytest.mark.parametrize(("words", "areas"), [("46", ("46",)), ("[46, 'A']", ("46", "A")), ("46,A", ("46", "A"))])
-def test_an_area_may_have_a_number_as_its_name(tmp_path: Path, words: str, areas: tuple[str, ...]) -> None:
-    path = tmp_path / "tables.json"
-    path.write_text(json.dumps(as_file()))
-    assert config.load("multi-area", (f"areas={words}", f"tables={path}")).task.areas == areas
 
 
 @pytest.mark.slow

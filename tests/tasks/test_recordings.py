@@ -1,8 +1,5 @@
 """Recordings of events: what is read, drawn and moved, against independent counts."""
 
-import gc
-import os
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -234,21 +231,3 @@ def test_synthetic_digits_move_three_times():
     first = events.time_us < 112_013
     assert events.x[first & (events.on == 1)].mean() > events.x[first & (events.on == 0)].mean()
     np.testing.assert_array_equal(train.events(0).x, events.x)
-
-
-def test_no_zip_is_left_open(tmp_path: Path) -> None:
-    """Neither one that cannot be read, nor one whose recordings were deleted."""
-    (tmp_path / "none.zip").write_bytes(b"no zip")
-    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
-        archive.writestr("1/00001.bin", bytes(10))
-    gc.collect()  # what earlier tests left open
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(InputError):
-        Recordings(tmp_path / "none.zip", Problems())
-    found = Recordings(tmp_path / "one.zip", Problems())
-    assert found.events(0) is not None and len(os.listdir("/proc/self/fd")) == len(before) + 1
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        del found
-        gc.collect()
-    assert os.listdir("/proc/self/fd") == before and not told

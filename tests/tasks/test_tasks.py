@@ -54,29 +54,6 @@ def test_noise_is_frozen_and_of_its_rate():
     assert np.any(first != raster(task("lemniscate", "seed=2").sample(0).inputs, 1258, 100))
 
 
-def test_membrane_time_constants_are_drawn():
-    chosen = task("lemniscate", "n_rec=1000")
-    tau = -1 / np.log(Simulation(chosen.model(), chosen).network.cells["alpha"])
-    assert tau.mean() == pytest.approx(30, abs=0.3) and tau.std() == pytest.approx(2, abs=0.2)
-
-
-def test_word_has_equal_steps_and_the_scale_of_the_tutorial():
-    chosen = task("handwriting", "word=eprop", "points=400")
-    points = chosen.sample(0).target[::8]
-    x_scale, y_scale = (np.abs(column).max() for column in paths.of_word("eprop").T)
-    steps = np.hypot(*(np.diff(points, axis=0) * (x_scale, y_scale)).T)
-    assert np.median(steps) == pytest.approx(steps.max(), rel=0.02)  # shorter only where the pen turns
-    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-12)
-    ends = points.max(axis=0) - points.min(axis=0)
-    assert ends[0] == pytest.approx(1, abs=0.05)  # the pen starts near x = 0
-
-
-@pytest.mark.parametrize("unit", [2.0**-900, 2.0**900])
-def test_paths_in_any_unit_have_the_same_points(unit: float) -> None:
-    points = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, -7.5], [11.25, 2.0]])
-    np.testing.assert_array_equal(paths.resample(points * unit, 50), paths.resample(points, 50) * unit)
-
-
 @pytest.mark.parametrize("text", ["x,y\n0,0\n\n3,0\n# remark\n3,4\n", "0 0\n3 0\n3 0\n3 4\n", "0;0\n3;0\n3;4"])
 def test_path_of_a_file(tmp_path: Path, text: str):
     file = tmp_path / "path.csv"
