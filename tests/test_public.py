@@ -192,23 +192,6 @@ def test_every_public_name_is_tried() -> None:
     assert set(pareprop.__all__) - tried - errors == UNCHECKED
 
 
-def test_labels_are_predicted_in_the_steps_of_the_simulation() -> None:
-    """A window of the settings counts before that of the task."""
-    from pareprop.engines.interval import IntervalSettings
-    from pareprop.simulation.observer import predict
-
-    seen = []
-
-    class Look(Observer):
-        def after_sample(self, simulation: Simulation, outcome: pareprop.Outcome) -> None:
-            seen.append((outcome.prediction, predict(outcome.sample, outcome.signal, 5, simulation.engine.loss)))
-
-    raster = np.random.default_rng(3).random((50, 10)) < 0.3
-    own = simulation(Task(raster=raster, label=1), settings=IntervalSettings(5), observers=[Look()])
-    own.train(3)
-    assert len(seen) == 3 and all(found == wanted for found, wanted in seen)
-
-
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_window_of_the_sample_counts(variant: str) -> None:
     """Errors are zero outside of it, in both variants."""
