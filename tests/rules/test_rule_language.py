@@ -200,7 +200,8 @@ def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[
 @pytest.mark.parametrize("name", [name for name in library.names() if isinstance(library.get(name), LearningRule)])
 def test_coefficients_equal_the_strings(name: str) -> None:
     """With random numbers for all that belongs to the target, M, U, w, w0 and v give what the strings say."""
-    model = models.get("two_compartment" if name == "urbanczik_senn" else "iaf")
+    of_eprop = name.removeprefix("eprop_") if name.startswith("eprop_") else "iaf"
+    model = models.get("two_compartment" if name == "urbanczik_senn" else of_eprop)
     rule, rng = library.get(name), np.random.default_rng(1)
     bound = Bound(rule, model)
     target = {key: rng.normal() for key in (*rule.parameters, *rule.constants, *rule.reads, "dt", "psi", "L", "F", "M")}
