@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from typing import ClassVar, TypeVar
 
 from ..errors import InputError, quote
-from ..values import AnyValue, Values
-from .language import NAME
+from ..values import AnyValue, Given, Values
+from .language import NAME, check_name, nearest
 
 WORDS = 5000  # characters of a description
+TEXT = 100_000  # characters of all expressions of a definition
+MOST = 200  # definitions in a table
+Made = TypeVar("Made")
 
 
 def table(here: str, value: object, most: int) -> Values:
@@ -63,3 +70,149 @@ def words(here: str, value: object) -> str:
     if not value.isascii() and value.encode(errors="replace").decode() != value:  # half of a pair, as JSON may hold
         raise InputError(f"{here} = {quote(value)} is no text that a file can hold")
     return value
+
+
+class Definition:
+    """Base of neuron models and learning rules: names, units, forms and digest.
+
+    Attributes
+    ----------
+    common : dict of str to (float, str)
+        Parameters that all definitions have.
+    most : dict of str to int
+        Most entries of each table; those of "states" hold for tables that it does not name.
+    taken : set of str
+        Names that have a meaning in equations already.
+    """
+
+    common: ClassVar[Mapping[str, tuple[float, str]]] = {}
+    most: ClassVar[Mapping[str, int]] = {}
+    taken: ClassVar[Collection[str]] = ()
+    name: str
+    here: str
+
+    def _take(self, tables: Given, description: object, source: object) -> None:
+        """Check and set what all definitions have; `name` and `here` (for messages) are set before."""
+        self._given = {
+            key: table(f"{self.here}: {key}", value, self.most.get(key, self.most["states"]))
+            for key, value in tables.items()
+        }
+        self.parameters, self.states = self._with_units("parameters"), self._with_units("states")
+        self.description = words(f"{self.here}: description", description)
+        self.source = words(f"{self.here}: source", source)
+
+    def _at(self, key: str) -> str:
+        """Return a key of the definition for messages."""
+        return f"{self.here}: {key}"
+
+    def _with_units(self, key: str) -> dict[str, tuple[AnyValue, str]]:
+        """Return values and units of parameters or states, by name."""
+        return {
+            name: with_unit(
+                f"{self._at(key)}: {quote(name)}", value, is_number=key == "parameters",
+                may_be_infinite=math.inf in self.common.get(name, ()),
+            )
+            for name, value in self._given[key].items()
+        }  # fmt: skip
+
+    def _check_own_names(self, names: Mapping[str, Iterable[str]]) -> None:
+        """Raise `InputError` unless names, by their key, can stand in expressions, each for one thing."""
+        owners = dict.fromkeys(self.common, "parameters")
+        for key, some in names.items():
+            for name in some:
+                if isinstance(name, str) and name in self.taken:
+                    raise InputError(f"{self._at(key)}: name '{name}' has a meaning in rules already; take another")
+                check_name(name, self._at(key))
+                other = owners.setdefault(name, key)
+                if other != key:
+                    raise InputError(f"{self._at(key)}: the name '{name}' stands in {other} already")
+
+    def _check_length(self, *more: object) -> None:
+        """Raise `InputError` if the expressions of all tables, and more, are too long."""
+        values = [value for entries in self._given.values() for value in entries.values()]
+        texts = [value[0] if isinstance(value, list | tuple) and value else value for value in (*values, *more)]
+        if (length := sum(len(text) for text in texts if isinstance(text, str))) > TEXT:
+            raise InputError(f"{self.here}: its expressions have {length} characters, must have at most {TEXT}")
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """Default of every parameter, common ones included."""
+        return {name: value for name, (value, _) in {**self.common, **self.parameters}.items()}
+
+    def _forms(self, *keys: str) -> Values:
+        """Return tables as TOML and JSON hold them."""
+        forms: Values = {key: dict(self._given[key]) for key in keys}
+        for key in {"parameters", "states"} & forms.keys():
+            pairs = getattr(self, key).items()
+            forms[key] = {name: ["inf" if value == math.inf else value, unit] for name, (value, unit) in pairs}
+        return forms
+
+    def to_dict(self) -> Values:
+        """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
+        raise NotImplementedError
+
+    def _list_digested(self) -> list[AnyValue]:
+        """Return name and equations, without the words that describe them."""
+        words = ("description", "source", "nest")
+        return [self.name, {key: value for key, value in self.to_dict().items() if key not in words}]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of name and equations, without what kernels do not know."""
+        return hashlib.sha256(json.dumps(self._list_digested()).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def without_empty(definition: Given) -> Values:
+    """Return the keys of a definition with something in them."""
+    return {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
+
+
+def make(kind: str, keys: Collection[str], made: Callable[..., Made], name: str, given: object, origin: str) -> Made:
+    """Return what `made` makes of a name and the keys of a table.
+
+    Parameters
+    ----------
+    kind : str
+        What it is, for messages.
+    keys : collection of str
+        Known keys.
+    made : callable
+        Takes name and keys.
+    name : str
+        The name.
+    given : Mapping
+        The table.
+    origin : str
+        Where the table stands, for messages; "" for nowhere.
+
+    Raises
+    ------
+    InputError
+        If the table is wrong.
+    """
+    here = f"{origin}: " if origin else ""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{here}{kind} {quote(name)} = {quote(given)} must be a table")
+    for key in given:
+        if key not in keys:
+            raise InputError(f"{here}{kind} {quote(name)}: unknown key {quote(key)}{nearest(str(key), keys)}")
+    try:
+        return made(name, **given)
+    except InputError as problem:
+        raise InputError(f"{here}{problem}") from None
+
+
+def make_all(key: str, made: Callable[[str, object, str], Made], given: object, origin: str) -> dict[str, Made]:
+    """Return what `made` makes of each name and table of a table `key`; `origin`: where that stands, for messages."""
+    here = f"{origin}: " if origin else ""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{here}{key} = {quote(given)} must be a table of names")
+    if len(given) > MOST:
+        raise InputError(f"{here}{key} has {len(given)} entries, at most {MOST}")
+    return {name: made(name, one, origin) for name, one in given.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +42,6 @@ INTEGRATORS = ("exponential_euler", "euler", "rk4")
 MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # most entries of a key
 MOST_SUBSTEPS = 1000
 MOST_COMPOSED = 10  # models with more states are not composed: a composed map has up to states**2 numbers
-TEXT = 100_000  # characters of all expressions of a model
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
 SIGNS = ("positive", "any")  # signs of weights that a port takes
 _KEYS = (
@@ -87,7 +85,7 @@ class Equations:
     integration: str
 
 
-class NeuronModel:
+class NeuronModel(entries.Definition):
     """A neuron model given by equations, from which kernels, eligibility traces and checks follow.
 
     Parameters
@@ -144,6 +142,7 @@ class NeuronModel:
     Rules of a step and of the traces: see the page "Write your own neuron" of the handbook.
     """
 
+    common, most = COMMON, MOST
     also_keeps: tuple[str, ...] = ()  # what steps keep beside what derivatives need, see `keeping`
     through: str = "all"  # part of the derivatives that traces follow, see `learning_through`
     check: Callable[..., Later]  # set in this room's `__init__`, as `check.py` imports this module
@@ -179,11 +178,7 @@ class NeuronModel:
             "parameters": parameters, "constants": constants, "states": states, "step": step, "dynamics": dynamics,
             "jumps": jumps, "reset": reset, "traces": traces, "records": records,
         }  # fmt: skip
-        self._given = {
-            key: entries.table(f"{self.here}: {key}", value, MOST.get(key, MOST["states"]))
-            for key, value in tables.items()
-        }
-        self.parameters, self.states = self._with_units("parameters"), self._with_units("states")
+        self._take(tables, description, source)
         self.constants = self._given["constants"]
         named = list(ports) if isinstance(ports, Mapping) else ports
         self.ports = entries.names(f"{self.here}: ports", named, MOST["ports"])
@@ -191,27 +186,13 @@ class NeuronModel:
         self.follow = entries.names(f"{self.here}: follow", follow, MOST["states"])
         self.current_from, self.integrator, self.substeps = current_from, integrator, substeps
         self.spike, self.surrogate = spike, surrogate
-        self.description = entries.words(f"{self.here}: description", description)
-        self.source = entries.words(f"{self.here}: source", source)
         self.nest = entries.words(f"{self.here}: nest", nest)
-        self._check_names()
+        own = {key: getattr(self, key) for key in ("parameters", "constants", "states", "ports")}
+        self._check_own_names(own | {"records": self._given["records"]})
         self._check_keys()
         self._parse()
 
     # ---- checking ----------------------------------------------------------------------------------------------------
-
-    def _of(self, key: str) -> AnyValue:
-        return self._given[key].items()
-
-    def _with_units(self, key: str) -> dict[str, tuple[AnyValue, str]]:
-        """Return values and units of parameters or states, by name."""
-        return {
-            name: entries.with_unit(
-                f"{self.here}: {key}: {quote(name)}", value, is_number=key == "parameters",
-                may_be_infinite=name == "eprop_isi_trace_cutoff",
-            )
-            for name, value in self._of(key)
-        }  # fmt: skip
 
     def _positive(self, ports: Mapping[str, object]) -> frozenset[str]:
         """Return the ports onto which weights are at least 0."""
@@ -219,19 +200,6 @@ class NeuronModel:
             if sign not in SIGNS:
                 raise InputError(f"{self.here}: ports: {name} = {quote(sign)} must be 'positive' or 'any'")
         return frozenset(name for name, sign in ports.items() if sign == "positive")
-
-    def _check_names(self) -> None:
-        owners: dict[str, str] = dict.fromkeys(COMMON, "parameters")
-        for key in ("parameters", "constants", "states", "ports"):
-            for name in getattr(self, key):
-                check_name(name, f"{self.here}: {key}")
-                other = owners.setdefault(name, key)
-                if other != key:
-                    raise InputError(f"{self.here}: {key}: the name '{name}' stands in {other} already")
-        for name in self._given["records"]:
-            check_name(name, f"{self.here}: records")
-            if name in owners:
-                raise InputError(f"{self.here}: records: the name '{name}' stands in {owners[name]} already")
 
     def _check_keys(self) -> None:
         here, given = self.here, self._given
@@ -275,11 +243,7 @@ class NeuronModel:
             if name not in given["reset"]:
                 wrong = "is not in reset" if name in self.states else f"is not a state{nearest(name, self.states)}"
                 raise InputError(f"{here}: follow: {quote(name)} {wrong}")
-        expressions = [value for key in _TABLES for value in given[key].values()]
-        texts = [value[0] if isinstance(value, list | tuple) and value else value for value in expressions]
-        length = sum(len(text) for text in (*texts, self.spike, self.surrogate) if isinstance(text, str))
-        if length > TEXT:
-            raise InputError(f"{here}: its expressions have {length} characters, must have at most {TEXT}")
+        self._check_length(self.spike, self.surrogate)
 
     def _parse(self) -> None:
         fixed = [*COMMON, *(name for name in self.parameters if name not in COMMON), "dt"]
@@ -299,7 +263,9 @@ class NeuronModel:
             ("reset", [*states, *fixed]),
             ("records", [*states, *fixed]),
         ):
-            self._trees[key] = {name: parse(text, names, f"{self.here}: {key}: {name}") for name, text in self._of(key)}
+            self._trees[key] = {
+                name: parse(text, names, f"{self.here}: {key}: {name}") for name, text in self._given[key].items()
+            }
         self._spike = parse(self.spike, [*states, *fixed], f"{self.here}: spike")
         self._require_distance(self._spike)
         here = f"{self.here}: surrogate"
@@ -373,11 +339,6 @@ class NeuronModel:
     def jumps(self) -> dict[str, Tree]:
         """What spikes add to the states at the end of a step, beside `dynamics`."""
         return self._trees["jumps"]
-
-    @property
-    def defaults(self) -> dict[str, float]:
-        """Default of every parameter, common ones included."""
-        return {name: value for name, (value, _) in (COMMON | self.parameters).items()}
 
     @property
     def units(self) -> dict[str, str]:
@@ -468,21 +429,13 @@ class NeuronModel:
 
     def to_dict(self) -> Values:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
-        definition: Values = {
-            "description": self.description, "source": self.source, "nest": self.nest,
-            "parameters": {
-                name: ["inf" if math.isinf(value) else value, unit] for name, (value, unit) in self.parameters.items()
-            },
-            "constants": dict(self.constants), "states": {name: list(pair) for name, pair in self.states.items()},
-            "ports": self._ports(),
-        }  # fmt: skip
-        definition |= {key: dict(self._given[key]) for key in ("step", "dynamics", "jumps", "traces")}
-        definition |= {"integrator": self.integrator, "spike": self.spike, "reset": dict(self._given["reset"])}
-        definition |= {"follow": list(self.follow), "surrogate": self.surrogate}
-        definition["records"] = dict(self._given["records"])
-        definition = {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
+        definition: Values = {"description": self.description, "source": self.source, "nest": self.nest}
+        definition |= self._forms("parameters", "constants", "states") | {"ports": self._ports()}
+        definition |= self._forms("step", "dynamics", "jumps", "traces")
+        definition |= {"integrator": self.integrator, "spike": self.spike} | self._forms("reset")
+        definition |= {"follow": list(self.follow), "surrogate": self.surrogate} | self._forms("records")
         definition |= {"substeps": self.substeps} if self.substeps != 1 else {}
-        return definition | ({"current_from": 0} if self.current_from == 0 else {})
+        return entries.without_empty(definition | ({"current_from": 0} if self.current_from == 0 else {}))
 
     def _ports(self) -> AnyValue:
         if self.positive:
@@ -512,18 +465,7 @@ class NeuronModel:
         InputError
             As the class does, and for unknown keys.
         """
-        here = f"{origin}: " if origin else ""
-        if not isinstance(given, Mapping):
-            raise InputError(f"{here}neuron model {quote(name)} = {quote(given)} must be a table")
-        for key in given:
-            if key not in _KEYS:
-                raise InputError(
-                    f"{here}neuron model {quote(name)}: unknown key {quote(key)}{nearest(str(key), _KEYS)}"
-                )
-        try:
-            return cls(name, **given)
-        except InputError as problem:
-            raise InputError(f"{here}{problem}") from None
+        return entries.make("neuron model", _KEYS, cls, name, given, origin)
 
     def to_json(self) -> str:
         """Return the definition as one line of JSON; the order of entries is kept."""
@@ -548,15 +490,11 @@ class NeuronModel:
         trees, port = (self.equations.step | self.equations.traces).values(), self.ports[place]
         return any(port in names_of(tree, self.equations.terms) for tree in trees)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of name and equations, without descriptions and signs of ports, which kernels do not know."""
-        ignored = ("description", "source", "nest")
-        definition = {key: value for key, value in self.to_dict().items() if key not in ignored}
-        definition |= {"ports": list(self.ports)} if self.positive else {}
-        parts = [self.name, definition, *([self.also_keeps] if self.also_keeps else [])]
-        parts += [self.through] if self.through != "all" else []
-        return hashlib.sha256(json.dumps(parts, sort_keys=False).encode()).hexdigest()
+    def _list_digested(self) -> list[AnyValue]:
+        name, definition = super()._list_digested()
+        definition |= {"ports": list(self.ports)} if self.positive else {}  # kernels do not know their signs
+        more = [*([self.also_keeps] if self.also_keeps else []), *([self.through] if self.through != "all" else [])]
+        return [name, definition, *more]
 
     def keeping(self, names: Iterable[str]) -> NeuronModel:
         """Return the model with more quantities that each step keeps, for learning rules.
@@ -590,10 +528,9 @@ class NeuronModel:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, NeuronModel) and (self.digest, self.positive) == (other.digest, other.positive)
+        return super().__eq__(other) and isinstance(other, NeuronModel) and self.positive == other.positive
 
-    def __hash__(self) -> int:
-        return hash(self.digest)
+    __hash__ = entries.Definition.__hash__
 
     def __repr__(self) -> str:
         return f"NeuronModel({self.name!r}, states={list(self.states)}, ports={list(self.ports)})"
@@ -619,9 +556,4 @@ def models_of(given: object, origin: str) -> dict[str, NeuronModel]:
     InputError
         If one is wrong.
     """
-    here = f"{origin}: " if origin else ""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{here}neuron_models = {quote(given)} must be a table of names")
-    if len(given) > MOST["parameters"]:
-        raise InputError(f"{here}neuron_models has {len(given)} entries, at most {MOST['parameters']}")
-    return {name: NeuronModel.from_dict(name, table, origin) for name, table in given.items()}
+    return entries.make_all("neuron_models", NeuronModel.from_dict, given, origin)

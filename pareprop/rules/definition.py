@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import InputError, quote
 from ..neurons import entries
-from ..neurons.language import NAME, Tree, check_name, names_of, nearest, parse
+from ..neurons.language import NAME, Tree, check_name, names_of, parse
 from ..neurons.slopes import negative
-from ..values import AnyValue, Given, Values
+from ..values import Given, Values
 from .linear import AFTER, BEFORE, NEW, Form, Linear
 
 #: names of a step besides those of a neuron's step
@@ -34,10 +32,9 @@ KEYS = (
 )
 THROUGH = ("all", "no own spike", "leak")
 FILTERS = ("readout", "none")
-TEXT = 100_000  # characters of all expressions of a rule
 
 
-class LearningRule:
+class LearningRule(entries.Definition):
     """A learning rule given by equations, linear in the states of a synapse.
 
     Parameters
@@ -67,6 +64,8 @@ class LearningRule:
         One line that names rule, key, state and term.
     """
 
+    most, taken = MOST, WORDS
+
     def __init__(
         self,
         name: str,
@@ -88,12 +87,8 @@ class LearningRule:
         self.name, self.here = name, f"rule {name}"
         tables = {"parameters": parameters, "constants": constants, "states": states, "neuron": neuron,
                   "synapse": synapse}  # fmt: skip
-        self._given = {key: entries.table(f"{self.here}: {key}", value, MOST[key]) for key, value in tables.items()}
-        self.parameters = self._with_units("parameters")
-        self.states = self._with_units("states")
+        self._take(tables, description, source)
         self.reads = entries.names(f"{self.here}: reads", reads, MOST["reads"])
-        self.description = entries.words(f"{self.here}: description", description)
-        self.source = entries.words(f"{self.here}: source", source)
         if (gradient is None) == (change is None):
             raise InputError(f"{self.here}: gradient or change, one of them")
         self._final = ("gradient", gradient) if change is None else ("change", change)
@@ -102,26 +97,12 @@ class LearningRule:
 
     # ---- checking ----------------------------------------------------------------------------------------------------
 
-    def _of(self, key: str) -> AnyValue:
-        return self._given[key].items()
-
-    def _with_units(self, key: str) -> dict[str, tuple[AnyValue, str]]:
-        here, is_number = f"{self.here}, {key}", key == "parameters"
-        return {
-            name: entries.with_unit(f"{here}: {quote(name)}", pair, is_number=is_number) for name, pair in self._of(key)
-        }
+    def _at(self, key: str) -> str:
+        return f"{self.here}, {key}"
 
     def _check_names(self) -> None:
-        owners: dict[str, str] = {}
-        for key in ("parameters", "constants", "reads", "neuron", "synapse"):
-            for name in self.reads if key == "reads" else self._given[key]:
-                here = f"{self.here}, {key}"
-                if isinstance(name, str) and name in WORDS:
-                    raise InputError(f"{here}: name '{name}' has a meaning in rules already; take another")
-                check_name(name, here)
-                other = owners.setdefault(name, key)
-                if other != key:
-                    raise InputError(f"{here}: the name '{name}' stands in {other} already")
+        keys = ("parameters", "constants", "reads", "neuron", "synapse")
+        self._check_own_names({key: self.reads if key == "reads" else self._given[key] for key in keys})
         for name in self.states:
             if name in self._given["synapse"]:
                 raise InputError(
@@ -129,24 +110,19 @@ class LearningRule:
                 )
             if name not in self._given["neuron"]:
                 raise InputError(f"{self.here}, states: {quote(name)} is not in neuron")
-        tables = ("constants", "neuron", "synapse")
-        given = [text for key in tables for text in self._given[key].values()]
-        given += [self._final[1], *(value for value, _ in self.states.values())]
-        texts = [text for text in given if isinstance(text, str)]
-        if (length := sum(map(len, texts))) > TEXT:
-            raise InputError(f"{self.here}: its expressions have {length} characters, must have at most {TEXT}")
+        self._check_length(self._final[1])
 
     def _parse(self) -> None:
         fixed = [*self.parameters, *self.reads, "dt"]
         self.constants: dict[str, Tree] = {}
-        for name, text in self._of("constants"):
+        for name, text in self._given["constants"].items():
             self.constants[name] = self._tree(text, fixed, (), "constants", name)
             fixed.append(name)
         self.initial = {name: self._tree(value, fixed, (), "states", name) for name, (value, _) in self.states.items()}
         moments = [f"{word} {name}" for name in self.reads for word in (AFTER, BEFORE)] + [f"{BEFORE} z"]
         step, own = [*fixed, *SIGNALS], list(self._given["neuron"])
         self.neuron: dict[str, Tree] = {}
-        for name, text in self._of("neuron"):
+        for name, text in self._given["neuron"].items():
             earlier = [f"{NEW} {other}" for other in self.neuron]
             self.neuron[name] = self._tree(text, [*step, *own], [*moments, *earlier], "neuron", name)
         moments += [f"{BEFORE} {name}" for name in own]
@@ -154,7 +130,7 @@ class LearningRule:
         linear = Linear(states)
         self.forms: dict[str, Form] = {}
         self.synapse: dict[str, Tree] = {}
-        for name, text in self._of("synapse"):
+        for name, text in self._given["synapse"].items():
             earlier = [f"{NEW} {other}" for other in self.synapse]
             known = [*step, *own, *states, "pre"]
             tree = self._tree(text, known, [*moments, *earlier], "synapse", name)
@@ -212,36 +188,14 @@ class LearningRule:
         """Whether the spike variant takes steps only when their learning signals are known."""
         return bool(self.signals & LEARNED)
 
-    @property
-    def defaults(self) -> dict[str, float]:
-        """Default of every parameter."""
-        return {name: value for name, (value, _) in self.parameters.items()}
-
     # ---- forms -------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> Values:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
-        definition: Values = {
-            "description": self.description, "source": self.source,
-            "parameters": {name: list(pair) for name, pair in self.parameters.items()},
-            "constants": dict(self._given["constants"]), "reads": list(self.reads),
-            "states": {name: list(pair) for name, pair in self.states.items()},
-            "neuron": dict(self._given["neuron"]), "synapse": dict(self._given["synapse"]),
-            self._final[0]: self._final[1],
-        }  # fmt: skip
-        return {key: value for key, value in definition.items() if value not in ("", {}, [])}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of name and equations, without the words that describe it."""
-        definition = {key: value for key, value in self.to_dict().items() if key not in ("description", "source")}
-        return hashlib.sha256(json.dumps([self.name, definition]).encode()).hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LearningRule) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
+        definition: Values = {"description": self.description, "source": self.source}
+        definition |= self._forms("parameters", "constants") | {"reads": list(self.reads)}
+        definition |= self._forms("states", "neuron", "synapse")
+        return entries.without_empty(definition | {self._final[0]: self._final[1]})
 
     def __repr__(self) -> str:
         return f"LearningRule({self.name!r}, states={list(self.synapse)})"
@@ -308,29 +262,18 @@ def from_dict(name: str, given: object, origin: str = "") -> Rule:
     InputError
         As the class does, and for unknown keys.
     """
-    here = f"{origin}: " if origin else ""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{here}rule {quote(name)} = {quote(given)} must be a table")
-    known = ("rule", "through", "filter") if "rule" in given else KEYS
-    for key in given:
-        if key not in known:
-            raise InputError(f"{here}rule {quote(name)}: unknown key {quote(key)}{nearest(str(key), known)}")
-    try:
-        if "rule" not in given:
-            return LearningRule(name, **given)
-        if given["rule"] != "eprop":
-            raise InputError(f"rule {quote(name)}: rule = {quote(given['rule'])} must be eprop, the one with options")
-        check_name(name, "rule")
-        return Eprop(**{key: value for key, value in given.items() if key != "rule"}, name=name)
-    except InputError as problem:
-        raise InputError(f"{here}{problem}") from None
+    if isinstance(given, Mapping) and "rule" in given:
+        return entries.make("rule", ("rule", "through", "filter"), _make_eprop, name, given, origin)
+    return entries.make("rule", KEYS, LearningRule, name, given, origin)
+
+
+def _make_eprop(name: str, rule: object, **options: str) -> Eprop:
+    if rule != "eprop":
+        raise InputError(f"rule {quote(name)}: rule = {quote(rule)} must be eprop, the one with options")
+    check_name(name, "rule")
+    return Eprop(**options, name=name)
 
 
 def rules_of(given: object, origin: str) -> dict[str, Rule]:
     """Return the rules of a table `rules` or `learning_rules`, name to definition; `origin`: where it stands."""
-    here = f"{origin}: " if origin else ""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{here}rules = {quote(given)} must be a table of names")
-    if len(given) > MOST["parameters"]:
-        raise InputError(f"{here}rules has {len(given)} entries, at most {MOST['parameters']}")
-    return {name: from_dict(name, table, origin) for name, table in given.items()}
+    return entries.make_all("rules", from_dict, given, origin)
