@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from .. import files
@@ -118,53 +119,39 @@ def _variables(path: Path, manifest: Given) -> dict[str, str]:
         if len(value) > LONGEST:
             raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters")
     values[CONFIGDIR] = str(path.parent.resolve())
-    replaced: dict[str, str] = {}
-    for name in values:
-        waiting, begun = [name], set()  # variables to replace, and those of them that wait for others
-        while waiting:
-            current = waiting[-1]
-            needed = [other for _, _, other in _find(values[current], values) if other not in replaced]
-            if current in replaced or not needed:
-                replaced[current] = _replace(values[current], replaced)
-                waiting.pop()
-                if len(replaced[current]) > LONGEST:
-                    raise InputError(
-                        f"{path}: manifest.{current} has more than {LONGEST} characters with its variables"
-                    )
-            elif current in begun:
-                raise InputError(f"{path}: manifest.{current} contains itself")
-            else:
-                begun.add(current)
-                waiting += needed
-    return replaced
+    try:  # what a value names comes first
+        order = [*TopologicalSorter({name: set(_find(value, values)) for name, value in values.items()}).static_order()]
+    except CycleError as problem:
+        raise InputError(f"{path}: manifest.{problem.args[1][0]} contains itself") from None
+    for name in order:
+        values[name] = _replace(values[name], values)
+        if len(values[name]) > LONGEST:
+            raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters with its variables")
+    return values
 
 
-def _find(value: str, names: Container[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield first character, end, and name of each $NAME and ${NAME} in a text.
-
-    $NETWORK is a prefix of $NETWORK_DIR: the longest name counts. Between two dollars there is at most one, so that
-    this takes no more look-ups than the text has characters.
-    """
-    place = value.find("$")
-    while place >= 0:
-        following = value.find("$", place + 1)
-        rest = value[place + 1 : following if following >= 0 else len(value)]
-        inside = rest[1:].partition("}")[0] if rest.startswith("{") and "}" in rest else ""
-        name = next((rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in names), "")
-        if inside and inside in names:
-            yield place, place + len(inside) + 3, inside
-        elif name:
-            yield place, place + len(name) + 1, name
-        place = following
+def _find(text: str, known: Container[str]) -> list[str]:
+    """Return the known variables that a text names, as $NAME or ${NAME}."""
+    return [name for part in text.split("$")[1:] if (name := _split(part, known)[0])]
 
 
-def _replace(value: str, variables: Mapping[str, str]) -> str:
+def _replace(text: str, variables: Mapping[str, str]) -> str:
     """Replace $NAME and ${NAME} by the values of variables that are known."""
-    parts, done = [], 0
-    for first, end, name in _find(value, variables):
-        parts += [value[done:first], variables[name]]
-        done = end
-    return "".join([*parts, value[done:]])
+    first, *parts = text.split("$")
+    split = (_split(part, variables) for part in parts)
+    return first + "".join((variables[name] if name else "$") + rest for name, rest in split)
+
+
+def _split(part: str, known: Container[str]) -> tuple[str, str]:
+    """Return the known variable, or "", and the rest of what follows a dollar, up to the next one.
+
+    $NETWORK is a prefix of $NETWORK_DIR: the longest name counts.
+    """
+    inside, closed, rest = part[1:].partition("}")
+    if part.startswith("{") and closed and inside and inside in known:
+        return inside, rest
+    n = next((n for n in range(len(part), 0, -1) if part[:n] in known), 0)
+    return part[:n], part[n:]
 
 
 def _path(path: Path, variables: Mapping[str, str], owner: Given, key: str, here: str) -> Path:
