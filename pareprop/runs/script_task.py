@@ -25,7 +25,7 @@ from ..plots import reader
 from ..rules.definition import rules_of
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
-from ..storage.disk import clear, require_space
+from ..storage.disk import clear, require_space, write_hdf5
 from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
@@ -211,7 +211,7 @@ class ScriptTask(TaskBase):
         elif not _holds(path, arrays):
             part = clear(directory / f"{ARRAYS}.part")
             require_space(part, sum(array.nbytes for array in arrays.values()))
-            with h5py.File(part, "x") as file:
+            with write_hdf5(part, "x+") as file:
                 for name, array in arrays.items():
                     file[name] = array
             os.replace(part, path)

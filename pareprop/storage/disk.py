@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import io
 import os
 import re
 import tempfile
@@ -14,13 +16,17 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError, StateError
+from ..later import h5py
 from ..parallel.collectives import await_others, raise_together
 from ..parallel.mpi import Comm
+from ..values import AnyValue
 
 NO_PLACE = {  # errors of a path that cannot be written to, for which its user can choose another one
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
     errno.ENAMETOOLONG, errno.EINVAL,
 }  # fmt: skip
+SUPERBLOCK, FLAGS = 48, 11  # bytes of HDF5's superblock of version 3, with a checksum at its end; place of its flags
+IS_OPEN, ONE_WRITER = 1, 4  # flags: open for writing; readers may read meanwhile
 MARGIN = 2**19  # bytes that must stay free beside the data, for metadata of the file
 
 
@@ -53,14 +59,76 @@ def output_errors(path: Path, what: str = "") -> Iterator[None]:
 def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> None:
     """Raise the OSError of a full disk unless the file system of `path` has `n_bytes` free bytes.
 
-    HDF5 may crash if the disk fills up during a write: call this before. The descriptor of an open file is used if
-    given, as the file may have been moved.
+    Call this before a large write, which then need not be tried. The descriptor of an open file is used if given, as
+    the file may have been moved.
     """
     system = os.statvfs(path.parent if descriptor is None else descriptor)
     free, needed = system.f_bavail * system.f_frsize, n_bytes + MARGIN
     if free < needed and system.f_blocks:  # some systems of networks do not tell
         text = f"{os.strerror(errno.ENOSPC)}: {needed / 2**30:.4g} GiB are needed, {free / 2**30:.4g} GiB are free"
         raise files.Unfit(errno.ENOSPC, text, str(path))
+
+
+class OutputFile(io.FileIO):
+    """A file that HDF5 writes through: after its first error nothing more is written, and HDF5 does not see the error.
+
+    HDF5 keeps a dataset whose flush fails, and crashes when the process ends. What is on the disk is what a process
+    leaves that is killed at the first error.
+    """
+
+    _problem: OSError | None = None
+
+    def write(self, data: AnyValue) -> int:
+        """Write all bytes."""
+        rest = memoryview(data).cast("B")
+        if len(rest) > FLAGS and rest[FLAGS] == ONE_WRITER and self.tell() == 0:
+            rest = memoryview(_mark_open(rest))
+        try:
+            while self._problem is None and rest:
+                rest = rest[super().write(rest) :]
+        except OSError as problem:
+            self._problem = problem
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file."""
+        try:
+            if self._problem is None:
+                super().truncate(size)
+        except OSError as problem:
+            self._problem = problem
+        return size or 0
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Context that ends with the first error of a write, also where HDF5 then reads what was not written."""
+        try:
+            yield
+        except (OSError, RuntimeError):
+            if self._problem is None:
+                raise
+        if self._problem is not None:
+            raise self._problem
+
+
+def _mark_open(start: memoryview) -> bytes:
+    """Return the start of a file for a single writer and many readers, marked as open for writing.
+
+    HDF5 leaves this mark out where it writes through Python; without it readers take the file for a damaged one. The
+    checksum of the superblock is a function of HDF5 that h5py does not have.
+    """
+    checksum = ctypes.CDLL(h5py.h5f.__file__).H5_checksum_metadata
+    checksum.argtypes, checksum.restype = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint32), ctypes.c_uint32
+    head = bytearray(start[: SUPERBLOCK - 4])
+    head[FLAGS] |= IS_OPEN
+    return bytes(head) + checksum(bytes(head), len(head), 0).to_bytes(4, "little") + bytes(start[SUPERBLOCK:])
+
+
+@contextmanager
+def write_hdf5(path: Path, mode: str = "w+", libver: str | None = None) -> Iterator[h5py.File]:
+    """Context with an HDF5 file to write, made anew unless `mode` is "r+"; it ends with the first error of a write."""
+    with OutputFile(path, mode) as raw, raw.raising(), h5py.File(raw, mode.strip("+x") or "w", libver=libver) as file:
+        yield file
 
 
 def clear(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..later import h5py
 from ..values import Values
-from .disk import clear
+from .disk import OutputFile, clear
 
 CHUNK = 2**18  # about this many bytes make a chunk of a dataset
 
@@ -82,14 +83,17 @@ class GrowingFile:
         self.crcs: dict[str, int] = {}
         self.buffered_bytes = 0
         self._buffered: dict[str, list[np.ndarray]] = defaultdict(list)
-        self._file = h5py.File(clear(path), "x", libver="latest")
-        self._file.attrs.update(attributes)
-        for name, values in constants.items():
-            self._file[name] = values
-            self.crcs[name] = checksum(values)
-        for name, column in self.columns.items():
-            _create(self._file, name, column, compression)
-        self._file.swmr_mode = True
+        self._raw = OutputFile(clear(path), "x+")
+        with self._raw.raising():
+            self._file = h5py.File(self._raw, "w", libver="latest")
+            weakref.finalize(self, self._file.close)  # HDF5 itself would close it when there is no Python any more
+            self._file.attrs.update(attributes)
+            for name, values in constants.items():
+                self._file[name] = values
+                self.crcs[name] = checksum(values)
+            for name, column in self.columns.items():
+                _create(self._file, name, column, compression)
+            self._file.swmr_mode = True
 
     def add(self, name: str, values: object, copy: bool = True) -> None:
         """Buffer rows of a column; do nothing if this file has no such column."""
@@ -101,13 +105,14 @@ class GrowingFile:
     def flush(self) -> None:
         """Write the buffered rows."""
         rows, crcs = dict(self.rows), dict(self.crcs)
-        for name, parts in self._buffered.items():
-            data, dataset = np.concatenate(parts), self._file[name]
-            dataset.resize(rows[name] + len(data), axis=0)
-            dataset[rows[name] :] = data
-            rows[name] += len(data)
-            crcs[name] = checksum(data, crcs.get(name, 0))
-        self._file.flush()
+        with self._raw.raising():
+            for name, parts in self._buffered.items():
+                data, dataset = np.concatenate(parts), self._file[name]
+                dataset.resize(rows[name] + len(data), axis=0)
+                dataset[rows[name] :] = data
+                rows[name] += len(data)
+                crcs[name] = checksum(data, crcs.get(name, 0))
+            self._file.flush()
         self.rows, self.crcs = rows, crcs  # not before: after a failed write all columns must end in the same sample
         self.drop()
 
@@ -121,7 +126,7 @@ class GrowingFile:
     @property
     def descriptor(self) -> int:
         """Descriptor of the open file."""
-        return self._file.id.get_vfd_handle()
+        return self._raw.fileno()
 
     def synchronise(self) -> None:
         """Bring the written rows to the disk, so that they outlive the machine."""
@@ -129,7 +134,7 @@ class GrowingFile:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file:
+        with self._raw, self._raw.raising():
             self._file.close()
 
 

@@ -18,7 +18,7 @@ from ..later import h5py
 from ..machine import require_bytes
 from ..parallel.partition import block
 from ..values import Values
-from .disk import clear, publish, reason
+from .disk import clear, publish, reason, write_hdf5
 from .growing_file import checksum
 
 BLOCK = 2**22  # bytes read at a time
@@ -165,7 +165,7 @@ def repair(path: Path) -> None:
     except OSError:
         pass
     part = clear(path.with_suffix(".part"))
-    with files.open_hdf5(path, killed=True) as source, h5py.File(part, "x", libver="latest") as copy:
+    with files.open_hdf5(path, killed=True) as source, write_hdf5(part, "x+", "latest") as copy:
         copy.attrs.update(_copied_attributes(source))
         for name in source:
             source.copy(name, copy)
@@ -194,7 +194,7 @@ def join(directory: Path, parts: list[Values]) -> Path:
     target = directory.with_suffix(".h5")
     sources: dict[str, list[_Source]] = defaultdict(list)
     part_of_target = clear(target.with_suffix(".part"))
-    with h5py.File(part_of_target, "x", libver="latest") as joined, files.reading(directory):
+    with write_hdf5(part_of_target, "x+", "latest") as joined, files.reading(directory):
         for number, part in enumerate(parts):
             for name, rows, _ in _entries(part):
                 repair(directory / name)

@@ -14,7 +14,7 @@ from ..errors import InputError, quote
 from ..later import h5py
 from ..network import of_nest
 from ..network.variants import find_variant
-from .disk import output_errors, replace_file
+from .disk import output_errors, replace_file, write_hdf5
 from .export_checks import open_network, require_target
 from .opened import RunResults
 
@@ -130,7 +130,7 @@ def _is_of_script(path: Path) -> bool:
 
 
 def _write_spikes(path: Path, spikes: Spikes) -> None:
-    with h5py.File(path, "w") as file:
+    with write_hdf5(path) as file:
         file.attrs[KIND] = True
         for sample, (steps, ids) in spikes.items():
             file[f"{sample}/spike_steps"], file[f"{sample}/spike_ids"] = steps, ids

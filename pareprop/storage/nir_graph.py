@@ -13,7 +13,7 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network import nir_nodes
 from ..values import Values
-from .disk import output_errors, reason, replace_file
+from .disk import OutputFile, output_errors, reason, replace_file
 from .export_checks import list_short_term, list_unwritten, open_network, require_target
 from .opened import RunResults
 
@@ -54,8 +54,8 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
             graph = nir.NIRGraph(nodes, edges, metadata={"dt_ms": float(run.attributes["dt_ms"])})
     except OSError as problem:
         raise InputError(f"{results}: {reason(problem)}") from None
-    with output_errors(target), replace_file(target) as part:
-        nir.write(part, graph)
+    with output_errors(target), replace_file(target) as part, OutputFile(part, "w+") as raw, raw.raising():
+        nir.write(raw, graph)
     return notes
 
 

@@ -22,7 +22,7 @@ from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import local_activity
-from .disk import clear, on_disk, publish, reason, require_space
+from .disk import clear, on_disk, publish, reason, require_space, write_hdf5
 from .self_description import STATE, describe_sample, name_axes, write_learned, write_parameters
 
 BLOCK = 2**20  # synapses copied at a time
@@ -382,33 +382,26 @@ def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File
         Expected size, checked against the free disk space.
     """
     comm, part = simulation.exchange.comm, path.with_suffix(".part")
-    file = None
+    file, problem, opened = None, None, ExitStack()
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
             require_space(path, n_bytes)
-            file = h5py.File(clear(part), "x")
-    problem = None
-    with ExitStack() as undo:
-        if file is not None:
-            undo.callback(_discard, file, part)
+            file = opened.enter_context(write_hdf5(clear(part), "x+"))
+    try:
         try:
-            yield file
-        except (OSError, RuntimeError) as error:  # RuntimeError: HDF5 cannot write
+            with opened:
+                yield file
+        except (OSError, RuntimeError) as error:  # RuntimeError: HDF5 refuses
             problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
         with on_disk(comm, "results", path):
             if file is not None and problem is None:
-                file.close()
                 publish(part, path)
-                undo.pop_all()
         collectives.raise_together(comm, problem)
-
-
-def _discard(file: h5py.File, part: Path) -> None:
-    """Close and remove a file that could not be completed."""
-    with suppress(OSError, RuntimeError):
-        file.close()
-    with suppress(OSError):
-        part.unlink()
+    except BaseException:
+        if file is not None:
+            with suppress(OSError):
+                part.unlink()
+        raise
 
 
 def choose_evenly(n: int, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
-from .disk import output_errors, reason, replace_file
+from .disk import output_errors, reason, replace_file, write_hdf5
 from .joined_file import open_joined
 from .opened import EVERY, RunResults
 
@@ -62,7 +62,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
-            with output_errors(target), replace_file(target) as part, h5py.File(part, "w") as out:
+            with output_errors(target), replace_file(target) as part, write_hdf5(part) as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
                 total = sum(_write(out, name, group, *scale, cells) for name, group in groups.items())
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:

@@ -18,7 +18,7 @@ from ..network.of_nest import RECEPTOR
 from ..sonata import circuit, edge_files, hdf5, nodes
 from ..sonata.edges import Edges
 from ..values import Values
-from .disk import fill_folder, output_errors
+from .disk import fill_folder, output_errors, write_hdf5
 from .sonata_network import EDGE_TYPE, require_empty, write_circuit
 
 EDGE_BYTES = 200  # memory for an edge while its population is compared and written
@@ -58,7 +58,7 @@ def export(results: Path, given: Path, folder: Path) -> dict[str, int]:
             copies = _copy(network, types, part)
             for edges in read:
                 changed = _find_changes(file, edges)
-                with h5py.File(copies[edges.path], "r+") as out:
+                with write_hdf5(copies[edges.path], "r+") as out:
                     _write(out[f"edges/{edges.name}"], edges, *changed)
     return {edges.name: edges.n_edges for edges in read}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..network.model import Model
 from ..network.parameters import Distribution
 from ..sonata.edge_files import SHORT_TERM
 from ..values import AnyValue, Values
-from .disk import fill_folder, output_errors
+from .disk import fill_folder, output_errors, write_hdf5
 from .opened import RunResults
 from .sonata import MAGIC, VERSION
 
@@ -126,10 +128,11 @@ def write_circuit(folder: Path, nodes: list[Values], edges: list[Values], compon
     (folder / "circuit_config.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _file(path: Path) -> h5py.File:
-    file = h5py.File(path, "w")
-    file.attrs["magic"], file.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
-    return file
+@contextmanager
+def _file(path: Path) -> Iterator[h5py.File]:
+    with write_hdf5(path) as file:
+        file.attrs["magic"], file.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
+        yield file
 
 
 def _table(path: Path, rows: list[Values]) -> None:

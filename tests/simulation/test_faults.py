@@ -12,6 +12,7 @@ import pytest
 import ranks
 from commands import as_options, command, digests, output_of
 
+from pareprop import files
 from pareprop.errors import StateError
 from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
@@ -104,6 +105,49 @@ def test_disk_full_while_recording(small_disk: Path, capsys: pytest.CaptureFixtu
         kept = file["samples/iteration"][()]
         assert list(kept) == list(range(5, 60))  # those before were lost with the disk, as the message said
         np.testing.assert_array_equal(file["samples/loss"], other["samples/loss"][kept])
+
+
+LIMITED = """
+import resource, sys
+from pareprop import cli
+size, n_ranks = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+if n_ranks > 1:
+    from mpi4py import MPI  # whose own files in shared memory are larger
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+cli.main(sys.argv[1:])
+"""
+BULKY = ["iterations=60", "n_step=1000", "n_rec=40", "record.every=1", 'what=["V_m","learning_signal"]']
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("n_ranks", "size", "compression"),  # ranks share memory in files, which must fit
+    [(1, 9_000, 0), (1, 50_000, 0), (1, 300_000, 1), (1, 4_000_000, 0), (2, 300_000, 0), (2, 300_000, 1)],
+)
+def test_files_over_the_size_limit(tmp_path: Path, n_ranks: int, size: int, compression: int) -> None:
+    """A write beyond `ulimit -f` ends the run with one line, whichever file it is of; HDF5 crashes where it sees it."""
+    arguments = settings(*BULKY, "checkpoint.every=5", f"compression={compression}")
+    out = tmp_path / "run"
+    done = ranks.run(n_ranks, "-c", LIMITED, size, n_ranks, "run", "sine-waves", *arguments, "--out", out)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr and "File too large" in done.stderr
+    assert sum(line.startswith("pareprop: error: ") for line in done.stderr.splitlines()) == 1
+    for path in out.glob("**/*.h5"):
+        with files.open_hdf5(path, killed=True) as file:  # a recording can be read up to the last flush
+            file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+
+
+def test_resume_over_the_size_limit_keeps_earlier_results(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Results of a finished run outlive a longer run of it that cannot write its own."""
+    arguments = [*settings("iterations=2", "n_rec=40"), "--out", tmp_path / "run"]
+    output_of(capsys, "run", "sine-waves", *arguments)
+    before = (tmp_path / "run" / "results.h5").read_bytes()
+    line = ["resume", tmp_path / "run", "--set", "iterations=4"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "40000", "1", *line], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3 and "Traceback" not in done.stderr and "File too large" in done.stderr
+    assert (tmp_path / "run" / "results.h5").read_bytes() == before
 
 
 def test_checkpoint_that_does_not_fit(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
