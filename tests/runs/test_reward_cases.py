@@ -50,19 +50,15 @@ def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, nam
 BAD = {
     "variant": (attribute("/", "variant", "spike"), "spike"),
     "gamma": (attribute("/", "gamma", 1.5), "gamma = 1.5"),
-    "no-gamma": (delete("@gamma"), "'gamma' is missing"),
     "actions": (put("actions", (0, 0), 7), "actions must lie in"),
     "n_actions": (attribute("/", "n_actions", 0), "'out->rec0'"),
     "n_actions-more": (attribute("/", "n_actions", 5), "w_out"),
     "length": (replace("length", lambda array: np.full(array.shape, 1000)), "n_steps = 1000"),
     "steps": (put("decision_steps", 0, 50), "must ascend"),
-    "steps-half": (replace("decision_steps", lambda array: array + 0.5), "whole numbers"),
-    "actions-half": (replace("actions", lambda array: array + 0.5), "whole numbers"),
     "length-half": (replace("length", lambda array: array * np.inf), "infinity"),
     "rewards": (put("rewards", (0, 0), np.nan), "must be finite"),
     "alive": (replace("alive", lambda array: array[:, :-1]), "boolean index"),
     "bootstrap": (replace("bootstrap", lambda array: array[:-1]), "out of bounds"),
-    "inputs": (replace("inputs", lambda array: array[:-1]), "steps of 'inputs'"),
     "none": (delete("actions"), "'actions' is missing"),
 }
 
