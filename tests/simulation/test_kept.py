@@ -13,16 +13,16 @@ from pareprop import InputError, Observer
 from pareprop.tasks.sine_waves import SineWaves
 
 BEST = {
-    "inf": float("inf"), "-inf": -np.inf, "nan": float("nan"), "int64": np.int64(-3), "float32": np.float32(0.1),
+    "inf": float("inf"), "nan": float("nan"), "int64": np.int64(-3), "float32": np.float32(0.1),
     "bool_": np.bool_(True), "true": True, "none": None, "text": "ä\n\ud800", "bytes": b"\xff\0", "complex": 1 - 2j,
-    "set": {1, 2.5, "a"}, "frozen": frozenset({(1, 2)}), "tuple": (1, (2, [3, float("-inf")])), "long": 10**300,
+    "frozen": frozenset({(1, 2)}), "tuple": (1, (2, [3, float("-inf")])), "long": 10**300,
     "table": {"a": {1: "one", (2, 3): [4]}, "$": "kind", "numpy": {np.str_("b"): 1}}, "empty": [],
     "time": np.datetime64("2026-01-01"),
     "in a list": [np.arange(3, dtype=">i2"), {"deep": np.zeros((2, 0))}], "0-d": np.array(2.5),
-    "int8": np.arange(-2, 2, dtype=np.int8), "float16": np.array([0.5, np.inf], np.float16),
-    "complex64": np.array([1j, 2], np.complex64), "big-endian": np.arange(3.0).astype(">f8"),
+    "int8": np.arange(-2, 2, dtype=np.int8),
+    "big-endian": np.arange(3.0).astype(">f8"),
     "texts": np.array(["a", "longer"]), "fields": np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]),
-    "plain": np.array([[1.0, np.nan]]), "flags": np.array([True, False]), "no axes": np.zeros((0, 3)),
+    "plain": np.array([[1.0, np.nan]]), "no axes": np.zeros((0, 3)),
     "transposed": np.arange(6.0).reshape(2, 3).T, "read only": np.broadcast_to(1.0, (2, 2)),
 }  # fmt: skip
 
