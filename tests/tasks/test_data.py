@@ -237,16 +237,13 @@ WRONG = {
     ),
     "readouts": ({"targets": np.zeros((N, STEPS, 3))}, "targets has shape (6, 40, 3), must be (6, 40, 2)"),
     "no inputs": ({"raster": None}, "has no inputs; the network of 5 inputs needs one of rates, raster, spikes"),
-    "two inputs": ({"rates": np.zeros((N, INPUTS))}, "has rates, raster; the network of 5 inputs needs one of"),
     "inputs": ({"raster": np.zeros((N, STEPS, 4))}, "raster has shape (6, 40, 4), must be (6, 40, 5)"),
     "text": ({"targets": np.full((N, STEPS, 2), "x")}, "must be numbers"),
     "currents": ({"currents": np.zeros((N, STEPS, 1))}, "currents: the network has 0"),
     "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
     "label": ({"labels": np.zeros(N)}, "labels has type float64, must be whole numbers"),
-    "one-hot": ({"targets": None, "labels": np.eye(N, 2)}, "labels has shape (6, 2), must be (6,)"),
     "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is not one of the 2 readouts, 0 to 1"),
     "names": ({"class_names": ["a", "b", "c"]}, "class_names has shape (3,), must be (2,)"),
-    "no names": ({"class_names": [1, 2]}, "class_names has type int64, must be text"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
 }
 
