@@ -127,7 +127,8 @@ def _mark_open(start: memoryview) -> bytes:
 @contextmanager
 def write_hdf5(path: Path, mode: str = "w+", libver: str | None = None) -> Iterator[h5py.File]:
     """Context with an HDF5 file to write, made anew unless `mode` is "r+"; it ends with the first error of a write."""
-    with OutputFile(path, mode) as raw, raw.raising(), h5py.File(raw, mode.strip("+x") or "w", libver=libver) as file:
+    own_mode = "r+" if mode == "r+" else "w"  # where `raw` opens the file, HDF5 has no "x"
+    with OutputFile(path, mode) as raw, raw.raising(), h5py.File(raw, own_mode, libver=libver) as file:
         yield file
 
 
