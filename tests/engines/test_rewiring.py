@@ -298,6 +298,21 @@ def kolmogorov(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(parts[0] - parts[1]).max())
 
 
+@pytest.mark.parametrize("kind", ["plane", "borders"])
+def test_delays_follow_the_distance(kind: str) -> None:
+    model, distance = in_space(kind, delay={"per_length": 2.0, "offset": 1.0})
+    network = LocalNetwork(model, 0, 1)
+    span = network.incoming.spans[0]
+    rewiring = Rewiring(network.incoming, span, 1)
+    for n in range(1, 5):
+        _, moves = move_all(network, rewiring, n)
+        assert len(moves) > 300
+        for source, target, delay, _ in network.incoming.chunks(span):
+            np.testing.assert_array_equal(delay, np.floor(1.0 + 2.0 * distance[target, source] + 0.5))
+        np.testing.assert_array_equal(moves[:, 4], np.floor(1.5 + 2.0 * distance[moves[:, 1], moves[:, 3]]))
+    assert len(np.unique(moves[:, 4])) > 3
+
+
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_training_keeps_distances_and_delays(variant: str) -> None:
     """After 60 iterations with moves each delay follows from its distance, and distances are spread as before."""

@@ -96,3 +96,8 @@ def test_the_handbook_is_one_file(tmp_path: Path, monkeypatch, capsys: pytest.Ca
 )
 def test_unknown_topics(topics: list[str], told: str, capsys: pytest.CaptureFixture) -> None:
     assert told in refusal_of(capsys, "help", *topics)
+
+
+def test_help_of_commands(capsys: pytest.CaptureFixture) -> None:
+    assert "Commands:" in command(capsys, "help")[1]
+    assert command(capsys, "help", "scaling", "plot")[1] == command(capsys, "scaling", "plot", "--help")[1]
