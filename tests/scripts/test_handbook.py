@@ -95,7 +95,7 @@ def test_tables_name_defaults_units_and_bounds(tables) -> None:
     """Those of NEST 3.10, written down by hand."""
     found = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:5] for line in tables.TABLES["neurons"]()}
     assert found["`C_m`"] == ["`250`", "pF", "above 0", "Capacitance in pF."]
-    assert found["`V_th`"][:3] == ["`-55`", "mV", ""]
+    assert found["`V_th`"][:3] == ["`-55`", "mV", "at least V_min"]
     assert found["`V_min`"][:3] == ["none", "mV", "at most V_th"]
     assert found["`t_ref`"][:3] == ["`2`", "ms", "at least 0"]
     assert found["`kappa`"][:3] == ["`0.97`", "", "at least 0, below 1"]
