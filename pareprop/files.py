@@ -35,6 +35,10 @@ class Unfit(OSError):
     """A file that exists but must not be read; `strerror` gives the reason."""
 
 
+class LinkedFile(Unfit):
+    """A file of HDF5 that has links, or values in other files."""
+
+
 class CorruptFile(Unfit):
     """A file that was damaged or changed after it was written."""
 
@@ -162,7 +166,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def open_hdf5(
     path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False, aliases: bool = False
 ) -> h5py.File:
-    """Open an HDF5 file; raise `Unfit` if it has links, or values in other files than `sources` allows.
+    """Open an HDF5 file; raise `LinkedFile` if it has links, or values in other files than `sources` allows.
 
     Links and values in other files would let a foreign file read, or write, whatever the user can. With `killed`, the
     file of a killed writer can be opened, too, for which HDF5 requires its mode of a single writer and many readers.
@@ -249,7 +253,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool)
             if node.external or not all(map(sources, others)):
                 problem = f"{quote(name)} keeps its values in another file"
     if problem is not None:
-        raise Unfit(errno.EINVAL, problem, file.filename)
+        raise LinkedFile(errno.EINVAL, problem, file.filename)
 
 
 def is_within(directory: Path, name: object, pattern: str) -> bool:

@@ -101,7 +101,7 @@ class ResultsFile(Observer):
         Raises
         ------
         InputError
-            If the file is not that of this run, or leads to others.
+            If the path is a link, or the file is not that of this run.
         """
         comm, counts = simulation.exchange.comm, self._count_synapses(simulation) if self.keeps_weights else {}
         there, wrong = False, ""
@@ -350,7 +350,8 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     except files.CorruptFile as problem:
         return f"{path} {problem.strerror}"
     except OSError as problem:
-        if isinstance(problem, files.Unfit) or problem.errno in (errno.EACCES, errno.EPERM):
+        linked = isinstance(problem, files.LinkedFile)  # a run writes no links: of a flipped bit, or of somebody else
+        if isinstance(problem, files.Unfit) and not linked or problem.errno in (errno.EACCES, errno.EPERM):
             raise InputError(f"results {path}: {reason(problem)}") from None
         return f"{path} is damaged: {reason(problem)}"
     return ""

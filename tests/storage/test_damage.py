@@ -165,6 +165,23 @@ def test_damaged_results_are_written_anew(copy: Path, stopped: tuple[Path, str],
     assert told > 1
 
 
+@pytest.mark.parametrize("link", [h5py.SoftLink("/loss"), h5py.ExternalLink("other.h5", "/loss")])
+def test_results_with_a_link_are_written_anew(copy: Path, stopped: tuple[Path, str], capsys, link: object) -> None:
+    """A flipped bit makes a link of a dataset; what it leads to is neither read nor written."""
+    shutil.copy(copy / "results.h5", copy / "other.h5")
+    before = (copy / "other.h5").read_bytes()
+    with h5py.File(copy / "results.h5", "r+") as file:
+        del file["projections/rec->rec/weight_initial"]
+        file["projections/rec->rec/weight_initial"] = link
+    code, output, errors = command(capsys, "resume", copy)
+    assert code == 0 and digests(output.splitlines())[-1] == stopped[1], errors
+    assert "results.h5 is damaged: 'projections/rec->rec/weight_initial' is a link" in errors, errors
+    assert "it is written anew" in errors and errors.count("\n") == 1
+    assert (copy / "other.h5").read_bytes() == before
+    with h5py.File(copy / "results.h5") as file:
+        assert isinstance(file["projections/rec->rec"].get("weight_initial", getlink=True), h5py.HardLink)
+
+
 def test_results_stay_until_their_successor_is_complete(copy: Path, capsys, monkeypatch) -> None:
     before = (copy / "results.h5").read_bytes()
 
