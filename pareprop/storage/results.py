@@ -351,7 +351,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
         return f"{path} {problem.strerror}"
     except OSError as problem:
         linked = isinstance(problem, files.LinkedFile)  # a run writes no links: of a flipped bit, or of somebody else
-        if isinstance(problem, files.Unfit) and not linked or problem.errno in (errno.EACCES, errno.EPERM):
+        if (isinstance(problem, files.Unfit) and not linked) or problem.errno in (errno.EACCES, errno.EPERM):
             raise InputError(f"results {path}: {reason(problem)}") from None
         return f"{path} is damaged: {reason(problem)}"
     return ""
