@@ -1,4 +1,4 @@
-"""Devices of NEST, each a class in a module of its own, which is found by lying here.
+"""Devices of NEST: classes in the modules of this folder, all of which are imported here.
 
 Where to add
 ------------
