@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -20,11 +19,9 @@ from ..values import Values
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
-from .lost_signals import take_back
 from .plasticity import normalize
 from .sample import Sample
 from .state import State
-from .transfer import Transfer, move
 
 CHAINED = ("v", "a", "z", "refractory", "states")  # state from which the next interval starts, unless it is reset
 
@@ -91,8 +88,8 @@ class Interval(Engine):
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic, window = self.gradient.plastic, settings.learning_window
         normalize([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
-        self._surrogate: np.ndarray | None = None  # gradients of the latest interval, if they are kept
-        self._passed_on = np.zeros(0, np.int64)  # see `pass_on`
+        # (port, neuron) to what arrives there in the first step of the next interval
+        self.first_arrivals: tuple[tuple[np.ndarray, np.ndarray], np.ndarray] | None = None
         self._allocate()
 
     def _allocate(self) -> None:
@@ -164,8 +161,9 @@ class Interval(Engine):
         self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
-        if len(self._passed_on):
-            self._deliver_passed_on()
+        if self.first_arrivals is not None:
+            np.add.at(np.atleast_2d(self.neurons["arriving"]), *self.first_arrivals)
+            self.first_arrivals = None
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
@@ -229,8 +227,6 @@ class Interval(Engine):
                 if self.network.model.learning_signal is not None:
                     signals = self.find_signals(error, np.arange(self.n_neurons))
             self.recorded = self._record(error, signals)
-        if self._surrogate is not None:
-            self._surrogate = self.psi[:, 0].astype(float)  # learning overwrites it
         if learn:
             local = self.local.filtered
             self.gradient.collect(
@@ -277,114 +273,6 @@ class Interval(Engine):
         self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
-
-    def pass_on(self, spiking: np.ndarray) -> None:
-        """Let spikes of an interval's last step arrive in step 0 of the next one.
-
-        As in NEST they pass synapses between neurons that do not learn. Those that learn lose them.
-
-        Parameters
-        ----------
-        spiking : np.ndarray
-            int64 (n,), neurons of the whole network.
-        """
-        self._passed_on = spiking
-
-    def _deliver_passed_on(self) -> None:
-        source, target, port, place = self._fixed
-        mine = np.isin(source, self._passed_on)
-        arriving = np.atleast_2d(self.neurons["arriving"])
-        np.add.at(arriving, (port[mine], target[mine]), self.network.incoming.weight[place[mine]])
-        self._passed_on = np.zeros(0, np.int64)
-
-    @cached_property
-    def _fixed(self) -> np.ndarray:
-        """Synapses between neurons that do not learn, by source: sources, targets here, ports, places in the table."""
-        columns, table = [np.zeros((4, 0), np.int64)], self.network.incoming
-        for span in table.spans:
-            item = span.projection
-            if not item.plastic and (item.pre.role, item.post.role) == ("recurrent", "recurrent"):
-                offset, port = self.network.model.offset(item.pre), item.port_index
-                columns += [
-                    np.stack([offset + source, target - span.targets[0] + span.base, np.full_like(index, port), index])
-                    for source, target, _, index in table.chunks(span)
-                ]
-        fixed = np.concatenate(columns, axis=1)
-        return fixed[:, np.argsort(fixed[0], kind="stable")]
-
-    def keep_last_signal(self) -> None:
-        """Keep what `lose_last_signal` reads, before the first sample."""
-        self.gradient.keep()
-        self._surrogate = np.zeros((0, 0))
-
-    def lose_last_signal(self, sources: np.ndarray, error: np.ndarray) -> None:
-        """Lose what NEST does of the interval that has just ended, see the module `lost_signals`.
-
-        Parameters
-        ----------
-        sources : np.ndarray
-            int64 ascending, inputs that spike in step `EARLY` of the next interval.
-        error : np.ndarray
-            float64 (n_readouts,), errors of the last step.
-        """
-        if self._surrogate is not None and len(sources) and self.n_neurons:
-            take_back(self.network, self.gradient, sources, self.inputs, error, self._surrogate)
-
-    # ---- growing -----------------------------------------------------------------------------------------------------
-
-    def take_over(self, old: Interval, transfer: Transfer, done: int, n_updates: int) -> None:
-        """Collective: go on where the engine of a network is which this one contains; `resume` comes next.
-
-        Parameters
-        ----------
-        old : Interval
-            The other engine.
-        transfer : Transfer
-            From its network to this one.
-        done : int
-            Steps of the present interval that are over.
-        n_updates : int
-            Steps of optimizers so far, where nothing has learned.
-        """
-        kept, fresh = old.state_within(), self.state_within()
-        n_updates = max((item.n_steps for item in old.plastic), default=n_updates)
-        plastic = {item.name: {"eta": item.eta, "n_steps": n_updates} for item in self.plastic}
-        plastic |= kept.numbers.get("plastic", {})
-        move(kept.shared["y"], transfer.places["readout"], self.y)
-        self.load_state({"goes_on": False} | kept.numbers | {"plastic": plastic}, {"y": self.y})
-        self.gradient.n_collected = old.gradient.n_collected
-
-        def find_kept(name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-            kept = np.arange(min(n, other)) + (done if name == "ring" else 0)  # which has the coming steps
-            return (kept % n, kept % other) if name == "ring" else (kept, kept)
-
-        transfer.carry_synapses(kept, fresh)
-        transfer.carry_neurons(kept.neurons, fresh.neurons, find_kept)
-        self.refresh()
-
-    def resume(self, old: Interval, transfer: Transfer, past: Sample | None) -> None:
-        """Collective: go on within an interval, after the readouts' step ahead of `run_before`.
-
-        Parameters
-        ----------
-        old, transfer : Interval, Transfer
-            As in `take_over`.
-        past : Sample or None
-            What has come in, in the steps that are over; None without any.
-        """
-        done, new, spiking = 0, transfer.new_readouts, np.zeros(0, np.int64)
-        if past is not None:
-            done = len(past.inputs.ptr) - 1
-            spikes = transfer.carry_log(old.get_own_spikes(), done, "recurrent")
-            self.begin(SpikeLog(self.n_steps), None, reset=False)
-            self.feed(0, past)
-            self.channel.load(spikes, done)
-            self.signal[:done] = transfer.widen(old.signal[:done])
-            spiking = spikes.part(done - 1, done).ids
-        self.y[new] = self.constants["alpha"][new] * self.y[new]  # no current in their first step
-        self.y += self.constants["zeta"] * transfer.latest_to_readouts(spiking)
-        if done:
-            self.signal[done - 1] = self.y
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""

@@ -5,7 +5,6 @@ One file, because samples, episodes, weights that are shown and restarts all mov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,9 +29,8 @@ from .parameter_traces import ParameterTraces
 from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
 from .spike_batch import SpikeBatch
-from .spike_memory import ERRORS, KINDS, SpikeMemory, new_books
+from .spike_memory import KINDS, SpikeMemory, new_books
 from .state import State
-from .transfer import Transfer, move, take_latest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -673,52 +671,6 @@ class Spike(Engine):
         """Collective: see `Engine.refresh`."""
         super().refresh()
         self.memory.share_constants()
-
-    # ---- growing -----------------------------------------------------------------------------------------------------
-
-    def can_take_over(self, old: Spike) -> bool:
-        """Return whether sums of learning can go on in this engine as another one has made them."""
-        lost = [b for a, b in zip(old.memory.blocks, self.memory.blocks, strict=False) if a not in (0, b)]
-        same = (old.plan.sets, old.plan.m) == (self.plan.sets, self.plan.m)
-        return not lost and (same or not old.plastic)
-
-    def take_over(self, old: Spike, transfer: Transfer, rates: Mapping[str, tuple[list[str], float]]) -> None:
-        """Collective: go on, between samples, where the engine of a network is which this one contains.
-
-        Parameters
-        ----------
-        old : Spike
-            The other engine, for which `can_take_over` is true.
-        transfer : Transfer
-            From its network to this one.
-        rates : Mapping
-            New plastic projection to those of the other network that have learned at its rate, and to its rate where
-            there are none, see `delay_rates`.
-        """
-        kept, time, memory = old.state(), old.time, self.memory
-        steps, shared = time - memory.first_step(time), {"y": self.y}
-        move(kept.shared["y"], transfer.places["readout"], self.y)
-        for name in ERRORS:
-            shared[name], entries = np.zeros_like(memory.history[name]), transfer.widen(kept.shared[name])
-            before, after = memory.find_kept(name, len(entries), len(shared[name]), time)
-            shared[name][after] = entries[before]
-        inputs = SpikeLog.from_arrays(kept.shared["inputs_ids"], kept.shared["inputs_ptr"])
-        for name, log, role in (("inputs", inputs, "input"), ("spikes", kept.spikes["spikes"](), "recurrent")):
-            whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
-            shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
-        numbers, own = dict(kept.numbers), self.state().numbers
-        numbers |= {key: own[key] for key in ("blocks", "ways")}
-        numbers["plastic"] = own.get("plastic", {}) | kept.numbers.get("plastic", {})
-        self.load_state(numbers, shared)
-        fresh = self.state()
-        transfer.carry_neurons(
-            kept.neurons, fresh.neurons, lambda name, n, other: memory.find_kept(name, n, other, time)
-        )
-        transfer.carry_synapses(kept, fresh)
-        names = sorted(kept.rows.keys() & fresh.rows.keys())
-        transfer.carry_rows((kept.rows[name], fresh.rows[name]) for name in names)
-        memory.take_over_rates(old.memory, transfer, rates)
-        self.refresh()
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""

@@ -5,7 +5,6 @@ One file, because what is allocated, written to a state and loaded from it are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +16,6 @@ from ..errors import InputError
 from ..kernels import layout, optimizers
 from ..network import transmission
 from ..network.connectivity import Population
-from ..network.drawing import list_delays
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
@@ -27,7 +25,6 @@ from ..plans.request import Request, uniform_alpha
 from ..values import Values
 from .rules import SpikeRules
 from .state import State
-from .transfer import Transfer
 
 KINDS = ("incoming", "outgoing", "adaptive")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
@@ -496,25 +493,6 @@ class SpikeMemory:
         entry = np.arange(max(latest + 1 - min(n, other), 0), latest + 1)
         return entry % n, entry % other
 
-    def take_over_rates(
-        self, old: SpikeMemory, transfer: Transfer, rates: Mapping[str, tuple[list[str], float]]
-    ) -> None:
-        """Collective: take over which rates of learning were there when, see `Spike.take_over`."""
-        for table, into, rows, fresh in zip(old.tables[:2], self.tables, old.rows, self.rows, strict=False):
-            if not len(rows.rate_since):
-                continue
-            fresh.first = np.full(len(into.row_ptr) - 1, layout.NEVER)
-            transfer.carry_rows([((table, np.asarray(rows.first)), (into, np.asarray(fresh.first)))])
-            of_projection = dict(zip((name for name, _ in _list_blocks(table)), np.asarray(rows.rates).T, strict=True))
-            known = {span.projection.name: set(list_delays(span.projection)) for span in table.spans}
-            past = np.zeros((len(rows.rate_since), len(into.blocks)))
-            for place, (name, delay) in enumerate(_list_blocks(into)):
-                others, rate = rates.get(name, ([], 0.0))
-                like = [of_projection[other] for other in others if other in of_projection]
-                own = delay in known.get(name, ())
-                past[:, place] = of_projection[name] if own else like[-1] if like else rate
-            fresh.rate_since, fresh.rates = np.array(rows.rate_since), past
-
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
         lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
@@ -536,8 +514,3 @@ class SpikeMemory:
             "histories": self.rules.nbytes
             + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip
-
-
-def _list_blocks(table: SynapseTable) -> list[tuple[str, int]]:
-    """Return projection and delay of each block of a table."""
-    return [(span.projection.name, int(delay)) for span in table.spans for delay in span.delays]

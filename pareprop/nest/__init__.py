@@ -10,7 +10,7 @@ Where to add
 ------------
 A device, that is a generator or a recorder: a file in `devices`. A neuron or synapse model: `catalogue` and `wiring`. A
 connection rule: `rules`. A quantity to record: `catalogue` and the two clocks. A state that a clock keeps: its
-`take_over`, too. A function of NEST: `api`.
+`take_over`, too; one that an engine keeps: `growth`. A function of NEST: `api`.
 """
 
 import sys

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines.transfer import Transfer, find_places
+from ..engines.sample import Sample
+from ..engines.spike_memory import ERRORS
 from ..kernels import layout
 from ..network.connectivity import Population
+from ..network.drawing import list_delays
+from ..network.synapse_table import SynapseTable
+from ..parallel.spike_log import SpikeLog
 from ..values import Later
+from .transfer import Transfer, find_places, move, take_latest
+
+Rates = dict[str, tuple[list[str], float]]  # plastic projection to others that have learned at its rate, and its rate
 
 
 class Growth(Transfer):
@@ -144,6 +151,107 @@ class Growth(Transfer):
                 if np.any(np.isin(*ends[0]) & np.isin(*ends[1])):
                     return True
         return False
+
+    # ---- engines of the interval variant -----------------------------------------------------------------------------
+
+    def carry_interval(self, done: int, n_updates: int) -> None:
+        """Collective: take over the state of an engine that has run `done` steps of its interval.
+
+        Optimizers have made `n_updates` steps where nothing has learned. `resume_interval` comes next.
+        """
+        old, new = self.old.engine, self.new.engine
+        kept, fresh = old.state_within(), new.state_within()
+        n_updates = max((item.n_steps for item in old.plastic), default=n_updates)
+        plastic = {item.name: {"eta": item.eta, "n_steps": n_updates} for item in new.plastic}
+        plastic |= kept.numbers.get("plastic", {})
+        move(kept.shared["y"], self.places["readout"], new.y)
+        new.load_state({"goes_on": False} | kept.numbers | {"plastic": plastic}, {"y": new.y})
+        new.gradient.n_collected = old.gradient.n_collected
+
+        def find_kept(name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+            kept = np.arange(min(n, other)) + (done if name == "ring" else 0)  # which has the coming steps
+            return (kept % n, kept % other) if name == "ring" else (kept, kept)
+
+        self.carry_synapses(kept, fresh)
+        self.carry_neurons(kept.neurons, fresh.neurons, find_kept)
+        new.refresh()
+
+    def resume_interval(self, past: Sample | None) -> None:
+        """Collective: continue within an interval, after the readouts' step ahead of `Interval.run_before`.
+
+        `past` holds the inputs of the steps that are over, None without any.
+        """
+        old, new, readouts = self.old.engine, self.new.engine, self.new_readouts
+        done, spiking = 0, np.zeros(0, np.int64)
+        if past is not None:
+            done = len(past.inputs.ptr) - 1
+            spikes = self.carry_log(old.get_own_spikes(), done, "recurrent")
+            new.begin(SpikeLog(new.n_steps), None, reset=False)
+            new.feed(0, past)
+            new.channel.load(spikes, done)
+            new.signal[:done] = self.widen(old.signal[:done])
+            spiking = spikes.part(done - 1, done).ids
+        new.y[readouts] = new.constants["alpha"][readouts] * new.y[readouts]  # no current in their first step
+        new.y += new.constants["zeta"] * self.latest_to_readouts(spiking)
+        if done:
+            new.signal[done - 1] = new.y
+
+    # ---- engines of the spike variant --------------------------------------------------------------------------------
+
+    def keeps_sums(self) -> bool:
+        """Whether sums of learning can continue in the new engine as the old one has made them."""
+        old, new = self.old.engine, self.new.engine
+        lost = [b for a, b in zip(old.memory.blocks, new.memory.blocks, strict=False) if a not in (0, b)]
+        same = (old.plan.sets, old.plan.m) == (new.plan.sets, new.plan.m)
+        return not lost and (same or not old.plastic)
+
+    def carry_spike(self, rates: Rates) -> None:
+        """Collective: take over the state of an engine between samples, if `keeps_sums`."""
+        old, new = self.old.engine, self.new.engine
+        kept, time, memory = old.state(), old.time, new.memory
+        steps, shared = time - memory.first_step(time), {"y": new.y}
+        move(kept.shared["y"], self.places["readout"], new.y)
+        for name in ERRORS:
+            shared[name], entries = np.zeros_like(memory.history[name]), self.widen(kept.shared[name])
+            before, after = memory.find_kept(name, len(entries), len(shared[name]), time)
+            shared[name][after] = entries[before]
+        inputs = SpikeLog.from_arrays(kept.shared["inputs_ids"], kept.shared["inputs_ptr"])
+        for name, log, role in (("inputs", inputs, "input"), ("spikes", kept.spikes["spikes"](), "recurrent")):
+            whole = take_latest(self.carry_log(log, len(log.ptr) - 1, role), steps)
+            shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
+        numbers, own = dict(kept.numbers), new.state().numbers
+        numbers |= {key: own[key] for key in ("blocks", "ways")}
+        numbers["plastic"] = own.get("plastic", {}) | kept.numbers.get("plastic", {})
+        new.load_state(numbers, shared)
+        fresh = new.state()
+        self.carry_neurons(kept.neurons, fresh.neurons, lambda name, n, other: memory.find_kept(name, n, other, time))
+        self.carry_synapses(kept, fresh)
+        self.carry_rows((kept.rows[name], fresh.rows[name]) for name in sorted(kept.rows.keys() & fresh.rows.keys()))
+        self._carry_rates(rates)
+        new.refresh()
+
+    def _carry_rates(self, rates: Rates) -> None:
+        """Collective: take over which rates of learning were there when."""
+        old, new = self.old.engine.memory, self.new.engine.memory
+        for table, into, rows, fresh in zip(old.tables[:2], new.tables, old.rows, new.rows, strict=False):
+            if not len(rows.rate_since):
+                continue
+            fresh.first = np.full(len(into.row_ptr) - 1, layout.NEVER)
+            self.carry_rows([((table, np.asarray(rows.first)), (into, np.asarray(fresh.first)))])
+            of_projection = dict(zip((name for name, _ in list_blocks(table)), np.asarray(rows.rates).T, strict=True))
+            known = {span.projection.name: set(list_delays(span.projection)) for span in table.spans}
+            past = np.zeros((len(rows.rate_since), len(into.blocks)))
+            for place, (name, delay) in enumerate(list_blocks(into)):
+                others, rate = rates.get(name, ([], 0.0))
+                like = [of_projection[other] for other in others if other in of_projection]
+                own = delay in known.get(name, ())
+                past[:, place] = of_projection[name] if own else like[-1] if like else rate
+            fresh.rate_since, fresh.rates = np.array(rows.rate_since), past
+
+
+def list_blocks(table: SynapseTable) -> list[tuple[str, int]]:
+    """Return projection and delay of each block of a table."""
+    return [(span.projection.name, int(delay)) for span in table.spans for delay in span.delays]
 
 
 def list_sources(clock: Later, population: Population) -> np.ndarray:

@@ -6,12 +6,12 @@ compare with the target one more. See `catalogue` for what is recorded when.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
-from ..engines.lost_signals import EARLY
 from ..engines.sample import Sample
-from ..engines.transfer import move
 from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog, gather_log
@@ -20,9 +20,11 @@ from ..values import Later
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
 from .growth import Growth
+from .lost_signals import EARLY, take_back
 from .network import Wiring
 from .settings import check_intervals
 from .taps import Taps
+from .transfer import move
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -70,7 +72,7 @@ class IntervalClock(Clock):
         self._last = np.zeros(0, np.int64)  # neurons that spiked in the last step of the interval before
         self._loses = bool(kernel["eprop_nest_losses"])
         if self._loses:
-            self.engine.keep_last_signal()
+            self.engine.keep_gradients()  # in arrays of which `take_back` may take
 
     @property
     def _count(self) -> int:
@@ -123,9 +125,9 @@ class IntervalClock(Clock):
                 move(before[key], growth.places[key[1]], mine[key])
         recurrent = growth.places["recurrent"]
         self._waiting, self._last = (recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
-        engine.take_over(old.engine, growth, done, self.simulation.iteration)
+        growth.carry_interval(done, self.simulation.iteration)
         if self._started:
-            engine.resume(old.engine, growth, past)
+            growth.resume_interval(past)
         self._weights = self.read_watched_weights()
         self._show_known(growth.old.taps, growth.widen)
         if self._started and len(growth.new_readouts):
@@ -165,7 +167,8 @@ class IntervalClock(Clock):
         first, last = BEFORE + first, BEFORE + last
         if not place:
             self.count_since(first)
-            self.engine.pass_on(self._last)
+            if len(self._last):
+                self._pass_on()
         if place <= 1:
             self._rates = dict(self.etas)
         index = self.forced.index
@@ -178,8 +181,35 @@ class IntervalClock(Clock):
         n = len(inputs.ptr) - 1
         return Sample(inputs, currents=self.currents.of(first, first + n), window=self._window[place : place + n])
 
+    def _pass_on(self) -> None:
+        """Let spikes of an interval's last step arrive in step 0 of the next one.
+
+        As in NEST they pass synapses between neurons that do not learn. Those that learn lose them.
+        """
+        source, target, port, place = self._fixed
+        mine = np.isin(source, self._last)
+        weights = self.network.incoming.weight[place[mine]]
+        self.engine.first_arrivals = (port[mine], target[mine]), weights
+
+    @cached_property
+    def _fixed(self) -> np.ndarray:
+        """Synapses between neurons that do not learn, by source: sources, targets here, ports, places in the table."""
+        columns, table = [np.zeros((4, 0), np.int64)], self.network.incoming
+        for span in table.spans:
+            item = span.projection
+            if not item.plastic and (item.pre.role, item.post.role) == ("recurrent", "recurrent"):
+                offset, port = self.model.offset(item.pre), item.port_index
+                columns += [
+                    np.stack([offset + source, target - span.targets[0] + span.base, np.full_like(index, port), index])
+                    for source, target, _, index in table.chunks(span)
+                ]
+        fixed = np.concatenate(columns, axis=1)
+        return fixed[:, np.argsort(fixed[0], kind="stable")]
+
     def late_target(self) -> np.ndarray:
         """Targets of the present interval, the last one of which is known a step after it, see `LateTask`."""
+        if self._loses:
+            self._surrogate = self.engine.psi[:, 0].astype(float)  # learning will overwrite it
         targets = self.targets.of(self._first + 2, self._first + self.n_steps + 2)
         return np.where(self._window[:, None], targets, 0.0)  # scripts may have none elsewhere, but NaN
 
@@ -258,9 +288,11 @@ class IntervalClock(Clock):
 
     def _lose(self, error: np.ndarray) -> None:
         """Lose what NEST does, see `lost_signals`."""
-        stamps, sources = self.train.stamps, self.train.sources
-        self.engine.lose_last_signal(np.unique(sources[stamps == self._first + self.n_steps + EARLY]), error)
-        if self._count and self.engine.log.ptr[1] > 0:
+        stamps, engine = self.train.stamps, self.engine
+        early = np.unique(self.train.sources[stamps == self._first + self.n_steps + EARLY])
+        if len(early) and engine.n_neurons:
+            take_back(self.network, engine.gradient, early, engine.inputs, error, self._surrogate)
+        if self._count and engine.log.ptr[1] > 0:
             notice(
                 "neurons spiked in the first step of an update interval; what NEST loses there is kept",
                 self.exchange.rank,

@@ -123,19 +123,19 @@ class SpikeClock(Clock):
 
     def take_over(self, growth: Growth) -> None:
         """Collective: continue from the network before it grew, see `Clock.take_over`."""
-        old, engine, models = growth.old, self.engine, self.wiring.models
-        if not engine.can_take_over(old.engine):
+        old, models = growth.old, self.wiring.models
+        if not growth.keeps_sums():
             raise refuse(
                 "neurons with other kappa, kappa_reg, tau_m or delays of learning after the first step", EARLIER
             )
         growth.carry_clock()
         self.simulation.follow(old.simulation)
         self.count_since(0)
-        self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
+        self.close(self.step + 1, self.engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)
         before = old.wiring.models
         alike = {name: [other for other in before if before[other] == model] for name, model in models.items()}
-        engine.take_over(old.engine, growth, {name: (alike[name], self.etas[models[name]]) for name in models})
+        growth.carry_spike({name: (alike[name], self.etas[models[name]]) for name in models})
         self._show_known(old.taps, growth.widen)
 
     def _show(self, first: int, last: int, outcome: Outcome) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ..engines.state import State
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog, gather_log
-from .state import State
 
 GONE = -1
 Rows = tuple[SynapseTable, np.ndarray]  # a table, and an array with an entry for each of its rows

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import elementary
+from ..engines.interval_gradient import IntervalGradient
 from ..kernels import layout
 from ..network.local import LocalNetwork, given_by_equations
 from ..parallel.spike_log import SpikeLog
-from .interval_gradient import IntervalGradient
 
 EARLY = 1  # step of the next interval in which a spike comes too early
 
