@@ -1,6 +1,7 @@
 """The log of a run: `run.log`, lines on standard output where there is no terminal, curves as CSV or for TensorBoard.
 
-A log is a convenience: where the disk refuses it, it ends with a warning and the run goes on.
+A log is a convenience: where the disk refuses a line, it ends with a warning and the run goes on. A file that cannot be
+closed is an error, as its last lines may be missing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +18,10 @@ from time import monotonic
 from typing import TextIO
 
 from .. import terminal
-from ..errors import InputError, printable
+from ..errors import InputError, ParepropError, printable
 from ..machine import job_seconds_left, peak_rss_bytes
 from ..simulation.observer import Observer, Watched
-from ..storage.disk import clear, reason
+from ..storage.disk import clear, output_errors, reason
 from ..storage.opened import EPOCH
 from ..values import Foreign
 from .phases import Phases
@@ -55,11 +57,8 @@ class Log(Observer):
         self.directory, self.n_iterations, self.phases, self.curves = directory, n_iterations, phases, curves
         self._works, self._rank, self._validated, self._noted = True, 0, 0, 0
         self._columns: list[str] = []
-        self._log: TextIO | None = None
-        self._csv: TextIO | None = None
-        self._epochs: TextIO | None = None
+        self._files: dict[str, Foreign] = {}  # that are open, by name
         self._told = 0.0  # when the last line on a pass through the data was written
-        self._events: Foreign = None
 
     def start(self, simulation: Watched) -> None:
         """Open the files; the curves of an earlier part of the run are written again."""
@@ -147,43 +146,47 @@ class Log(Observer):
         for line in self.phases.lines():
             self._note(line)
         self._note(f"ended after {simulation.iteration} of {self.n_iterations} iterations")
-        self._try(self._close)
+        self._close()
 
     def failed(self, simulation: Watched, problem: Exception) -> str:
         """Write the reason into the log."""
         self._note(f"ended: {problem}")
-        self._try(self._close)
+        try:
+            self._close()
+        except ParepropError as other:
+            return str(other)
         return ""
 
     def _open(self, simulation: Watched) -> None:
-        self._log = self._open_file(LOG, os.O_APPEND if self._first else os.O_TRUNC)
+        self._open_file(LOG, os.O_APPEND if self._first else os.O_TRUNC)
         if self.curves == "none":
             return
-        self._csv = self._open_file(CSV, os.O_TRUNC)
+        file = self._open_file(CSV, os.O_TRUNC)
         columns = ["iteration", "loss", "firing_rate_hz", "error", "validation"]
         self._columns = columns + (["return", "length", "entropy"] if simulation.episodes else [])
         self._columns += self.phases.annealing.ends
         self._columns += ["loss_per_step", "accuracy", "validation_loss", "validation_accuracy"]
         self._columns += ["gradient_norm"] if simulation.model.optimizer.max_norm is not None else []
-        self._csv.write(",".join(self._columns) + "\n")
+        file.write(",".join(self._columns) + "\n")
         for k in range(self._first):
-            self._csv.write(_row(self._columns, self._values(simulation, k)))
+            file.write(_row(self._columns, self._values(simulation, k)))
         if self.phases.n_train:
-            self._epochs = self._open_file(EPOCHS, os.O_TRUNC)
-            self._epochs.write(",".join(EPOCH) + "\n")
+            file = self._open_file(EPOCHS, os.O_TRUNC)
+            file.write(",".join(EPOCH) + "\n")
             for k in range(self._first):
                 if epoch := self.phases.epoch(k + 1, simulation.losses):
-                    self._epochs.write(_row(EPOCH, epoch))
+                    file.write(_row(EPOCH, epoch))
         if self.curves == "tensorboard":
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-            self._events = EventFileWriter(str(self.directory / EVENTS))
+            self._files[EVENTS] = EventFileWriter(str(self.directory / EVENTS))
 
     def _open_file(self, name: str, how: int) -> TextIO:
         """Open a file for writing, not through a link; `how`: O_APPEND or O_TRUNC."""
         path = self.directory / name
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
+        self._files[name] = os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
+        return self._files[name]
 
     def _values(self, simulation: Watched, k: int) -> dict[str, float | None]:
         """Return the values of all curves in iteration `k`, by column of the CSV."""
@@ -198,35 +201,33 @@ class Log(Observer):
         return {"iteration": k + 1, **values}
 
     def _add(self, simulation: Watched, now: float) -> None:
-        if self._csv is None:
+        if CSV not in self._files:
             return
         done = simulation.iteration
         values, epoch = self._values(simulation, done - 1), self.phases.epoch(done, simulation.losses)
-        self._csv.write(_row(self._columns, values))
-        if self._events is not None:
-            self._add_event(done, values)
-        if self._epochs is not None and epoch:
-            self._epochs.write(_row(EPOCH, epoch))
-            if self._events is not None:
-                number = int(epoch.pop("epoch") or 0)
-                self._add_event(number, {f"epoch/{name}": value for name, value in epoch.items()})
+        self._files[CSV].write(_row(self._columns, values))
+        self._add_event(done, values)
+        if EPOCHS in self._files and epoch:
+            self._files[EPOCHS].write(_row(EPOCH, epoch))
+            number = int(epoch.pop("epoch") or 0)
+            self._add_event(number, {f"epoch/{name}": value for name, value in epoch.items()})
         if now >= self._flushed + FLUSH:
             self._flushed = now
-            self._csv.flush()
-            if self._epochs is not None:
-                self._epochs.flush()
+            for name in self._files.keys() & {CSV, EPOCHS}:
+                self._files[name].flush()
 
     def _add_event(self, step: int, values: dict[str, float | None]) -> None:
+        if EVENTS not in self._files:
+            return
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         shown = {k: value for k, value in values.items() if not k.endswith("iteration") and value is not None}
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in shown.items()])
-        self._events.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+        self._files[EVENTS].add_event(Event(step=step, wall_time=time.time(), summary=summary))
 
     def _note(self, text: str) -> None:
-        log = self._log
-        if log is None:
+        if (log := self._files.get(LOG)) is None:
             return
 
         def write() -> None:
@@ -236,9 +237,12 @@ class Log(Observer):
         self._try(write)
 
     def _close(self) -> None:
-        for file in filter(None, (self._csv, self._epochs, self._events, self._log)):
-            file.close()
-        self._csv = self._epochs = self._events = self._log = None
+        """Close all files, also after one could not write its last lines, as on a file system of a network."""
+        open_files, self._files = self._files, {}
+        with ExitStack() as stack:
+            for name, file in open_files.items():
+                stack.enter_context(output_errors(self.directory / name, "log "))
+                stack.callback(file.close)
 
     def _try(self, act: Callable[..., object], *arguments: object) -> None:
         """Call `act` on rank 0 of the first group; end the log with a warning if the file system refuses."""
@@ -247,7 +251,7 @@ class Log(Observer):
         try:
             act(*arguments)
         except OSError as problem:
-            self._works, self._csv, self._epochs, self._events, self._log = False, None, None, None, None
+            self._works, self._files = False, {}
             terminal.echo(f"pareprop: warning: log of {self.directory}: {reason(problem)}; the run goes on", err=True)
 
 

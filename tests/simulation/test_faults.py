@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import launch
 import networks
 import numpy as np
 import pytest
@@ -222,3 +223,53 @@ def test_configurations_differ(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert code == 1 and output.startswith("configuration: run.seed = 1 in the first, 2 in the second\n")
     assert "weight_initial: projection 'in->rec', synapse 0 (0 to 0): " in output
     assert config.load("sine-waves").digest() != config.load("sine-waves", ["seed=2"]).digest()
+
+
+CLOSE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int close(int file) {
+    char link[64], path[4096] = "";
+    const char *name = getenv("FAIL_CLOSE");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    int written = (fcntl(file, F_GETFL) & O_ACCMODE) != O_RDONLY;
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+    int end = real(file);
+    size_t length = strlen(name);
+    if (size < (ssize_t)length || !written || strcmp(path + size - length, name)) return end;
+    errno = EDQUOT;
+    return -1;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def failing_close(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that lets the close of a written file fail whose path ends with $FAIL_CLOSE, as a quota or NFS may."""
+    folder = tmp_path_factory.mktemp("close")
+    (folder / "close.c").write_text(CLOSE)
+    subprocess.run(["cc", "-shared", "-fPIC", "close.c", "-o", "close.so", "-ldl"], cwd=folder, check=True)
+    return folder / "close.so"
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("n_ranks", "name"),
+    [(1, "loss.csv"), (2, "loss.csv"), (1, "run.log"), (1, "results.part"), (2, "part-000-rank-00001.h5")],
+)
+def test_files_that_cannot_be_closed(tmp_path: Path, failing_close: Path, n_ranks: int, name: str) -> None:
+    """A failed close loses what the system held back: one line and exit code 3, whichever file it is of."""
+    arguments = settings("iterations=4", "record.every=1", 'what=["spikes"]')
+    line = ["-m", "pareprop", "run", "sine-waves", *arguments, "--no-figures", "--out", tmp_path / "run"]
+    done = launch.mpirun(n_ranks, *line, env={"LD_PRELOAD": str(failing_close), "FAIL_CLOSE": name})
+    assert done.returncode == 3, done.stderr
+    (error,) = [text for text in done.stderr.splitlines() if text.startswith("pareprop: ")]
+    assert "Disk quota exceeded" in error and "Traceback" not in done.stderr
