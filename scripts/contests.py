@@ -25,8 +25,7 @@ from pareprop.network.parameters import Uniform
 from pareprop.network.rule_options import ShortTerm
 from pareprop.parallel import collectives, launcher
 from pareprop.parallel.exchange import Exchange
-from pareprop.runs.benchmark import Axes, BenchTask
-from pareprop.runs.benchmark import model as bench_model
+from pareprop.runs.benchmark import Bench, BenchTask
 from pareprop.scaling import launchers
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer, Outcome
@@ -91,8 +90,9 @@ class Contest:
             model = plastic_model(*self.sizes, OPTIONS[self.synapse if learn else STATIC])
             return model, BenchTask(self.sizes[2], self.n_steps, 1, 0)
         if self.sizes:
-            model = bench_model(*self.sizes, variant=self.variant, axes=Axes(neuron=self.neuron))
-            return model, BenchTask(self.sizes[2], self.n_steps, seed=1)
+            sizes = dict(zip(("neurons", "indegree", "inputs"), self.sizes, strict=True))
+            bench = Bench(**sizes, steps=self.n_steps, variant=self.variant, neuron=self.neuron)
+            return bench.model(), bench.task()
         task = TASKS[self.name]()
         return task.model(), task
 

@@ -20,7 +20,6 @@ import statistics
 import sys
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -29,29 +28,29 @@ from pareprop.errors import ParepropWarning
 from pareprop.machine import processor_name
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
-from pareprop.runs.benchmark import PLAIN, Axes, BenchTask
+from pareprop.runs.benchmark import Bench
 
 PATHS = {
-    "plain": PLAIN,
-    "drawn tau_m": replace(PLAIN, drawn_tau=True),
-    "adaptive": replace(PLAIN, neuron="iaf_adapt"),
-    "both": replace(PLAIN, neuron="iaf_adapt", drawn_tau=True),
-    "kappa_reg": replace(PLAIN, neuron="iaf_adapt", kappa_reg=0.95),
-    "iaf_psc_exp": replace(PLAIN, neuron="iaf_psc_exp"),
-    "adex": replace(PLAIN, neuron="adex"),
-    "iaf_cond_exp": replace(PLAIN, neuron="iaf_cond_exp"),
-    "izhikevich": replace(PLAIN, neuron="izhikevich"),
-    "adam": replace(PLAIN, optimizer="adam"),
-    "rewired": replace(PLAIN, rewire=True),
-    "delays": replace(PLAIN, longest_delay=15),
-    "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
-    "learned delays": replace(PLAIN, longest_delay=15, learn_delay=True),
-    "learned tau_m": replace(PLAIN, learn="tau_m"),
-    "adex learned a": replace(PLAIN, neuron="adex", learn="a"),
-    "pair_stdp": replace(PLAIN, rule="pair_stdp"),
-    "three_factor": replace(PLAIN, rule="three_factor"),
-    "r_stdp": replace(PLAIN, rule="r_stdp"),
-    "short term": replace(PLAIN, short_term=True),
+    "plain": {},
+    "drawn tau_m": {"drawn_tau": True},
+    "adaptive": {"neuron": "iaf_adapt"},
+    "both": {"neuron": "iaf_adapt", "drawn_tau": True},
+    "kappa_reg": {"neuron": "iaf_adapt", "kappa_reg": 0.95},
+    "iaf_psc_exp": {"neuron": "iaf_psc_exp"},
+    "adex": {"neuron": "adex"},
+    "iaf_cond_exp": {"neuron": "iaf_cond_exp"},
+    "izhikevich": {"neuron": "izhikevich"},
+    "adam": {"optimizer": "adam"},
+    "rewired": {"rewire": True},
+    "delays": {"longest_delay": 15},
+    "adam each step": {"optimizer": "adam", "each_step": True},
+    "learned delays": {"longest_delay": 15, "learn_delay": True},
+    "learned tau_m": {"learn": "tau_m"},
+    "adex learned a": {"neuron": "adex", "learn": "a"},
+    "pair_stdp": {"rule": "pair_stdp"},
+    "three_factor": {"rule": "three_factor"},
+    "r_stdp": {"rule": "r_stdp"},
+    "short term": {"short_term": True},
 }
 INTERVAL = (
     "plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays",
@@ -68,9 +67,9 @@ class Subject:
     """A path at a size and rate."""
 
     def __init__(self, variant: str, path: str, n: int, indegree: int, rate: float, steps: int, precision: str) -> None:
-        axes: Axes = PATHS[path]
-        network = benchmark.model(n, indegree, N_INPUTS, variant=variant, precision=precision, axes=axes)
-        self.steps, self.task = steps, BenchTask(N_INPUTS, steps, 1)
+        sizes = {"neurons": n, "indegree": indegree, "inputs": N_INPUTS, "steps": steps}
+        bench = Bench(**sizes, variant=variant, precision=precision, **PATHS[path])
+        network, self.steps, self.task = bench.model(), steps, bench.task()
         self.run = benchmark.build(network, self.task, Alone(), rate)
         self.online, self.laps, self.events, self.work = network.eprop.is_online, [], 0, 0
         self.step()
@@ -132,7 +131,7 @@ def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
     paths = [path for path in options.paths.split(",") if path in (SPIKE if variant == "spike" else INTERVAL)]
     if 2 * indegree >= n:  # half of the sources have to be free
-        paths = [path for path in paths if not PATHS[path].rewire]
+        paths = [path for path in paths if "rewire" not in PATHS[path]]
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
     at_once = max(int(MEMORY / (BYTES * n * indegree)) - 1, 1)
     for first in range(1, max(len(paths), 2), at_once):

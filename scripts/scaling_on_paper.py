@@ -28,7 +28,7 @@ def main() -> None:
     for variant, indegree, neurons in product(("interval", "spike"), INDEGREES, NEURONS):
         sizes = {"variant": variant, "neurons": neurons, "indegree": indegree, "delay": given.delay}
         words = [f"{name}={value}" for name, value in sizes.items()]
-        chosen = subject.find("bench", [*words, "precision=single"])
+        chosen = subject.find("bench", [*words, "precision=single", "intervals=1"])
         ranks = max(1, neurons // (PER_RANK * NODE)) * NODE
         (found,), _ = predict.predict(chosen, [ranks], NODE, costs, rate_hz=RATE_HZ)
         phases = {name: seconds for name, seconds in found.phases.items() if seconds and name != "build"}

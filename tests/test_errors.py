@@ -41,7 +41,7 @@ MISTAKES = {
     "no task": (["run"], "Missing argument 'TASK"),
     "unknown command": (["rum", "sine-waves"], "No such command 'rum'"),
     "negative round": (["verify", "--round-steps", "-1", "OUT/file"], "--round-steps"),
-    "bench size": (["bench", "--neurons", "0"], "--neurons = 0 must be at least 1"),
+    "bench size": (["bench", "--neurons", "0"], "bench: neurons = 0: Input should be greater than or equal to 1"),
     "bench contradiction": (["bench", "--neurons", "5", "--indegree", "6"], "indegree = 6"),
     "bench file": (["bench", "--neurons", "5", "--indegree", "2", "--json", "OUT/no/figures.json"], "--json"),
     "plot nothing": (["plot", "OUT"], "results.h5 does not exist"),

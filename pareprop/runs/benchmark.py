@@ -1,4 +1,4 @@
-"""The benchmark network, its options (`Axes`), and its figures, which are the keys of `bench --json` (`run`).
+"""The benchmark: its settings (`Bench`), network and task, and its figures, the keys of `bench --json` (`run`).
 
 Timing
 ------
@@ -15,9 +15,10 @@ import math
 import socket
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from .. import elementary, machine, rng
 from ..engines.sample import Sample
@@ -25,11 +26,11 @@ from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, Adam, OptimizerName
-from ..network.parameters import Normal, Uniform
+from ..network.parameters import Frozen, Normal, Uniform
 from ..network.rewire import Rewire
-from ..network.rule_options import ShortTerm, find_rule
+from ..network.rule_options import ShortTerm
 from ..network.synapse_table import SynapseTable
-from ..network.variants import DEFAULT, find_variant
+from ..network.variants import DEFAULT, VARIANTS, VariantName, find_variant
 from ..neurons import library
 from ..neurons.model import NeuronModel
 from ..parallel import collectives
@@ -37,7 +38,8 @@ from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
-from ..plans.plan import Ways
+from ..plans.plan import WAYS, Ways
+from ..plans.way import OntoNeurons
 from ..simulation.loop import Simulation
 from ..values import Values
 from .counters import Counters
@@ -52,74 +54,137 @@ DRAWN_TAU = Uniform(low=25.0, high=35.0)  # ms
 THRESHOLD = 0.03  # mV
 SURROGATE = {"surrogate_gradient_height": 10.0, "surrogate_gradient_width": 0.03}
 SHRINKING = 0.01  # rewired weights shrink in each step of the optimizer by this part of a usual weight
+ONTO_NEURONS = [name for name, way in WAYS.items() if isinstance(way, OntoNeurons)]
+Size = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
-@dataclass(frozen=True)
-class Axes:
-    """Options of the benchmark network beside its sizes.
+class Bench(Frozen):
+    """Settings of `pareprop bench`: the network, its input, and the samples that are timed."""
 
-    Attributes
-    ----------
-    neuron : str
-        Neuron model: one of the variant, or one given by equations with its own defaults; weights then scale with the
-        distance of its threshold from E_L.
-    optimizer : str
-        Name of the optimizer, a key of `OPTIMIZERS`.
-    each_step : bool
-        Whether the optimizer of the spike variant steps in each time step, not at each arrival.
-    drawn_tau : bool
-        Whether each neuron has a `tau_m` of its own.
-    kappa_reg : float or None
-        Filter of the regularization in the spike variant; None: that of `kappa`.
-    longest_delay : int
-        Longest of the recurrent delays, which are drawn; 0: all are equal.
-    readouts : int
-        Number of readouts.
-    rewire : bool
-        Whether recurrent synapses move.
-    populations : int
-        Number of populations that the neurons are divided into.
-    learn_delay : bool
-        Whether recurrent delays learn, between the shortest and the longest.
-    learn : str
-        Parameter of the neurons that learns, each neuron its own, from half to twice its value; "": none.
-    rule : str
-        Learning rule of synapses onto neurons, "eprop" or one of the package that is given by equations.
-    short_term : bool
-        Whether recurrent spikes have short-term plasticity.
-    """
+    bounds: ClassVar[tuple[str, ...]] = ("indegree < neurons", "populations <= neurons", "longest_delay >= delay")
 
-    neuron: str = "iaf"
-    optimizer: OptimizerName = "gradient_descent"
-    each_step: bool = False
-    drawn_tau: bool = False
-    kappa_reg: float | None = None
-    longest_delay: int = 0
-    readouts: int = 1
-    rewire: bool = False
-    populations: int = 1
-    learn_delay: bool = False
-    learn: str = ""
-    rule: str = "eprop"
-    short_term: bool = False
+    variant: VariantName = Field(DEFAULT, description=f"Variant of e-prop: {', '.join(VARIANTS)}.")
+    precision: Literal["double", "single"] = Field("double", description="Precision of weights, state and histories.")
+    neurons: Size = Field(2000, description="Recurrent neurons.")
+    indegree: int = Field(100, ge=0, le=LARGEST, description="Recurrent synapses per neuron.")
+    inputs: Size = Field(100, description="Input sources; each feeds every neuron.")
+    steps: Size = Field(1000, description="Steps of an interval.")
+    intervals: Size = Field(3, description="Timed intervals.")
+    warmup: int = Field(0, ge=0, le=LARGEST, description="Untimed intervals at the start [0].")
+    rate: float = Field(
+        0.0, ge=0, le=1000,
+        description="Random spikes of this rate in Hz drive the synapses, instead of the neurons' spikes.",
+    )  # fmt: skip
+    delay: Size = Field(1, description="Recurrent delay in steps.")
+    neuron: str = Field("iaf", description="Neuron model, also one given by equations, with its own defaults.")
+    drawn_tau: bool = Field(False, description="Draw a tau_m for each neuron.")
+    kappa_reg: float | None = Field(
+        None, ge=0, lt=1, description="Filter of the regularization in the spike variant [that of the traces]."
+    )
+    optimizer: OptimizerName = Field("gradient_descent", description="Optimizer.")
+    each_step: bool = Field(False, description="Let it step in each time step, not at each arrival (spike variant).")
+    way: str | None = Field(
+        None,
+        description=f"Way of learning onto neurons: {', '.join(ONTO_NEURONS)} (spike variant) [the best that fits].",
+    )
+    longest_delay: int | None = Field(
+        None, le=LARGEST, description="Draw recurrent delays from --delay up to this one."
+    )
+    readouts: Size = Field(1, description="Readouts.")
+    rewire: bool = Field(False, description="Let recurrent synapses move.")
+    learn_delay: bool = Field(False, description="Let recurrent delays learn up to --longest-delay (interval variant).")
+    learn: str = Field("", description="Parameter of the neurons that learns, such as tau_m.")
+    rule: str = Field("eprop", description="Learning rule of synapses onto neurons.")
+    short_term: bool = Field(False, description="Let recurrent spikes have short-term plasticity.")
+    populations: Size = Field(1, description="Populations of neurons.")
+    seed: int = Field(1, ge=0, description="Seed of network and inputs.")
+    no_learning: bool = Field(False, description="Simulate without learning.")
 
-    def check(self, n_neurons: int, delay: int) -> None:
-        """Raise `InputError` for a value out of its range."""
-        if self.longest_delay and self.longest_delay < delay:
-            raise InputError(f"--longest-delay = {self.longest_delay} must be at least --delay = {delay}")
+    @model_validator(mode="after")
+    def _check_delays(self) -> Self:
         if self.learn_delay and not self.longest_delay:
-            raise InputError("--learn-delay needs --longest-delay, the bound of the delays")
-        for name in ("readouts", "populations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} = {getattr(self, name)} must be at least 1")
-        if self.populations > n_neurons:
-            raise InputError(f"--populations = {self.populations} must be at most --neurons = {n_neurons}")
-        if self.kappa_reg is not None and not 0.0 <= self.kappa_reg < 1.0:
-            raise InputError(f"--kappa-reg = {self.kappa_reg:g} must be at least 0 and below 1")
-        find_rule(self.rule, {})
+            raise ValueError("learn_delay needs longest_delay, the bound of the delays")
+        return self
 
+    def task(self) -> BenchTask:
+        """Return the task."""
+        return BenchTask(self.inputs, self.steps, self.seed, self.readouts)
 
-PLAIN = Axes()
+    def model(self) -> Model:
+        """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
+
+        The spike variant uses the parameters of sine waves for e-prop+. It does not scale arriving spikes by 1 - kappa,
+        so its weights are smaller by this factor.
+        """
+        eprop = find_variant(self.variant)
+        scale = eprop.scale(KAPPA)
+        rule = OPTIMIZERS[self.optimizer]
+        eta = 1e-4 * (scale * scale) if rule.follows_gradient else 1e-3 * scale
+        cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
+        kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if self.kappa_reg is None else self.kappa_reg}
+        traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
+        own: Values = {"tau_m": DRAWN_TAU} if self.drawn_tau else {}
+        own |= ADAPTATION if "adapt" in self.neuron else {}
+        kind: str | NeuronModel = self.neuron
+        strength, chosen = scale, cell | own | {"V_th": THRESHOLD, "t_ref": 0.0} | SURROGATE
+        if self.neuron in eprop.neurons:
+            chosen |= eprop.pick(self.neuron, traces)
+        else:
+            kind = library.get(self.neuron)
+            strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
+            chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
+        if self.learn:
+            chosen |= {"learn": {self.learn: _bounds(self.learn, kind, chosen)}}
+        bound = 100.0 * (strength / scale)
+        steps = {"optimize_each_step": self.each_step} if eprop.is_online else {}
+        optimizer = rule(eta=eta, Wmin=-bound, Wmax=bound, **steps)
+        network = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
+        inputs = network.inputs("in", self.inputs)
+        groups = [
+            network.neurons(
+                f"rec{k}" if self.populations > 1 else "rec",
+                size,
+                kind,
+                **chosen,
+                c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / self.neurons,
+                f_target=10.0,
+            )
+            for k, size in enumerate(_divide(self.neurons, self.populations))
+        ]
+        out = network.readouts("out", self.readouts, **cell, **eprop.pick("readout", traces))
+
+        def weight(fan_in: int, scale: float = scale) -> Normal:
+            return Normal(std=scale / math.sqrt(max(fan_in, 1)))
+
+        moving: Values = {}
+        if self.rewire:
+            moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(self.indegree, 1)) / eta)
+        if self.learn_delay:
+            moving["learn_delay"] = Adam(eta=0.1, low=self.delay, high=self.longest_delay)
+        # in the spike variant the shortest of all delays sets how often ranks exchange
+        loop = self.delay if eprop.is_online else 1
+        for group in groups:
+            network.connect(inputs, group, weight=weight(self.inputs, strength), learning_rule=self.rule)
+        for group in groups:
+            for source, degree in zip(groups, _divide(self.indegree, len(groups)), strict=True):
+                network.connect(
+                    source,
+                    group,
+                    "fixed_indegree",
+                    indegree=degree,
+                    allow_autapses=False,
+                    allow_multapses=False,
+                    delay=(self.delay, self.longest_delay) if self.longest_delay else self.delay,
+                    weight=weight(self.indegree, strength),
+                    learning_rule=self.rule,
+                    transmission=ShortTerm(U=0.5, tau_rec=100.0, tau_fac=50.0) if self.short_term else None,
+                    **moving,
+                )
+        for group in groups:
+            network.connect(group, out, weight=weight(self.neurons), delay=loop)
+        for group in groups:
+            network.connect(out, group, weight=weight(self.neurons), delay=loop)
+        return network
 
 
 class BenchTask:
@@ -141,6 +206,8 @@ class BenchTask:
     """
 
     def __init__(self, n_inputs: int, n_steps: int, seed: int, n_readouts: int = 1) -> None:
+        n_bytes = n_steps * (16 + int(4 * INPUT_PROBABILITY * n_inputs))
+        require_bytes(n_bytes, f"noise of {n_inputs} inputs in {n_steps} steps")
         self.n_steps = self.learning_window = n_steps
         probability = np.full(n_inputs, INPUT_PROBABILITY)
         ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
@@ -155,101 +222,13 @@ class BenchTask:
         return self._sample
 
 
-def model(
-    n_neurons: int,
-    indegree: int,
-    n_inputs: int,
-    seed: int = 1,
-    delay: int = 1,
-    variant: str = DEFAULT,
-    precision: Literal["double", "single"] = "double",
-    axes: Axes = PLAIN,
-) -> Model:
-    """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
-
-    The spike variant uses the parameters of sine waves for e-prop+. It does not scale arriving spikes by 1 - kappa, so
-    its weights are smaller by this factor.
-    """
-    eprop = find_variant(variant)
-    axes.check(n_neurons, delay)
-    scale = eprop.scale(KAPPA)
-    rule = OPTIMIZERS[axes.optimizer]
-    eta = 1e-4 * (scale * scale) if rule.follows_gradient else 1e-3 * scale
-    cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
-    kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
-    traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
-    own: Values = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
-    own |= ADAPTATION if "adapt" in axes.neuron else {}
-    kind: str | NeuronModel = axes.neuron
-    strength, chosen = scale, cell | own | {"V_th": THRESHOLD, "t_ref": 0.0} | SURROGATE
-    if axes.neuron in eprop.neurons:
-        chosen |= eprop.pick(axes.neuron, traces)
-    else:
-        kind = library.get(axes.neuron)
-        strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
-        chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
-    if axes.learn:
-        chosen |= {"learn": {axes.learn: _bounds(axes.learn, kind, chosen)}}
-    bound = 100.0 * (strength / scale)
-    steps = {"optimize_each_step": axes.each_step} if eprop.is_online else {}
-    optimizer = rule(eta=eta, Wmin=-bound, Wmax=bound, **steps)
-    network = Model(variant, seed, optimizer=optimizer, precision=precision)
-    inputs = network.inputs("in", n_inputs)
-    groups = [
-        network.neurons(
-            f"rec{k}" if axes.populations > 1 else "rec",
-            size,
-            kind,
-            **chosen,
-            c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons,
-            f_target=10.0,
-        )
-        for k, size in enumerate(_divide(n_neurons, axes.populations))
-    ]
-    out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
-
-    def weight(fan_in: int, scale: float = scale) -> Normal:
-        return Normal(std=scale / math.sqrt(max(fan_in, 1)))
-
-    moving: Values = {}
-    if axes.rewire:
-        moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(indegree, 1)) / eta)
-    if axes.learn_delay:
-        moving["learn_delay"] = Adam(eta=0.1, low=delay, high=axes.longest_delay)
-    loop = (
-        delay if eprop.is_online else 1
-    )  # in the spike variant the shortest of all delays sets how often ranks exchange
-    for group in groups:
-        network.connect(inputs, group, weight=weight(n_inputs, strength), learning_rule=axes.rule)
-    for group in groups:
-        for source, degree in zip(groups, _divide(indegree, len(groups)), strict=True):
-            network.connect(
-                source,
-                group,
-                "fixed_indegree",
-                indegree=degree,
-                allow_autapses=False,
-                allow_multapses=False,
-                delay=(delay, axes.longest_delay) if axes.longest_delay else delay,
-                weight=weight(indegree, strength),
-                learning_rule=axes.rule,
-                transmission=ShortTerm(U=0.5, tau_rec=100.0, tau_fac=50.0) if axes.short_term else None,
-                **moving,
-            )
-    for group in groups:
-        network.connect(group, out, weight=weight(n_neurons), delay=loop)
-    for group in groups:
-        network.connect(out, group, weight=weight(n_neurons), delay=loop)
-    return network
-
-
 def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
     """Return the optimizer of a parameter that learns, with bounds around its value."""
     value = cast(object, values.get(name, getattr(kind, "defaults", {}).get(name)))
     if isinstance(value, Uniform):
         return Adam(eta=0.01, low=0.5 * value.low, high=2.0 * value.high)
     if not isinstance(value, int | float) or value <= 0.0:
-        raise InputError(f"--learn = {quote(name)} must be a parameter of the neurons that is above 0 by default")
+        raise InputError(f"learn = {quote(name)} must be a parameter of the neurons that is above 0 by default")
     return Adam(eta=0.001 * value, low=0.5 * value, high=2.0 * value)
 
 
@@ -278,31 +257,23 @@ def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_step
     return total
 
 
-def run(
-    network: Model,
-    task: BenchTask,
-    n_intervals: int,
-    learn: bool,
-    exchange: Exchange,
-    warmup: int = 0,
-    rate_hz: float = 0.0,
-    ways: Ways | None = None,
-) -> Values:
-    """Collective: train `n_intervals` samples after `warmup` untimed ones; return the figures by name, valid on rank 0.
+def run(bench: Bench, exchange: Exchange) -> Values:
+    """Collective: train the benchmark; return the figures by name, valid on rank 0.
 
-    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.
+    With a rate, drawn spikes drive the synapses, see `stand_ins.DrivenExchange`.
     """
-    simulation = build(network, task, exchange, rate_hz, ways)
+    network, task, learn = bench.model(), bench.task(), not bench.no_learning
+    simulation = build(network, task, exchange, bench.rate, bench.way)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
     wall, events, spikes, counters = 0.0, 0, 0, Counters(comm)
-    for index in range(warmup):
+    for index in range(bench.warmup):
         engine.run(task.sample(index), learn)
         if learn:
             engine.optimize()
         simulation.digest.add_spikes(engine.log, task.n_steps)
     for name in PHASES[1:]:
         simulation.timers.seconds.pop(name, None)
-    for index in range(warmup, warmup + n_intervals):
+    for index in range(bench.warmup, bench.warmup + bench.intervals):
         sample = task.sample(index)
         counters.start()
         wall -= _now(comm)
@@ -320,7 +291,7 @@ def run(
     shares = collectives.gather(comm, Share.of(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collectives.total(comm, events)
-    neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
+    neuron_seconds = simulation.network.n_recurrent * bench.intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
         "firing_rate_hz": spikes / neuron_seconds, "synapses": n_synapses, "events": events,
@@ -328,7 +299,7 @@ def run(
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
         "sending": exchange.sending, "ways": simulation.ways,
-        "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
+        "simulated_seconds": bench.intervals * task.n_steps * network.dt_ms / 1000.0,
         "core_hours": exchange.size * wall / 3600.0,
     } | counters.figures(wall)  # fmt: skip
 
@@ -390,15 +361,3 @@ def _now(comm: Comm) -> float:
     if comm is not None:
         comm.Barrier()
     return time.perf_counter()
-
-
-def check(**sizes: int) -> None:
-    """Raise `InputError` for a size below its bound (0 for indegree, else 1), or more than memory takes."""
-    for name, value in sizes.items():
-        bound = 0 if name == "indegree" else 1
-        if value < bound:
-            raise InputError(f"--{name} = {value} must be at least {bound}")
-        if value > LARGEST:
-            raise InputError(f"--{name} = {quote(value)} must be at most {LARGEST}")
-    steps, inputs = sizes["steps"], sizes["inputs"]
-    require_bytes(steps * (16 + int(4 * INPUT_PROBABILITY * inputs)), f"noise of {inputs} inputs in {steps} steps")

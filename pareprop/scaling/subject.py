@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Literal, cast, get_type_hints
-
-from pydantic import Field, create_model
+from dataclasses import dataclass
+from typing import cast
 
 from ..engines.base import Settings
-from ..errors import InputError
 from ..network.model import Model
-from ..network.parameters import Frozen, parse_setting, validate
-from ..network.variants import DEFAULT, VariantName
-from ..runs import benchmark, config
+from ..network.parameters import parse_setting, validate
+from ..runs import config
+from ..runs.benchmark import Bench
 from ..simulation.task import Task
-from ..values import Values
-
-
-class Sizes(Frozen):
-    """Sizes of the benchmark network, as options of `pareprop bench`."""
-
-    variant: VariantName = DEFAULT
-    neurons: int = Field(2000, ge=1)
-    indegree: int = Field(100, ge=0)
-    inputs: int = Field(100, ge=1)
-    steps: int = Field(1000, ge=1)
-    intervals: int = Field(1, ge=1)
-    delay: int = Field(1, ge=1)
-    seed: int = Field(1, ge=0)
-    precision: Literal["double", "single"] = "double"
-
-
-KINDS = get_type_hints(benchmark.Axes)
-AXES: Values = {axis.name: (KINDS[axis.name], axis.default) for axis in fields(benchmark.Axes)}
-Benchmark: type[Sizes] = create_model("Benchmark", __base__=Sizes, **AXES)
 
 
 @dataclass(frozen=True)
@@ -75,23 +52,12 @@ def find(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subj
         For anything unknown or out of range.
     """
     if source == "bench":
-        return _benchmark(settings)
+        bench = validate(Bench, dict(map(parse_setting, settings)), "bench")
+        model = bench.model()
+        return Subject("bench", model, bench.task(), model.eprop.settings(bench.steps), bench.intervals)
     task = config.load(source, settings, trust).task
     samples, evaluated = task.iterations * task.batch_size, task.test_samples
     if task.validates:
         evaluated += task.iterations // task.validate_every * task.validate_samples
     subject = cast(Task, task.subject)
     return Subject(task.name, task.model(), subject, task.settings(), samples, evaluated, task.batch_size)
-
-
-def _benchmark(settings: Iterable[str]) -> Subject:
-    chosen = validate(Benchmark, dict(map(parse_setting, settings)), "bench")
-    sizes = chosen.model_dump(include={"neurons", "indegree", "inputs", "steps", "intervals", "delay"})
-    benchmark.check(**sizes)
-    if chosen.indegree >= chosen.neurons:
-        raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
-    axes = benchmark.Axes(**chosen.model_dump(include=set(AXES)))
-    network = chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant
-    model = benchmark.model(*network, chosen.precision, axes)
-    task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed, axes.readouts)
-    return Subject("bench", model, task, model.eprop.settings(chosen.steps), chosen.intervals)

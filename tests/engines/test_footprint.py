@@ -21,7 +21,7 @@ from pareprop.network.rule_options import ShortTerm
 from pareprop.parallel import stand_ins
 from pareprop.rules import library
 from pareprop.rules.definition import Eprop, LearningRule
-from pareprop.runs import benchmark
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 
 
@@ -96,7 +96,7 @@ OPTIONS: dict[str, dict] = {  # of synapses from inputs and neurons onto neurons
     "short-term plasticity": SHORT,
     "STDP with short-term plasticity": {"learning_rule": library.get("pair_stdp")} | SHORT,
 }
-AXES: dict[str, dict] = {
+SETTINGS: dict[str, dict] = {
     "plain": {}, "delays": {"longest_delay": 15}, "adam": {"optimizer": "adam"}, "rewiring": {"rewire": True},
     "adaptive": {"neuron": "iaf_adapt"}, "equations": {"neuron": "iaf_psc_exp"}, "adex": {"neuron": "adex"},
     "tau_m learns": {"learn": "tau_m"}, "readouts": {"readouts": 20}, "filters": {"kappa_reg": 0.9},
@@ -107,22 +107,22 @@ BATCHES = {"batch": GradientDescent, "batch of adam": Adam}
 
 @pytest.mark.parametrize("precision", ["double", "single"])
 @pytest.mark.parametrize("variant", ["interval", "spike"])
-@pytest.mark.parametrize("name", [*AXES, *OPTIONS, *BATCHES])
+@pytest.mark.parametrize("name", [*SETTINGS, *OPTIONS, *BATCHES])
 def test_memory_is_that_of_a_rank_that_is_built(
     name: str, variant: str, precision: Literal["double", "single"]
 ) -> None:
     """Within 5 %, of a rank that has 500 of 1500 neurons."""
     if (variant, name) == ("spike", "delays learn"):
         pytest.skip("delays learn in the interval variant")
-    axes = benchmark.Axes(**AXES.get(name, {}))
-    model = benchmark.model(1500, 60, 100, variant=variant, precision=precision, axes=axes)
+    sizes = {"neurons": 1500, "indegree": 60, "inputs": 100, "steps": 200}
+    bench = Bench(**sizes, variant=variant, precision=precision, **SETTINGS.get(name, {}))
+    model, task = bench.model(), bench.task()
     for k, item in enumerate(model.projections):
         if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
             model.projections[k] = item.model_copy(update=OPTIONS.get(name, {}))
     if name in BATCHES:
         steps = {"optimize_each_step": False} if variant == "spike" else {}
         model.optimizer = BATCHES[name](batch_size=2, **steps)
-    task = benchmark.BenchTask(100, 200, 1, axes.readouts)
     simulation = Simulation(model, task, stand_ins.DryExchange(1, 3, 0.03, 1500, 1, own=True))
     parts = footprint.list_parts(model, 200, *simulation.network.neurons)
     assert sum(parts.values()) == pytest.approx(sum(simulation.nbytes().values()), rel=0.05)

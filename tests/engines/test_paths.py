@@ -1,7 +1,6 @@
 """Every way of learning reaches a synapse about as often as the plain one, whatever the time between two spikes."""
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import paths
@@ -17,27 +16,27 @@ from pareprop.plans.plan import NetworkPlan
 from pareprop.rules import library as rules_library
 from pareprop.rules.definition import Eprop
 from pareprop.runs import benchmark
-from pareprop.runs.benchmark import PLAIN, BenchTask
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 
 N_STEPS = 600
 MOST = 5.0  # times the plain path: arrival, end of its block, steps within a block, two passes of Adam
 # all of scripts/paths.py but what follows every step, and delays that learn; more of them at once
-USUAL = {name: axes for name, axes in paths.PATHS.items() if axes != PLAIN}
-PATHS = {name: axes for name, axes in USUAL.items() if not (axes.each_step or axes.learn_delay)} | {
-    "rewired, adaptive": replace(PLAIN, rewire=True, neuron="iaf_psc_delta_adapt"),
-    "equations, two filters, drawn delays": replace(PLAIN, neuron="adex", kappa_reg=0.9, longest_delay=15),
+PATHS = {
+    name: given for name, given in paths.PATHS.items() if given and not {"each_step", "learn_delay"} & {*given}
+} | {
+    "rewired, adaptive": {"rewire": True, "neuron": "iaf_psc_delta_adapt"},
+    "equations, two filters, drawn delays": {"neuron": "adex", "kappa_reg": 0.9, "longest_delay": 15},
 }
 
 
-def count(
-    axes: benchmark.Axes, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS, ways: str | None = None
-) -> float:
+def count(given: dict, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS, ways: str | None = None) -> float:
     """Reached synapses per synaptic event, among 60 neurons whose drawn spikes do not depend on what is learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "CUTOFF", cutoff)
-        network, task = benchmark.model(60, 20, 2, variant="spike", axes=axes), BenchTask(2, n_steps, 1)
-        run = benchmark.build(network, task, Alone(), rate, ways)
+        bench = Bench(neurons=60, indegree=20, inputs=2, steps=n_steps, variant="spike", **given)
+        task = bench.task()
+        run = benchmark.build(bench.model(), task, Alone(), rate, ways)
     engine, sample = run.engine, task.sample(0)
     engine.run(sample, True)
     engine.optimize()
@@ -50,16 +49,14 @@ def count(
 def test_work_per_event(path: str) -> None:
     for rate in (5.0, 20.0, 40.0):
         for cutoff in (100.0, np.inf):
-            assert count(PATHS[path], rate, cutoff) < MOST * count(PLAIN, rate, cutoff), (rate, cutoff)
+            assert count(PATHS[path], rate, cutoff) < MOST * count({}, rate, cutoff), (rate, cutoff)
 
 
 @pytest.mark.parametrize("path", ["adaptive", "adex", "adam", "delays"])
 def test_what_follows_every_step_takes_more(path: str) -> None:
     """Else the test above could not fail."""
-    axes = PATHS[path]
-    if axes.optimizer == "adam":
-        axes = replace(axes, each_step=True)
-    assert count(axes, 20.0, np.inf, ways="steps") > 2 * MOST * count(PLAIN, 20.0, np.inf)
+    steps = {"each_step": True} if path == "adam" else {}
+    assert count(PATHS[path] | steps, 20.0, np.inf, ways="steps") > 2 * MOST * count({}, 20.0, np.inf)
 
 
 RULE = rules_library.get("pair_stdp")
@@ -110,10 +107,10 @@ def test_each_step_is_reported_where_arrivals_would_do(optimizer: Optimizer, opt
 
 
 def test_each_step_is_reported_once() -> None:
-    axes = replace(PLAIN, optimizer="adam", each_step=True)
-    network = benchmark.model(200, 100, 2, variant="spike", axes=axes)
+    sizes = {"neurons": 200, "indegree": 100, "inputs": 2, "steps": 20, "variant": "spike"}
+    bench, plain = Bench(**sizes, optimizer="adam", each_step=True), Bench(**sizes)
     with pytest.warns(ParepropWarning, match="optimize_each_step = False is faster") as told:
-        benchmark.build(network, BenchTask(2, 20, 1), Alone())
+        benchmark.build(bench.model(), bench.task(), Alone())
     assert sum("is faster" in str(one.message) for one in told) == 1
-    quiet = benchmark.build(benchmark.model(200, 100, 2, variant="spike"), BenchTask(2, 20, 1), Alone())
+    quiet = benchmark.build(plain.model(), plain.task(), Alone())
     assert not any("is faster" in line for line in quiet.notices.lines)

@@ -23,8 +23,7 @@ from pareprop.network.parameters import Normal
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import cases, verify
-from pareprop.runs.benchmark import BenchTask
-from pareprop.runs.benchmark import model as bench_model
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation import digest
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
@@ -73,8 +72,10 @@ def test_prefix_sums_lose_few_digits() -> None:
     """Changes of weights by prefix sums in single: within 30 (`LOSS`) * 8 roundings of those of double by steps."""
     changes = {}
     for name, precision, loops in (("exact", "double", True), ("sums", "single", False), ("loops", "single", True)):
-        network = bench_model(60, 20, 20, seed=3, variant="spike", precision=precision)
-        run = Simulation(network, BenchTask(20, 400, 3), ways="scan" if loops else None)
+        sizes = {"neurons": 60, "indegree": 20, "inputs": 20, "steps": 400, "seed": 3}
+        bench = Bench(**sizes, variant="spike", precision=precision)
+        network = bench.model()
+        run = Simulation(network, bench.task(), ways="scan" if loops else None)
         assert spike_networks.ways(run) == {"scan" if loops else "prefix", "readout"}
         weights = run.network.incoming.weight
         for item in run.engine.plastic:
@@ -170,10 +171,11 @@ def train(variant: str, seed: int, precision: str) -> np.ndarray:
 )  # fmt: skip
 def test_bytes_per_synapse(variant: str, precision: str, adam: bool, wanted: int) -> None:
     """Targets, weights and what learning needs; Adam's gradients of the interval variant are a number more."""
-    network = bench_model(300, 100, 50, variant=variant, precision=precision)
+    bench = Bench(neurons=300, inputs=50, steps=20, variant=variant, precision=precision)
+    network = bench.model()
     if adam:
         network.optimizer = Adam(eta=1e-4)
-    run = Simulation(network, BenchTask(50, 20, 1))
+    run = Simulation(network, bench.task())
     run.train(2)
     incoming, real = run.network.incoming, kernels.PRECISIONS[precision].real
     n = len(incoming.weight)

@@ -18,7 +18,7 @@ from pareprop.network.parameters import Normal
 from pareprop.parallel import tree
 from pareprop.parallel.exchange import Exchange
 from pareprop.parallel.launcher import sending
-from pareprop.runs import benchmark
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 
 pytestmark = pytest.mark.mpi
@@ -168,7 +168,7 @@ def test_all_rows_stay_where_nearly_all_are_used():
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_readout_synapses_are_spread_as_their_sources_are(variant: str) -> None:
     """By counts: no rank has more synapses onto readouts, nor rows of them, than its share of the neurons."""
-    model = benchmark.model(200, 150, 10, variant=variant)
+    model = Bench(neurons=200, indegree=150, inputs=10, variant=variant).model()
     whole = LocalNetwork(model, 0, 1).outgoing
     for size in (2, 3, 7):
         tables = [LocalNetwork(model, rank, size).outgoing for rank in range(size)]

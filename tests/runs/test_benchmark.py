@@ -7,6 +7,7 @@ from commands import command, digests, on_ranks, output_of, refusal_of
 
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark, counters
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 
@@ -44,7 +45,7 @@ def test_json_that_cannot_be_written(capsys, tmp_path):
 
 @pytest.mark.parametrize("size", ["--neurons=0", "--inputs=0", "--steps=0", "--intervals=0", "--indegree=-1"])
 def test_size_below_its_bound(size, capsys):
-    assert size.split("=")[0] in refusal_of(capsys, *SMALL, size)
+    assert size.split("=")[0].strip("-") in refusal_of(capsys, *SMALL, size)
 
 
 @pytest.mark.mpi
@@ -79,8 +80,8 @@ class _Spikes(Observer):
 def test_events(variant, delay):
     """Against going through all spikes and all synapses one by one."""
     n_steps, n_samples = 60, 2
-    model, task = benchmark.model(30, 5, 8, delay=delay, variant=variant), benchmark.BenchTask(8, n_steps, 1)
-    figures = benchmark.run(model, task, n_samples, True, Alone())
+    bench = Bench(neurons=30, indegree=5, inputs=8, delay=delay, variant=variant, steps=n_steps, intervals=n_samples)
+    figures, model, task = benchmark.run(bench, Alone()), bench.model(), bench.task()
     spikes = _Spikes()
     simulation = Simulation(model, task, observers=[spikes])
     simulation.train(n_samples)
@@ -116,7 +117,7 @@ def test_counting_and_digest_are_not_timed(monkeypatch):
     monkeypatch.setattr(benchmark, "_now", look)
     monkeypatch.setattr(benchmark, "count_events", slow(benchmark.count_events))
     monkeypatch.setattr(Simulation, "hexdigest", slow(Simulation.hexdigest))
-    figures = benchmark.run(benchmark.model(30, 5, 8), benchmark.BenchTask(8, 100, 1), 3, True, Alone())
+    figures = benchmark.run(Bench(neurons=30, indegree=5, inputs=8, steps=100), Alone())
     assert figures["train_seconds"] == 3.0 and seconds[0] == 6.0 + 400.0
 
 

@@ -22,6 +22,7 @@ from pareprop.parallel import stand_ins
 from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.parallel.stand_ins import DrivenExchange, draw_log
 from pareprop.runs import benchmark
+from pareprop.runs.benchmark import Bench, BenchTask
 from pareprop.scaling import dryrun
 from pareprop.scaling.traffic import Traffic
 from pareprop.simulation.loop import Simulation
@@ -36,34 +37,34 @@ def settings(variant, n_steps, **options):
 
 def deaf_readouts(variant: str, delay: int) -> Model:
     """Readouts hear nothing: what other ranks bring to them is not known to a dry run, and here it is 0 on both."""
-    model = benchmark.model(N, INDEGREE, 10, delay=delay, variant=variant)
+    model = Bench(neurons=N, indegree=INDEGREE, inputs=10, delay=delay, variant=variant).model()
     for k, item in enumerate(model.projections):
         if item.post.role == "readout":
             model.projections[k] = item.model_copy(update={"weight": Normal(std=0.0), "plastic": False})
     return model
 
 
-SPARSE, SHORT = (20_000, 1, 10), 200  # neurons, in-degree and inputs of a network whose nodes hear a part; steps
+SPARSE = Bench(neurons=20_000, indegree=1, inputs=10, delay=3, steps=200)  # of its network nodes hear a part
 
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     if words == ["memory"]:
-        task = benchmark.BenchTask(SPARSE[2], SHORT, 1)
-        simulation = benchmark.build(benchmark.model(*SPARSE, delay=3), task, exchange, RATE)
+        task = SPARSE.task()
+        simulation = benchmark.build(SPARSE.model(), task, exchange, RATE)
         run_twice(simulation, task)
         meeting = simulation.engine.channel
         shared = os.fstat(meeting.kept[0].fd).st_blocks * 512 * simulation.exchange.leads
         found = simulation.network.incoming.nbytes, simulation.exchange.nbytes, shared
         Path(folder, f"bytes-{exchange.rank}.json").write_text(json.dumps(found))
         return
-    model, task = deaf_readouts(words[0], int(words[1])), benchmark.BenchTask(10, STEPS, 1)
+    model, task = deaf_readouts(words[0], int(words[1])), BenchTask(10, STEPS, 1)
     simulation = benchmark.build(model, task, exchange, RATE)
     run_twice(simulation, task)
     log, path = simulation.engine.log, Path(folder, f"real-{exchange.rank}")
     np.savez(path, weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
 
 
-def run_twice(simulation: Simulation, task: benchmark.BenchTask) -> None:
+def run_twice(simulation: Simulation, task: BenchTask) -> None:
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
         simulation.engine.optimize()
@@ -75,7 +76,7 @@ def run_twice(simulation: Simulation, task: benchmark.BenchTask) -> None:
 def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
     """With drawn spikes on both sides, a dry run of a rank learns what that rank really learns."""
     ranks.train(3, __file__, tmp_path, variant, str(delay))
-    model, task = deaf_readouts(variant, delay), benchmark.BenchTask(10, STEPS, 1)
+    model, task = deaf_readouts(variant, delay), BenchTask(10, STEPS, 1)
     dry = stand_ins.DryExchange(2, 3, RATE / 1000.0, N, model.seed, own=True)
     simulation = Simulation(model, task, dry, settings=settings(variant, STEPS))
     run_twice(simulation, task)
@@ -96,7 +97,8 @@ def test_memory_of_a_rank(variant, tmp_path):
     arguments = [f"--{key}={value}" for key, value in (sizes | chosen).items()]
     ranks.output(2, "-m", "pareprop", "bench", *arguments)
     real = json.loads((tmp_path / "real.json").read_text())["shares"]
-    model, task = benchmark.model(4000, 200, 50, variant=variant), benchmark.BenchTask(50, 300, 1)
+    bench = Bench(**sizes, variant=variant)
+    model, task = bench.model(), bench.task()
     for rank in (0, 1):
         driven = {"samples": 2, "rate_hz": RATE, "drive": True}
         dry = dryrun.run(model, task, 2, rank, settings(variant, 300), **driven).share
@@ -108,7 +110,8 @@ def test_memory_of_a_rank(variant, tmp_path):
 @VARIANTS
 def test_rate_of_the_others(variant):
     """Others fire as the own neurons did in the sample before; a wanted rate is kept."""
-    model, task = benchmark.model(400, 40, 20, variant=variant), benchmark.BenchTask(20, 400, 1)
+    bench = Bench(neurons=400, indegree=40, inputs=20, steps=400, variant=variant)
+    model, task = bench.model(), bench.task()
     free = dryrun.run(model, task, 4, 1, settings(variant, 400), warmup=2)
     assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != local.target_rate(model)
     assert dryrun.run(model, task, 4, 1, settings(variant, 400), rate_hz=7.0).others_hz == pytest.approx(7.0)
@@ -126,8 +129,9 @@ def test_drawn_spikes_depend_on_the_neuron_alone():
 
 @VARIANTS
 def test_driven_alone_sends_drawn_spikes(variant):
-    model, task = benchmark.model(100, 10, 10, variant=variant, delay=3), benchmark.BenchTask(10, 100, 1)
-    simulation = benchmark.build(model, task, Alone(), 200.0)
+    bench = Bench(neurons=100, indegree=10, inputs=10, steps=100, variant=variant, delay=3)
+    task = bench.task()
+    simulation = benchmark.build(bench.model(), task, Alone(), 200.0)
     assert isinstance(simulation.exchange, DrivenExchange)
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
@@ -140,13 +144,13 @@ def test_memory_of_a_node_is_predicted(tmp_path: Path) -> None:
     """Of four ranks on two nodes: tables and routes of a rank, and what a node shares, as they are."""
     env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SENDING": "targeted"}
     ranks.train(4, __file__, tmp_path, "memory", env=env)
-    model = benchmark.model(*SPARSE, delay=3)
+    model = SPARSE.model()
     for rank in range(4):
         tables, sent, shared = json.loads((tmp_path / f"bytes-{rank}.json").read_text())
-        here = Traffic(model, SHORT, RATE, 4, 2)
+        here = Traffic(model, SPARSE.steps, RATE, 4, 2)
         routes, of_node = here.count_bytes()
         ends = here.cuts[rank : rank + 2].tolist()
-        parts = footprint.list_parts(model, SHORT, *ends)
+        parts = footprint.list_parts(model, SPARSE.steps, *ends)
         onto = sum(size for what, size in parts.items() if "'in->rec'" in what or "'rec->rec'" in what)
         assert onto == pytest.approx(tables, rel=0.1)
         assert rank % 2 == 0 or routes == pytest.approx(sent, rel=0.3)  # the leader has the messages, too
@@ -155,9 +159,9 @@ def test_memory_of_a_node_is_predicted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 1)])
 def test_no_such_rank(ranks, rank):
-    model, task = benchmark.model(20, 5, 5), benchmark.BenchTask(5, 20, 1)
+    bench = Bench(neurons=20, indegree=5, inputs=5, steps=20)
     with pytest.raises(InputError, match="rank"):
-        dryrun.run(model, task, ranks, rank, settings("interval", 20))
+        dryrun.run(bench.model(), bench.task(), ranks, rank, settings("interval", 20))
 
 
 def of_files() -> float:

@@ -16,8 +16,7 @@ from pareprop.network.cuts import cut
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.parallel import tree
-from pareprop.runs import benchmark
-from pareprop.runs.benchmark import Share
+from pareprop.runs.benchmark import Bench, BenchTask, Share
 from pareprop.scaling import dryrun, predict, slurm, subject, traffic
 from pareprop.scaling.traffic import Interconnect, Traffic
 
@@ -68,7 +67,7 @@ def test_seconds_are_those_of_all_samples(measured: list, samples: int) -> None:
 
 def test_exchanges_are_added(measured: list) -> None:
     """To the seconds of the largest of eight ranks; what ranks wait for the one with most arrivals, as derived."""
-    chosen = subject.find("bench", ["neurons=2000", "steps=100"])
+    chosen = subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"])
     found, alone = (predict_one(chosen, ranks, 4) for ranks in (8, 1))
     added = Traffic(chosen.model, 100, 20.0, 8, 4).seconds(FLAT)
     for name, seconds in added.items():
@@ -83,7 +82,7 @@ def test_the_rank_that_costs_most_is_built(measured: list) -> None:
     model = Model()
     rare, busy = model.neurons("rare", 5000), model.neurons("busy", 30)
     model.connect(rare, busy, weight=0.1)
-    chosen = subject.Subject("own", model, benchmark.BenchTask(1, 10, 1), model.eprop.settings(10), 1)
+    chosen = subject.Subject("own", model, BenchTask(1, 10, 1), model.eprop.settings(10), 1)
     predict_one(chosen, 8)
     ((ranks, rank),) = measured
     costs = predict.costs_of_ranks(model, cut(model, 8))[0]
@@ -96,7 +95,7 @@ def test_the_rank_that_costs_most_is_built(measured: list) -> None:
 )
 def test_large_ranks_are_extrapolated(measured: list, monkeypatch, several: list[int], expected: list[int]) -> None:
     """On the line through two others: one of them with about the most synapses that are built here."""
-    chosen = subject.find("bench", ["neurons=2000", "steps=100"])
+    chosen = subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"])
     monkeypatch.setattr(predict, "MOST_SYNAPSES", 2000 * 200 / 50)
     found, _ = predict.predict(chosen, several, 128, FLAT)
     assert [ranks for ranks, _ in measured] == expected
@@ -127,7 +126,7 @@ def test_memory_is_that_of_the_formula(measured: list) -> None:
 
 def test_seconds_of_exchanges() -> None:
     """Of 10 000 neurons at 30 Hz: a node of 99 ranks; 10 nodes that hear everything, in four stages of messages."""
-    model = benchmark.model(10_000, 100, 100)
+    model = Bench(neurons=10_000).model()
     alone, many, spread = (Traffic(model, 1000, 30.0, *sizes) for sizes in ((1, 10), (99, 99), (100, 10)))
     assert set(alone.seconds(FLAT).values()) == {0.0}
     found = many.seconds(FLAT)
@@ -141,7 +140,7 @@ def test_seconds_of_exchanges() -> None:
 
 def test_messages_to_some_nodes() -> None:
     """1 024 nodes of two ranks: each further neighbour costs a message; sums go in a tree, as that spares messages."""
-    model = benchmark.model(8192, 3, 20, delay=3)
+    model = Bench(neurons=8192, indegree=3, inputs=20, delay=3).model()
     item, firsts = Traffic(model, 150, 30.0, 2048, 2), np.arange(1025) * 8
     assert item.is_targeted and item.exchanges == 50
     network = LocalNetwork(model, 100, 1024, None, firsts)
@@ -160,7 +159,9 @@ def test_messages_to_some_nodes() -> None:
 def test_small_networks_exchange_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """One rank has them."""
     monkeypatch.delenv(sharing.VARIABLE)
-    assert set(Traffic(benchmark.model(100, 10, 10), 50, 30.0, 8, 2).seconds(FLAT).values()) == {0.0}
+    assert set(Traffic(Bench(neurons=100, indegree=10, inputs=10).model(), 50, 30.0, 8, 2).seconds(FLAT).values()) == {
+        0.0
+    }
 
 
 def test_what_is_assumed_is_listed() -> None:
@@ -304,7 +305,7 @@ def test_jobs_command(measured: list, capsys: pytest.CaptureFixture) -> None:
 
 def test_memory_of_a_node_and_an_early_signal(measured: list) -> None:
     """A chain of long samples is signalled before the last one must begin."""
-    made = predict_one(subject.find("bench", ["neurons=2000", "steps=100"]), 64, 8)
+    made = predict_one(subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"]), 64, 8)
     made = dataclasses.replace(made, sample_seconds=100.0, node_bytes=4e9, phases=made.phases | {"deliver": 9000.0})
     line, number = slurm.command("x", [], 8, 8, 600.0, made)
     assert f"--mem={math.ceil(1.5 * 4e9 / 2**20 / 10) * 10}M" in line
@@ -335,7 +336,7 @@ def test_a_benchmark_with_any_axis_is_predicted() -> None:
     found = subject.find("bench", words).model
     assert found.precision == "single" and found.size("readout") == 3 and len(found.of_role("recurrent")) == 2
     assert {item.delay_range for item in found.projections} >= {(1, 9)}
-    with pytest.raises(InputError, match="--learn = 'E_L' must be a parameter of the neurons that is above 0"):
+    with pytest.raises(InputError, match="learn = 'E_L' must be a parameter of the neurons that is above 0"):
         subject.find("bench", ["learn=E_L"])
-    with pytest.raises(InputError, match="--longest-delay = 2 must be at least --delay = 3"):
+    with pytest.raises(InputError, match="longest_delay = 2 must be at least delay = 3"):
         subject.find("bench", ["delay=3", "longest_delay=2"])

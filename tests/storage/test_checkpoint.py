@@ -809,7 +809,7 @@ import sys
 from pathlib import Path
 from mpi4py import MPI
 from pareprop.parallel.exchange import Ranks
-from pareprop.runs.benchmark import BenchTask, model
+from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 from pareprop.storage import checkpoint_read, checkpoint_write
 
@@ -823,7 +823,8 @@ class Counted(MPI.Intracomm):
         return super().allgather(*values, **options)
 
 folder, world = Path(sys.argv[1]), MPI.COMM_WORLD
-make = lambda comm: Simulation(model(20, 4, 3), BenchTask(3, 20, 1), Ranks(Counted(comm)))
+bench = Bench(neurons=20, indegree=4, inputs=3, steps=20)
+make = lambda comm: Simulation(bench.model(), bench.task(), Ranks(Counted(comm)))
 apart = make(world.Split(world.rank < 2))
 apart.train(1)
 simulation = make(world)
