@@ -1,6 +1,8 @@
 # What the numbers mean that Python and the kernels exchange: columns of tables, modes, codes, parts of a message.
 # Each stands here once; layout.pyx makes them a module, which Python reads through `pareprop.kernels`.
 
+from libc.stdint cimport int64_t
+
 cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): synapses of one projection and one delay
     ROW = 0         # first row of the projection
     SOURCE = 1      # first source of its projection, an id of the log
@@ -77,50 +79,48 @@ cpdef enum:         # how a block of the spike variant learns
     SCAN = 4
     RULE = 5
 
-cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
-    MODE = 0
-    CUTOFF = 1      # steps, NO_CUTOFF for none
-    OWN_ZBAR = 2    # 1: each synapse keeps its own filtered spikes
-    ADAPTIVE = 3    # 1: thresholds of the targets adapt
-    OPTIMIZER = 4   # number of its equations, see generate_optimizers.py
-    COUNTED = 5     # 1: its steps without a gradient change something, and are counted
-    EACH_STEP = 6   # 1: it steps with each time step
-    MOVES = 7       # 1: synapses move, so that rows without any keep their books, too
-    LINED = 8       # 1: windows are read from lines of their targets, see lines.h
-    LAG = 9         # steps that its windows end before an arrival
-    LEARNER = 10    # place in the table of learners; NO_LEARNER: by e-prop
-    KEPT = 11       # to 14: place in Rows.kept of what the optimizer keeps, -1 for none
-    FADES = 15      # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF for all
-    RULE_COLUMNS = 16
+cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fields by name
+    int64_t algorithm           # STATIC to RULE
+    int64_t cutoff              # steps, NO_CUTOFF for none
+    int64_t own_zbar            # 1: each synapse keeps its own filtered spikes
+    int64_t adaptive            # 1: thresholds of the targets adapt
+    int64_t optimizer           # number of its equations, see generate_optimizers.py
+    int64_t counted             # 1: its steps without a gradient change something, and are counted
+    int64_t each_step           # 1: it steps with each time step
+    int64_t moves               # 1: synapses move, so that rows without any keep their books, too
+    int64_t in_lines            # 1: windows are read from lines of their targets, see lines.h
+    int64_t lag                 # steps that its windows end before an arrival
+    int64_t rule                # place in the table of rules; NO_LEARNER: by e-prop
+    int64_t horizon             # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF: all
+    int64_t[4] kept             # places in Rows.kept of what the optimizer keeps, -1 for none
+    int64_t model               # address of the targets' generated model, or 0
+    int64_t maps                # address of their NeuronMaps, or 0
+    int64_t shared              # 1: all targets have the constants of the first one
+    int64_t idle                # place in the tables of steps without a gradient, see plans/idle.py
+    int64_t emitted             # place in Rows.emitted of the block's first source
+    double alpha, kappa, kappa_reg
+    double eta, Wmin, Wmax
+    double[8] constants         # those that the equations of the optimizer name
 
 cpdef enum:
     NO_LEARNER = -1
 
-cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS), see learners.pxi
-    LEARNER_FIRST = 0       # first target, and one past the last
-    LEARNER_LAST = 1
-    LEARNER_LAG = 2
-    LEARNER_STEP = 3        # addresses of its functions
-    LEARNER_TRACE = 4       # through a step
-    LEARNER_ROW = 5         # through all steps between two arrivals; 0: it has none
-    LEARNER_CONSTANT = 6    # and of its arrays: (n_constants, n), (n_states + n_map, n), (kept steps, n_numbers, n)
-    LEARNER_STATE = 7
-    LEARNER_NUMBER = 8
-    LEARNER_NUMBERS = 9     # columns of the numbers of a step, and for how many steps they are kept
-    LEARNER_KEPT = 10
-    LEARNER_OWN = 11        # address of what synapses read of its constants, (n, n_own)
-    LEARNER_MAP = 12        # address of what they read of the present map
-    LEARNER_ENTRY = 13      # address of its rings and its table of functions, see rule_row.h
-    LEARNER_ENTRIES = 14
-    LEARNER_END = 15
-    LEARNER_ENDS = 16
-    LEARNER_TABLE = 17
-    LEARNER_TABLE_COLUMNS = 18
-    LEARNER_PLACES = 19
-    LEARNER_SHARED = 20
-    LEARNER_SHIFT = 21
-    LEARNER_BLOCK = 22      # steps of the shortest block
-    LEARNER_COLUMNS = 23
+cdef struct RuleTargets:    # a rule given by equations and its targets, see learners.pxi
+    int64_t first, last         # targets, among the neurons of this rank
+    int64_t lag
+    int64_t step                # addresses of its functions
+    int64_t trace               # through a step
+    int64_t row                 # through all steps between two arrivals; 0: it has none
+    # addresses of its arrays: (n_constants, n), (n_states + n_map, n), (kept steps, n_numbers, n)
+    int64_t constant, state, number
+    int64_t n_numbers, n_kept   # numbers of a step, and for how many steps they are kept
+    int64_t own                 # what synapses read of its constants, (n, n_own)
+    int64_t present             # what they read of the present map
+    int64_t entry, end, table   # its rings and its table of functions, see rule_row.h
+    int64_t n_entries, n_ends, n_columns    # columns of each
+    int64_t n_places            # rows of the table
+    int64_t shared, shift
+    int64_t block               # steps of the shortest block
 
 cpdef enum:
     RULE_ENDS = 32  # latest ends of blocks of a target that learners keep, as in rule_row.h
@@ -128,16 +128,6 @@ cpdef enum:
 cpdef enum:
     NO_CUTOFF = -1
     CHUNK = 128     # synapses that work off a window together
-
-cpdef enum:         # columns of `constants`, float64 (n_blocks, CONSTANT_COLUMNS)
-    ALPHA = 0
-    KAPPA = 1
-    KAPPA_REG = 2
-    ETA = 3
-    W_MIN = 4
-    W_MAX = 5
-    SETTINGS = 6    # to 13: those that the equations of the optimizer name
-    CONSTANT_COLUMNS = 14
 
 cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the bookkeeping of a source and delay
     LATEST = 0      # previous arrival, NEVER if none

@@ -8,7 +8,7 @@ cdef enum:
 
 cdef inline bint is_spread_static(Rows rows, int64_t b) noexcept nogil:
     """Whether spikes at the block go by the ring: its weights stay as they are until they arrive."""
-    return rows.rules[b, MODE] == STATIC and is_spread(rows.blocks, b)
+    return rows.settings[b].algorithm == STATIC and is_spread(rows.blocks, b)
 
 
 cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
@@ -39,7 +39,7 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     for b in range(engine.incoming.blocks.shape[0]):
         if engine.ring.shape[0] > 0 and is_spread_static(engine.incoming, b):
             continue
-        if engine.flushed != NEVER and t >= engine.flushed + engine.incoming.rules[b, LAG]:
+        if engine.flushed != NEVER and t >= engine.flushed + engine.incoming.settings[b].lag:
             continue    # its last arrival was before
         wanted = engine.learns and engine.sums.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
         if wanted and not inside:
@@ -72,7 +72,7 @@ cdef inline void deliver_block_of(
     if drawn:
         if rows.blocks[b, NUMBER] == 0:
             deliver_drawn(engine, t, rows, b, logs, n, arriving)
-            if rows.rules[b, CUTOFF] >= 0:
+            if rows.settings[b].cutoff >= 0:
                 end_drawn(engine, t, rows, b, logs, n)
     elif emitted >= rows.blocks[b, SINCE]:
         for k in range(n):
@@ -81,20 +81,20 @@ cdef inline void deliver_block_of(
             descend_queue(engine, t, rows, b, arriving)
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != SCAN and not drawn:
+    if engine.learns and rows.settings[b].algorithm != STATIC and rows.settings[b].algorithm != SCAN and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and rows.rules[b, MODE] == RULE:
+    if engine.learns and rows.settings[b].algorithm == RULE:
         if is_last(rows, b):
             fold_rule(engine, t, rows, b)
     elif engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
-            rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != SCAN and \
-            not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+            rows.settings[b].algorithm != STATIC and rows.settings[b].algorithm != SCAN and \
+            not 0 <= rows.settings[b].cutoff <= engine.fold_steps:
         fold(engine, t, rows, b)
 
 
 cdef inline int64_t fold_steps_of(Engine engine, Rows rows, int64_t b) noexcept nogil:
-    return engine.learners.fold_steps if rows.rules[b, LEARNER] >= 0 else engine.fold_steps
+    return engine.learners.fold_steps if rows.settings[b].rule >= 0 else engine.fold_steps
 
 
 cdef inline void deliver_spikes(
@@ -105,12 +105,12 @@ cdef inline void deliver_spikes(
     cdef const uint32_t* ids = log.ids
     cdef int64_t row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC, short = is_short(rows, b)
+    cdef bint learns = engine.learns and rows.settings[b].algorithm != STATIC, short = is_short(rows, b)
     if short:
         fetch_first(rows, b, ids, i, stop, learns)
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         if learns and rows.blocks[b, NUMBER] == 0:
-            rows.emitted[rows.emitted_of[b] + ids[i] - rows.blocks[b, SOURCE]] = emitted
+            rows.emitted[rows.settings[b].emitted + ids[i] - rows.blocks[b, SOURCE]] = emitted
         row = row_of(rows.blocks, b, ids[i])
         if row < 0:
             i += 1
@@ -170,10 +170,10 @@ cdef inline void end_windows(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
 ) noexcept nogil:
     """What was emitted some steps before enters now, or reaches the cutoff."""
-    if rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
+    if rows.settings[b].algorithm == PREFIX and 0 < entry_lag(engine) <= emitted:
         enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, log.ids, log.ptr)
-    if 0 <= rows.rules[b, CUTOFF] <= emitted:
-        close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, log.ids, log.ptr)
+    if 0 <= rows.settings[b].cutoff <= emitted:
+        close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, log.ids, log.ptr)
 
 
 cdef inline bint is_last(Rows rows, int64_t b) noexcept nogil:
@@ -183,7 +183,7 @@ cdef inline bint is_last(Rows rows, int64_t b) noexcept nogil:
 
 cdef inline bint has_books(Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Whether arrivals at the row are noted: it has synapses, or may get some."""
-    return rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]
+    return rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.settings[b].moves
 
 
 cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
@@ -299,8 +299,8 @@ cdef void close_rows(
 
     Where a later spike of the source is known to have arrived before the cutoff, nothing is to be closed.
     """
-    cdef int64_t row, k, count, later, cutoff = rows.rules[b, CUTOFF], stop = ptr[emitted - engine.channel.base + 1]
-    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], place = rows.emitted_of[b]
+    cdef int64_t row, k, count, later, cutoff = rows.settings[b].cutoff, stop = ptr[emitted - engine.channel.base + 1]
+    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], place = rows.settings[b].emitted
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, first)
     cdef bint short = is_short(rows, b)
     cdef int64_t[LISTED] found
@@ -337,15 +337,15 @@ cdef inline bint arrive(
     """
     if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
         take_rate(engine, t, rows, b, row, arriving)
-    if rows.rules[b, MODE] == PREFIX and rows.blocks[b, FACTORS]:    # which may enter at once
+    if rows.settings[b].algorithm == PREFIX and rows.blocks[b, FACTORS]:    # which may enter at once
         rows.factors[row, t % rows.factors.shape[1]] = factor
-    if rows.books[row, LATEST] != NEVER and rows.rules[b, MODE] == PREFIX:
+    if rows.books[row, LATEST] != NEVER and rows.settings[b].algorithm == PREFIX:
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
         return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
-    if rows.rules[b, MODE] == SCAN:
+    if rows.settings[b].algorithm == SCAN:
         return arrive_scan(engine, t, rows, b, row, ahead, arriving)
-    if rows.rules[b, MODE] == RULE:
+    if rows.settings[b].algorithm == RULE:
         return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
     arrive_loop(engine, t, rows, b, row)
     return False
@@ -360,29 +360,29 @@ cdef inline void take_rate(
         k = 0
     while k > 0 and rows.rate_since[k] > latest:
         k -= 1
-    if rows.rates[k, b] != rows.constants[b, ETA]:
+    if rows.rates[k, b] != rows.settings[b].eta:
         if engine.queued:                      # those that wait have another rate
             descend_queue(engine, t, rows, b, arriving)
-        rows.constants[b, ETA] = rows.rates[k, b]
+        rows.settings[b].eta = rows.rates[k, b]
 
 
 cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
-    cdef int64_t mode = rows.rules[b, MODE]
+    cdef int64_t mode = rows.settings[b].algorithm
     if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
-        rows.books[row, CURSOR] = max(t - rows.rules[b, LAG], 0) // (engine.sums.block if mode == PREFIX else 1)
+        rows.books[row, CURSOR] = max(t - rows.settings[b].lag, 0) // (engine.sums.block if mode == PREFIX else 1)
         if rows.first.shape[0] > 0:
             rows.first[row] = t
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.arrived.shape[0] > 0:
             rows.arrived[start:stop] = NAN
-        if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
-            decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
-        if not rows.rules[b, EACH_STEP]:
+        if rows.settings[b].cutoff >= 0 and t - latest > rows.settings[b].cutoff:
+            decay_row(engine, rows, b, row, start, stop, t - latest - rows.settings[b].cutoff)
+        if not rows.settings[b].each_step:
             optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-        rows.books[row, CURSOR] = max(t - rows.rules[b, LAG], 0)
+        rows.books[row, CURSOR] = max(t - rows.settings[b].lag, 0)
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:
         enter(engine, t, rows, b, row, 0)
@@ -410,7 +410,7 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
 cdef inline void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Before a spike arrives, until when NEST leaves the weights as they are."""
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
-    if rows.rules[b, EACH_STEP] and rows.arrived.shape[0] > 0:
+    if rows.settings[b].each_step and rows.arrived.shape[0] > 0:
         for k in range(start, stop):
             if isnan(rows.arrived[k]):
                 rows.arrived[k] = rows.weight[k]
@@ -423,7 +423,7 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     for row in range(first, first + rows.blocks[b, ROWS]):
         if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
             continue
-        if rows.rules[b, MODE] == PREFIX:
+        if rows.settings[b].algorithm == PREFIX:
             advance_prefix(engine, present_of(engine, t).block, rows, b, row)
         else:
             work_off_early(engine, t, rows, b, row)
@@ -432,9 +432,9 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
 cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following) noexcept nogil:
     """The cutoff is reached: the window ends here, whenever the next spike arrives; `following` may be closed next."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
-    if rows.rules[b, MODE] == SCAN:
+    if rows.settings[b].algorithm == SCAN:
         close_scan(engine, t, rows, b, row, rows.row_ptr[following] - start)
-    elif rows.rules[b, MODE] == PREFIX:
+    elif rows.settings[b].algorithm == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:
         work_off_early(engine, t, rows, b, row)
@@ -447,7 +447,7 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bi
     if earlier and lag == engine.m:
         return
     for b in range(rows.blocks.shape[0]):
-        if rows.rules[b, MODE] != STATIC and rows.rules[b, LAG] == lag:
+        if rows.settings[b].algorithm != STATIC and rows.settings[b].lag == lag:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = row_of(rows.blocks, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:

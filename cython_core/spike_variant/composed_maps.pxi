@@ -28,6 +28,9 @@ cdef enum:
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
     RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
+    ALPHA = 0                # places of their powers in Rows.powers
+    KAPPA = 1
+    KAPPA_REG = 2
     MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
     MOST_SIGNALS = MAP_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
 
@@ -230,7 +233,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
     cdef int64_t old = 2 * (end - GAPS * MAP_STEPS)
     for b in range(rows.blocks.shape[0]):
         rows.head[b, :] = NOBODY
-        if rows.rules[b, MODE] != SCAN or not is_last(rows, b):    # there stand all rows of the projection
+        if rows.settings[b].algorithm != SCAN or not is_last(rows, b):    # there stand all rows of the projection
             continue
         first = rows.blocks[b, ROW]
         last = first + rows.blocks[b, ROWS]
@@ -238,7 +241,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
             if rows.mark[row] % (2 * MAP_STEPS) == 0 and rows.mark[row] != old:
                 continue
             key = MAP_STEPS if rows.mark[row] == old else key_of(end, rows, row) - (end - MAP_STEPS)
-            if key >= 0 and (rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]):
+            if key >= 0 and (rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.settings[b].moves):
                 rows.following[row], rows.head[b, key] = rows.head[b, key], row
                 waiting += key < MAP_STEPS
     return waiting
@@ -313,19 +316,21 @@ cdef inline void find_map(
     """A map of n steps."""
     cdef bint rewarded = engine.maps.kind == REWARDED
     found[0] = map_of(
-        engine.maps, rows.models[b] != 0, place, 0, power_in(rows, b, KAPPA, n),
+        engine.maps, rows.settings[b].model != 0, place, 0, power_in(rows, b, KAPPA, n),
         engine.maps.products[place] if rewarded else power_in(rows, b, KAPPA_REG, n), power_in(rows, b, ALPHA, n)
     )
 
 
-cdef inline double power_in(Rows rows, int64_t b, int64_t constant, int64_t n) noexcept nogil:
-    """A constant of a block to the power of n steps; those that maps have are found once."""
+cdef inline double power_in(Rows rows, int64_t b, int64_t place, int64_t n) noexcept nogil:
+    """A decay of a block to the power of n steps; those that maps have are found once."""
+    cdef const BlockSettings* of = &rows.settings[b]
+    cdef double decay = of.alpha if place == ALPHA else of.kappa if place == KAPPA else of.kappa_reg
     cdef double* known
     if n >= rows.powers.shape[2]:
-        return power_of(rows.constants[b, constant], n)
-    known = &rows.powers[b, constant, n]
+        return power_of(decay, n)
+    known = &rows.powers[b, place, n]
     if isnan(known[0]):
-        known[0] = power_of(rows.constants[b, constant], n)
+        known[0] = power_of(decay, n)
     return known[0]
 
 
@@ -355,25 +360,25 @@ cdef inline void take_row(
     NeuronRow* of
 ) noexcept nogil:
     """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
-    cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.models[b] != 0 else NEAR
+    cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.settings[b].model != 0 else NEAR
     of.X = NULL
     of.moment = of.variance = NULL
     of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
     of.readable = rows.target.shape[0] - start
     of.Y, of.C, of.weight, of.dense = &rows.Y[start], &rows.C[start], &rows.weight[start], rows.blocks[b, DENSE]
-    if rows.models[b] != 0:
+    if rows.settings[b].model != 0:
         for k in range(rows.traces.shape[0]):
             traces[k] = &rows.traces[k, start]
     else:
-        traces[0] = &rows.zbar[start] if rows.rules[b, OWN_ZBAR] else NULL
-        traces[1] = &rows.eps[start] if rows.rules[b, ADAPTIVE] else NULL
+        traces[0] = &rows.zbar[start] if rows.settings[b].own_zbar else NULL
+        traces[1] = &rows.eps[start] if rows.settings[b].adaptive else NULL
     of.trace, of.common, of.arrived = traces, rows.Z[row], work.arrived
     if engine.online.in_use:
         of.X = &rows.h[start]
     elif rows.Y2.shape[0] > 0:
         of.X = &rows.Y2[start]
-    if arriving != NULL and rows.rules[b, COUNTED]:
-        of.moment = &rows.kept[rows.rules[b, KEPT], start]
+    if arriving != NULL and rows.settings[b].counted:
+        of.moment = &rows.kept[rows.settings[b].kept[0], start]
         of.variance = &rows.kept[rows.kept.shape[0] - 1, start]
     of.nodes_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > near and not of.dense else 0
     of.row_ahead = ahead
@@ -422,11 +427,11 @@ cdef inline void work_synapses(
     take_row(engine, work, rows, b, row, ahead, arriving, traces, &of)
     engine.work += of.n * (1 + work.n)
     rows.books[row, CURSOR] = end
-    rows.Z[row] = common_after(work, rows.constants[b, ALPHA], of.common)
+    rows.Z[row] = common_after(work, rows.settings[b].alpha, of.common)
     if singly:
         engine.maps.followed += of.n * work.n
         take_steps(engine, work, rows, b, found, &single)
-    (<const NeuronMaps*> rows.maps[b]).go_through(
+    (<const NeuronMaps*> rows.settings[b].maps).go_through(
         rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL, &single if singly else NULL,
         &work.after if work.after.number != NULL else NULL, work.entering[work.n] if work.entering != NULL else 0.0
     )
@@ -437,7 +442,7 @@ cdef void take_steps(
 ) noexcept nogil:
     """What synapses go through step by step; found: OUT, which `single` refers to."""
     cdef int64_t i, n = 0
-    cdef double kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef double kappa_reg = rows.settings[b].kappa_reg
     if work.n_decay >= 0:
         take_step(engine, kappa_reg, work.first - 1, False, True, 0.0, &found[0])
         n = 1
@@ -447,11 +452,11 @@ cdef void take_steps(
         n += 1
     if work.last_credit >= 0:
         take_step(engine, kappa_reg, work.last_credit, True, False, 0.0, &found[n])
-    single.other, single.kappa, single.share = engine.maps.kind, rows.constants[b, KAPPA], 1.0 - kappa_reg
-    single.constant, single.shared = column(engine.neurons.constants, 0), rows.shared[b]
+    single.other, single.kappa, single.share = engine.maps.kind, rows.settings[b].kappa, 1.0 - kappa_reg
+    single.constant, single.shared = column(engine.neurons.constants, 0), rows.settings[b].shared
     single.n_neurons, single.n_decay = engine.neurons.v.shape[0], max(work.n_decay, 0)
     single.kappa_decay, single.keep_decay = work.kappa_decay, work.other_decay
-    single.common, single.common_decay = rows.constants[b, ALPHA], work.alpha_decay
+    single.common, single.common_decay = rows.settings[b].alpha, work.alpha_decay
     single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, found, NULL
     if engine.maps.records.shape[0] > 0 and work.n_decay < 0 and \
             (work.n == 0 or engine.maps.recorded == engine.maps.reached):
@@ -475,9 +480,9 @@ cdef bint arrive_scan(
     """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and not weighs and \
-        (<const NeuronMaps*> rows.maps[b]).ahead
-    cdef bint descends = not rows.rules[b, COUNTED], delivered = False
+    cdef bint at_once = engine.m == 1 and not rows.settings[b].moves and not weighs and \
+        (<const NeuronMaps*> rows.settings[b].maps).ahead
+    cdef bint descends = not rows.settings[b].counted, delivered = False
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:
@@ -490,7 +495,7 @@ cdef bint arrive_scan(
             work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
     else:
         if rows.books[row, CLOSED]:
-            n = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+            n = t - rows.books[row, LATEST] - rows.settings[b].cutoff
             begin_work(engine, end, rows, row, &work)
             work.n_decay, work.alpha_decay = n, power_in(rows, b, ALPHA, n)
             work.kappa_decay, work.other_decay = power_in(rows, b, KAPPA, n), power_in(rows, b, KAPPA_REG, n)
@@ -498,7 +503,7 @@ cdef bint arrive_scan(
         else:
             plan(engine, end, rows, b, row, entering_, &work)
         work.arrived, work.updates = at_once, descends
-        work.eta, work.low, work.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
+        work.eta, work.low, work.high = rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row)
         work_synapses(engine, &work, end, rows, b, row, ahead, NULL if weighs else <real*> &arriving[0])
         if not descends:
             optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
@@ -518,14 +523,14 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
     cdef Spikes** logs
     for b in range(rows.blocks.shape[0]):
         emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
-        if rows.rules[b, MODE] != SCAN or not 0 <= rows.rules[b, CUTOFF] <= emitted:
+        if rows.settings[b].algorithm != SCAN or not 0 <= rows.settings[b].cutoff <= emitted:
             continue
         from_inputs = rows.blocks[b, LOG] == 0
         one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
         logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
         n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
         for k in range(n):
-            close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, logs[k].ids, logs[k].ptr)
+            close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, logs[k].ids, logs[k].ptr)
 
 
 cdef void close_scan(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
@@ -545,10 +550,10 @@ cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
     cdef Work work
     if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
         return
-    if rows.rules[b, MODE] == LOOP:
-        work_off(engine, t - (rows.rules[b, LEARNER] >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
-    elif rows.rules[b, MODE] == RULE:    # what rules take of a step is found in step t, not before it
-        advance_rule_to(engine, t - rows.rules[b, LAG] - 1, rows, b, row)
+    if rows.settings[b].algorithm == LOOP:
+        work_off(engine, t - (rows.settings[b].rule >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+    elif rows.settings[b].algorithm == RULE:    # what rules take of a step is found in step t, not before it
+        advance_rule_to(engine, t - rows.settings[b].lag - 1, rows, b, row)
     elif rows.books[row, CURSOR] < engine.maps.reached:
         plan(engine, engine.maps.reached, rows, b, row, entering_, &work)
         work_off_maps(engine, &work, engine.maps.reached, rows, b, row, NOBODY)

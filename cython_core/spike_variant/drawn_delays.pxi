@@ -42,7 +42,7 @@ cdef enum:
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
     return BY_LANES and engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
-        not rows.blocks[b, FACTORS] and not rows.rules[b, MOVES] and \
+        not rows.blocks[b, FACTORS] and not rows.settings[b].moves and \
         rows.target.shape[0] > 0 and engine.learns and wide(engine) == 1 and uses_cells(engine, rows, b) and \
         (engine.sums.A.shape[0] <= MOST_NEAR or not is_short(rows, b))
 
@@ -53,7 +53,7 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
     cdef Present* now = present_of(engine, t)
     cdef const End* end = NULL if now.block == 0 else end_of(engine.sums.ends, now.block - 1)
     memset(&of, 0, sizeof(Drawn))
-    of.t, of.cutoff, of.block, of.starts = t, rows.rules[b, CUTOFF], now.block, now.place == 0
+    of.t, of.cutoff, of.block, of.starts = t, rows.settings[b].cutoff, now.block, now.place == 0
     of.row_ptr, of.n_synapses = &rows.row_ptr[0], rows.target.shape[0]
     of.books, of.Z, of.target = <Book*> &rows.books[0, 0], &rows.Z[0], &rows.target[0]
     of.signs = &rows.signs[0] if rows.signs.shape[0] > 0 else NULL
@@ -61,9 +61,9 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
     of.at = targets_at(engine, t, end)
     of.shrink, of.alpha_block = shrink(engine, b, 1), engine.sums.alpha_powers[b, engine.sums.block + 1]
     of.alpha_place = engine.sums.alpha_powers[b, now.place]
-    of.kappa_place = kept_power(&engine.of_place, rows.constants[b, KAPPA], now.place - 1)
-    of.d, of.alpha, of.kappa = unit(engine, t, t, b), rows.constants[b, ALPHA], rows.constants[b, KAPPA]
-    of.eta, of.low, of.high = rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX]
+    of.kappa_place = kept_power(&engine.of_place, rows.settings[b].kappa, now.place - 1)
+    of.d, of.alpha, of.kappa = unit(engine, t, t, b), rows.settings[b].alpha, rows.settings[b].kappa
+    of.eta, of.low, of.high = rows.settings[b].eta, rows.settings[b].Wmin, rows.settings[b].Wmax
     of.decays, of.is_short = engine.decays, is_short(rows, b)
     if rows.first.shape[0] > 0:
         of.first, of.rate_since, of.n_rates = &rows.first[0], &rows.rate_since[0], rows.rate_since.shape[0]
@@ -78,7 +78,7 @@ cdef void deliver_drawn(
     cdef int64_t[MOST_LISTED] found
     cdef int64_t d, k, i, stop, emitted, count = 0, delays = rows.blocks[b, DELAYS], row = rows.blocks[b, ROW]
     cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES]
-    cdef int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
+    cdef int64_t* latest = &rows.emitted[0] + rows.settings[b].emitted
     cdef const uint32_t* ids
     cdef Drawn of = drawn_of(engine, t, rows, b)
     for d in range(delays):
@@ -118,8 +118,8 @@ cdef void end_drawn(Engine engine, int64_t t, Rows rows, int64_t b, Spikes** log
     cdef int64_t[MOST_LISTED] found
     cdef int64_t d, k, i, stop, emitted, later, count = 0, delays = rows.blocks[b, DELAYS]
     cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], row = rows.blocks[b, ROW]
-    cdef int64_t cutoff = rows.rules[b, CUTOFF]
-    cdef const int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
+    cdef int64_t cutoff = rows.settings[b].cutoff
+    cdef const int64_t* latest = &rows.emitted[0] + rows.settings[b].emitted
     cdef const uint32_t* ids
     cdef Drawn of = drawn_of(engine, t, rows, b)
     for d in range(delays):

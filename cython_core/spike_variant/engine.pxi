@@ -15,14 +15,9 @@ from pareprop.core.delivery cimport (
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP,
-    ETA, FACTORS, FADES, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_BLOCK, LEARNER_CONSTANT,
-    LEARNER_END, LEARNER_ENDS, LEARNER_ENTRIES, LEARNER_ENTRY, LEARNER_FIRST, LEARNER_KEPT, LEARNER_LAG, LEARNER_LAST,
-    LEARNER_MAP, LEARNER_NUMBER, LEARNER_NUMBERS, LEARNER_OWN, LEARNER_PLACES, LEARNER_ROW, LEARNER_SHARED,
-    LEARNER_SHIFT, LEARNER_STATE, LEARNER_STEP, LEARNER_TABLE, LEARNER_TABLE_COLUMNS, LEARNER_TRACE, LINED, LOG,
-    LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS,
-    RULE, RULE_ENDS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, SCAN, MAP_STEPS, SUFFIX, TARGET,
-    WAITING, WIDTH, W_MAX, W_MIN,
+    BITS, BY_EQUATIONS, BlockSettings, CHUNK, CLOSED, CURSOR, DELAY, DELAYS, DENSE, FACTORS, GAPS, LATEST, LOG, LOOP,
+    MAP_STEPS, MODEL, NEVER, NUMBER, NUMBERS, OLDER, PORT, PREFIX, READOUT, ROW, ROWS, RULE, RULE_ENDS, RUNNING,
+    RuleTargets, SCAN, SINCE, SOURCE, SOURCES, STATIC, SUFFIX, TARGET, WAITING, WIDTH,
 )
 from pareprop.core.spike_variant.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, credit_online_both, decay, eligibility, eligibility_adaptive,
@@ -71,8 +66,8 @@ cdef class Errors:
 cdef class Rows:
     """The synapses onto one kind of target with what they need to learn; columns of the tables stand in layout.pxd."""
 
-    cdef public int64_t[:, ::1] blocks, rules, books
-    cdef public double[:, ::1] constants
+    cdef public int64_t[:, ::1] blocks, books
+    cdef public BlockSettings[::1] settings        # (n_blocks,)
     cdef public int64_t[::1] row_ptr               # (n_rows + 1,)
     cdef public int64_t[::1] counters              # (n_rows,), optimizer steps made
     cdef public uint32_t[::1] target
@@ -83,8 +78,7 @@ cdef class Rows:
     cdef public double[::1] older                  # (n_rows,)
     cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the optimizer's step that a place is for
     cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
-    # of steps without a gradient, see plans/idle.py: place of a block, powers, steps of a part and until none
-    cdef public int64_t[::1] idle_of               # (n_blocks,)
+    # of steps without a gradient, see plans/idle.py: powers, steps of a part and until none
     cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step
@@ -101,14 +95,10 @@ cdef class Rows:
     cdef public real[::1] arrived
     # the latest spike of each source that arrived at the shortest delay in this `Engine.run`, NEVER: not known
     cdef public int64_t[::1] emitted
-    cdef public int64_t[::1] emitted_of            # (n_blocks,), the place there of a block's first source
     cdef public real[::1] weight
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
     cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
-    cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
-    cdef public int64_t[::1] maps                  # (n_blocks,), addresses of their NeuronMaps, or 0
-    cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[:, ::1] kept                  # (n_kept, n_synapses), of the optimizer
     cdef public double[::1] total                  # gradients that optimizers took so far; empty: not kept
@@ -226,7 +216,7 @@ cdef class Learned:
 cdef class Learners:
     """Rules given by equations, see learners.pxi."""
 
-    cdef public int64_t[:, ::1] table              # (n_learners, LEARNER_COLUMNS)
+    cdef public RuleTargets[::1] table             # (n_rules,)
     cdef public int64_t steps                      # of the rings of what enters in a step
     cdef public int64_t fold_steps                 # how often rows are worked off that go through each step
     cdef public double[::1] modulator              # (steps,), a ring: what rules read as M
@@ -427,7 +417,7 @@ cdef class Engine:
             if self.learns and t > self.m:
                 find_signal(self, t - self.m - 1)
             for b in range(self.incoming.blocks.shape[0] if self.learns else 0):
-                if self.incoming.rules[b, MOVES] and self.incoming.rules[b, MODE] != STATIC:
+                if self.incoming.settings[b].moves and self.incoming.settings[b].algorithm != STATIC:
                     for source in range(self.incoming.blocks[b, SOURCE], self.incoming.blocks[b, SOURCES]):
                         bring_forward(self, t, self.incoming, b, row_of(self.incoming.blocks, b, source))
 

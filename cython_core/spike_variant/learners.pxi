@@ -54,36 +54,37 @@ cdef enum:
 
 cdef inline real* numbers_of(Engine engine, int64_t k, int64_t u) noexcept nogil:
     """What learner k keeps of step u."""
-    cdef const int64_t* table = &engine.learners.table[k, 0]
-    cdef int64_t row = table[LEARNER_NUMBERS] * engine.neurons.v.shape[0]
-    return <real*> <intptr_t> table[LEARNER_NUMBER] + u % table[LEARNER_KEPT] * row
+    cdef const RuleTargets* targets = &engine.learners.table[k]
+    cdef int64_t row = targets.n_numbers * engine.neurons.v.shape[0]
+    return <real*> <intptr_t> targets.number + u % targets.n_kept * row
 
 
 cdef void advance_learners(Engine engine, int64_t t, int64_t end) noexcept nogil:
     """Before step t: of each rule, the step whose signals are known by now, if it is before `end`."""
     cdef int64_t k, u, first, last, row, shared, n = engine.neurons.v.shape[0]
-    cdef const int64_t[:, ::1] table = engine.learners.table
+    cdef const RuleTargets* targets
     cdef RuleStep advance_rule
     cdef real* entry
-    for k in range(table.shape[0]):
-        u, first, last = t - table[k, LEARNER_LAG] - 1, table[k, LEARNER_FIRST], table[k, LEARNER_LAST]
+    for k in range(engine.learners.table.shape[0]):
+        targets = &engine.learners.table[k]
+        u, first, last = t - targets.lag - 1, targets.first, targets.last
         if u < 0 or u >= end or first == last:
             continue
-        advance_rule = <RuleStep> <intptr_t> table[k, LEARNER_STEP]
-        row, shared = table[k, LEARNER_ENTRIES] * n, table[k, LEARNER_SHARED]
-        entry = <real*> <intptr_t> table[k, LEARNER_ENTRY]
+        advance_rule = <RuleStep> <intptr_t> targets.step
+        row, shared = targets.n_entries * n, targets.shared
+        entry = <real*> <intptr_t> targets.entry
         advance_rule(
-            last - first, n, u, <const real*> <intptr_t> table[k, LEARNER_CONSTANT] + first,
+            last - first, n, u, <const real*> <intptr_t> targets.constant + first,
             history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
             &engine.histories.psi[u % engine.histories.psi.shape[0], first],
             &engine.histories.L[u % engine.histories.L.shape[0], first],
             &engine.histories.F[u % engine.histories.F.shape[0], first],
             <real> engine.learners.modulator[u % engine.learners.modulator.shape[0]],
-            <real*> <intptr_t> table[k, LEARNER_STATE] + first, numbers_of(engine, k, u) + first,
+            <real*> <intptr_t> targets.state + first, numbers_of(engine, k, u) + first,
             NULL if row == 0 else entry + u % engine.learners.steps * row + first,
-            <real*> <intptr_t> table[k, LEARNER_END] + first, RULE_ENDS,
-            <const real*> <intptr_t> table[k, LEARNER_TABLE] + (0 if shared else first), table[k, LEARNER_PLACES],
-            shared, <const real*> <intptr_t> table[k, LEARNER_SHIFT] + first
+            <real*> <intptr_t> targets.end + first, RULE_ENDS,
+            <const real*> <intptr_t> targets.table + (0 if shared else first), targets.n_places,
+            shared, <const real*> <intptr_t> targets.shift + first
         )
 
 
@@ -91,10 +92,10 @@ cdef inline void follow_rule(
     Engine engine, int64_t u, int64_t width, real arrived, Rows rows, int64_t b, int64_t start
 ) noexcept nogil:
     """One step of synapses from `start` on."""
-    cdef int64_t k = rows.rules[b, LEARNER]
-    cdef RuleTrace trace = <RuleTrace> <intptr_t> engine.learners.table[k, LEARNER_TRACE]
+    cdef int64_t k = rows.settings[b].rule
+    cdef RuleTrace trace = <RuleTrace> <intptr_t> engine.learners.table[k].trace
     trace(width, engine.neurons.v.shape[0], &rows.target[start],
-          <const real*> <intptr_t> engine.learners.table[k, LEARNER_OWN], numbers_of(engine, k, u), arrived,
+          <const real*> <intptr_t> engine.learners.table[k].own, numbers_of(engine, k, u), arrived,
           &rows.traces[0, start], rows.traces.shape[1], &rows.C[start])
 
 
@@ -104,14 +105,12 @@ cdef inline RULE_EVENT event_of(
     Engine engine, int64_t k, int64_t step, bint enters, double arrived
 ) noexcept nogil:
     """What a row meets in a step: a spike that enters, with its factor, or the end of a block."""
-    cdef const int64_t* table = &engine.learners.table[k, 0]
-    cdef int64_t n = engine.neurons.v.shape[0], place = step & (table[LEARNER_PLACES] - 1)
+    cdef const RuleTargets* targets = &engine.learners.table[k]
+    cdef int64_t n = engine.neurons.v.shape[0], place = step & (targets.n_places - 1)
     return RULE_EVENT(
         step, enters, arrived,
-        <const real*> <intptr_t> table[LEARNER_ENTRY] + step % engine.learners.steps * table[LEARNER_ENTRIES] * n,
-        <const real*> <intptr_t> table[LEARNER_TABLE] + place * table[LEARNER_TABLE_COLUMNS] * (
-            1 if table[LEARNER_SHARED] else n
-        )
+        <const real*> <intptr_t> targets.entry + step % engine.learners.steps * targets.n_entries * n,
+        <const real*> <intptr_t> targets.table + place * targets.n_columns * (1 if targets.shared else n)
     )
 
 
@@ -120,7 +119,7 @@ cdef int64_t list_events(
 ) noexcept nogil:
     """What the row meets in the steps from its cursor to `end`, to which it is brought; return how many events."""
     cdef int64_t i, step, count = 0, latest = rows.books[row, LATEST], cursor = rows.books[row, CURSOR]
-    cdef int64_t k = rows.rules[b, LEARNER], block = engine.learners.table[k, LEARNER_BLOCK]
+    cdef int64_t k = rows.settings[b].rule, block = engine.learners.table[k].block
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
     cursor = (cursor + block - 1) & ~(block - 1)
     for i in range(engine.m if bits > 1 else 0, -1, -1):
@@ -148,28 +147,28 @@ cdef int64_t list_events(
 
 cdef inline void find_row(Engine engine, Rows rows, int64_t b, int64_t row, RULE_ROW* of) noexcept nogil:
     """The row's synapses and what they read of their targets."""
-    cdef int64_t k = rows.rules[b, LEARNER], start = rows.row_ptr[row]
-    cdef const int64_t* table = &engine.learners.table[k, 0]
+    cdef int64_t k = rows.settings[b].rule, start = rows.row_ptr[row]
+    cdef const RuleTargets* targets = &engine.learners.table[k]
     of.n, of.x_stride, of.stride = rows.row_ptr[row + 1] - start, rows.traces.shape[1], engine.neurons.v.shape[0]
     of.target, of.x, of.C, of.weight = &rows.target[start], &rows.traces[0, start], &rows.C[start], &rows.weight[start]
-    of.present = <const real*> <intptr_t> table[LEARNER_MAP]
-    of.end, of.end_columns = <const real*> <intptr_t> table[LEARNER_END], table[LEARNER_ENDS]
-    of.shared = table[LEARNER_SHARED]
-    of.shift = <const real*> <intptr_t> table[LEARNER_SHIFT]
+    of.present = <const real*> <intptr_t> targets.present
+    of.end, of.end_columns = <const real*> <intptr_t> targets.end, targets.n_ends
+    of.shared = targets.shared
+    of.shift = <const real*> <intptr_t> targets.shift
     of.ends, of.ahead = RULE_ENDS, 0
 
 
 cdef inline void go_through(Engine engine, Rows rows, int64_t b, RULE_ROW* of, int64_t what) noexcept nogil:
     of.what = what
-    (<RuleRow> <intptr_t> engine.learners.table[rows.rules[b, LEARNER], LEARNER_ROW])(of)
+    (<RuleRow> <intptr_t> engine.learners.table[rows.settings[b].rule].row)(of)
 
 
 cdef bint arrive_rule(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, real[::1] arriving
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.rules[b, LAG], 0)
-    cdef bint descends = not rows.rules[b, COUNTED] and rows.total.shape[0] == 0
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.settings[b].lag, 0)
+    cdef bint descends = not rows.settings[b].counted and rows.total.shape[0] == 0
     cdef RULE_EVENT[MOST_EVENTS] events
     cdef RULE_ROW of
     if rows.books[row, LATEST] == NEVER:
@@ -181,7 +180,7 @@ cdef bint arrive_rule(
         of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
         find_row(engine, rows, b, row, &of)
         if descends and start < stop:
-            of.eta, of.low, of.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
+            of.eta, of.low, of.high = rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row)
             of.low, of.high = <real> of.low, <real> of.high
             of.factor, of.arriving, of.ahead = factor, <real*> &arriving[0], ahead
             go_through(engine, rows, b, &of, RULE_LEARNS)
@@ -209,8 +208,8 @@ cdef void advance_rule_to(Engine engine, int64_t end, Rows rows, int64_t b, int6
 
 cdef void fold_rule(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Bring rows of the projection forward before what they need leaves the rings."""
-    cdef int64_t row, first = rows.blocks[b, ROW], end = t - rows.rules[b, LAG]
-    cdef int64_t block = engine.learners.table[rows.rules[b, LEARNER], LEARNER_BLOCK]
+    cdef int64_t row, first = rows.blocks[b, ROW], end = t - rows.settings[b].lag
+    cdef int64_t block = engine.learners.table[rows.settings[b].rule].block
     cdef int64_t after = min(<int64_t> LOOKED_AFTER, RULE_ENDS // 2 * block)
     cdef bint waits
     if t % after != 0:

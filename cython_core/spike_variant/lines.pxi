@@ -39,10 +39,10 @@ cdef void work_lines(
     window.n_blocks, window.n_targets = engine.histories.lines.shape[0], engine.histories.lines.shape[1]
     window.lines = &engine.histories.lines[0, 0, 0]
     find_optimized(rows, b, row, &window.of)
-    window.kappa = rows.constants[b, KAPPA]
+    window.kappa = rows.settings[b].kappa
     window.alpha, window.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
     window.beta = &engine.neurons.adapt_beta[0]
     window.target, window.Y = &rows.target[0], &rows.Y[0]
-    window.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
-    window.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
+    window.zbar = &rows.zbar[0] if rows.settings[b].own_zbar else NULL
+    window.eps = &rows.eps[0] if rows.settings[b].adaptive else NULL
     line_window(&window, start, stop)

@@ -9,7 +9,7 @@ cdef void optimize(
     cdef Optimized of
     cdef real[MOST_MOVING] moving
     engine.work += stop - start
-    if rows.rules[b, COUNTED]:
+    if rows.settings[b].counted:
         n = rows.counters[row] + 1
         if n > due:
             return
@@ -19,10 +19,10 @@ cdef void optimize(
     if rows.total.shape[0] > 0:
         add_total(rows, start, stop)
     find_optimized(rows, b, row, &of)
-    if not rows.rules[b, COUNTED]:
+    if not rows.settings[b].counted:
         step_owed(&of, start, stop - start, NULL)
         return
-    if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
+    if rows.idle_steps[rows.settings[b].idle, 0] >= FEWEST_IDLE:
         step_and_idle(engine, &of, rows, b, start, stop, n, due)
         return
     engine.work += (due - n) * (stop - start)
@@ -30,26 +30,26 @@ cdef void optimize(
     for n in range(n, due + 1):
         if n == due:
             of.low, of.high = low_of(rows, b, row), high_of(rows, b, row)
-        number_moving(of.kind, constants_of(rows, b), rows.constants[b, ETA], numbers_of_step(rows, b, n), moving)
+        number_moving(of.kind, constants_of(rows, b), rows.settings[b].eta, numbers_of_step(rows, b, n), moving)
         step_owed(&of, start, stop - start, moving)
 
 
 cdef inline void find_optimized(Rows rows, int64_t b, int64_t row, Optimized* of) noexcept nogil:
     """The synapses of the table, and what a step needs that is the same for those of the row."""
     cdef int64_t j
-    of.kind, of.low, of.high = rows.rules[b, OPTIMIZER], low_of(rows, b, row), high_of(rows, b, row)
+    of.kind, of.low, of.high = rows.settings[b].optimizer, low_of(rows, b, row), high_of(rows, b, row)
     of.gradient, of.weight = &rows.C[0], &rows.weight[0]
     for j in range(MOST_KEPT):
-        of.kept[j] = &rows.kept[rows.rules[b, KEPT + j], 0] if rows.rules[b, KEPT + j] >= 0 else NULL
-    number_fixed(of.kind, constants_of(rows, b), rows.constants[b, ETA], of.fixed)
+        of.kept[j] = &rows.kept[rows.settings[b].kept[j], 0] if rows.settings[b].kept[j] >= 0 else NULL
+    number_fixed(of.kind, constants_of(rows, b), rows.settings[b].eta, of.fixed)
 
 
 cdef void step_and_idle(
     Engine engine, const Optimized* of, Rows rows, int64_t b, int64_t start, int64_t stop, int64_t first, int64_t due
 ) noexcept nogil:
     """Step `first` with what is owed, and those up to step `due` without a gradient."""
-    cdef int64_t i, n = first + 1, count, place = rows.idle_of[b]
-    cdef double rate, eta = rows.constants[b, ETA]
+    cdef int64_t i, n = first + 1, count, place = rows.settings[b].idle
+    cdef double rate, eta = rows.settings[b].eta
     cdef double[SERIES_COLUMNS] sums
     cdef real[MOST_MOVING] moving
     cdef const IdleSums* found
@@ -89,25 +89,25 @@ cdef const IdleSums* idle_sums(Rows rows, int64_t b, int64_t n, int64_t count) n
     steps in between.
     """
     cdef IdleSums* found = &rows.idle[n % IDLE_FIRSTS]
-    cdef const double* powers = &rows.idle_powers[rows.idle_of[b], 0, 0]
+    cdef const double* powers = &rows.idle_powers[rows.settings[b].idle, 0, 0]
     cdef int64_t i
     cdef double[MOST_IDLE] rates
     if found.first != n or found.count > count or found.powers != powers:
         memset(found, 0, sizeof(IdleSums))
         found.first, found.powers = n, powers
-        number_idle(rows.rules[b, OPTIMIZER], constants_of(rows, b), 0, found.numbers)
+        number_idle(rows.settings[b].optimizer, constants_of(rows, b), 0, found.numbers)
     if found.count < count:
         for i in range(found.count, count):
             rates[i] = numbers_of_step(rows, b, n + i)[MOST_OF_STEP]
         add_idle(count - found.count, &rates[found.count], powers + SERIES_COLUMNS * found.count, found.sums)
         found.count = count
-        number_idle(rows.rules[b, OPTIMIZER], constants_of(rows, b), count, found.numbers)
+        number_idle(rows.settings[b].optimizer, constants_of(rows, b), count, found.numbers)
     return found
 
 
 cdef inline const double* constants_of(Rows rows, int64_t b) noexcept nogil:
     """Settings that the equations of the optimizer name."""
-    return &rows.constants[b, SETTINGS]
+    return &rows.settings[b].constants[0]
 
 
 cdef inline const double* numbers_of_step(Rows rows, int64_t b, int64_t n) noexcept nogil:
@@ -116,21 +116,21 @@ cdef inline const double* numbers_of_step(Rows rows, int64_t b, int64_t n) noexc
     cdef double* found = &rows.step_numbers[b, place, 0]
     if rows.step_known[b, place] != n:
         rows.step_known[b, place] = n
-        number_step(rows.rules[b, OPTIMIZER], constants_of(rows, b), n, found)
-        rate_of_series(rows.rules[b, OPTIMIZER], constants_of(rows, b), 1.0, found, found + MOST_OF_STEP)
+        number_step(rows.settings[b].optimizer, constants_of(rows, b), n, found)
+        rate_of_series(rows.settings[b].optimizer, constants_of(rows, b), 1.0, found, found + MOST_OF_STEP)
     return found
 
 
 cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Least weight of the row: Wmin, or 0 if that is less and the source excites."""
     cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] > 0
-    return max(rows.constants[b, W_MIN], 0.0) if bound else rows.constants[b, W_MIN]
+    return max(rows.settings[b].Wmin, 0.0) if bound else rows.settings[b].Wmin
 
 
 cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Largest weight of the row: Wmax, or 0 if that is more and the source inhibits."""
     cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] < 0
-    return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
+    return min(rows.settings[b].Wmax, 0.0) if bound else rows.settings[b].Wmax
 
 
 cdef inline void step_fused(

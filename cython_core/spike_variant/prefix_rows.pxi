@@ -42,7 +42,7 @@ cdef bint arrive_prefix(
             )
             engine.queued += 1
         else:
-            descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+            descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.settings[b].eta,
                         low_of(rows, b, row), high_of(rows, b, row), <real> factor,
                         targets_at(engine, t, crossing.end), &rows.weight[0], &rows.Y[0], &rows.C[0])
         rows.Z[row] = Z + d
@@ -89,7 +89,7 @@ cdef void descend_part(
 ) noexcept nogil:
     """The targets [first, last), of which a row that waits has all, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
-    cdef double eta = rows.constants[b, ETA]
+    cdef double eta = rows.settings[b].eta
     cdef real low = low_of(rows, b, engine.queue[0].row), high = high_of(rows, b, engine.queue[0].row)
     cdef Row[TOGETHER] found
     cdef Neighbours at
@@ -158,7 +158,7 @@ cdef inline End* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
 cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
     cdef bint plain = engine.sums.sets == 1 and not engine.online.in_use
-    return plain and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
+    return plain and rows.settings[b].algorithm == PREFIX and not rows.blocks[b, DENSE]
 
 
 cdef inline double unit(Engine engine, int64_t t, int64_t p, int64_t b) noexcept nogil:
@@ -275,13 +275,13 @@ cdef inline Crossing last_crossing(Engine engine, int64_t t, Rows rows, int64_t 
 
 cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogil:
     if which == 1:
-        return kept_power(&engine.of_block, engine.incoming.constants[b, KAPPA], engine.sums.block)
+        return kept_power(&engine.of_block, engine.incoming.settings[b].kappa, engine.sums.block)
     return kappa_power(engine, b, which, engine.sums.block)
 
 
 cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t k) noexcept nogil:
     """kappa^k (which = 1) or kappa_reg^k (which = 3) of the block's targets."""
-    return power_of(engine.incoming.constants[b, KAPPA] if which == 1 else engine.incoming.constants[b, KAPPA_REG], k)
+    return power_of(engine.incoming.settings[b].kappa if which == 1 else engine.incoming.settings[b].kappa_reg, k)
 
 
 cdef void close_prefix(
@@ -300,7 +300,7 @@ cdef void close_prefix(
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
     Z = rows.Z[row]
     Z_before = Z if k > 0 else 0.0
-    power = kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
+    power = kept_power(&engine.of_place, engine.incoming.settings[b].kappa, k - 1)
     if uses_cells(engine, rows, b):
         close_row(wide(engine), start, stop, 0 if is_short(rows, b) else FURTHER, &rows.target[0], Z,
                   Z_before, power, crossing, targets_at(engine, t, crossing.end), &rows.Y[0], &rows.C[0])
@@ -324,7 +324,7 @@ cdef bint arrive_closed(
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
-    cdef int64_t k = present_of(engine, t).place, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+    cdef int64_t k = present_of(engine, t).place, n_decay = t - rows.books[row, LATEST] - rows.settings[b].cutoff
     cdef int64_t place, i, j
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
@@ -337,10 +337,10 @@ cdef bint arrive_closed(
         if enters:
             enter(engine, t, rows, b, row, 0)
         return False
-    Z = rows.Z[row] * (power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k])
+    Z = rows.Z[row] * (power_of(rows.settings[b].alpha, n_decay) / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, n_decay)
-    power /= kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
+    power /= kept_power(&engine.of_place, engine.incoming.settings[b].kappa, k - 1)
     if rows.blocks[b, DENSE]:
         if engine.queued:
             descend_queue(engine, t, rows, b, arriving)
@@ -349,13 +349,13 @@ cdef bint arrive_closed(
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
-                reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], low_of(rows, b, row),
+                reopen_dense(n, Z, Z_before, power, enters, d, rows.settings[b].eta, low_of(rows, b, row),
                              high_of(rows, b, row), <real> factor, &engine.sums.R[before, j],
                              &engine.sums.R[enters_after, j], &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i],
                              &rows.Y[i], &rows.C[i], <real*> &arriving[j])
     else:
         reopen_row(wide(engine), start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d,
-                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+                   rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row), <real> factor,
                    targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = present_of(engine, t).block
@@ -371,7 +371,7 @@ cdef void reopen(
 ) noexcept nogil:
     """Let the traces decay, bring them into the block of step e, and C back to what the sums will add to."""
     cdef int64_t k = max(e, 0) % engine.sums.block
-    rows.Z[row] *= power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k]
+    rows.Z[row] *= power_of(rows.settings[b].alpha, n_decay) / engine.sums.alpha_powers[b, k]
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0

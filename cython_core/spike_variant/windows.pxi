@@ -5,16 +5,16 @@ cdef void work_off(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
-    cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.rules[b, LAG], end = t - lag
-    cdef bint each_step = rows.rules[b, EACH_STEP], counted = rows.rules[b, COUNTED], fused
-    cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.histories.out_block > 0
+    cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.settings[b].lag, end = t - lag
+    cdef bint each_step = rows.settings[b].each_step, counted = rows.settings[b].counted, fused
+    cdef bint summed = rows.settings[b].algorithm == READOUT and not each_step and engine.histories.out_block > 0
     cdef double[WINDOW] traces
     cdef real[WINDOW * MOST_MOVING] moving
     if rows.books[row, CLOSED]:
-        rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
+        rows.books[row, CLOSED] = 0 if t > latest + rows.settings[b].cutoff else 1
         return
-    if rows.rules[b, CUTOFF] >= 0:
-        end = min(end, latest - lag + rows.rules[b, CUTOFF])
+    if rows.settings[b].cutoff >= 0:
+        end = min(end, latest - lag + rows.settings[b].cutoff)
     if each_step and counted and latest < lag and end > latest - lag:
         # the history before the start of the task counts for the optimizer, though nothing is there
         optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
@@ -29,7 +29,7 @@ cdef void work_off(
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:
             fill_moving(u + engine.lead + 1, n, moving, rows, b)
-        if rows.rules[b, MODE] == READOUT:
+        if rows.settings[b].algorithm == READOUT:
             work_readout(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
         else:
             work_neurons(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
@@ -47,12 +47,12 @@ cdef void fill_traces(
     """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter, with factors."""
     cdef int64_t i
     cdef double z
-    cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
+    cdef double Z = rows.Z[row], alpha = rows.settings[b].alpha
     for i in range(n):
         z = 0.0
         if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
             z = entering(engine, first + i, rows, row)
-        if rows.rules[b, OWN_ZBAR]:
+        if rows.settings[b].own_zbar:
             traces[i] = z
         else:
             Z = alpha * Z + z
@@ -63,8 +63,8 @@ cdef void fill_traces(
 cdef void fill_moving(int64_t first, int64_t n, real* moving, Rows rows, int64_t b) noexcept nogil:
     """Numbers of the optimizer's steps first, first + 1, ..."""
     cdef int64_t i
-    for i in range(n if rows.rules[b, COUNTED] else 0):
-        number_moving(rows.rules[b, OPTIMIZER], constants_of(rows, b), rows.constants[b, ETA],
+    for i in range(n if rows.settings[b].counted else 0):
+        number_moving(rows.settings[b].optimizer, constants_of(rows, b), rows.settings[b].eta,
                       numbers_of_step(rows, b, first + i), moving + MOST_MOVING * i)
 
 
@@ -97,7 +97,7 @@ cdef void work_neurons(
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
     cdef int64_t k = start, last, hole = stop, dense = -1
     engine.work += n * (stop - start)
-    if rows.rules[b, LINED]:
+    if rows.settings[b].in_lines:
         if start < stop:
             work_lines(engine, first, n, traces, fused, moving, rows, b, row, start, stop)
         return
@@ -181,27 +181,27 @@ cdef void work_chunk(
     cdef double delta, discount
     cdef bint online = engine.online.in_use, apart = engine.sums.sets == 2
     cdef int64_t faded = last_credited(rows, b, row)
-    cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef real kappa = rows.settings[b].kappa, kappa_reg = rows.settings[b].kappa_reg
     cdef const uint32_t* target = &rows.target[start]
     cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e, nothing
     cdef const real* psi = psi_found
     cdef const real* L = L_found
     cdef const real* F = F_found
     cdef Optimized of
-    cdef const NeuronModel* model = <const NeuronModel*> rows.models[b]
+    cdef const NeuronModel* model = <const NeuronModel*> rows.settings[b].model
     cdef Columns columns
     if model != NULL:
         columns = collect_constants(engine, model, width, dense, target)
-    elif rows.rules[b, OWN_ZBAR]:
+    elif rows.settings[b].own_zbar:
         collect(width, dense, target, &engine.neurons.alpha[0], alpha)
-    if rows.rules[b, ADAPTIVE]:
+    if rows.settings[b].adaptive:
         collect(width, dense, target, &engine.neurons.rho[0], rho)
         collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
     find_optimized(rows, b, row, &of)
     if faded < first + n:
         repeat(width, 0.0, nothing)
     place = first % engine.histories.psi.shape[0]
-    if rows.rules[b, LEARNER] >= 0:
+    if rows.settings[b].rule >= 0:
         for i in range(n):
             follow_rule(engine, first + i, width, traces[i], rows, b, start)
             if fused:
@@ -221,11 +221,11 @@ cdef void work_chunk(
             model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant,
                         columns.before, columns.kept, psi, traces[i], &rows.traces[0, start], rows.traces.shape[1], e)
         else:
-            if rows.rules[b, OWN_ZBAR]:
+            if rows.settings[b].own_zbar:
                 filter_own(width, traces[i], alpha, &rows.zbar[start], e)
             else:
                 repeat(width, traces[i], e)
-            if rows.rules[b, ADAPTIVE]:
+            if rows.settings[b].adaptive:
                 eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
             else:
                 eligibility(width, psi, e)
@@ -257,8 +257,8 @@ cdef void work_chunk(
 
 cdef inline int64_t last_credited(Rows rows, int64_t b, int64_t row) noexcept nogil:
     """First step whose signals the synapses of a row no longer get, of those up to the next arrival."""
-    cdef int64_t fades = rows.rules[b, FADES]
-    return INT64_MAX if fades < 0 else rows.books[row, LATEST] - rows.rules[b, LAG] + fades
+    cdef int64_t fades = rows.settings[b].horizon
+    return INT64_MAX if fades < 0 else rows.books[row, LATEST] - rows.settings[b].lag + fades
 
 
 cdef void work_readout(
@@ -294,7 +294,7 @@ cdef void sum_readout(
     while u < end:
         place = u % engine.histories.out_block
         last = min(end, u - place + engine.histories.out_block)
-        zbar = rows.constants[b, ALPHA] * rows.Z[row]
+        zbar = rows.settings[b].alpha * rows.Z[row]
         high, low = (last - 1) % length, (u + length - 1) % length
         for k in range(start, stop):
             column = rows.target[k]
@@ -310,12 +310,12 @@ cdef void sum_readout(
 cdef void decay_row(
     Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
 ) noexcept nogil:
-    cdef bint own_zbar = rows.rules[b, OWN_ZBAR]
-    rows.Z[row] *= power_of(rows.constants[b, ALPHA], n)
-    if rows.rules[b, MODE] == LOOP:
-        if rows.models[b] != 0:
+    cdef bint own_zbar = rows.settings[b].own_zbar
+    rows.Z[row] *= power_of(rows.settings[b].alpha, n)
+    if rows.settings[b].algorithm == LOOP:
+        if rows.settings[b].model != 0:
             own_zbar = False
-            decay_model(engine, <const NeuronModel*> rows.models[b], rows, start, stop, n)
-        decay(start, stop, rows.target, own_zbar, rows.rules[b, ADAPTIVE], engine.sums.sets == 2, n,
-              rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.neurons.alpha, engine.neurons.rho,
+            decay_model(engine, <const NeuronModel*> rows.settings[b].model, rows, start, stop, n)
+        decay(start, stop, rows.target, own_zbar, rows.settings[b].adaptive, engine.sums.sets == 2, n,
+              rows.settings[b].kappa, rows.settings[b].kappa_reg, engine.neurons.alpha, engine.neurons.rho,
               rows.zbar, rows.eps, rows.Y, rows.Y2)

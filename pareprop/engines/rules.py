@@ -21,6 +21,7 @@ from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values
 from .cells import Cells
 
+RULE_TARGETS = np.asarray(layout.example_targets()).dtype
 TOGETHER = 64  # steps whose learning signals are computed at once, so that they stay in the cache
 
 
@@ -274,7 +275,7 @@ class SpikeRules(Rules):
         super().__init__(network, 0.0)
         self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
-        modes = {(item.learner, item.columns[0][layout.MODE]) for item in plan.plans.values()}
+        modes = {(item.learner, item.settings["algorithm"]) for item in plan.plans.values()}
         self._singly = {self.learners[k].at.name for k, mode in modes if k >= 0 and mode != layout.RULE}
         sizes = {
             name: [max(getattr(item.program, key) for item in items) for key in ("n_numbers", "n_entries", "n_map")]
@@ -327,27 +328,38 @@ class SpikeRules(Rules):
             if not places.shared:
                 table = np.zeros((*places.table.shape[:2], self.n), self._real)
                 table[:, :, item.first : item.last] = places.table
+            numbers, entries, ends = self._numbers[name], self._entries[name], self._ends[name]
             arrays = {
-                layout.LEARNER_CONSTANT: item.constant, layout.LEARNER_STATE: item.state,
-                layout.LEARNER_NUMBER: self._numbers[name], layout.LEARNER_OWN: program.own(item.constant),
-                layout.LEARNER_MAP: item.state[program.n_states :], layout.LEARNER_ENTRY: self._entries[name],
-                layout.LEARNER_END: self._ends[name], layout.LEARNER_TABLE: table, layout.LEARNER_SHIFT: shift,
-            }  # fmt: skip
-            columns = {column: array.ctypes.data for column, array in arrays.items()} | {
-                layout.LEARNER_FIRST: item.first, layout.LEARNER_LAST: item.last,
-                layout.LEARNER_LAG: self._m if item.at.rule.is_late else 0,
-                layout.LEARNER_STEP: program.address("step", self._real),
-                layout.LEARNER_TRACE: program.address("trace", self._real),
-                layout.LEARNER_ROW: program.address("row", self._real) if program.n_entries else 0,
-                layout.LEARNER_NUMBERS: self._numbers[name].shape[1], layout.LEARNER_KEPT: len(self._numbers[name]),
-                layout.LEARNER_ENTRIES: self._entries[name].shape[1] if program.n_entries else 0,
-                layout.LEARNER_ENDS: self._ends[name].shape[1], layout.LEARNER_PLACES: len(table),
-                layout.LEARNER_TABLE_COLUMNS: table.shape[1],
-                layout.LEARNER_SHARED: places.shared, layout.LEARNER_BLOCK: 1 << int(min(places.shift, default=0)),
-            }  # fmt: skip
+                "constant": item.constant,
+                "state": item.state,
+                "number": numbers,
+                "own": program.own(item.constant),
+                "present": item.state[program.n_states :],
+                "entry": entries,
+                "end": ends,
+                "table": table,
+                "shift": shift,
+            }
+            composes = program.n_entries > 0
+            fields = {key: array.ctypes.data for key, array in arrays.items()} | {
+                "first": item.first,
+                "last": item.last,
+                "lag": self._m if item.at.rule.is_late else 0,
+                "step": program.address("step", self._real),
+                "trace": program.address("trace", self._real),
+                "row": program.address("row", self._real) if composes else 0,
+                "n_numbers": numbers.shape[1],
+                "n_kept": len(numbers),
+                "n_entries": entries.shape[1] if composes else 0,
+                "n_ends": ends.shape[1],
+                "n_columns": table.shape[1],
+                "n_places": len(table),
+                "shared": places.shared,
+                "block": 1 << int(min(places.shift, default=0)),
+            }
             self._own += arrays.values()
-            rows.append([int(columns[column]) for column in range(layout.LEARNER_COLUMNS)])
-        learners = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
+            rows.append(tuple(fields[key] for key in RULE_TARGETS.fields or ()))
+        learners = np.array(rows, RULE_TARGETS)
         return {"table": learners, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
 
     def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:

@@ -411,7 +411,7 @@ class Spike(Engine):
         etas = {item.name: item.rate if learn and not self.batch else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = table.by_block(lambda item: etas.get(item.name, 0.0))
-            np.asarray(rows.constants)[:, layout.ETA] = blocks
+            np.asarray(rows.settings)["eta"] = blocks
             changes = len(rows.rate_since)
             if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
                 rows.rate_since = np.append(rows.rate_since, self.time)

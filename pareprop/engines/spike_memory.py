@@ -34,7 +34,7 @@ NOTHING = np.zeros(0, np.int64)
 LATEST = 2 * FOLD_STEPS  # steps of an optimizer of which numbers are kept
 PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
-POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
+POWERS = 3  # decays of which powers are kept: alpha, kappa, kappa_reg
 SPANNED = layout.GAPS * layout.MAP_STEPS  # steps of the longest composed map
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see composed_maps.pxi
 # of what is kept of a composed map of NEST's own neurons, by place; in checkpoints behind "stretch_"
@@ -63,12 +63,12 @@ def _tell_blocks(blocks: list[int]) -> str:
     return "blocks of {} and {} steps".format(*blocks) + maps + histories
 
 
-def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
-    """Return where rows keep the latest spike of each source, once for each projection."""
+def _place_emitted(table: SynapseTable) -> np.ndarray:
+    """Return where blocks keep the latest spike of each source, once for each projection, and how many there are."""
     sources = table.blocks[:, layout.SOURCES] - table.blocks[:, layout.SOURCE]
     first = np.arange(len(sources)) - table.blocks[:, layout.NUMBER]
     ends = np.cumsum(sources * (table.blocks[:, layout.NUMBER] == 0))
-    return {"emitted": np.full(int(ends[-1]) if len(ends) else 0, layout.NEVER), "emitted_of": (ends - sources)[first]}
+    return np.append((ends - sources)[first], ends[-1:] if len(ends) else 0)
 
 
 class SpikeMemory:
@@ -127,7 +127,7 @@ class SpikeMemory:
     def _longest_kept(self) -> int:
         """Return the number of past steps of the logs that samples read."""
         delays = [item.delay_range[1] for item in self.network.model.projections]
-        finite = [int(c) for plan in self.plans for c in plan.rules[:, layout.CUTOFF] if c >= 0]
+        finite = [int(c) for plan in self.plans for c in plan.settings["cutoff"] if c >= 0]
         return max(delays, default=1) + max(finite, default=0) + self.plan.m + 2
 
     @property
@@ -150,8 +150,14 @@ class SpikeMemory:
         learns, maps = plan.learns, plan.uses("scan")
         counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
         weighs, batched = learns and table.has_transmission, self.network.model.optimizer.batch_size > 1
-        posts, scanned = table.by_block(attrgetter("post")), plan.chosen("scan")
-        models = np.array([self._address(item.request) for item in plan.plans], np.int64)
+        posts = table.by_block(attrgetter("post"))
+        settings, emitted = plan.settings, _place_emitted(table)
+        settings["model"] = [self._address(item.request) for item in plan.plans]
+        settings["maps"] = [
+            self._composes(post) * chosen for post, chosen in zip(posts, plan.chosen("scan"), strict=True)
+        ]
+        settings["shared"] = [self._share_constants(post) for post in posts]
+        settings["emitted"] = emitted[:-1]
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-2]}
         arrays["kept"] = allocate_aligned((len(plan.moments), n), self._real)
         for array in arrays.values():
@@ -171,18 +177,14 @@ class SpikeMemory:
                 "watched": np.zeros((0, 0)),
                 "arrived": np.zeros(0, self._real),
                 "signs": np.zeros(0, np.int8) if batched else table.row_signs(),  # bounds hold after batches
-                "rules": plan.rules,
-                "constants": plan.constants,
+                "settings": settings,
                 "books": books,
-                "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
-                "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "maps": np.array([self._composes(post) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
                 "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
                 "older": np.zeros(n_rows * weighs),
                 "total": np.zeros(0),
-                **_emitted(table),
+                "emitted": np.full(emitted[-1], layout.NEVER),
                 "from_own": table.by_source,
                 "counters": np.zeros(n_rows * counted, np.int64),
                 "mark": np.full(n_rows * maps, NOT_OPEN),
@@ -192,7 +194,7 @@ class SpikeMemory:
                 "step_known": np.zeros(steps, np.int64),
                 "step_numbers": np.zeros((*steps, int(optimizers.STEP_NUMBERS))),
             }
-            | plan.idle_steps()
+            | plan.idle_steps
         )
 
     def _address(self, request: Request) -> int:
@@ -216,7 +218,8 @@ class SpikeMemory:
     def share_constants(self) -> None:
         """Find anew which populations share constants, as parameters may have learned."""
         for rows, table in zip(self.rows, self.tables, strict=True):
-            np.asarray(rows.shared)[:] = [self._share_constants(post) for post in table.by_block(attrgetter("post"))]
+            shared = [self._share_constants(post) for post in table.by_block(attrgetter("post"))]
+            np.asarray(rows.settings)["shared"] = shared
 
     def _composes(self, post: Population) -> int:
         """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
@@ -357,7 +360,7 @@ class SpikeMemory:
                 row[2] = elementary.power(alpha / values.kappa_reg, k)
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.where(self.plans[0].chosen("prefix"), self.plans[0].constants[:, layout.ALPHA], 1.0)
+        alphas = np.where(self.plans[0].chosen("prefix"), self.plans[0].settings["alpha"], 1.0)
         return {
             "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
         }  # fmt: skip
@@ -365,7 +368,7 @@ class SpikeMemory:
     def keep_arrived(self) -> None:
         """Keep the weights at latest arrivals where the optimizer steps in each time step, so that they go on alone."""
         for rows, plan, names, table in zip(self.rows, self.plans, self.names, self.tables, strict=True):
-            if np.any(plan.rules[:, layout.EACH_STEP]):
+            if np.any(plan.settings["each_step"]):
                 rows.arrived = np.full(len(table.weight), np.nan, self._real)
                 names.add("arrived")
 

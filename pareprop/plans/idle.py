@@ -22,7 +22,7 @@ from ..network.optimizers import Optimizer
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizers.pxi
 
 
-def idle_steps(optimizers: Sequence[Optimizer]) -> dict[str, np.ndarray]:
+def tabulate_idle_steps(optimizers: Sequence[Optimizer]) -> tuple[list[int], dict[str, np.ndarray]]:
     """Return the tables with which kernels take steps without a gradient at once, see the module.
 
     Parameters
@@ -32,10 +32,12 @@ def idle_steps(optimizers: Sequence[Optimizer]) -> dict[str, np.ndarray]:
 
     Returns
     -------
+    list of int
+        Row of each block in the tables.
     dict
-        "idle_of", int64 (n_blocks,): row of a block in the other tables; "idle_powers", float64 (n_rows, 128, 16):
-        factor^i (growth^i - 1)^k from i = 1 on; "idle_steps", int64 (n_rows, 2): steps of a part, 0 if they are taken
-        one by one, and steps after which weights no longer change.
+        "idle_powers", float64 (n_rows, 128, 16): factor^i (growth^i - 1)^k from i = 1 on; "idle_steps",
+        int64 (n_rows, 2): steps of a part, 0 if they are taken one by one, and steps after which weights no longer
+        change.
     """
     settings = [(item.code, tuple(item.constants)) for item in optimizers]
     places = list(dict.fromkeys(settings))
@@ -52,4 +54,4 @@ def idle_steps(optimizers: Sequence[Optimizer]) -> dict[str, np.ndarray]:
             powers[k, :part, column] = powers[k, :part, column - 1] * (y[:part] - 1.0)
         rest = 0 if factor == growth == 1.0 else np.iinfo(np.int64).max  # weights stay where nothing fades
         steps[k] = part, int(elementary.log(IDLE_REST) / elementary.log(factor)) + 1 if factor < 1.0 else rest
-    return {"idle_of": np.array([*map(places.index, settings)], np.int64), "idle_powers": powers, "idle_steps": steps}
+    return [*map(places.index, settings)], {"idle_powers": powers, "idle_steps": steps}

@@ -23,7 +23,7 @@ from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
 from ..rules.bound import Bound
 from ..rules.program import compile_rule
-from .idle import idle_steps
+from .idle import tabulate_idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
 from .readout import Readout, readout_block_length
@@ -40,6 +40,7 @@ WAYS: dict[str, Way] = {
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 RULE_FOLD_STEPS = 256  # as FOLD_STEPS, for rules given by equations, while an arrival has not entered the traces yet
 TRACES = tuple(f"trace_{k}" for k in range(64))  # names of synapses' traces of neurons given by equations
+BLOCK_SETTINGS = np.asarray(layout.example_settings()).dtype
 Ways = str | Mapping[str, str]  # ways that a user asks for: one for all that learn onto neurons, or by name
 
 
@@ -94,30 +95,32 @@ class Plan:
         return None if _choose_way(other, None).takes_each_step(other) else reason
 
     @cached_property
-    def columns(self) -> tuple[list[int], list[float]]:
-        """The projection's rows in the tables `rules` and `constants` of the kernels."""
+    def settings(self) -> dict[str, object]:
+        """Fields of the projection's blocks in `BlockSettings` of the kernels, see `layout.pxd`."""
         request, optimizer, values = self.request, self.request.optimizer, self.request.post.params
         singly = isinstance(self.way, Steps) or (
             isinstance(self.way, Readout | Rule) and (not optimizer.accumulates or request.is_bounded)
         )
-        rules = {
-            layout.MODE: self.way.mode_of(request),
-            layout.CUTOFF: layout.NO_CUTOFF if request.equations else request.cutoff,
-            layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.OPTIMIZER: optimizer.code,
-            layout.COUNTED: not optimizer.accumulates, layout.EACH_STEP: optimizer.optimize_each_step and singly,
-            layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
-            layout.LAG: request.lag, layout.LEARNER: self.learner, layout.FADES: request.fades,
-        }  # fmt: skip
-        constants = {
-            layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0) * request.is_filtered,
-            layout.KAPPA_REG: getattr(values, "kappa_reg", 0.0), layout.ETA: optimizer.eta,
-            layout.W_MIN: optimizer.Wmin, layout.W_MAX: optimizer.Wmax,
-        }  # fmt: skip
-        constants |= {layout.SETTINGS + k: value for k, value in enumerate(optimizer.constants)}
-        return (
-            [int(rules.get(column, -1)) for column in range(layout.RULE_COLUMNS)],
-            [constants.get(column, 0.0) for column in range(layout.CONSTANT_COLUMNS)],
-        )
+        return {
+            "algorithm": self.way.mode_of(request),
+            "cutoff": layout.NO_CUTOFF if request.equations else request.cutoff,
+            "own_zbar": request.own_zbar,
+            "adaptive": request.adapts,
+            "optimizer": optimizer.code,
+            "counted": not optimizer.accumulates,
+            "each_step": optimizer.optimize_each_step and singly,
+            "moves": bool(request.projection.rewire),
+            "in_lines": isinstance(self.way, Lines),
+            "lag": request.lag,
+            "rule": self.learner,
+            "horizon": request.fades,
+            "alpha": request.alpha or 0.0,
+            "kappa": getattr(values, "kappa", 0.0) * request.is_filtered,
+            "kappa_reg": getattr(values, "kappa_reg", 0.0),
+            "eta": optimizer.eta,
+            "Wmin": optimizer.Wmin,
+            "Wmax": optimizer.Wmax,
+        }
 
     @property
     def learner(self) -> int:
@@ -135,22 +138,27 @@ class TablePlan:
 
     Attributes
     ----------
-    rules : np.ndarray
-        int64 (n_blocks, RULE_COLUMNS), see `layout.pxd`.
-    constants : np.ndarray
-        float64 (n_blocks, CONSTANT_COLUMNS), see `layout.pxd`.
+    settings : np.ndarray
+        (n_blocks,), structs of the kernels, see `BlockSettings` in `layout.pxd`.
     moments : tuple of str
         Names of what the optimizers of all blocks keep of a synapse.
+    idle_steps : dict
+        Tables with which kernels take optimizer steps without a gradient, see `idle`.
     """
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self.plans = plans
         self.moments = tuple(sorted({name for plan in plans for name in plan.moments}))
-        rows = [plan.columns for plan in plans]
-        self.rules = np.array([row for row, _ in rows], np.int64).reshape(-1, layout.RULE_COLUMNS)
-        self.constants = np.array([row for _, row in rows], float).reshape(-1, layout.CONSTANT_COLUMNS)
-        for row, plan in zip(self.rules, plans, strict=True):
-            row[layout.KEPT : layout.KEPT + len(plan.moments)] = [*map(self.moments.index, plan.moments)]
+        self.settings = np.zeros(len(plans), BLOCK_SETTINGS)
+        self.settings["kept"] = -1
+        for row, plan in zip(self.settings, plans, strict=True):
+            for name, value in plan.settings.items():
+                row[name] = value
+            row["kept"][: len(plan.moments)] = [*map(self.moments.index, plan.moments)]
+            constants = plan.request.optimizer.constants
+            row["constants"][: len(constants)] = constants
+        optimizers = [plan.request.optimizer for plan in plans]
+        self.settings["idle"], self.idle_steps = tabulate_idle_steps(optimizers)
 
     def chosen(self, *names: str) -> np.ndarray:
         """Return which blocks learn by one of some ways, bool (n_blocks,)."""
@@ -197,8 +205,8 @@ class TablePlan:
         chosen : slice or np.ndarray
             Which of the blocks count.
         """
-        blocks = self.rules[chosen]
-        cutoffs = blocks[blocks[:, layout.MODE] != layout.STATIC, layout.CUTOFF]
+        blocks = self.settings[chosen]
+        cutoffs = blocks["cutoff"][blocks["algorithm"] != layout.STATIC]
         if not len(cutoffs):
             return 1
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
@@ -207,10 +215,6 @@ class TablePlan:
         """Return the steps of history that neurons keep, beside those by which learning signals lag behind."""
         followed = self.longest_cutoff() if self.uses("steps") else 1
         return max(followed, layout.MAP_STEPS * self.uses("scan"))
-
-    def idle_steps(self) -> dict[str, np.ndarray]:
-        """Return the tables with which kernels take optimizer steps without a gradient, see `idle`."""
-        return idle_steps([plan.request.optimizer for plan in self.plans])
 
 
 class NetworkPlan:
