@@ -28,8 +28,9 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "simulation": {"engines", "network", "parallel", "plans"},
     "tasks": {"engines", "network", "neurons", "parallel", "rules", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel", "sonata"},
+    "exchange_formats": {"storage", "network"},
     "plots": set(),
-    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel", "plans", "rules"},
+    "runs": set("exchange_formats storage simulation tasks plots engines network neurons parallel plans rules".split()),
     "nest": {"simulation", "engines", "network", "neurons", "parallel", "plans"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
@@ -45,6 +46,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
     "storage": {"h5py", "neo", "nest", "pandas", "pydantic", "torch"},  # nest and torch in what is exported
+    "exchange_formats": set(),
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "matplotlib", "pandas", "pytest"},

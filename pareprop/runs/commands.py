@@ -234,7 +234,8 @@ def export(
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
     gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    from ..storage import nest_script, nir_graph, sonata, sonata_back, sonata_network, torch_network
+    from ..exchange_formats import nir_writer
+    from ..storage import nest_script, sonata, sonata_back, sonata_network, torch_network
     from . import crate as crates
     from . import replay
 
@@ -250,7 +251,7 @@ def export(
             )
             terminal.echo("\n".join([*notes, f"script: {target}"]))
         elif exchange.rank == 0 and nir:
-            notes = nir_graph.export(directory / RESULTS, target, overwrite)
+            notes = nir_writer.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
         elif exchange.rank == 0 and torch:
             notes = torch_network.export(directory / RESULTS, target, overwrite)

@@ -1,0 +1,11 @@
+"""Networks and spikes of a run in the formats of other programs: one file for each format.
+
+Readers that build a `Model` lie in `network`, which this subpackage imports: `from_sonata`, `from_nir`.
+
+May import `storage`, `network` and the ground.
+
+Where to add
+------------
+A format to write: `NAME_writer.py` with a function `export`, after `nir_writer`; an option of `pareprop export` in
+`runs/commands.py`. What all writers check first: `storage.export_checks`.
+"""
