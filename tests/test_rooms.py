@@ -28,7 +28,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "simulation": {"engines", "network", "parallel", "plans"},
     "tasks": {"engines", "network", "neurons", "parallel", "rules", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel", "sonata"},
-    "exchange_formats": {"storage", "network"},
+    "exchange_formats": {"storage", "network", "neurons"},
     "plots": set(),
     "runs": set("exchange_formats storage simulation tasks plots engines network neurons parallel plans rules".split()),
     "nest": {"simulation", "engines", "network", "neurons", "parallel", "plans"},
@@ -45,8 +45,8 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "neo", "nest", "pandas", "pydantic", "torch"},  # nest and torch in what is exported
-    "exchange_formats": set(),
+    "storage": {"h5py", "neo", "nest", "pandas", "pydantic"},  # nest in what is exported
+    "exchange_formats": {"torch"},  # in what is written
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "matplotlib", "pandas", "pytest"},

@@ -2,7 +2,7 @@
 
 Readers that build a `Model` lie in `network`, which this subpackage imports: `from_sonata`, `from_nir`.
 
-May import `storage`, `network` and the ground.
+May import `storage`, `network`, `neurons` and the ground.
 
 Where to add
 ------------

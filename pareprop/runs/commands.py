@@ -234,8 +234,8 @@ def export(
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
     gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    from ..exchange_formats import nir_writer
-    from ..storage import nest_script, sonata, sonata_back, sonata_network, torch_network
+    from ..exchange_formats import nir_writer, torch_writer
+    from ..storage import nest_script, sonata, sonata_back, sonata_network
     from . import crate as crates
     from . import replay
 
@@ -254,7 +254,7 @@ def export(
             notes = nir_writer.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
         elif exchange.rank == 0 and torch:
-            notes = torch_network.export(directory / RESULTS, target, overwrite)
+            notes = torch_writer.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"module: {target}"]))
         elif exchange.rank == 0 and crate:
             terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")

@@ -1,4 +1,4 @@
-"""Export of a run's network as a module of PyTorch: the file `torch_module`, with the run's equations and weights."""
+"""Export of a run's network as a module of PyTorch: the file `torch_template`, with the run's equations and weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..machine import require_bytes
-from ..network import torch_nodes
 from ..network.variants import Variant, find_variant
+from ..storage.disk import output_errors, replace_file
+from ..storage.export_checks import list_short_term, list_unwritten, open_network, require_target
+from ..storage.opened import RunResults
 from ..values import Values
-from .disk import output_errors, replace_file
-from .export_checks import list_short_term, list_unwritten, open_network, require_target
-from .opened import RunResults
+from . import torch_nodes
 
-TEMPLATE = Path(__file__).with_name("torch_module.py")
+TEMPLATE = Path(__file__).with_name("torch_template.py")
 DATA = '\nMODELS: dict[str, Later] = {}\nABOUT = "{}"\nARRAYS: dict[str, Later] = {}\n'  # of the template
 Arrays = dict[str, np.ndarray]
 

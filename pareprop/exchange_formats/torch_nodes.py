@@ -1,4 +1,4 @@
-"""Neurons and readouts for the module of PyTorch that `storage.torch_network` writes: numbers and equations."""
+"""Neurons and readouts for the module of PyTorch that `torch_writer` writes: numbers and equations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError
+from ..network.neurons import whole_steps
+from ..network.variants import Variant
 from ..neurons import library
 from ..neurons.language import Repeat, Tree, write
 from ..neurons.model import NeuronModel
 from ..values import Values
-from .neurons import whole_steps
-from .variants import Variant
 
 FUNCTIONS = {"min": "lowest", "max": "highest"}
 ONE, ZERO = ast.Constant(1.0), ast.Constant(0.0)
