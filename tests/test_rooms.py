@@ -45,8 +45,8 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "neo", "nest", "pandas", "pydantic"},  # nest in what is exported
-    "exchange_formats": {"torch"},  # in what is written
+    "storage": {"h5py", "neo", "pandas", "pydantic"},
+    "exchange_formats": {"h5py", "nest", "torch"},  # nest and torch in what is written
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "matplotlib", "pandas", "pytest"},

@@ -38,7 +38,7 @@ def test_a_process_loads_what_it_uses(tmp_path: Path) -> None:
     modules, _, _ = start_of(tmp_path / "start-0")
     assert "h5py.h5f" in modules and len(modules) <= 680, len(modules)
     assert not modules & {"scipy", "sympy", "matplotlib", "pandas", "tqdm", "asyncio", "multiprocessing"}
-    others = {"pareprop.nest", "pareprop.scaling", "pareprop.tasks.data", "pareprop.storage.nest_script"}
+    others = {"pareprop.nest", "pareprop.scaling", "pareprop.tasks.data", "pareprop.exchange_formats.nest_writer"}
     assert not modules & others
 
 

@@ -234,8 +234,8 @@ def export(
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
     gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    from ..exchange_formats import nir_writer, torch_writer
-    from ..storage import nest_script, sonata, sonata_back, sonata_network
+    from ..exchange_formats import nest_writer, nir_writer, torch_writer
+    from ..storage import sonata, sonata_back, sonata_network
     from . import crate as crates
     from . import replay
 
@@ -246,7 +246,7 @@ def export(
         raise InputError("--circuit goes with --network")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
-            notes = nest_script.export(
+            notes = nest_writer.export(
                 directory / RESULTS, target, overwrite, lambda: replay.simulate(directory, trust)
             )
             terminal.echo("\n".join([*notes, f"script: {target}"]))

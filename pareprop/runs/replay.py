@@ -1,4 +1,4 @@
-"""Run recorded samples again, from rest and without learning, for comparison with another simulator (`nest_script`).
+"""Run recorded samples again, from rest and without learning, for comparison with another simulator (`nest_writer`).
 
 In the spike variant a recorded sample begins in the state that the sample before has left, and changes weights while it
 runs: another simulator cannot reproduce its spikes.

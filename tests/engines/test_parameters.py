@@ -31,6 +31,7 @@ from pareprop import (
 )
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
+from pareprop.exchange_formats import nest_template
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
 from pareprop.network.reward import Reward
@@ -38,7 +39,7 @@ from pareprop.parallel import launcher
 from pareprop.parallel.exact_sums import sum_exactly
 from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
-from pareprop.storage import nest_rebuild, sonata_network
+from pareprop.storage import sonata_network
 
 CASES = find("learned")
 VARIANTS = ["interval", pytest.param("spike", marks=pytest.mark.slow)]  # which takes seconds to compile
@@ -438,7 +439,7 @@ def test_exports_take_final_values(done: Path, tmp_path: Path) -> None:
     assert (params.adapt_beta, params.regular_spike_arrival) == (end["adapt_beta"][0], True)
     known = {"tau_m": 10.0, "adapt_beta": 1.0, "regular_spike_arrival": True}
     with h5py.File(done / "results.h5") as file:
-        first, last = (nest_rebuild.parameters(file["populations/rec"], known, key) for key in ("first", "last"))
+        first, last = (nest_template.parameters(file["populations/rec"], known, key) for key in ("first", "last"))
     assert first["tau_m"] == end["tau_m_initial"].tolist() and last["tau_m"] == end["tau_m"].tolist()
     assert first["adapt_beta"] == [0.05] * 9 and last["adapt_beta"] == end["adapt_beta"].tolist()
     assert last["regular_spike_arrival"] == [True] * 9

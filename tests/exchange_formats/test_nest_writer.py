@@ -11,7 +11,7 @@ import pytest
 import ranks
 from commands import output_of, refusal_of, run_of
 
-from pareprop.storage import nest_rebuild, nest_script
+from pareprop.exchange_formats import nest_template, nest_writer
 
 TRAINED = {  # with the samples whose weights are known
     "sine-waves": (["n_rec=20", "n_in=20", "n_step=300", "iterations=3", "neuron=iaf_adapt"], ["first"]),
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_the_script_needs_nothing_of_the_package() -> None:
-    nodes = list(ast.walk(ast.parse(Path(nest_rebuild.__file__).read_text())))
+    nodes = list(ast.walk(ast.parse(Path(nest_template.__file__).read_text())))
     assert not [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
     names = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
     assert "numpy" in names and "pareprop" not in names
@@ -57,7 +57,7 @@ def test_the_network_of_the_first_page(tmp_path: Path, delay: str, iterations: i
     subprocess.run([*ranks.python(), "levels.py"], cwd=tmp_path, check=True)
     with h5py.File(tmp_path / "run/results.h5") as file:
         assert 0 in file["dynamics/first/input_steps"][()]
-    nest_script.export(tmp_path / "run/results.h5", tmp_path / "rebuild.py")
+    nest_writer.export(tmp_path / "run/results.h5", tmp_path / "rebuild.py")
     for sample in ("first", "last"):
         assert_equal(tmp_path, sample, 1000)
 

@@ -1,4 +1,4 @@
-"""Export of a run as a script that rebuilds its network in NEST: the module `nest_rebuild`, with the run's results."""
+"""Export of a run as a script that rebuilds its network in NEST: the module `nest_template`, with the run's results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..errors import InputError, quote
 from ..later import h5py
 from ..network import of_nest
 from ..network.variants import find_variant
-from .disk import output_errors, replace_file, write_hdf5
-from .export_checks import open_network, require_target
-from .opened import RunResults
+from ..storage.disk import output_errors, replace_file, write_hdf5
+from ..storage.export_checks import open_network, require_target
+from ..storage.opened import RunResults
 
-TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
+TEMPLATE = Path(__file__).with_name("nest_template.py")
 KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spikes written beside a script
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
