@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from ..machine import require_bytes
 
 SAMPLE_LIMIT = 1_000_000  # a figure reads at most this many entries of a dataset
 BLOCK = 1_000  # neighbours that are read together
+R = TypeVar("R")
+K = TypeVar("K")
 POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of populations
 
 
@@ -163,6 +166,14 @@ def table(path: Path, origin: str) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}; {origin}") from None
+
+
+def group_rows(rows: Iterable[R], key: Callable[[R], K]) -> dict[K, list[R]]:
+    """Return the rows of a table in groups of one key, in the order in which keys come first."""
+    groups: dict[K, list[R]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarray]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -64,22 +63,24 @@ def draw(table: Path) -> list[Path]:
 def _series(rows: list[Row]) -> dict[str, list[Row]]:
     """Return curves by name: runs that differ only in ranks, repetition and seed (and size, if it grows with ranks)."""
     weak = rows[0]["kind"] == "weak"
-    curves: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+
+    def name(row: Row) -> str:
         neurons = row["neurons"] / row["ranks"] if weak else row["neurons"]
         rate = f"{row['rate']:g} Hz drawn" if row["rate"] else "own spikes"
         size = f"{neurons:g}{' per rank' if weak else ''} x {row['indegree']:g}"
-        curves[f"{row['variant']}, {size}, delay {row['delay']:g}, {rate}"].append(row)
-    return curves
+        return f"{row['variant']}, {size}, delay {row['delay']:g}, {rate}"
+
+    return reader.group_rows(rows, name)
+
+
+def _ranks(row: Row) -> float:
+    return row["ranks"]
 
 
 def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[Point]:
     """Return median and range of a value over the repeats at each number of ranks, ascending."""
-    by_ranks: dict[float, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_ranks[row["ranks"]].append(row)
     points = []
-    for ranks, some in sorted(by_ranks.items()):
+    for ranks, some in sorted(reader.group_rows(rows, _ranks).items()):
         values = list(map(value, some))
         crowded = any(row["oversubscribed"] for row in some)
         points.append((ranks, median(values), crowded, min(values), max(values)))
@@ -217,7 +218,8 @@ def _others(rows: list[Row]) -> list[float]:
 
 def caption(rows: list[Row]) -> str:
     """Return a caption: what was measured, with which processor and versions, and when."""
-    first, repeats = rows[0], max(len(points) for points in _by_ranks(rows))
+    groups = (reader.group_rows(some, _ranks).values() for some in _series(rows).values())
+    first, repeats = rows[0], max(len(points) for group in groups for points in group)
     seeds, others = len({row.get("seed") for row in rows}), _others(rows)
     lines = [
         f"{'Weak' if first['kind'] == 'weak' else 'Strong'} scaling of the benchmark network, "
@@ -235,14 +237,6 @@ def caption(rows: list[Row]) -> str:
     dates = sorted(str(row["date"]) for row in rows if row.get("date"))
     lines += [f"measured from {dates[0]} to {dates[-1]}"] if dates else []
     return "\n".join(lines)
-
-
-def _by_ranks(rows: list[Row]) -> list[list[Row]]:
-    return [
-        [row for row in some if row["ranks"] == n]
-        for some in _series(rows).values()
-        for n in sorted({row["ranks"] for row in some})
-    ]
 
 
 @style.styled

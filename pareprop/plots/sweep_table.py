@@ -117,21 +117,15 @@ def remark(groups: Sequence[Group]) -> str:
 
 def group(rows: Sequence[Row]) -> list[Group]:
     """Return the runs in groups with equal settings except the seed: the best mean first, without a result last."""
-    groups: dict[tuple[str, ...], Group] = {}
-    for row in rows:
-        settings = settings_of(row)
-        one = groups.setdefault(tuple(settings.values()), Group(settings, "", [], False, []))
-        if np.isfinite(value := number(row["value"])):
-            one.values.append(value)
-            one.name, one.highest_is_best = row["outcome"], row["best"] == "highest"
-            if not one.name.startswith("test") and np.isfinite(value := number(row["test"])):
-                one.tests.append(value)
-    done = [one for one in groups.values() if one.values]
-    name = done[0].name if done else "outcome"
-    for one in groups.values():
-        one.name = name
-    done.sort(key=lambda one: -one.mean if one.highest_is_best else one.mean)
-    return [*done, *(one for one in groups.values() if not one.values)]
+    first = next((row for row in rows if np.isfinite(number(row["value"]))), {"outcome": "outcome", "best": ""})
+    name, best = first["outcome"], first["best"]
+    groups = []
+    for some in reader.group_rows(rows, lambda row: tuple(settings_of(row).values())).values():
+        done = [row for row in some if np.isfinite(number(row["value"]))]
+        values, tests = ([number(row[key]) for row in done] for key in ("value", "test"))
+        tests = [] if name.startswith("test") else [value for value in tests if np.isfinite(value)]
+        groups.append(Group(settings_of(some[0]), name, values, best == "highest", tests))
+    return sorted(groups, key=lambda one: (not one.values, -one.mean if one.highest_is_best else one.mean))
 
 
 def number(text: str) -> float:

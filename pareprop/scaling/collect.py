@@ -11,8 +11,9 @@ from statistics import fmean, stdev
 
 from .. import files
 from ..errors import InputError
+from ..plots import reader
 from ..runs import benchmark
-from ..values import AnyValue, Given, Values
+from ..values import Given, Values
 from .study import Point, Study
 
 FIGURES = (
@@ -40,19 +41,16 @@ def check(point: Point, path: Path) -> Values:
     """
     try:
         figures = json.loads(files.read(path, LIMIT))
-        wrong = [key for key in ("ranks", *_sizes(point)) if figures[key] != getattr(point, key)]
+        wanted = {key: value for key, value in point.columns.items() if key not in ("kind", "repeat")}
+        wrong = [key for key, value in wanted.items() if figures[key] != value]
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is not a result of `pareprop bench`: {type(problem).__name__}: {problem}") from None
     if wrong:
-        differing = ", ".join(f"{key} = {figures[key]}, now {getattr(point, key)}" for key in wrong)
+        differing = ", ".join(f"{key} = {figures[key]}, now {wanted[key]}" for key in wrong)
         raise InputError(f"{path} belongs to another study: {differing}; choose another --out")
     return figures
-
-
-def _sizes(point: Point) -> list[str]:
-    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat")]
 
 
 def collect(study: Study, folder: Path) -> list[Values]:
@@ -69,7 +67,7 @@ def row(point: Point, figures: Given) -> Values:
     """Return the row of one run: its sizes, results, phases and memory over ranks."""
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
-    columns = vars(point) | {name: figures[name] for name in FIGURES}
+    columns = point.columns | {name: figures[name] for name in FIGURES}
     columns |= {name: figures["environment"][name] for name in ENVIRONMENT}
     columns |= {name: figures[name] for name in COUNTED if name in figures}
     if "joules" in figures and figures["events"]:
@@ -100,11 +98,8 @@ def summarize(rows: Sequence[Given]) -> list[Values]:
     Real-time factor (seconds of computing per second of the model) and joules per synaptic event are what papers on
     the cortical microcircuit compare.
     """
-    groups: dict[tuple[AnyValue, ...], list[Given]] = {}
-    for item in rows:
-        groups.setdefault(tuple(item[name] for name in SIZES), []).append(item)
     found = []
-    for sizes, some in groups.items():
+    for sizes, some in reader.group_rows(rows, lambda item: tuple(item[name] for name in SIZES)).items():
         columns: Values = dict(zip(SIZES, sizes, strict=True)) | {"runs": len(some)}
         for name in SPREAD:
             values = [item[name] for item in some if name in item]
@@ -147,12 +142,17 @@ def write(rows: Sequence[Given], path: Path) -> None:
     if not rows:
         raise InputError(f"{path.parent}: no point of the study is finished; run `pareprop scaling run` first")
     for place, some in ((path, rows), (path.with_name(SUMMARY), summarize(rows))):
-        with open(place, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for item in some for key in item)))
-            writer.writeheader()
-            writer.writerows(some)
+        write_csv(place, some)
     path.with_name(OBJECTS).write_text(json.dumps({"runs": rows}, indent=1) + "\n")
     path.with_name(EXTRA_P).write_text("".join(f"{json.dumps(item)}\n" for item in list_measurements(rows)))
+
+
+def write_csv(path: Path, rows: Sequence[Given]) -> None:
+    """Write rows with a header; they may lack columns."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def list_measurements(rows: Sequence[Given]) -> list[Values]:

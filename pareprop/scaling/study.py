@@ -3,67 +3,49 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .. import files
-from ..errors import InputError
 from ..network.parameters import Frozen, validate
-from ..network.variants import DEFAULT, VariantName
+from ..network.variants import DEFAULT
+from ..runs import config
+from ..runs.benchmark import Bench
+from ..values import Values
 
 Positive = Annotated[int, Field(ge=1)]
+Numbers = Annotated[tuple[int, ...], Field(min_length=1)]  # each is checked by `Bench`
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a study, with the options of `pareprop bench`.
-
-    Attributes
-    ----------
-    kind : str
-        "strong" or "weak".
-    ranks : int
-        Number of ranks.
-    variant : str
-        Name of the variant of e-prop.
-    neurons, indegree, inputs, steps, intervals, warmup, delay, seed : int
-        Options of the benchmark, for the whole network.
-    rate : float
-        Rate of drawn spikes in Hz, 0 for the network's own spikes.
-    repeat : int
-        Number of the repetition.
-    """
+    """One run of a study: strong or weak, the number of ranks, of the repetition, and settings of the whole network."""
 
     kind: str
     ranks: int
-    variant: str
-    neurons: int
-    indegree: int
-    inputs: int
-    steps: int
-    intervals: int
-    warmup: int
-    delay: int
-    seed: int
-    rate: float
     repeat: int
+    bench: Bench
+
+    @property
+    def columns(self) -> Values:
+        """Columns of the run in tables."""
+        return {"kind": self.kind, "ranks": self.ranks, "repeat": self.repeat} | self.bench.model_dump()
 
     @property
     def label(self) -> str:
         """Name of the run, unique within a study."""
+        one = self.bench
         return (
-            f"{self.variant}-n{self.neurons}-k{self.indegree}-d{self.delay}-h{self.rate:g}-s{self.seed}"
+            f"{one.variant}-n{one.neurons}-k{one.indegree}-d{one.delay}-h{one.rate:g}-s{one.seed}"
             f"-r{self.ranks}-{self.repeat}"
         )
 
     def arguments(self, json_file: Path) -> list[str]:
         """Return the arguments of `pareprop` that run the point and write its results to a file."""
-        other = ("kind", "ranks", "repeat")
-        options = [f"--{key}={value}" for key, value in asdict(self).items() if key not in other]
-        return ["bench", *options, f"--json={json_file}"]
+        given = self.bench.model_dump(include=self.bench.model_fields_set)
+        return ["bench", *(f"--{key}={value}" for key, value in given.items()), f"--json={json_file}"]
 
 
 class Study(Frozen):
@@ -74,41 +56,36 @@ class Study(Frozen):
 
     kind: Literal["strong", "weak"] = "strong"
     ranks: tuple[Positive, ...] = Field((1, 2), min_length=1)
-    variants: tuple[VariantName, ...] = Field((DEFAULT,), min_length=1)
-    neurons: tuple[Positive, ...] = Field((1000,), min_length=1)
-    indegrees: tuple[Annotated[int, Field(ge=0)], ...] = Field((100,), min_length=1)
-    delays: tuple[Positive, ...] = Field((1,), min_length=1)
-    rates: tuple[Annotated[float, Field(ge=0, le=1000)], ...] = Field((0.0,), min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
+    variants: tuple[str, ...] = Field((DEFAULT,), min_length=1)
+    neurons: Numbers = (1000,)
+    indegrees: Numbers = (100,)
+    delays: Numbers = (1,)
+    rates: tuple[float, ...] = Field((0.0,), min_length=1)
+    seeds: Numbers = (1,)
     repeats: Positive = 1
-    inputs: Positive = 100
-    steps: Positive = 1000
-    intervals: Positive = 1
-    warmup: int = Field(1, ge=0)
+    inputs: int = 100
+    steps: int = 1000
+    intervals: int = 1
+    warmup: int = 1
     timeout_s: float = Field(3600.0, gt=0)
 
-    def points(self) -> list[Point]:
-        """Return all runs; repetitions are the outermost loop, so that a disturbance spares other runs of a point."""
-        axes = (range(self.repeats), self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
-        return [
-            Point(
-                kind=self.kind,
-                ranks=ranks,
-                variant=variant,
-                neurons=neurons * (ranks if self.kind == "weak" else 1),
-                indegree=indegree,
-                inputs=self.inputs,
-                steps=self.steps,
-                intervals=self.intervals,
-                warmup=self.warmup,
-                delay=delay,
-                seed=seed,
-                rate=rate,
-                repeat=repeat,
-            )
-            for repeat, variant, neurons, indegree, delay, rate, seed in itertools.product(*axes)
-            for ranks in self.ranks
-        ]
+    def points(self, origin: str = "study") -> list[Point]:
+        """Return all runs; repetitions are the outermost loop, so that a disturbance spares other runs of a point.
+
+        Raises
+        ------
+        InputError
+            If a value is out of its range; `origin` says where it stands.
+        """
+        shared = self.model_dump(include={"inputs", "steps", "intervals", "warmup"})
+        keys = ("variant", "neurons", "indegree", "delay", "rate", "seed")
+        lists = (self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
+        points = []
+        for repeat, *values, ranks in itertools.product(range(self.repeats), *lists, self.ranks):
+            settings: Values = shared | dict(zip(keys, values, strict=True))
+            settings["neurons"] *= ranks if self.kind == "weak" else 1
+            points.append(Point(self.kind, ranks, repeat, validate(Bench, settings, origin)))
+        return points
 
 
 def read(path: Path) -> Study:
@@ -119,14 +96,6 @@ def read(path: Path) -> Study:
     InputError
         If the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
     """
-    try:
-        values = files.parse_toml(files.read(path).decode())
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise InputError(f"{path} is not TOML: {problem}") from None
-    study = validate(Study, values, str(path))
-    for point in study.points():
-        if point.indegree >= point.neurons:
-            raise InputError(f"{path}: indegree = {point.indegree} must be below the {point.neurons} neurons")
+    study = validate(Study, config.read(path), str(path))
+    study.points(str(path))
     return study

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import re
@@ -22,6 +20,7 @@ from ..runs.outcome import settings_of, tested, trained, validated
 from ..storage.checkpoint_read import differences, tell_few
 from ..storage.disk import output_errors, replace_file
 from ..values import Given, Values
+from .collect import write_csv
 
 MOST = 100_000  # sweeps of more runs are refused
 DESCRIPTION = "sweep.json"  # in the folder of a sweep: its settings, by which it is recognised
@@ -274,14 +273,9 @@ class Sweep:
 
     def write_table(self) -> Path:
         """Write `sweep.csv`, a row for each run with settings, result and state; return its path."""
-        rows = [self.result_of(run) for run in self.runs]
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        path = self.folder / TABLE
+        rows, path = [self.result_of(run) for run in self.runs], self.folder / TABLE
         with output_errors(path, "table "), replace_file(path) as part:
-            part.write_text(text.getvalue(), newline="")
+            write_csv(part, rows)
         return path
 
 

@@ -214,14 +214,14 @@ def test_study_points(tmp_path):
     (tmp_path / "s.toml").write_text(text + "repeats = 2\nseeds = [1, 2]\n")
     points = study.read(tmp_path / "s.toml").points()
     assert len(points) == len({point.label for point in points}) == 3 * 2 * 2 * 2
-    assert {(point.ranks, point.neurons) for point in points} == {(1, 80), (2, 160), (4, 320)}
+    assert {(point.ranks, point.bench.neurons) for point in points} == {(1, 80), (2, 160), (4, 320)}
     assert [point.repeat for point in points] == sorted(point.repeat for point in points)
 
 
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [("rank = [1]", "ranks"), ("repeats = 0", "repeats"), ("ranks = [0]", "ranks"), ("indegrees = [80]", "80"),
-     ("variants = ['spikes']", "variants"), ("rates = [nan]", "rates"), ("ranks = [", "TOML")],
+     ("variants = ['spikes']", "variants"), ("rates = [nan]", "rates"), ("ranks = [", "not a configuration")],
 )  # fmt: skip
 def test_bad_study(line, wanted, tmp_path):
     key = line.split(" ")[0]
