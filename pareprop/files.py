@@ -52,6 +52,15 @@ def reading(path: str | Path) -> Iterator[None]:
         raise CorruptFile(errno.EINVAL, f"is damaged: {describe(problem)}", str(path)) from None
 
 
+@contextmanager
+def input_errors(where: object, *kinds: type[Exception]) -> Iterator[None]:
+    """Context that raises an OSError, and errors of `kinds`, as `InputError`: `where` and the reason."""
+    try:
+        yield
+    except (OSError, *kinds) as problem:
+        raise InputError(f"{where}: {getattr(problem, 'strerror', None) or problem}") from None
+
+
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a file for reading; raise `Unfit` for a FIFO or a device, whose reading may never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

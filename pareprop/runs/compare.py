@@ -47,13 +47,11 @@ def compare(first: Path, second: Path) -> list[str]:
 
 
 def _open(path: Path) -> h5py.File:
-    try:
+    here = f"{quote(str(path.parent))} is not a run directory"
+    with files.input_errors(here, ValueError):  # ValueError: the path holds a null byte
         file = files.open_hdf5(files.own(path))
         with files.reading(path):
             is_run = file.attrs.get("format") == files.RUN_FORMAT
-    except (OSError, ValueError) as problem:  # ValueError: the path holds a null byte
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"{quote(str(path.parent))} is not a run directory: {reason}") from None
     if not is_run:
         file.close()
         raise InputError(f"{path} is not the result of a run: attribute format must be {files.RUN_FORMAT}")

@@ -179,10 +179,8 @@ def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Conf
 
 def load_of_run(path: Path, settings: Iterable[str] = (), trust: bool = False) -> Config:
     """Read the configuration in a run directory, maybe another user's; parameters and errors as for `load`."""
-    try:
+    with files.input_errors(path):
         sections = read(files.own(path))
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}") from None
     return from_sections(kind_of(sections, str(path)), sections, str(path), settings, trust)
 
 

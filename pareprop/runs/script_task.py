@@ -192,11 +192,8 @@ class ScriptTask(TaskBase):
         if not path.exists():
             return {}
         arrays: dict[str, np.ndarray] = {}
-        try:
-            with files.open_hdf5(files.own(path)) as file, files.reading(path):
-                file.visititems(lambda name, item: arrays.update({name: item[()]}) if _is_array(item) else None)
-        except OSError as problem:
-            raise InputError(f"{path}: {problem.strerror or problem}") from None
+        with files.input_errors(path), files.open_hdf5(files.own(path)) as file, files.reading(path):
+            file.visititems(lambda name, item: arrays.update({name: item[()]}) if _is_array(item) else None)
         return arrays
 
     def write_beside(self, directory: Path) -> None:

@@ -32,12 +32,10 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
     dict
         Id to column name to value; columns without a value are left out.
     """
-    try:
+    with files.input_errors(path, ValueError, csv.Error):
         text = io.StringIO(files.read(path, SIZE_LIMIT).decode(), newline="")
         rows = csv.reader(text, delimiter=" ", quotechar='"', skipinitialspace=True)
         lines = [[field for field in row if field] for row in rows]
-    except (OSError, ValueError, csv.Error) as problem:
-        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     if not numbered or key not in numbered[0][1]:
         raise InputError(f"{path}: column '{key}' is missing")

@@ -93,9 +93,8 @@ class DataFile:
     def _reading(self) -> Iterator[None]:
         """Raise errors of reading as `InputError`."""
         try:
-            yield
-        except OSError as problem:
-            raise InputError(f"data {self.path}: {problem.strerror or problem}") from None
+            with files.input_errors(f"data {self.path}"):
+                yield
         except DAMAGED as problem:
             raise InputError(f"data {self.path}: not a file of samples: {shorten(str(problem), 300)}") from None
 

@@ -61,11 +61,12 @@ class Recording:
 
     def __init__(self, path: Path, series: str, n_steps: int, dt_ms: float) -> None:
         self._path, self._n_steps, self._seconds = path, n_steps, dt_ms / 1000.0
-        try:
-            with files.open_hdf5(path, aliases=True) as file, files.reading(path):
-                self._read(file, series)
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+        with (
+            files.input_errors(path, ValueError, KeyError, TypeError),
+            files.open_hdf5(path, aliases=True) as file,
+            files.reading(path),
+        ):
+            self._read(file, series)
 
     def _read(self, file: h5py.File, series: str) -> None:
         found = _find_traces(file)

@@ -319,18 +319,15 @@ class OwnActivity(TaskBase):
 
     def _rates(self, use: Callable[[h5py.Dataset], T]) -> T:
         assert self.activity is not None  # `_rates` is called for a file of rates
-        try:
-            with files.open_hdf5(self.activity) as file:
-                rates = file.get("rates")
-                shape_wanted = self.n_step, self._sizes[1]
-                if not isinstance(rates, h5py.Dataset) or rates.shape != shape_wanted:
-                    shape = getattr(rates, "shape", "no dataset")
-                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {shape_wanted}")
-                if rates.dtype.kind not in "iuf":
-                    raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
-                return use(rates)
-        except OSError as problem:
-            raise InputError(f"{self.activity}: {problem.strerror or problem}") from None
+        with files.input_errors(self.activity), files.open_hdf5(self.activity) as file:
+            rates = file.get("rates")
+            shape_wanted = self.n_step, self._sizes[1]
+            if not isinstance(rates, h5py.Dataset) or rates.shape != shape_wanted:
+                shape = getattr(rates, "shape", "no dataset")
+                raise InputError(f"{self.activity}: 'rates' has {shape}, must be {shape_wanted}")
+            if rates.dtype.kind not in "iuf":
+                raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
+            return use(rates)
 
 
 def _join(n_steps: int, *logs: SpikeLog) -> SpikeLog:

@@ -43,10 +43,8 @@ def of_file(path: Path) -> np.ndarray:
     InputError
         If a line is not two finite numbers; names file and line.
     """
-    try:
+    with files.input_errors(f"path = '{path}': cannot be read", ValueError):
         lines = files.read(path, LIMIT).decode().splitlines()
-    except (OSError, ValueError) as problem:
-        raise InputError(f"path = '{path}': cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
     points: list[tuple[float, float]] = []
     for number, line in enumerate(lines, 1):
         words = line.replace(",", " ").replace(";", " ").split()
