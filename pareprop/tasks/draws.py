@@ -75,6 +75,11 @@ class LegacyNormal:
         return drawn[:n].reshape(shape)
 
 
+def shuffle(seed: int, purpose: str, number: int, n: int) -> np.ndarray:
+    """Return the numbers 0 to `n` - 1 in a random order, keyed by (seed, purpose), of which there are many."""
+    return np.argsort(rng.uniform(rng.key(seed, purpose), [number], n)[0], kind="stable")
+
+
 def one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:
     """Return the target of a classification, (n_steps, n_classes): 1 for the readout of the class, else 0."""
     target = np.zeros((n_steps, n_classes))

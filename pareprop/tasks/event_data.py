@@ -7,13 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from .. import rng
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue
-from .draws import one_hot
+from .draws import one_hot, shuffle
 from .event_files import CLASSES, require_numbers, take_whole
 
 INPUTS = 2**31 - 1  # more inputs are refused
@@ -151,8 +150,7 @@ class EventData:
             place = index % n
         else:
             turn, number = divmod(index, n)
-            draws = rng.uniform(rng.key(self._seed, "events/order"), [turn], n)[0]
-            place = int(np.argsort(draws, kind="stable")[number])
+            place = int(shuffle(self._seed, "events/order", turn, n)[number])
         spikes, label = self.take(recordings, place, f"EventData: recording {place} of '{phase}'")
         target = one_hot(label, self.n_classes, self.n_steps)
         return Sample(spikes, target, label=label, n_inputs=self.n_inputs)
@@ -187,8 +185,7 @@ class EventData:
             values = take_whole(given, f"{here}: {name}", size, ", the sensor's size")
             source = source * self._shape[k] + (values // self._pool if k < 2 else values)
         kept = step < self.n_steps
-        steps, ids = np.divmod(np.unique(step[kept] * self.n_inputs + source[usable][kept]), self.n_inputs)
-        ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_steps))])
-        log = SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+        codes = np.unique(step[kept] * self.n_inputs + source[usable][kept])
+        log = SpikeLog.of(*np.divmod(codes, self.n_inputs), self.n_steps)
         log.late, log.unusable, log.events = int(np.sum(~kept)), int(np.sum(~usable)), len(us)
         return log

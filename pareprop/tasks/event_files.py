@@ -1,6 +1,8 @@
 """Recordings of events on disk, as sequences of (events, label): files of SHD and SSC, of cameras, and folders of them.
 
-Events are structured arrays with the fields `t` (microseconds) and `x`, of cameras also `y` and `p`, as in Tonic.
+Events are structured arrays with the fields `t` (microseconds) and `x`, of cameras also `y` and `p`, as in Tonic. Data
+sets of Tonic serve `EventData` as they are. Files are read here, as Tonic 1.7 has no reader for them: its readers of
+AEDAT 2 and 3.1 raise an error, its parser of packets takes special events for pixels, and SHD must lie in a folder.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from .events import BYTES, decode
+from .events import BYTES, decode, make_events
 
 COCHLEA = (700, 1, 1)  # channels
 CLASSES = 2**16  # more classes are refused, as each needs a readout
@@ -83,12 +85,14 @@ class Spoken:
 
     @contextmanager
     def _reading(self, what: str = "") -> Iterator[h5py.File]:
-        """Context that opens the file and raises errors of reading as `InputError`; `what` begins the reason."""
-        try:
-            with files.open_hdf5(self._path) as file, files.reading(self._path):
-                yield file
-        except (OSError, ValueError) as problem:  # ValueError: a null byte in a name
-            raise InputError(f"{self._path}: {what}{getattr(problem, 'strerror', None) or problem}") from None
+        """Context that opens the file and raises errors of reading as `InputError`; `what` comes before the reason."""
+        here = f"{self._path}{what}"
+        with (
+            files.input_errors(here, ValueError),  # ValueError: a null byte in a name
+            files.open_hdf5(self._path) as file,
+            files.reading(self._path),
+        ):
+            yield file
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
         data = file.get(name)
@@ -101,14 +105,14 @@ class Spoken:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Return events and label of a recording."""
-        here = f"{self._path}: recording {index}: "
-        with self._reading(f"recording {index}: ") as file:
+        here = f"{self._path}: recording {index}"
+        with self._reading(f": recording {index}") as file:
             times, units = (np.asarray(file[f"spikes/{name}"][index]) for name in ("times", "units"))
-        require_numbers(times, f"{here}times")
-        units = take_whole(units, f"{here}units", COCHLEA[0])
+        require_numbers(times, f"{here}: times")
+        units = take_whole(units, f"{here}: units", COCHLEA[0])
         if times.shape != units.shape or times.ndim != 1:
             shapes = f"{times.shape} and {units.shape}"
-            raise InputError(f"{here}times and units have shapes {shapes}, must be equal")
+            raise InputError(f"{here}: times and units have shapes {shapes}, must be equal")
         us = np.rint(times.astype(float) * 1e6)
         is_whole = bool(np.all(np.abs(us) < 2.0**53))  # else NaN and infinity stay, for `EventData` to leave out
         events = np.zeros(len(times), [("t", "i8" if is_whole else "f8"), ("x", "i8")])
@@ -208,10 +212,8 @@ class Folder:
         by_file: bool = False,
     ) -> None:
         self._path, self._by_file = _path_of(path, "Folder"), by_file
-        try:
+        with files.input_errors(self._path, ValueError):
             found = sorted(file for file in self._path.glob("*/*") if file.suffix in READ and file.is_file())
-        except (OSError, ValueError) as problem:
-            raise InputError(f"{self._path}: {getattr(problem, 'strerror', None) or problem}") from None
         if not found:
             raise InputError(f"{self._path}: has no recordings CLASS/NAME with NAME ending in {', '.join(READ)}")
         names = sorted({file.parent.name for file in found}, key=lambda name: (len(name) * name.isdecimal(), name))
@@ -269,10 +271,7 @@ def _read_words(path: Path, by_columns: bool) -> np.ndarray:
     content = _read(path, LONGEST)
     if len(content) % BYTES:
         raise InputError(f"{path}: has {len(content)} bytes, which are no whole events of {BYTES}")
-    found = decode(content)
-    events = _camera_events(len(found.x))
-    events["t"], events["x"], events["y"], events["p"] = found.time_us, found.x, found.y, found.on
-    return events
+    return decode(content)
 
 
 READ = {".npy": _read_array, ".bin": _read_words, ".aedat": lambda path, by_columns: read_aedat(path)}
@@ -310,24 +309,17 @@ def fingerprint(paths: Sequence[Path]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        try:
-            with files.open_regular(path) as file:
-                size = file.seek(0, 2)
-                digest.update(str(size).encode())
-                if len(paths) > FEW:
-                    digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
-                    continue
-                file.seek(0)
-                digest.update(file.read(2**20))
-                file.seek(max(size - 2**20, 0))
-                digest.update(file.read())
-        except OSError as problem:
-            raise InputError(f"{path}: {problem.strerror or problem}") from None
+        with files.input_errors(path), files.open_regular(path) as file:
+            size = file.seek(0, 2)
+            digest.update(str(size).encode())
+            if len(paths) > FEW:
+                digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
+                continue
+            file.seek(0)
+            digest.update(file.read(2**20))
+            file.seek(max(size - 2**20, 0))
+            digest.update(file.read())
     return digest.hexdigest()
-
-
-def _camera_events(n: int) -> np.ndarray:
-    return np.zeros(n, [(name, "i8") for name in "txyp"])
 
 
 def read_aedat(path: str | Path) -> np.ndarray:
@@ -372,10 +364,7 @@ def _read_words_of_dvs128(content: bytes, path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: event {k} has address {address[k]}, which is of another camera than the DVS128")
     is_pixel = address < EXTERNAL
     address = address[is_pixel]
-    events = _camera_events(len(address))
-    events["t"] = stamp[is_pixel]
-    events["x"], events["y"], events["p"] = 127 - (address >> 1 & 127), address >> 8, 1 - (address & 1)
-    return events
+    return make_events(stamp[is_pixel], 127 - (address >> 1 & 127), address >> 8, 1 - (address & 1))
 
 
 def _read_packets(content: bytes, place: int, path: str | Path) -> np.ndarray:
@@ -399,12 +388,9 @@ def _read_packets(content: bytes, place: int, path: str | Path) -> np.ndarray:
             data, stamps = words[words[:, 0] & 1 == 1].T  # valid ones
             if np.any(stamps < 0):
                 raise InputError(f"{here} an event at {stamps.min()} us")
-            events = _camera_events(len(data))
-            events["t"] = stamps + (overflow << 31)
-            events["x"], events["y"], events["p"] = data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1
-            parts.append(events)
+            parts.append(make_events(stamps + (overflow << 31), data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1))
         place += size * number
-    return np.concatenate(parts) if parts else _camera_events(0)
+    return np.concatenate(parts or [decode(b"")])
 
 
 def _path_of(given: object, here: str) -> Path:
@@ -465,7 +451,5 @@ def take_whole(values: np.ndarray, name: str, n: int, why: str = "") -> np.ndarr
 
 
 def _read(path: Path, limit: int = files.TEXT_LIMIT) -> bytes:
-    try:
+    with files.input_errors(path, ValueError):
         return files.read(path, limit)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None

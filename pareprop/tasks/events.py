@@ -10,9 +10,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -29,53 +27,35 @@ LABELS = tuple(map(str, range(N_CLASSES)))  # names of the folders
 NAMED = 3  # at most this many files are named for each kind of problem; all are counted
 
 
-@dataclass(frozen=True, eq=False)
-class Events:
-    """Events of one recording, in order of time.
-
-    Attributes
-    ----------
-    x, y : ndarray, int64 (n,)
-        Column and row of the pixel.
-    on : ndarray, int64 (n,)
-        1 if the pixel became brighter, 0 if darker.
-    time_us : ndarray, int64 (n,)
-        Time in microseconds.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    on: np.ndarray
-    time_us: np.ndarray
+def make_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return events as a structured array: `t` (microseconds), `x`, `y` and `p` (1 if the pixel became brighter)."""
+    events = np.zeros(len(t), [(name, "i8") for name in "txyp"])
+    events["t"], events["x"], events["y"], events["p"] = t, x, y, p
+    return events
 
 
-def decode(content: bytes) -> Events:
-    """Return the events in the bytes of a file."""
-    columns = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
-    return Events(columns[0], columns[1], columns[2] >> 7, (columns[2] & 127) << 16 | columns[3] << 8 | columns[4])
+def decode(content: bytes) -> np.ndarray:
+    """Return the events in the bytes of a file, in order of time."""
+    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
+    return make_events((high & 127) << 16 | middle << 8 | low, x, y, high >> 7)
 
 
-@dataclass
 class Problems:
-    """Skipped files: their number, and the first few names."""
+    """Skipped files: how many problems each has, by kind."""
 
-    counts: Counter = field(default_factory=Counter)
-    names: dict[str, dict[str, None]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
 
     def add(self, kind: str, name: str, count: int = 1) -> None:
         """Count a problem of a file; the same file counts once."""
-        known = self.names.setdefault(kind, {})
-        if name not in known:
-            known[name] = None
-            self.counts[kind] += count
+        self._counts.setdefault(kind, {}).setdefault(name, count)
 
     def lines(self) -> list[str]:
-        """Return one line for each kind of problem."""
-        lines = []
-        for kind, count in self.counts.items():
-            names = list(self.names[kind])
-            lines.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
-        return lines
+        """Return one line for each kind of problem, with the first few names."""
+        return [
+            f"{sum(counts.values())} {kind}: {', '.join([*counts][:NAMED])}{', ...' if len(counts) > NAMED else ''}"
+            for kind, counts in self._counts.items()
+        ]
 
 
 class Recordings:
@@ -112,12 +92,10 @@ class Recordings:
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
-        try:
+        here = f"data: {self.place} cannot be read as a zip"
+        with files.input_errors(here, zipfile.BadZipFile, ValueError, NotImplementedError):
             files.open_regular(self.place).close()
             return zipfile.ZipFile(self.place)  # by name: it closes only files that it has opened itself
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
-            reason = getattr(problem, "strerror", None) or problem
-            raise InputError(f"data: {self.place} cannot be read as a zip: {reason}") from None
 
     def _files(self) -> Iterator[tuple[str, int]]:
         """Yield name and size of all files."""
@@ -158,11 +136,13 @@ class Recordings:
             raise ValueError(f"{name} has more than {LONGEST} bytes")
         return content
 
-    def events(self, index: int) -> Events | None:
+    def events(self, index: int) -> np.ndarray | None:
         """Return a recording; None, and counted, if it is damaged. Events off the sensor are dropped, and counted."""
         name = self._names[index]
         try:
-            content = self._content(name)
+            events = decode(self._content(name))
+            if not len(events):
+                raise ValueError("changed since it was listed")
         except (
             OSError,
             zipfile.BadZipFile,
@@ -175,15 +155,10 @@ class Recordings:
         ):
             self.problems.add("recordings that cannot be read", name)
             return None
-        if not content or len(content) % BYTES:  # changed since it was listed
-            self.problems.add("recordings that cannot be read", name)
-            return None
-        events = decode(content)
-        inside = (events.x < SIDE) & (events.y < SIDE)
+        inside = (events["x"] < SIDE) & (events["y"] < SIDE)
         if not inside.all():
             self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
-            events = Events(*(values[inside] for values in (events.x, events.y, events.on, events.time_us)))
-        return events
+        return events[inside]
 
 
 def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:

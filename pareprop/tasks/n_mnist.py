@@ -25,8 +25,8 @@ from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
 from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
-from .draws import glorot, one_hot
-from .events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
+from .draws import glorot, one_hot, shuffle
+from .events import N_CLASSES, SIDE, Problems, Recordings, splits
 from .synthetic import SyntheticDigits
 
 LONGEST_US = 336040  # longest recording of N-MNIST
@@ -215,15 +215,11 @@ class NMnist(TaskBase):
         return {}
 
     def _draw_order(self, phase: str, epoch: int) -> np.ndarray:
-        everything = np.arange(len(self._splits[phase == "test"]))
+        n = len(self._splits[phase == "test"])
         if phase == "test":
-            return self._shuffle("test", 0, everything)
-        held_out, others = np.split(self._shuffle("hold-out", 0, everything), [self.hold_out])
-        return held_out if phase == "validate" else self._shuffle("train", epoch, others)
-
-    def _shuffle(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
-        draws = rng.uniform(rng.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
-        return values[np.argsort(draws, kind="stable")]
+            return shuffle(self.seed, "order/test", 0, n)
+        held_out, others = np.split(shuffle(self.seed, "order/hold-out", 0, n), [self.hold_out])
+        return held_out if phase == "validate" else others[shuffle(self.seed, "order/train", epoch, len(others))]
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return recording number `index` of a phase; after the last one, training continues in a new order."""
@@ -254,19 +250,14 @@ class NMnist(TaskBase):
             self._cache[split, chosen] = spikes
         return spikes
 
-    def _log(self, events: Events) -> SpikeLog:
+    def _log(self, events: np.ndarray) -> SpikeLog:
         """Return one spike for each pixel and step with events; the first step stays silent, as in all tasks."""
-        step = np.rint(events.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
+        step = np.rint(events["t"] * (self.n_step / LONGEST_US)).astype(np.int64)
         pixel = _pixel(events)
         source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
         kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
         codes = np.unique(step[kept] * len(self._pixels) + source[kept])
-        return self._make_log(*np.divmod(codes, len(self._pixels)))
-
-    def _make_log(self, steps: np.ndarray, ids: np.ndarray) -> SpikeLog:
-        """Return the spike log of spikes sorted by step, then id."""
-        ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
-        return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+        return SpikeLog.of(*np.divmod(codes, len(self._pixels)), self.n_step)
 
     def _move(self, spikes: SpikeLog, index: int) -> SpikeLog:
         """Return spikes moved by up to `shift` pixels along rows and columns; those outside the used pixels are
@@ -281,8 +272,8 @@ class NMnist(TaskBase):
         inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE) & (self._pixels[source] == pixel)
         steps, ids = spikes.spikes(self.n_step)
         kept = inside[ids]
-        return self._make_log(steps[kept], source[ids[kept]])
+        return SpikeLog.of(steps[kept], source[ids[kept]], self.n_step)
 
 
-def _pixel(events: Events) -> np.ndarray:
-    return (events.on * SIDE + events.y) * SIDE + events.x
+def _pixel(events: np.ndarray) -> np.ndarray:
+    return (events["p"] * SIDE + events["y"]) * SIDE + events["x"]

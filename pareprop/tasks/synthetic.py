@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import elementary, rng
 from ..errors import InputError
-from .events import SIDE, Events
+from .events import SIDE, make_events
 
 SCALE = 3.0  # sensor pixels per pixel of a digit (8 x 8)
 CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets x, y of the digit: a triangle
@@ -50,7 +50,7 @@ class SyntheticDigits:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def events(self, index: int) -> Events:
+    def events(self, index: int) -> np.ndarray:
         """Return the events of the sensor for one digit."""
         log_intensity = elementary.log(0.1 + self._render(self._images[index]))
         reference, crossed = log_intensity[0].copy(), np.empty_like(log_intensity)
@@ -60,7 +60,7 @@ class SyntheticDigits:
         step, row, column = np.nonzero(crossed)
         events = np.column_stack([SIDE * row + column, crossed[step, row, column] > 0, step])
         place, on, step = self._noisy(events, index).T
-        return Events(place % SIDE, place // SIDE, on, ((step + 0.25) * STEP_US).astype(np.int64))
+        return make_events((step + 0.25) * STEP_US, place % SIDE, place // SIDE, on)
 
     @cached_property
     def _interpolation(self) -> tuple[np.ndarray, np.ndarray]:

@@ -59,9 +59,7 @@ def test_folders_and_zips_give_the_same_events(tmp_path: Path):
             names = sorted(key for key in written if key.startswith(name))
             for label, events, key in zip(split.labels, found, names, strict=True):
                 assert key.split("/")[1] == str(label)
-                np.testing.assert_array_equal(
-                    np.column_stack([events.x, events.y, events.on, events.time_us]), written[key]
-                )
+                np.testing.assert_array_equal(np.column_stack([events[name] for name in "xypt"]), written[key])
         assert problems.lines() == []
 
 
@@ -78,7 +76,7 @@ def test_what_is_no_recording_is_named_and_counted(tmp_path: Path):
     split = Recordings(train, problems)
     assert len(split) == 18 and 0 not in split.labels
     found = [split.events(k) for k in range(18)]
-    assert len(split.events(list(split.labels).index(1)).x) == 1 and all(item is not None for item in found)
+    assert len(split.events(list(split.labels).index(1))) == 1 and all(item is not None for item in found)
     assert sorted(problems.lines()) == [
         "1 files that are no recordings: README.txt",
         "1 recordings with a label outside 0..9: 11/00001.bin",
@@ -200,22 +198,21 @@ def test_real_recordings():
     train, test = splits(str(RECORDINGS), problems)
     assert (sorted(train.labels), sorted(test.labels)) == (list(range(10)), [0, 2, 4])
     found = [train.events(index) for index in range(10)] + [test.events(index) for index in range(3)]
-    n_events = sorted(len(events.x) for events in found)
+    n_events = sorted(map(len, found))
     assert n_events == sorted(
         item.file_size // 5
         for name in ("Train", "Test")
         for item in zipfile.ZipFile(RECORDINGS / f"{name}.zip").infolist()
     )
     for events in found:
-        assert np.all(np.diff(events.time_us) >= 0) and 290_000 < events.time_us[-1] < 336_041
-        assert 0.3 < events.on.mean() < 0.7
+        assert np.all(np.diff(events["t"]) >= 0) and 290_000 < events["t"][-1] < 336_041
+        assert 0.3 < events["p"].mean() < 0.7
     assert problems.lines() == []
 
 
 def test_decoding_of_extreme_events():
     events = decode(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
-    found = list(zip(events.x, events.y, events.on, events.time_us, strict=True))
-    assert found == [(33, 0, 1, 2**23 - 1), (0, 33, 0, 1)]
+    assert events[list("xypt")].tolist() == [(33, 0, 1, 2**23 - 1), (0, 33, 0, 1)]
 
 
 def test_synthetic_digits_move_three_times():
@@ -225,9 +222,9 @@ def test_synthetic_digits_move_three_times():
     train, test = chosen._splits
     assert (len(train), len(test)) == (1437, 360) and set(train.labels) == set(range(10))
     events = train.events(0)
-    per_saccade = np.histogram(events.time_us, [0, 112_013, 224_027, 336_040])[0]
-    assert np.all(per_saccade > 300) and np.all(np.diff(events.time_us) >= 0)
+    per_saccade = np.histogram(events["t"], [0, 112_013, 224_027, 336_040])[0]
+    assert np.all(per_saccade > 300) and np.all(np.diff(events["t"]) >= 0)
     # while the digit moves right, its left edges get darker and its right edges brighter: ON events lie further right
-    first = events.time_us < 112_013
-    assert events.x[first & (events.on == 1)].mean() > events.x[first & (events.on == 0)].mean()
-    np.testing.assert_array_equal(train.events(0).x, events.x)
+    first, on = events["t"] < 112_013, events["p"] == 1
+    assert events["x"][first & on].mean() > events["x"][first & ~on].mean()
+    np.testing.assert_array_equal(train.events(0), events)
