@@ -2,10 +2,10 @@
 
 Readers that build a `Model` lie in `network`, which this subpackage imports: `from_sonata`, `from_nir`.
 
-May import `storage`, `network`, `neurons` and the ground.
+May import `storage`, `network`, `neurons`, `sonata` and the ground.
 
 Where to add
 ------------
 A format to write: `NAME_writer.py` with a function `export`, after `nir_writer`; an option of `pareprop export` in
-`runs/commands.py`. What all writers check first: `storage.export_checks`.
+`runs/commands.py`. What all writers check first: `export_checks`.
 """

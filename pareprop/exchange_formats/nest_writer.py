@@ -15,8 +15,8 @@ from ..later import h5py
 from ..network import of_nest
 from ..network.variants import find_variant
 from ..storage.disk import output_errors, replace_file, write_hdf5
-from ..storage.export_checks import open_network, require_target
 from ..storage.opened import RunResults
+from .export_checks import open_network, require_target
 
 TEMPLATE = Path(__file__).with_name("nest_template.py")
 KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spikes written beside a script

@@ -13,9 +13,9 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network import nir_nodes
 from ..storage.disk import OutputFile, output_errors, reason, replace_file
-from ..storage.export_checks import list_short_term, list_unwritten, open_network, require_target
 from ..storage.opened import RunResults
 from ..values import Values
+from .export_checks import list_short_term, list_unwritten, open_network, require_target
 
 
 def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:

@@ -14,10 +14,10 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network.variants import Variant, find_variant
 from ..storage.disk import output_errors, replace_file
-from ..storage.export_checks import list_short_term, list_unwritten, open_network, require_target
 from ..storage.opened import RunResults
 from ..values import Values
 from . import torch_nodes
+from .export_checks import list_short_term, list_unwritten, open_network, require_target
 
 TEMPLATE = Path(__file__).with_name("torch_template.py")
 DATA = '\nMODELS: dict[str, Later] = {}\nABOUT = "{}"\nARRAYS: dict[str, Later] = {}\n'  # of the template

@@ -234,8 +234,14 @@ def export(
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
     gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    from ..exchange_formats import nest_writer, nir_writer, torch_writer
-    from ..storage import sonata, sonata_back, sonata_network
+    from ..exchange_formats import (
+        nest_writer,
+        nir_writer,
+        sonata_network_writer,
+        sonata_spikes_writer,
+        sonata_weights_writer,
+        torch_writer,
+    )
     from . import crate as crates
     from . import replay
 
@@ -259,11 +265,11 @@ def export(
         elif exchange.rank == 0 and crate:
             terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")
         elif exchange.rank == 0 and circuit is not None:
-            for name, n_edges in sonata_back.export(directory / RESULTS, circuit, target).items():
+            for name, n_edges in sonata_weights_writer.export(directory / RESULTS, circuit, target).items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
-            counts = sonata_network.export(directory / RESULTS, model, target)
+            counts = sonata_network_writer.export(directory / RESULTS, model, target)
             for name, n_edges in counts.items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
             for readout in model.of_role("readout", "current"):
@@ -275,7 +281,7 @@ def export(
         elif exchange.rank == 0 and target.is_dir():
             raise InputError(f"{target}: is a folder, spikes need the name of a file")
         elif exchange.rank == 0:
-            terminal.echo(f"{sonata.export(directory, target, overwrite)} spikes: {target}")
+            terminal.echo(f"{sonata_spikes_writer.export(directory, target, overwrite)} spikes: {target}")
 
 
 @click.command()

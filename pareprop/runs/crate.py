@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .. import files
+from ..exchange_formats.export_checks import require_target
 from ..storage.disk import output_errors, replace_file
-from ..storage.export_checks import require_target
 from ..values import Values
 from . import provenance
 from .directory import CONFIG, RECORD, RESULTS

@@ -1,6 +1,6 @@
-"""Files of a run: results, recordings, checkpoints, exports.
+"""Files of a run: results, recordings, checkpoints.
 
-May import `simulation`, `engines`, `network`, `parallel`, `sonata` and the ground.
+May import `simulation`, `engines`, `network`, `parallel` and the ground.
 
 Where to add
 ------------

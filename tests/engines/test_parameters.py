@@ -31,7 +31,7 @@ from pareprop import (
 )
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
-from pareprop.exchange_formats import nest_template
+from pareprop.exchange_formats import nest_template, sonata_network_writer
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
 from pareprop.network.reward import Reward
@@ -39,7 +39,6 @@ from pareprop.parallel import launcher
 from pareprop.parallel.exact_sums import sum_exactly
 from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
-from pareprop.storage import sonata_network
 
 CASES = find("learned")
 VARIANTS = ["interval", pytest.param("spike", marks=pytest.mark.slow)]  # which takes seconds to compile
@@ -433,7 +432,7 @@ def test_a_run_is_taken_up(done: Path) -> None:
 def test_exports_take_final_values(done: Path, tmp_path: Path) -> None:
     """SONATA files; and the script for NEST, which takes those of the start for the first sample."""
     end = pareprop.open_run(done).parameters("rec")
-    sonata_network.export(done / "results.h5", network("interval"), tmp_path / "net")
+    sonata_network_writer.export(done / "results.h5", network("interval"), tmp_path / "net")
     params = Model.from_sonata(tmp_path / "net" / "circuit_config.json").populations[1].params
     np.testing.assert_array_equal(params.tau_m, end["tau_m"])
     assert (params.adapt_beta, params.regular_spike_arrival) == (end["adapt_beta"][0], True)

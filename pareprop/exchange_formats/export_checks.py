@@ -10,7 +10,7 @@ from typing import get_args
 from .. import files
 from ..errors import InputError, quote
 from ..network.connectivity import Role
-from .opened import RunResults
+from ..storage.opened import RunResults
 
 
 def require_target(
@@ -21,6 +21,12 @@ def require_target(
         raise InputError(f"{target}: the {what} needs a name that ends in {suffix}")
     if os.path.lexists(target) and (not overwrite or target.is_symlink() or not may_replace(target)):
         raise InputError(f"{target}: exists; --overwrite replaces a {what} that this command wrote, no other file")
+
+
+def require_empty(folder: Path) -> None:
+    """Raise `InputError` unless a folder that is to be written does not exist, or is empty."""
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already and not an empty folder")
 
 
 def open_network(results: Path, simulator: str) -> RunResults:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,11 @@ from ..network.local import cell_values
 from ..network.model import Model
 from ..network.parameters import Distribution
 from ..sonata.edge_files import SHORT_TERM
+from ..storage.disk import fill_folder, output_errors, write_hdf5
+from ..storage.opened import RunResults
 from ..values import AnyValue, Values
-from .disk import fill_folder, output_errors, write_hdf5
-from .opened import RunResults
-from .sonata import MAGIC, VERSION
+from .export_checks import require_empty
+from .sonata_spikes_writer import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
 NODE_FILES = {"nodes_file": "nodes.h5", "node_types_file": "node_types.csv"}
@@ -58,12 +58,6 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
         _check(file, model)
         with output_errors(folder), fill_folder(folder) as part:
             return _write(file, model, part)
-
-
-def require_empty(folder: Path) -> None:
-    """Raise `InputError` unless a folder that is to be written does not exist, or is empty."""
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already and not an empty folder")
 
 
 def _list_written(model: Model) -> list[Projection]:

@@ -17,9 +17,10 @@ from ..machine import require_bytes
 from ..network.of_nest import RECEPTOR
 from ..sonata import circuit, edge_files, hdf5, nodes
 from ..sonata.edges import Edges
+from ..storage.disk import fill_folder, output_errors, write_hdf5
 from ..values import Values
-from .disk import fill_folder, output_errors, write_hdf5
-from .sonata_network import EDGE_TYPE, require_empty, write_circuit
+from .export_checks import require_empty
+from .sonata_network_writer import EDGE_TYPE, write_circuit
 
 EDGE_BYTES = 200  # memory for an edge while its population is compared and written
 COLUMNS = ("target", "source", "delay", "weight")

@@ -12,9 +12,9 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
-from .disk import output_errors, reason, replace_file, write_hdf5
-from .joined_file import open_joined
-from .opened import EVERY, RunResults
+from ..storage.disk import output_errors, reason, replace_file, write_hdf5
+from ..storage.joined_file import open_joined
+from ..storage.opened import EVERY, RunResults
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
 BLOCK = 2**20  # spikes copied at a time

@@ -9,7 +9,7 @@ import pytest
 from case_files import SONATA
 from commands import output_of, refusal_of
 from small import ramp
-from test_equations import RECEPTORS, write
+from sonata_networks import RECEPTORS, write
 
 import pareprop
 from pareprop import Adam, Model, Normal
