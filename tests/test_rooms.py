@@ -26,7 +26,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "plans": {"network", "neurons", "parallel", "rules"},
     "engines": {"network", "neurons", "parallel", "plans", "rules"},
     "simulation": {"engines", "network", "parallel", "plans"},
-    "tasks": {"engines", "network", "neurons", "parallel", "rules", "sonata"},
+    "tasks": {"exchange_formats", "engines", "network", "neurons", "parallel", "rules", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "exchange_formats": {"storage", "network", "neurons", "sonata"},
     "plots": set(),

@@ -1,6 +1,6 @@
 """The tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
 
-May import `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and the ground.
+May import `exchange_formats`, `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and the ground.
 
 Where to add
 ------------
@@ -15,8 +15,8 @@ from ..later import Later
 from .base import TaskBase
 
 if TYPE_CHECKING:
+    from ..exchange_formats.event_reader import Folder, Gestures, Spoken
     from .event_data import EventData
-    from .event_files import Folder, Gestures, Spoken
 
 TASKS: Later[type[TaskBase]] = Later(
     __name__,
@@ -42,12 +42,12 @@ TASKS: Later[type[TaskBase]] = Later(
 __all__ = ["TASKS", "EventData", "Folder", "Gestures", "Spoken", "TaskBase"]
 
 _BASES: Later[type[TaskBase]] = Later(
-    __name__,
+    "pareprop",
     {
-        "EventData": "event_data.EventData",
-        "Folder": "event_files.Folder",
-        "Gestures": "event_files.Gestures",
-        "Spoken": "event_files.Spoken",
+        "EventData": "tasks.event_data.EventData",
+        "Folder": "exchange_formats.event_reader.Folder",
+        "Gestures": "exchange_formats.event_reader.Gestures",
+        "Spoken": "exchange_formats.event_reader.Spoken",
     },
 )
 

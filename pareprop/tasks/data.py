@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from ..engines.sample import Sample
 from ..errors import InputError, printable, quote
+from ..exchange_formats.event_reader import Folder, Gestures, Spoken, open_recordings
 from ..network import from_tables
 from ..network.model import Model, equations_of
 from ..network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, OptimizerName
@@ -25,7 +26,6 @@ from ..sonata import circuit
 from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase, name_outputs
 from .datafile import DataFile
-from .event_files import Folder, Gestures, Spoken, open_recordings
 from .event_samples import EventSamples
 from .input_spikes import InputSpikes
 

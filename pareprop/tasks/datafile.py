@@ -27,11 +27,11 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, shorten
+from ..exchange_formats.event_reader import fingerprint
 from ..later import h5py
 from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue, Values
-from .event_files import fingerprint
 
 LIMIT = 2**32  # longer arrays of .npz, or samples of HDF5, in bytes, are refused
 CHUNK_LIMIT = 2**28  # HDF5 with longer chunks, in bytes, is refused

@@ -1,4 +1,4 @@
-"""A task of labelled recordings of events: from files (`event_files`), from Tonic, or from any sequence of a script."""
+"""A task of labelled recordings of events: from files (`event_reader`), from Tonic, or from a sequence of a script."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from ..engines.sample import Sample
 from ..errors import InputError, quote
+from ..exchange_formats.event_reader import CLASSES, require_numbers, take_whole
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue
 from .draws import one_hot, shuffle
-from .event_files import CLASSES, require_numbers, take_whole
 
 INPUTS = 2**31 - 1  # more inputs are refused
 FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..exchange_formats.event_reader import Folder, Gestures, Spoken, fingerprint, open_recordings
 from ..parallel.spike_log import SpikeLog
 from .draws import one_hot
 from .event_data import EventData
-from .event_files import Folder, Gestures, Spoken, fingerprint, open_recordings
 
 
 class EventSamples:
@@ -94,7 +94,7 @@ class EventSamples:
         self._latest: tuple[int, tuple[SpikeLog, int]] | None = None
 
     def fingerprint(self) -> str:
-        """Return a digest of the files, see `event_files.fingerprint`."""
+        """Return a digest of the files, see `event_reader.fingerprint`."""
         return fingerprint([file for _, one in self._sets for file in one.files])
 
     @property

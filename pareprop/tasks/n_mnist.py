@@ -17,6 +17,7 @@ from .. import rng
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..exchange_formats.n_mnist_reader import N_CLASSES, SIDE, Problems, Recordings, splits
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent
@@ -26,7 +27,6 @@ from ..parallel.spike_log import SpikeLog
 from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot, one_hot, shuffle
-from .events import N_CLASSES, SIDE, Problems, Recordings, splits
 from .synthetic import SyntheticDigits
 
 LONGEST_US = 336040  # longest recording of N-MNIST

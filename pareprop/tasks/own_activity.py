@@ -13,6 +13,8 @@ from pydantic import Field
 from .. import elementary, files, rng
 from ..engines.sample import Sample
 from ..errors import InputError, quote
+from ..exchange_formats.event_reader import fingerprint
+from ..exchange_formats.nwb_reader import Recording, is_nwb
 from ..later import h5py
 from ..network.connectivity import Population
 from ..network.degrees import AT_MOST
@@ -25,9 +27,7 @@ from ..sonata import circuit, nodes
 from ..values import AnyValue, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import HIGHEST_RATE
-from .event_files import fingerprint
 from .input_spikes import InputSpikes
-from .nwb import Recording, is_nwb
 
 T = TypeVar("T")
 

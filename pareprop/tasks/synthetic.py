@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import elementary, rng
 from ..errors import InputError
-from .events import SIDE, make_events
+from ..exchange_formats.n_mnist_reader import SIDE, make_events
 
 SCALE = 3.0  # sensor pixels per pixel of a digit (8 x 8)
 CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets x, y of the digit: a triangle

@@ -19,9 +19,9 @@ from params import first
 
 from pareprop import plots
 from pareprop.errors import InputError
+from pareprop.exchange_formats.n_mnist_reader import LONGEST, Problems, Recordings
 from pareprop.plots import style
 from pareprop.storage import checkpoint_write
-from pareprop.tasks.events import LONGEST, Problems, Recordings
 
 # ---- samples of a user -----------------------------------------------------------------------------------------------
 

@@ -19,10 +19,10 @@ from damage import contents, flip
 import pareprop
 from pareprop import Observer, Simulation, files
 from pareprop.errors import StateError
+from pareprop.exchange_formats.n_mnist_reader import Recordings
 from pareprop.runs.phases import Phases
 from pareprop.storage import joined_file, results
 from pareprop.tasks import n_mnist
-from pareprop.tasks.events import Recordings
 from pareprop.tasks.sine_waves import SineWaves
 
 SETTINGS = (

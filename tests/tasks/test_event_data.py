@@ -12,9 +12,9 @@ import small
 from commands import output_of, refusal_of
 
 from pareprop import Adam, InputError, Model, Simulation, run
+from pareprop.exchange_formats.event_reader import read_aedat
 from pareprop.runs import config
 from pareprop.tasks import EventData, Folder, Gestures, Spoken
-from pareprop.tasks.event_files import read_aedat
 
 
 def network(task: EventData, n: int = 4, **optimizer: object) -> Model:

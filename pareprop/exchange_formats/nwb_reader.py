@@ -14,7 +14,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from .event_files import require_numbers
+from .event_reader import require_numbers
 
 UNITS = "units"
 TRACES = "RoiResponseSeries"  # fluorescence of regions of interest, samples x regions

@@ -20,7 +20,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from .events import BYTES, decode, make_events
+from .n_mnist_reader import BYTES, decode, make_events
 
 COCHLEA = (700, 1, 1)  # channels
 CLASSES = 2**16  # more classes are refused, as each needs a readout

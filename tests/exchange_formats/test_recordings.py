@@ -10,9 +10,9 @@ from commands import command, output_of
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
+from pareprop.exchange_formats.n_mnist_reader import Problems, Recordings, decode, splits
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
-from pareprop.tasks.events import Problems, Recordings, decode, splits
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
