@@ -55,9 +55,10 @@ def reading(path: str | Path) -> Iterator[None]:
 @contextmanager
 def input_errors(where: object, *kinds: type[Exception]) -> Iterator[None]:
     """Context that raises an OSError, and errors of `kinds`, as `InputError`: `where` and the reason."""
+    known: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         yield
-    except (OSError, *kinds) as problem:
+    except known as problem:
         raise InputError(f"{where}: {getattr(problem, 'strerror', None) or problem}") from None
 
 

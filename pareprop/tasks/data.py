@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -31,6 +32,17 @@ from .input_spikes import InputSpikes
 
 # settings from which the populations are made
 OF_NEURONS = {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"}
+ADD = {  # what adds the tables of a setting to a network with populations
+    "projections": from_tables.add_projections,
+    "backgrounds": from_tables.add_backgrounds,
+    "perturbations": from_tables.add_perturbations,
+}
+NEEDED = {  # settings that must be valid where those are checked
+    "populations": OF_NEURONS,
+    "projections": OF_NEURONS | {"populations"},
+    "backgrounds": OF_NEURONS | {"populations", "projections"},
+    "perturbations": OF_NEURONS | {"populations", "projections"},
+}
 OF_EVENTS = ("test_data", "step_us", "sensor_size", "pool", "label_from")  # settings of recordings of events
 
 
@@ -178,49 +190,35 @@ class Data(TaskBase):
     @classmethod
     def _models_of_the_package(cls, values: object) -> object:
         """Add models and rules of the package that tables name to the settings: another version may change them."""
-        if not isinstance(values, Mapping) or not isinstance(values.get("neuron_models", {}), Mapping):
+        if not isinstance(values, Mapping):
             return values
-        tables, options = values.get("populations", ()), values.get("sonata_options", {})
-        entries = tables if isinstance(tables, list | tuple) else ()
-        named = [entry.get("model") for entry in entries if isinstance(entry, Mapping)]
-        named += [options.get("neuron")] if isinstance(options, Mapping) else []
-        own = dict(values.get("neuron_models", {}))
-        used = {
-            name: library.get(name).to_dict()
-            for name in dict.fromkeys(map(str, named))
-            if name in library.free_names() and name not in own
-        }
-        values = {**values, "neuron_models": own | used} if used else {**values}
-        projections, rules = values.get("projections", ()), values.get("learning_rules", {})
-        if isinstance(rules, Mapping) and isinstance(projections, list | tuple):
-            named = [entry.get("learning_rule") for entry in projections if isinstance(entry, Mapping)]
-            used = {
-                name: rule_library.get(name).to_dict()
-                for name in dict.fromkeys(map(str, named))
-                if name in rule_library.names() and name not in rules
-            }
-            values |= {"learning_rules": {**rules, **used}} if used else {}
+        values, options = {**values}, values.get("sonata_options", {})
+        for key, tables, field, known, names in (
+            ("neuron_models", "populations", "model", library, library.free_names()),
+            ("learning_rules", "projections", "learning_rule", rule_library, rule_library.names()),
+        ):
+            own, entries = values.get(key, {}), values.get(tables, ())
+            if isinstance(own, Mapping) and isinstance(entries, list | tuple):
+                named = [entry.get(field) for entry in entries if isinstance(entry, Mapping)]
+                named += [options.get("neuron")] if key == "neuron_models" and isinstance(options, Mapping) else []
+                used = [name for name in dict.fromkeys(map(str, named)) if name in names and name not in own]
+                values |= {key: {**own, **{name: known.get(name).to_dict() for name in used}}} if used else {}
         return values
 
     @field_validator("neuron_models")
     @classmethod
     def _check_neuron_models(cls, value: Values, info: ValidationInfo) -> Values:
-        try:
+        with _problems():
             models = models_of(value, "")
             if "variant" in info.data:
                 Model(info.data["variant"], neuron_models=models)
-        except InputError as problem:
-            _raise([str(problem)])
-        return {name: model.to_dict() for name, model in models.items()}
+            return {name: model.to_dict() for name, model in models.items()}
 
     @field_validator("learning_rules")
     @classmethod
     def _check_rules(cls, value: Values) -> Values:
-        try:
+        with _problems():
             return {name: rule.to_dict() for name, rule in rules_of(value, "").items()}
-        except InputError as problem:
-            _raise([str(problem)])
-            return {}  # not reached
 
     @field_validator("sonata_options")
     @classmethod
@@ -229,67 +227,32 @@ class Data(TaskBase):
         if unknown := [key for key in value if key not in known]:
             raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
         if info.data.get("sonata") and {"variant", "dt_ms", "neuron_models", "learning_rules"} <= info.data.keys():
-            try:
+            with _problems():
                 _empty(info.data | {"sonata_options": value})
-            except InputError as problem:
-                _raise([str(problem)])
         return value
 
-    @field_validator("populations")
+    @field_validator("populations", "projections", "backgrounds", "perturbations")
     @classmethod
-    def _check_populations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if info.data.keys() >= OF_NEURONS:
-            model, local = _empty(info.data), info.data["local_readouts"]
-            _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
-            _raise(from_tables.add_local_readouts(model, local), "local_readouts")
-        return value
-
-    @field_validator("projections")
-    @classmethod
-    def _check_projections(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if info.data.keys() >= OF_NEURONS | {"populations"}:
-            rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
-            model = _empty(info.data, optimizer=rule)
-            _add_neurons(model, info.data["populations"], info.data["local_readouts"])
-            _raise(from_tables.add_projections(model, value))
-        return value
-
-    @field_validator("backgrounds")
-    @classmethod
-    def _check_backgrounds(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if model := _connected(info.data):
-            _raise(from_tables.add_backgrounds(model, value))
-        return value
-
-    @field_validator("perturbations")
-    @classmethod
-    def _check_perturbations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if model := _connected(info.data):
-            _raise(from_tables.add_perturbations(model, value))
+    def _check_tables(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
+        """Build the network up to these tables, unless a setting before them is invalid."""
+        if info.data.keys() >= NEEDED[str(info.field_name)]:
+            model = _build(info.data, optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
+            if info.field_name == "populations":
+                local = info.data["local_readouts"]
+                _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
+                _raise(from_tables.add_local_readouts(model, local), "local_readouts")
+            else:
+                _raise(ADD[str(info.field_name)](model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile | EventSamples:
-        model = _empty(dict(self))
-        _add_neurons(model, self.populations, self.local_readouts)
-        sizes = {role: model.size(role) for role in ("input", "current", "readout")}
+        sizes = {role: self._cells.size(role) for role in ("input", "current", "readout")}
         sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
             sizes["input"] = 0  # inputs in the data file
         file = self._open(sizes)
-        problems = []
-        if self.n_train > file.n_first:
-            problems.append(f"n_train = {self.n_train} must be at most {file.n_first}, the samples in {self.data}")
-        held_out = self.validate_every or self.test_samples or self.stop_below
-        if self._is_explicit:
-            problems += self._find_shortages(file.n_samples, file.n_first)
-        elif held_out and not 0 < self.n_train < file.n_samples:
-            problems.append(
-                f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
-                "samples, and those after the training ones validate and test"
-            )
-        elif held_out:
-            problems += self._shortages(file.n_samples)
+        problems = self._find_shortages(file.n_samples, file.n_first)
         if self.window > file.n_steps:
             problems.append(f"window = {self.window} must be at most {file.n_steps}, the steps of a sample")
         if self.redraw and file.rates(0) is None:
@@ -333,33 +296,28 @@ class Data(TaskBase):
     def _spikes(self) -> InputSpikes | None:
         """Spikes of virtual populations, if the SONATA configuration names files of them."""
         spike_files = circuit.read(self.sonata).spikes if self.sonata else []
-        return InputSpikes(spike_files, _empty(dict(self))) if spike_files else None
+        return InputSpikes(spike_files, self._cells) if spike_files else None
+
+    @cached_property
+    def _cells(self) -> Model:
+        """The network without its projections."""
+        return _build({name: value for name, value in self if name not in ADD})
 
     @property
     def _n_test(self) -> int:
         """Samples of the test; at least one if the training may stop early."""
         return max(self.test_samples, int(self.stop_below > 0))
 
-    def _shortages(self, n_samples: int) -> list[str]:
-        """Return problems of the settings: no samples are left for a phase, or fewer than it asks for."""
-        left, validates = n_samples - self.n_train, bool(self.validate_every)
-        if self._n_test + validates <= left:
-            left -= self._n_test
-            where = f"of the {n_samples} samples of {self.data}, n_train = {self.n_train} and the test leave {left}"
-            asked = {"validate_samples": validates, "stop_samples": validates and bool(self.stop_below)}
-            return [
-                f"{name} = {getattr(self, name)} must be at most {left}: {where} to validate"
-                for name, used in asked.items()
-                if used and getattr(self, name) > left
-            ]
-        use = "test and validation" if validates else "the test"
-        return [
-            f"test_samples = {self._n_test} must be at most {left - validates}: of the {n_samples} samples of "
-            f"{self.data}, n_train = {self.n_train} leaves {left} for {use}"
-        ]
-
     def _find_shortages(self, n_samples: int, n_first: int) -> list[str]:
-        """Return the problems if counted samples are more than there are, or fewer than are asked for."""
+        """Return the problems if samples that are counted, or asked for, are more than there are."""
+        if self.n_train > n_first:
+            return [f"n_train = {self.n_train} must be at most {n_first}, the samples in {self.data}"]
+        validates = bool(self.validate_every)
+        asked = {
+            "validate_samples": ("validate", self.validate_samples * validates),
+            "stop_samples": ("validate", self.stop_samples * (validates and bool(self.stop_below))),
+            "test_samples": ("test", self._n_test),
+        }
         counts = {name: getattr(self, name) or 0 for name in ("n_train", "n_validate", "n_test")}
         own = {} if self.test_data is None else {"n_test": counts.pop("n_test")}
         if own and own["n_test"] > n_samples - n_first:
@@ -368,14 +326,12 @@ class Data(TaskBase):
             shown = ", ".join(f"{name} = {n}" for name, n in counts.items() if n)
             least = "" if counts["n_train"] else " and at least one that trains"
             return [f"{shown}{least} make {total} samples, {self.data} has {n_first}"]
-        parts, validates = self._split(n_samples, n_first), bool(self.validate_every)
+        if not self._is_explicit and any(n for _, n in asked.values()) and not 0 < self.n_train < n_samples:
+            where = f"{self.data} has {n_samples} samples, and those after the training ones validate and test"
+            return [f"n_train = {self.n_train} must lie in 1 to {n_samples - 1}: {where}"]
+        parts = self._split(n_samples, n_first)
         if validates and not parts["validate"]:
             return [f"validate_every = {self.validate_every} needs n_validate: no samples of {self.data} validate"]
-        asked = {
-            "validate_samples": ("validate", self.validate_samples * validates),
-            "stop_samples": ("validate", self.stop_samples * (validates and bool(self.stop_below))),
-            "test_samples": ("test", self._n_test),
-        }
         return [
             f"{name} = {n} must be at most {len(parts[phase])}, the samples of "
             f"{self.test_data if phase == 'test' and self.test_data else self.data} that {phase}"
@@ -385,7 +341,7 @@ class Data(TaskBase):
 
     def fingerprint(self) -> dict[str, str]:
         """Return digests of the data file, and of neuron models that files of SONATA name."""
-        own = equations_of(self.model() if self.sonata else _empty(dict(self)))
+        own = equations_of(self._cells)
         named = {f"neuron model '{name}'": item.digest for name, item in own.items() if name not in self.neuron_models}
         return {"fingerprint of data": self._file.fingerprint()} | named
 
@@ -408,11 +364,7 @@ class Data(TaskBase):
         kind: Callable[..., Optimizer] = OPTIMIZERS[self.optimizer]
         own = {name: getattr(self, name) for name in ("max_norm", "weight_decay") if getattr(self, name) is not None}
         rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax, **own)
-        model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
-        _add_neurons(model, self.populations, self.local_readouts)
-        from_tables.add_projections(model, self.projections)
-        from_tables.add_backgrounds(model, self.backgrounds)
-        from_tables.add_perturbations(model, self.perturbations)
+        model = _build(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         _ = self._file  # reports problems of the file before anything is written
         return model
 
@@ -442,8 +394,7 @@ class Data(TaskBase):
     @cached_property
     def _with_readout(self) -> list[tuple[int, int]]:
         """First neuron and number of neurons of each population whose neurons have a readout of their own."""
-        model = _empty(dict(self))
-        _add_neurons(model, self.populations, self.local_readouts)
+        model = self._cells
         of = model.local.of if model.local else ()
         return [(model.offset(item), item.size) for item in model.of_role("recurrent") if item.name in of]
 
@@ -479,8 +430,9 @@ class Data(TaskBase):
             last = n_samples if self.n_test is None else first + self.n_test
             return {"train": range(n_train), "validate": range(n_train, first), "test": range(first, last)}
         n_train = self.n_train or n_samples
-        first = n_samples - self._n_test if self.validate_every and self._n_test else n_train
-        last = first if first > n_train else n_samples
+        both = self.validate_every and self._n_test  # at least one sample validates
+        first = max(n_samples - self._n_test, n_train + 1) if both else n_train
+        last = first if both else n_samples
         return {"train": range(n_train), "validate": range(n_train, last), "test": range(first, n_samples)}
 
     @property
@@ -497,13 +449,15 @@ class Data(TaskBase):
         return turn, part[place]
 
 
-def _connected(data: Values) -> Model | None:
-    """Return the network with its projections; None if one of its settings is invalid."""
-    if not data.keys() >= OF_NEURONS | {"populations", "projections"}:
-        return None
-    model = _empty(data, optimizer=GradientDescent(batch_size=data.get("batch_size", 1)))
-    _add_neurons(model, data["populations"], data["local_readouts"])
-    from_tables.add_projections(model, data["projections"])
+def _build(values: Given, **others: AnyValue) -> Model:
+    """Return the network of the tables that are in `values`: populations, and others once there are projections."""
+    model = _empty(values, **others)
+    if "populations" in values:
+        local = values["local_readouts"]
+        from_tables.add_populations(model, values["populations"], ("recurrent",) if local else from_tables.NEEDED)
+        from_tables.add_local_readouts(model, local)
+    for name, add in ADD.items():
+        add(model, values.get(name, ()))
     return model
 
 
@@ -517,14 +471,18 @@ def _empty(values: Given, **others: AnyValue) -> Model:
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)
 
 
-def _add_neurons(model: Model, populations: Sequence[Given], local: Given) -> None:
-    from_tables.add_populations(model, populations, ("recurrent",) if local else from_tables.NEEDED)
-    from_tables.add_local_readouts(model, local)
-
-
 def _raise(problems: list[str], key: str | None = None) -> None:
     """Raise if there are problems, of `key` or else of the key that is being checked."""
     if problems:
         problems = list(map(printable, problems))  # pydantic fails on text that UTF-8 cannot write
         context = {"text": "; ".join(problems), "problems": problems, "key": key}
         raise PydanticCustomError("problems", "{text}", context)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Context that raises an `InputError` as a problem of the key that is being checked."""
+    try:
+        yield
+    except InputError as problem:
+        _raise([str(problem)])

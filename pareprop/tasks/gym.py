@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from inspect import signature
 from typing import ClassVar
 
 import numpy as np
@@ -215,21 +216,8 @@ class Gym(ClosedBase):
 
     @cached_property
     def _task(self) -> ClosedGym:
-        return ClosedGym(
-            self._make,
-            self.seed,
-            self.decisions,
-            self.period,
-            self.sensor_delay,
-            self.replicated,
-            self.bootstrap,
-            self.act,
-            self.low,
-            self.high,
-            self.cells,
-            self.sigma,
-            self.peak,
-        )
+        shared = signature(ClosedGym).parameters.keys() - {"make", "n_decisions"}
+        return ClosedGym(self._make, n_decisions=self.decisions, **{name: getattr(self, name) for name in shared})
 
     def _make(self) -> Foreign:
         try:
