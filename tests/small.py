@@ -33,7 +33,8 @@ def network(
     """Populations "in", "rec" and "out"; `cell` and `out` have their parameters beside `CELL` and `READOUT`.
 
     Their projections `into`, `among`, `onto` the readouts, `back`: the standard deviation of the weights, or arguments
-    of `connect`; None where there is none. With `defaults`, and of other neurons than LIF, parameters are the default.
+    of `connect`; a list of several, None where there is none. With `defaults`, and of other neurons than LIF,
+    parameters are the default.
     """
     model = Model(variant, **options)
     inputs = model.inputs("in", n_in)
@@ -41,9 +42,19 @@ def network(
     rec = model.neurons("rec", n, kind, **of_cells | (cell or {}))
     readouts = model.readouts("out", n_out, **of_readouts | (out or {})) if n_out else None
     for pre, post, how in ((inputs, rec, into), (rec, rec, among), (rec, readouts, onto), (readouts, rec, back)):
-        if how is not None and pre and post:
-            model.connect(pre, post, **(how if isinstance(how, dict) else {"weight": Normal(std=how)}))
+        for one in (how if isinstance(how, list) else [how]) if pre and post else ():
+            if one is not None:
+                model.connect(pre, post, **(one if isinstance(one, dict) else {"weight": Normal(std=one)}))
     return model
+
+
+def read_out(model: Model, *groups: Any, n: int = 1, onto: float = 0.5, back: float = 1.0) -> Any:
+    """Make readouts "out" of all groups, that feed back; `onto` and `back` are standard deviations of weights."""
+    out = model.readouts("out", n, **READOUT)
+    for cells in groups:
+        model.connect(cells, out, weight=Normal(std=onto))
+        model.connect(out, cells, weight=Normal(std=back))
+    return out
 
 
 def population(

@@ -9,7 +9,7 @@ import small
 from commands import output_of
 
 import pareprop
-from pareprop import Model, Sample
+from pareprop import Sample
 from pareprop.sonata import spikes
 from pareprop.storage.opened import RunResults
 
@@ -21,12 +21,8 @@ STEPS = 600
 @pytest.fixture
 def run(tmp_path: Path) -> RunResults:
     """Neurons that spike by themselves, for 60 ms."""
-    model = Model("spike", dt_ms=0.1)
-    inputs, out = model.inputs("in", 4), model.readouts("out", 1)
-    neurons = model.neurons("rec", 3, "iaf_psc_exp", I_e=CURRENTS)
-    model.connect(inputs, neurons, weight=0.0)
-    model.connect(neurons, out, weight=0.0)
-    model.connect(out, neurons, weight=0.0)
+    own, zero = {"kind": "iaf_psc_exp", "cell": {"I_e": CURRENTS}, "defaults": True}, {"weight": 0.0}
+    model = small.network("spike", 4, 3, **own, into=zero, onto=zero, back=zero, dt_ms=0.1)
     raster = np.random.default_rng(3).random((STEPS, 4)) < 0.1
     task = small.Once(Sample.from_raster(raster, np.zeros((STEPS, 1))), STEPS)
     record = {"every": 1, "what": ["spikes", "input_spikes"]}

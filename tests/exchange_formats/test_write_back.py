@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from case_files import SONATA
 from commands import output_of, refusal_of
-from small import ramp
+from small import ramp, read_out
 from sonata_networks import RECEPTORS, write
 
 import pareprop
-from pareprop import Adam, Model, Normal
+from pareprop import Adam, Model
 from pareprop.network import identity
 from pareprop.network.local import LocalNetwork
 from pareprop.simulation import digest
@@ -26,10 +26,7 @@ def train(path: Path, folder: Path, precision: str = "double", **options: object
     """A run of a script with the network of `path`."""
     rule = Adam(eta=2e-3)
     model = Model.from_sonata(path, optimizer=rule, precision=precision, round_delays=True, **options)
-    out = model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    for neurons in model.of_role("recurrent"):
-        model.connect(neurons, out, weight=Normal(std=0.1))
-        model.connect(out, neurons, weight=Normal(std=1.0))
+    read_out(model, *model.of_role("recurrent"), onto=0.1)
     task = ramp(30, model.size("input"), 0.3)
     pareprop.run(model, task, folder, iterations=2, figures="none", quiet=True)
     return folder

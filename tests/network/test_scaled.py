@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small
 from params import first
 from small import Noise
 
@@ -61,13 +62,13 @@ def poisson(n: int, hz: float, dt_ms: float) -> Noise:
 def test_a_first_network_fires(case: tuple[int, float, float, str, dict[str, Any]]) -> None:
     """About 0.3 / tau_m, here 15 Hz, whatever the fan-in, the unit of the voltage, the step and the rate of inputs."""
     n_in, hz, dt_ms, kind, changes = case
-    model = Model("interval", seed=2, dt_ms=dt_ms)
-    inputs, rec = model.inputs("in", n_in), model.neurons("rec", 100, kind, **CELL | changes)
-    model.connect(inputs, rec, weight=Scaled(rate_hz=hz))
-    model.connect(rec, rec, weight=Scaled(gain=0.3))
-    out = model.readouts("out", 2)
-    model.connect(rec, out, weight=Scaled())
-    model.connect(out, rec, weight=Normal(std=0.1))
+    weights = {
+        "into": {"weight": Scaled(rate_hz=hz)},
+        "among": {"weight": Scaled(gain=0.3)},
+        "onto": {"weight": Scaled()},
+    }
+    cells = {"kind": kind, "cell": CELL | changes, "defaults": True}
+    model = small.network("interval", n_in, 100, 2, **cells, **weights, seed=2, dt_ms=dt_ms)
     simulation = Simulation(model, poisson(n_in, hz, dt_ms))
     simulation.run_sample(0, "test", False)
     assert 7.0 < simulation.run_sample(1, "test", False)[1] < 30.0
@@ -94,12 +95,10 @@ def test_a_first_network_fires_at_a_stated_rate(kind: str, fires_hz: float) -> N
     """Within a factor of 2, over numbers of sources and their rates, in both variants."""
     for variant in ("interval", "spike"):
         for n_in, hz in ((50, 5.0), (50, 40.0), (1000, 5.0), (1000, 40.0)):
-            model = Model(variant, seed=2)
             more = {"adapt_beta": 0.1, "adapt_tau": 200.0} if kind == "iaf_adapt" else {}
-            inputs, rec = model.inputs("in", n_in), model.neurons("rec", 200, kind, **CELL | more)
-            model.connect(inputs, rec, weight=Scaled(fires_hz=fires_hz, rate_hz=hz))
-            out = model.readouts("out", 2)
-            model.connect(rec, out, weight=Scaled())
+            weights = {"into": {"weight": Scaled(fires_hz=fires_hz, rate_hz=hz)}, "onto": {"weight": Scaled()}}
+            cells = {"kind": kind, "cell": CELL | more, "defaults": True}
+            model = small.network(variant, n_in, 200, 2, **cells, **weights, back=None, seed=2)
             found = Simulation(model, poisson(n_in, hz, 1.0), quiet=True).run_sample(0, "test", False)[1]
             assert 0.5 * fires_hz < found < 2.0 * fires_hz, (variant, n_in, hz)
 

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import small
 from small import Noise
 
 import pareprop
@@ -70,10 +71,7 @@ def test_a_loss_may_return_tensors(variant: str) -> None:
 
     losses = []
     for loss in (of_torch, of_numpy):
-        model = Model(variant, seed=2, loss=loss)
-        cells, out = model.neurons("rec", 5, V_th=0.3, C_m=1.0, E_L=0.0), model.readouts("out", 1)
-        model.connect(model.inputs("in", 4), cells, weight=0.5)
-        model.connect(cells, out, weight=0.1)
-        model.connect(out, cells, weight=0.1)
+        weights = {"into": {"weight": 0.5}, "onto": {"weight": 0.1}, "back": {"weight": 0.1}}
+        model = small.network(variant, 4, 5, cell={"V_th": 0.3}, **weights, seed=2, loss=loss)
         losses.append(Simulation(model, Noise(np.ones((20, 1)), 4), quiet=True).train(2))
     assert losses[0] == losses[1]

@@ -118,12 +118,11 @@ def sparse_model(**options: object) -> Model:
     """Neurons that hear few others at one of many delays, and inputs each of which reaches one of them."""
     n, model = 900, Model(seed=5)
     inputs, before = model.inputs("in", n), model.neurons("before", 70)
-    cells, out = model.neurons("rec", n), model.readouts("out", 1)
+    cells = model.neurons("rec", n)
     model.connect(inputs, cells, "one_to_one", weight=Normal(mean=90.0, std=5.0), delay=(1, 9))
     model.connect(before, cells, "fixed_indegree", indegree=3, weight=20.0)
     model.connect(cells, cells, delay=(1, 40), weight=Normal(mean=20.0, std=90.0), **options)
-    model.connect(cells, out, weight=Normal(std=1.0))
-    model.connect(out, cells, weight=Normal(std=1.0))
+    small.read_out(model, cells, onto=1.0)
     return model
 
 

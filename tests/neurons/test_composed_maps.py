@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small
 import spike_networks
 from corridor import CorridorTask
 from params import first
@@ -191,25 +192,13 @@ def test_rewards() -> None:
 
 def test_synapses_that_move() -> None:
     def make(ways: str | None) -> Simulation:
-        model = Model("spike", seed=4, optimizer=DESCENT)
-        inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
-        cells = model.neurons("cells", 12, DENSE, I_e=1.5)
-        model.connect(inputs, cells, weight=Normal(mean=8.0, std=4.0), port="exc")
-        for port in ("exc", "inh"):
-            model.connect(
-                cells,
-                cells,
-                "fixed_indegree",
-                indegree=3,
-                weight=Normal(std=0.3),
-                port=port,
-                name=port,
-                allow_autapses=False,
-                allow_multapses=False,
-                rewire=Rewire(l1=200.0),
-            )
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
+        moves = {"rule": "fixed_indegree", "indegree": 3, "weight": Normal(std=0.3), "rewire": Rewire(l1=200.0)}
+        moves |= {"allow_autapses": False, "allow_multapses": False}
+        model = small.network(
+            "spike", 12, 12, 2, kind=DENSE, cell={"I_e": 1.5}, seed=4, optimizer=DESCENT, onto=0.5, back=1.0,
+            into={"weight": Normal(mean=8.0, std=4.0), "port": "exc"},
+            among=[moves | {"port": port, "name": port} for port in ("exc", "inh")],
+        )  # fmt: skip
         made.append(Simulation(model, Spikes(0.05), ways=ways))
         before.append(made[-1].network.incoming.target.copy())
         return made[-1]
@@ -252,16 +241,13 @@ def test_neurons_of_nest_that_keep_more_for_a_rule() -> None:
     """They are compiled anew with what composes their steps; weights beside a rule are those without it."""
 
     def weights(ruled: bool) -> np.ndarray:
-        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-3))
-        inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
-        cells = model.neurons("cells", 9, "iaf_adapt", I_e=420.0, tau_m=Uniform(low=8.0, high=12.0))
-        for source in (inputs, cells):
-            model.connect(source, cells, weight=Normal(std=3.0), delay=[1, 3])
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
-        if ruled:
-            fixed = GradientDescent(eta=0.0)
-            model.connect(inputs, cells, weight=0.0, optimizer=fixed, learning_rule="clopath", name="ruled")
+        weights = {"weight": Normal(std=3.0), "delay": [1, 3]}
+        fixed = {"weight": 0.0, "optimizer": GradientDescent(eta=0.0), "learning_rule": "clopath", "name": "ruled"}
+        model = small.network(
+            "spike", 12, 9, 2, kind="iaf_adapt", cell={"I_e": 420.0, "tau_m": Uniform(low=8.0, high=12.0)},
+            into=[weights, *([fixed] if ruled else [])], among=weights, onto=0.5, back=1.0, out=small.READOUT,
+            defaults=True, seed=3, optimizer=GradientDescent(eta=1e-3),
+        )  # fmt: skip
         run = Simulation(model, Spikes(0.05))
         ways, before, after, n_spikes = learned(run)
         assert {"scan"} <= ways and ("rule" in ways) == ruled and n_spikes > 10
@@ -302,12 +288,8 @@ def test_a_port_without_traces_is_not_composed() -> None:
     }
 
     def simulation(ways: str | None) -> Simulation:
-        model = Model("spike", optimizer=AT_ARRIVALS)
-        inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
-        cells = model.neurons("cells", 5, NeuronModel.from_dict("half", half))
-        model.connect(inputs, cells, weight=0.3, port="two", name="into")
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
+        into, kind = {"weight": 0.3, "port": "two", "name": "into"}, NeuronModel.from_dict("half", half)
+        model = small.network("spike", 12, 5, 2, kind=kind, into=into, onto=0.5, back=1.0, optimizer=AT_ARRIVALS)
         return Simulation(model, Spikes(0.2), ways=ways)
 
     run = simulation(None)

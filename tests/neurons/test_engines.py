@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from case_files import find
 from commands import command, verify_on_ranks
-from small import Noise
+from small import Noise, network
 
 from pareprop.errors import InputError
 from pareprop.network.model import Model
@@ -186,12 +186,9 @@ def test_no_rank_compiles_by_itself(
         monkeypatch.setattr(known, "_programs", {})
     monkeypatch.setattr(building, "compile_models", compile_once)
     monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path))
-    model = Model(variant, precision=precision, optimizer=GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4))
-    inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    cells = model.neurons("cells", 5, library.get("adex"), I_e=300.0, **options)
-    model.connect(inputs, cells, weight=60.0, **rule)
-    model.connect(cells, out, weight=0.5)
-    model.connect(out, cells, weight=1.0)
+    own = {"kind": library.get("adex"), "cell": {"I_e": 300.0} | options, "into": {"weight": 60.0} | rule}
+    optimizer = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
+    model = network(variant, 8, 5, **own, onto=0.5, back=1.0, precision=precision, optimizer=optimizer)
     run = Simulation(model, NOISE, ways=ways)
     run.train(2)
     assert compiling.fetch is None and run.iteration == 2

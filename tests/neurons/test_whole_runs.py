@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
+import small
 from corridor import CorridorTask
 from params import first
 
@@ -75,10 +76,7 @@ def build(name: str) -> tuple[Model, object]:
     if "local" in name:
         model.local_readouts("own", groups, tau_m=20.0)
         return model, Noise(local=True)
-    out = model.readouts("out", 3 if rewarded else 1, C_m=1.0, tau_m=20.0)
-    for cells in groups:
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
+    small.read_out(model, *groups, n=3 if rewarded else 1)
     return model, CorridorTask() if rewarded else Noise(currents=2 if "currents" in name else 0)
 
 

@@ -160,11 +160,10 @@ class Poisson:
 @pytest.mark.parametrize("rate", [5.0, 50.0])
 def test_inhibition_grows_and_shrinks_with_the_rate(rate: float, weight: object, sign: object, given: dict) -> None:
     """Sizes of weights change by eta (x_post - alpha) at a source's spike, eta x_pre at a target's (Vogels et al.)."""
-    model = Model("interval", seed=2, optimizer=GradientDescent(eta=1e-3))
-    inputs, cells, out = model.inputs("in", 2), model.neurons("rec", 3, "iaf", I_e=430.0), model.readouts("out", 1)
     learns = {"learning_rule": "inhibitory_stdp", "learning_parameters": {"rate": rate, **given}}
-    model.connect(inputs, cells, weight=weight, sign=np.full(2, sign) if sign == -1 else sign, **learns)
-    model.connect(cells, out, plastic=False)
+    into = {"weight": weight, "sign": np.full(2, sign) if sign == -1 else sign, **learns}
+    options = {"onto": {"plastic": False}, "back": None, "seed": 2, "optimizer": GradientDescent(eta=1e-3)}
+    model = small.network("interval", 2, 3, cell={"I_e": 430.0}, defaults=True, into=into, **options)
     assert model.notes == []
     simulation = Simulation(model, Poisson())
     before = simulation.weights("in->rec")
@@ -237,12 +236,9 @@ def test_normalized_leaves_rules_without_a_filter_alone(variant: str) -> None:
 
     def move(kappa: float, rule: object, normalized: bool, eta: float = 1e-3) -> np.ndarray:
         more = {"kappa": kappa} if variant == "spike" else {}
-        model = Model(variant, seed=2, optimizer=GradientDescent(eta=eta, normalized=normalized))
-        inputs, out = model.inputs("in", 3), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-        neurons = model.neurons("rec", 4, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=0.0, **more)
-        model.connect(inputs, neurons, weight=0.4, learning_rule=rule)
-        model.connect(neurons, out, weight=0.1, plastic=False)
-        model.connect(out, neurons, weight=1.0)
+        weights = {"into": {"weight": 0.4, "learning_rule": rule}, "onto": {"weight": 0.1, "plastic": False}}
+        options = {"seed": 2, "optimizer": GradientDescent(eta=eta, normalized=normalized)}
+        model = small.network(variant, 3, 4, cell={"t_ref": 0.0} | more, **weights, back={"weight": 1.0}, **options)
         simulation = Simulation(model, small.Once(Sample.from_raster(raster, np.ones((60, 1))), 60), quiet=True)
         simulation.train(1)
         return simulation.weights("in->rec")["weight"] - 0.4

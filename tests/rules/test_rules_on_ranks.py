@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
+import small
 from params import first_rows
 
 from pareprop.engines.sample import Sample
@@ -159,26 +160,26 @@ def test_all_projections_learn(variant: str) -> None:
 def with_transmission(bound: float, rule: object = None, **connection: object) -> Model:
     """Neurons of all kinds that learn from spikes with factors; weights stay within any of the bounds."""
     model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
-    inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    inputs, groups = model.inputs("in", 10), []
     for kind, current in (("iaf", 420.0), ("iaf_adapt", 420.0), (library.get("adex"), 700.0)):
-        cells = model.neurons(str(getattr(kind, "name", kind)), 8, kind, I_e=current, c_reg=1.0)
+        groups.append(model.neurons(str(getattr(kind, "name", kind)), 8, kind, I_e=current, c_reg=1.0))
         transmission = ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0)
         given = {"delay": [1, 3], "transmission": transmission, "learning_rule": rule} | connection
-        model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), **given)
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
+        model.connect(inputs, groups[-1], weight=Normal(mean=3.0, std=1.0), **given)
+    small.read_out(model, *groups)
     return model
 
 
 def few(variant: str = "spike", rule: object = None) -> Model:
     """Two neurons, so that one of three ranks has none."""
-    model = Model(variant, seed=3, optimizer=GradientDescent(eta=1e-4))
-    inputs, cells, out = model.inputs("in", 10), model.neurons("rec", 2, "iaf", I_e=420.0), model.readouts("out", 1)
-    transmission = ShortTerm(U=0.4, tau_rec=60.0)
-    model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), transmission=transmission, learning_rule=rule)
-    model.connect(cells, out, weight=Normal(std=0.5))
-    model.connect(out, cells, weight=Normal(std=1.0))
-    return model
+    return driven(variant, 2, transmission=ShortTerm(U=0.4, tau_rec=60.0), learning_rule=rule)
+
+
+def driven(variant: str, n: int, std: float = 1.0, rate: float = 1e-4, bound: float = 100.0, **into: object) -> Model:
+    """Ten inputs, and neurons near their threshold that a readout feeds back to."""
+    options = {"seed": 3, "optimizer": GradientDescent(eta=rate, Wmin=-bound, Wmax=bound)}
+    onto = {"into": {"weight": Normal(mean=3.0, std=std)} | into, "onto": 0.5, "back": 1.0}
+    return small.network(variant, 10, n, cell={"I_e": 420.0}, out=small.READOUT, defaults=True, **onto, **options)
 
 
 def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.ndarray, np.ndarray]:
@@ -204,14 +205,13 @@ def test_sums_agree_with_steps_where_spikes_have_factors(loop: int) -> None:
     """Dense and sparse rows, windows that a cutoff closes, spikes that enter when they arrive, or later."""
     weights = []
     for way in ("prefix", "steps"):
-        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4))
-        inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-        cells = model.neurons("rec", 24, "iaf", I_e=420.0, c_reg=1.0, eprop_isi_trace_cutoff=8.0)
         given = {"transmission": ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0), "weight": Normal(mean=3.0, std=1.0)}
-        model.connect(inputs, cells, **given)
-        model.connect(cells, cells, "fixed_indegree", indegree=6, **given)
-        model.connect(cells, out, weight=Normal(std=0.5), delay=loop)
-        model.connect(out, cells, weight=Normal(std=1.0), delay=loop)
+        model = small.network(
+            "spike", 10, 24, cell={"I_e": 420.0, "c_reg": 1.0, "eprop_isi_trace_cutoff": 8.0}, out=small.READOUT,
+            into=given, among={"rule": "fixed_indegree", "indegree": 6} | given, defaults=True, seed=3,
+            onto={"weight": Normal(std=0.5), "delay": loop}, back={"weight": Normal(std=1.0), "delay": loop},
+            optimizer=GradientDescent(eta=1e-4),
+        )  # fmt: skip
         weights.append(weights_of(model, ways=way))
     (before, by_sums), (_, by_steps) = weights
     change = np.abs(by_steps - before).max()
@@ -267,11 +267,7 @@ def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_rules_without_states_learn(variant: str) -> None:
     """A rule that counts arrivals in steps in which the target fires, by hand; one that reads L as with a state."""
-    model = Model(variant, seed=3, optimizer=GradientDescent(eta=1e-3))
-    inputs, cells = model.inputs("in", 10), model.neurons("rec", 2, "iaf", I_e=420.0)
-    rule = LearningRule("together", gradient="pre*z")
-    model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), delay=2, learning_rule=rule)
-    model.connect(cells, model.readouts("out", 1))
+    model = driven(variant, 2, rate=1e-3, delay=2, learning_rule=LearningRule("together", gradient="pre*z"))
     simulation = Simulation(model, Noise())
     table = simulation.network.incoming
     before = table.weight.copy()
@@ -299,14 +295,8 @@ def test_rows_that_are_brought_forward_keep_their_bits(rule: str, bound: float) 
     """As all are before synapses move; here none does."""
     weights = []
     for rewire in (None, Rewire(l1=0.0, temperature=0.0)):
-        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
-        inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-        cells, given = model.neurons("rec", 8, "iaf", I_e=420.0), {"allow_multapses": False, "rewire": rewire}
-        weight = Normal(mean=3.0, std=0.2)
-        model.connect(inputs, cells, "fixed_indegree", indegree=5, weight=weight, learning_rule=rule, **given)
-        model.connect(cells, out, weight=Normal(std=0.5))
-        model.connect(out, cells, weight=Normal(std=1.0))
-        weights.append(weights_of(model)[1])
+        given = {"rule": "fixed_indegree", "indegree": 5, "allow_multapses": False, "rewire": rewire}
+        weights.append(weights_of(driven("spike", 8, 0.2, bound=bound, learning_rule=rule, **given))[1])
     np.testing.assert_array_equal(*weights)
 
 
