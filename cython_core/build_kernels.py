@@ -105,15 +105,11 @@ def depends(path: Path) -> list[str]:
     while waiting:
         path = waiting.pop()
         text = path.read_text()
-        names = [path.parent / name for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)]
+        texts = re.findall(r'^#?include "(.+)"', text, re.MULTILINE)
+        # relative, as an sdist wants it
+        names = [Path(os.path.normpath(path.parent / name)) for name in texts if name not in GENERATED]
         headers = re.findall(r'^cdef extern from "(.+\.h)"', text, re.MULTILINE)
         names += [KERNELS / name for name in headers if (KERNELS / name).is_file()]
-        included = re.findall(r'^#include "(.+)"', text, re.MULTILINE)
-        names += [
-            Path(os.path.normpath(path.parent / name))  # relative, as an sdist wants it
-            for name in included
-            if name not in GENERATED
-        ]
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
         waiting += set(names) - files

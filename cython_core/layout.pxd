@@ -71,16 +71,19 @@ cpdef enum:         # bits of a neuron model
     KEEPS_INPUT = 2     # what arrives while it is refractory is kept
     EARLY_CURRENT = 4   # I_e is there from the first step of a run on, not from the second
 
-cpdef enum:         # how a block of the spike variant learns
+cpdef enum:         # algorithms by which blocks of the spike variant learn, a folder each
     STATIC = 0
-    PREFIX = 1
-    LOOP = 2
-    READOUT = 3
-    SCAN = 4
-    RULE = 5
+    READOUT = 1
+    PREFIX = 2
+    SCAN = 3
+    LINES = 4
+    STEPS = 5
+    RULE = 6
+    RULE_STEPS = 7  # a rule whose steps do not compose
+    ALGORITHMS = 8
 
 cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fields by name
-    int64_t algorithm           # STATIC to RULE
+    int64_t algorithm           # STATIC to RULE_STEPS
     int64_t cutoff              # steps, NO_CUTOFF for none
     int64_t own_zbar            # 1: each synapse keeps its own filtered spikes
     int64_t adaptive            # 1: thresholds of the targets adapt
@@ -88,7 +91,6 @@ cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fi
     int64_t counted             # 1: its steps without a gradient change something, and are counted
     int64_t each_step           # 1: it steps with each time step
     int64_t moves               # 1: synapses move, so that rows without any keep their books, too
-    int64_t in_lines            # 1: windows are read from lines of their targets, see lines.h
     int64_t lag                 # steps that its windows end before an arrival
     int64_t rule                # place in the table of rules; NO_LEARNER: by e-prop
     int64_t horizon             # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF: all
@@ -105,7 +107,7 @@ cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fi
 cpdef enum:
     NO_LEARNER = -1
 
-cdef struct RuleTargets:    # a rule given by equations and its targets, see learners.pxi
+cdef struct RuleTargets:    # a rule given by equations and its targets, see algorithms/rule/rule.pxi
     int64_t first, last         # targets, among the neurons of this rank
     int64_t lag
     int64_t step                # addresses of its functions
@@ -131,7 +133,7 @@ cpdef enum:
 
 cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the bookkeeping of a source and delay
     LATEST = 0      # previous arrival, NEVER if none
-    CURSOR = 1      # first history step not worked off (LOOP, READOUT), block of the sums (PREFIX)
+    CURSOR = 1      # first history step not worked off (step by step), block of the sums (PREFIX)
     WAITING = 2     # bit i: the arrival at LATEST - i has not entered zbar yet
     OLDER = 3       # arrivals before the one that waits which have not entered the trace yet
     CLOSED = 4      # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1
@@ -146,7 +148,7 @@ cpdef enum:
     RUNNING = 8             # places of maps after those: of the present block so far
     SUFFIX = 9              # scratch: from a step to the end of the block
     MAPS = 10               # places of composed maps of a target
-    NUMBERS = 8             # of a map of NEST's own neurons, see composed_maps.pxi
+    NUMBERS = 8             # of a map of NEST's own neurons, see algorithms/scan/maps.pxi
     FEW_NUMBERS = 4         # of a map where none adapts
 
 cpdef enum:         # a message between ranks

@@ -99,7 +99,7 @@ typedef struct {
                   int64_t trace_stride);
 } NEURON_MODEL;
 
-/* Of the spike variant, compiled apart: composed maps of steps, see spike_variant/composed_maps.pxi, `width` doubles per neuron. */
+/* Of the spike variant, compiled apart: composed maps of steps, see algorithms/scan/maps.pxi, `width` doubles per neuron. */
 typedef struct {
     int64_t version;
     int64_t real_bytes;

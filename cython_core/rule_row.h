@@ -1,4 +1,4 @@
-/* What an engine and a generated learning rule know of each other, see spike_variant/learners.pxi. The text stands in every
+/* What an engine and a generated learning rule know of each other, see algorithms/rule/rule.pxi. The text stands in every
    generated source, once for each precision, with REAL and RULE_ROW defined. */
 
 #ifndef RULE_ROW_TYPES

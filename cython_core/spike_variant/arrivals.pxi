@@ -6,32 +6,6 @@ cdef enum:
     LISTED = 64   # rows to be closed that are found together
 
 
-cdef inline bint is_spread_static(Rows rows, int64_t b) noexcept nogil:
-    """Whether spikes at the block go by the ring: its weights stay as they are until they arrive."""
-    return rows.settings[b].algorithm == STATIC and is_spread(rows.blocks, b)
-
-
-cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
-    """What arrives in step t at static synapses with several delays; see delivery.pxd.
-
-    Where the ring is not known, what was emitted before is spread again.
-    """
-    cdef int64_t step = t, b
-    if engine.ring.shape[0] == 0:
-        return
-    if engine.spread_until != t:
-        engine.ring[:] = 0.0
-        step = max(t - engine.ring.shape[0] + 1, 0)
-    while step <= t:
-        for b in range(rows.blocks.shape[0]):
-            if rows.blocks[b, NUMBER] == 0 and is_spread_static(rows, b):
-                spread(step, engine.channel.base, t, rows.blocks, b, rows.row_ptr, rows.target, rows.weight,
-                       &engine.channel.inputs.at, engine.channel.heard.at, engine.channel.heard.n, engine.ring)
-        step += 1
-    engine.spread_until = step
-    take_slot(engine.ring[t % engine.ring.shape[0]], engine.neurons.arriving)
-
-
 cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
     cdef int64_t b
@@ -69,6 +43,7 @@ cdef inline void deliver_block_of(
     cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
     cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
     cdef bint drawn = inside and is_drawn(engine, rows, b)
+    cdef const Algorithm* of = algorithm_of(rows, b)
     if drawn:
         if rows.blocks[b, NUMBER] == 0:
             deliver_drawn(engine, t, rows, b, logs, n, arriving)
@@ -78,23 +53,14 @@ cdef inline void deliver_block_of(
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
         if engine.queued:
-            descend_queue(engine, t, rows, b, arriving)
+            descend_queue(engine, t, rows, b, <real*> &arriving[0])
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.settings[b].algorithm != STATIC and rows.settings[b].algorithm != SCAN and not drawn:
+    if engine.learns and of.end_windows != NULL and not drawn:
         for k in range(n):
-            end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and rows.settings[b].algorithm == RULE:
-        if is_last(rows, b):
-            fold_rule(engine, t, rows, b)
-    elif engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
-            rows.settings[b].algorithm != STATIC and rows.settings[b].algorithm != SCAN and \
-            not 0 <= rows.settings[b].cutoff <= engine.fold_steps:
-        fold(engine, t, rows, b)
-
-
-cdef inline int64_t fold_steps_of(Engine engine, Rows rows, int64_t b) noexcept nogil:
-    return engine.learners.fold_steps if rows.settings[b].rule >= 0 else engine.fold_steps
+            of.end_windows(engine, t, rows, b, emitted, logs[k])
+    if engine.learns and of.fold != NULL and is_last(rows, b):
+        of.fold(engine, t, rows, b)
 
 
 cdef inline void deliver_spikes(
@@ -105,7 +71,7 @@ cdef inline void deliver_spikes(
     cdef const uint32_t* ids = log.ids
     cdef int64_t row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    cdef bint learns = engine.learns and rows.settings[b].algorithm != STATIC, short = is_short(rows, b)
+    cdef bint learns = engine.learns and learns_ever(rows, b), short = is_short(rows, b)
     if short:
         fetch_first(rows, b, ids, i, stop, learns)
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
@@ -133,10 +99,12 @@ cdef inline void deliver_spike(
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef bint delivered = False
     cdef double factor = factor_of(rows.blocks, b, row, t)
+    cdef Arrival spike
     if learns and rows.books[row, LATEST] == t:
         learn_again(rows, row)
     elif learns:
-        delivered = arrive(engine, t, rows, b, row, source, ahead, factor, arriving)
+        spike = Arrival(t, row, source, ahead, factor, <real*> &arriving[0])
+        delivered = arrive(engine, rows, b, &spike)
         if rows.blocks[b, FACTORS]:    # in the place of a spike that has entered by now
             rows.factors[row, t % rows.factors.shape[1]] = factor
     if delivered:
@@ -148,7 +116,7 @@ cdef inline void deliver_spike(
         add_row_exactly(start, stop, rows.target, rows.weight, factor, rows.sums)
     else:
         if engine.queued:                  # a target adds its weights in the order of the sources
-            descend_queue(engine, t, rows, b, arriving)
+            descend_queue(engine, t, rows, b, <real*> &arriving[0])
         add_row(rows.blocks, b, source, start, stop, rows.target, rows.weight, <real> factor, arriving)
 
 
@@ -166,12 +134,10 @@ cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
         rows.first[row] = NEVER
 
 
-cdef inline void end_windows(
+cdef void end_at_cutoff(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
 ) noexcept nogil:
-    """What was emitted some steps before enters now, or reaches the cutoff."""
-    if rows.settings[b].algorithm == PREFIX and 0 < entry_lag(engine) <= emitted:
-        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, log.ids, log.ptr)
+    """The latest spikes that were emitted then reach the cutoff."""
     if 0 <= rows.settings[b].cutoff <= emitted:
         close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, log.ids, log.ptr)
 
@@ -272,26 +238,6 @@ cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights, bint learns) 
         prefetch(&rows.traces[trace, k])
 
 
-cdef void enter_spikes(
-    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
-) noexcept nogil:
-    """What was emitted then enters, unless it arrived before the network learned."""
-    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
-    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = row_of(rows.blocks, b, ids[i])
-        if row < 0:
-            i += 1
-            continue
-        if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
-            pass
-        elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
-                (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
-            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
-            enter(engine, t, rows, b, row, ahead)
-        i += 1
-
-
 cdef void close_rows(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
@@ -324,68 +270,38 @@ cdef void close_rows(
                 fetch_synapses(rows, found[k + AHEAD], False, True)
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
                 # a source that spiked twice in that step stands there twice
-                close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
+                algorithm_of(rows, b).close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
+                rows.books[row, CLOSED] = 1
 
 
-cdef inline bint arrive(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    real[::1] arriving
-) noexcept nogil:
+cdef inline bint arrive(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
     Return whether it was delivered, too.
     """
-    if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
-        take_rate(engine, t, rows, b, row, arriving)
-    if rows.settings[b].algorithm == PREFIX and rows.blocks[b, FACTORS]:    # which may enter at once
-        rows.factors[row, t % rows.factors.shape[1]] = factor
-    if rows.books[row, LATEST] != NEVER and rows.settings[b].algorithm == PREFIX:
-        if rows.books[row, CLOSED]:
-            return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
-        return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
-    if rows.settings[b].algorithm == SCAN:
-        return arrive_scan(engine, t, rows, b, row, ahead, arriving)
-    if rows.settings[b].algorithm == RULE:
-        return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
-    arrive_loop(engine, t, rows, b, row)
-    return False
+    if rows.first.shape[0] > 0 and rows.books[spike.row, LATEST] != NEVER:
+        take_rate(engine, rows, b, spike)
+    return algorithm_of(rows, b).arrive(engine, rows, b, spike)
 
 
-cdef inline void take_rate(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, real[::1] arriving
-) noexcept nogil:
+cdef inline void take_rate(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """The rate that was in force at the row's latest update; before the first one that of the beginning."""
-    cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[row, LATEST]
-    if latest == rows.first[row]:
+    cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[spike.row, LATEST]
+    if latest == rows.first[spike.row]:
         k = 0
     while k > 0 and rows.rate_since[k] > latest:
         k -= 1
     if rows.rates[k, b] != rows.settings[b].eta:
         if engine.queued:                      # those that wait have another rate
-            descend_queue(engine, t, rows, b, arriving)
+            descend_queue(engine, spike.t, rows, b, spike.arriving)
         rows.settings[b].eta = rows.rates[k, b]
 
 
-cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """The first spike, or any where windows are worked off step by step."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
-    cdef int64_t mode = rows.settings[b].algorithm
-    if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
-        rows.books[row, CURSOR] = max(t - rows.settings[b].lag, 0) // (engine.sums.block if mode == PREFIX else 1)
-        if rows.first.shape[0] > 0:
-            rows.first[row] = t
-    else:
-        work_off(engine, t, rows, b, row, start, stop)
-        if rows.arrived.shape[0] > 0:
-            rows.arrived[start:stop] = NAN
-        if rows.settings[b].cutoff >= 0 and t - latest > rows.settings[b].cutoff:
-            decay_row(engine, rows, b, row, start, stop, t - latest - rows.settings[b].cutoff)
-        if not rows.settings[b].each_step:
-            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-        rows.books[row, CURSOR] = max(t - rows.settings[b].lag, 0)
-    wait(engine, t, rows, row)
-    if mode == PREFIX and engine.m == 1:
-        enter(engine, t, rows, b, row, 0)
+cdef inline void begin_row(Rows rows, int64_t row, int64_t t, int64_t cursor) noexcept nogil:
+    """The first spike starts the bookkeeping of a row and updates nothing."""
+    rows.books[row, CURSOR] = cursor
+    if rows.first.shape[0] > 0:
+        rows.first[row] = t
 
 
 cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
@@ -407,50 +323,36 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     rows.books[row, LATEST] = t
 
 
-cdef inline void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Before a spike arrives, until when NEST leaves the weights as they are."""
-    cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
-    if rows.settings[b].each_step and rows.arrived.shape[0] > 0:
-        for k in range(start, stop):
-            if isnan(rows.arrived[k]):
-                rows.arrived[k] = rows.weight[k]
-    work_off(engine, t, rows, b, row, start, stop)
-
-
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it, in all rows of the projection."""
     cdef int64_t row, first = rows.blocks[b, ROW]
+    cdef int64_t every = engine.learners.fold_steps if rows.settings[b].rule >= 0 else engine.fold_steps
+    if t % every != 0 or 0 <= rows.settings[b].cutoff <= engine.fold_steps:
+        return
     for row in range(first, first + rows.blocks[b, ROWS]):
-        if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
-            continue
-        if rows.settings[b].algorithm == PREFIX:
-            advance_prefix(engine, present_of(engine, t).block, rows, b, row)
-        else:
-            work_off_early(engine, t, rows, b, row)
+        if rows.books[row, LATEST] != NEVER and not rows.books[row, CLOSED] and has_books(rows, b, row):
+            algorithm_of(rows, b).catch_up(engine, t, rows, b, row)
 
 
-cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following) noexcept nogil:
-    """The cutoff is reached: the window ends here, whenever the next spike arrives; `following` may be closed next."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
-    if rows.settings[b].algorithm == SCAN:
-        close_scan(engine, t, rows, b, row, rows.row_ptr[following] - start)
-    elif rows.settings[b].algorithm == PREFIX:
-        close_prefix(engine, e, rows, b, row, start, stop)
-    else:
-        work_off_early(engine, t, rows, b, row)
-    rows.books[row, CLOSED] = 1
+cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Work off what is known before step t, so that what moves into the row may start with traces of 0."""
+    if rows.books[row, LATEST] != NEVER and not rows.books[row, CLOSED] and has_books(rows, b, row):
+        algorithm_of(rows, b).bring_forward(engine, t, rows, b, row)
 
 
 cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bint earlier) noexcept nogil:
     """The last arrival at blocks of a lag; `earlier`: of those alone whose lag is less than that of signals."""
     cdef int64_t b, source, row
+    cdef real* arriving = <real*> &engine.neurons.arriving[0, 0]
+    cdef Arrival spike
     if earlier and lag == engine.m:
         return
     for b in range(rows.blocks.shape[0]):
-        if rows.settings[b].algorithm != STATIC and rows.settings[b].lag == lag:
+        if learns_ever(rows, b) and rows.settings[b].lag == lag:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = row_of(rows.blocks, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, 0, 1.0, engine.neurons.arriving[0])
+                    spike = Arrival(t, row, source, 0, 1.0, arriving)
+                    arrive(engine, rows, b, &spike)
             if engine.queued:
-                descend_queue(engine, t, rows, b, engine.neurons.arriving[0])
+                descend_queue(engine, t, rows, b, arriving)

@@ -15,11 +15,11 @@ from pareprop.core.delivery cimport (
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    BITS, BY_EQUATIONS, BlockSettings, CHUNK, CLOSED, CURSOR, DELAY, DELAYS, DENSE, FACTORS, GAPS, LATEST, LOG, LOOP,
-    MAP_STEPS, MODEL, NEVER, NUMBER, NUMBERS, OLDER, PORT, PREFIX, READOUT, ROW, ROWS, RULE, RULE_ENDS, RUNNING,
-    RuleTargets, SCAN, SINCE, SOURCE, SOURCES, STATIC, SUFFIX, TARGET, WAITING, WIDTH,
+    ALGORITHMS, BITS, BY_EQUATIONS, BlockSettings, CHUNK, CLOSED, CURSOR, DELAY, DELAYS, DENSE, FACTORS, GAPS, LATEST,
+    LINES, LOG, MAP_STEPS, MODEL, NEVER, NUMBER, NUMBERS, OLDER, PORT, PREFIX, READOUT, ROW, ROWS, RULE, RULE_ENDS,
+    RULE_STEPS, RUNNING, RuleTargets, SCAN, SINCE, SOURCE, SOURCES, STATIC, STEPS, SUFFIX, TARGET, WAITING, WIDTH,
 )
-from pareprop.core.spike_variant.window_steps cimport (
+from pareprop.core.algorithms.steps.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, credit_online_both, decay, eligibility, eligibility_adaptive,
     filter_own, repeat,
 )
@@ -30,7 +30,7 @@ from pareprop.core.softmax cimport softmax
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 
-include "prefix_sums.pxi"
+include "../algorithms/prefix/sums.pxi"
 include "optimizers.pxi"
 
 cdef class Rates:
@@ -144,7 +144,7 @@ cdef class Histories:
 
 
 cdef class Sums:
-    """Prefix sums of this rank's neurons, see prefix_sums.pxi."""
+    """Prefix sums of this rank's neurons, see prefix/sums.pxi."""
 
     cdef public bint in_use                        # this rank has neurons, and synapses of some rank learn by sums
     cdef public int64_t block                      # steps B of a block
@@ -177,7 +177,7 @@ cdef class Online:
 
 
 cdef class ComposedMaps:
-    """What composed maps of steps make of traces, by target, see composed_maps.pxi."""
+    """What composed maps of steps make of traces, by target, see scan/maps.pxi."""
 
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
@@ -214,7 +214,7 @@ cdef class Learned:
 
 
 cdef class Learners:
-    """Rules given by equations, see learners.pxi."""
+    """Rules given by equations, see rule/rule.pxi."""
 
     cdef public RuleTargets[::1] table             # (n_rules,)
     cdef public int64_t steps                      # of the rings of what enters in a step
@@ -225,7 +225,7 @@ cdef class Learners:
         bind(self, values)
 
 
-cdef struct Present:  # what follows from a step t, see prefix_rows.pxi
+cdef struct Present:  # what follows from a step t, see prefix/rows.pxi
     int64_t t, size   # B, for which the rest was found
     int64_t block     # of the sums, that step t - m lies in
     int64_t first     # step of it
@@ -417,7 +417,7 @@ cdef class Engine:
             if self.learns and t > self.m:
                 find_signal(self, t - self.m - 1)
             for b in range(self.incoming.blocks.shape[0] if self.learns else 0):
-                if self.incoming.settings[b].moves and self.incoming.settings[b].algorithm != STATIC:
+                if self.incoming.settings[b].moves and learns_ever(self.incoming, b):
                     for source in range(self.incoming.blocks[b, SOURCE], self.incoming.blocks[b, SOURCES]):
                         bring_forward(self, t, self.incoming, b, row_of(self.incoming.blocks, b, source))
 
@@ -450,14 +450,17 @@ cdef class Engine:
         self.flushed = NEVER
 
 
+include "../algorithms/algorithm.pxi"
 include "steps.pxi"
 include "arrivals.pxi"
 include "optimizing.pxi"
-include "learners.pxi"
-include "windows.pxi"
-include "prefix_rows.pxi"
-include "composed_maps.pxi"
-include "lines.pxi"
-include "drawn_delays.pxi"
-include "online_td.pxi"
 include "parameters.pxi"
+include "../algorithms/static/static.pxi"
+include "../algorithms/steps/windows.pxi"
+include "../algorithms/readout/readout.pxi"
+include "../algorithms/lines/lines.pxi"
+include "../algorithms/prefix/rows.pxi"
+include "../algorithms/prefix/drawn_delays.pxi"
+include "../algorithms/prefix/online_td.pxi"
+include "../algorithms/scan/maps.pxi"
+include "../algorithms/rule/rule.pxi"

@@ -5,7 +5,7 @@ cdef extern from *:
     #define NAMED(name) name
     """
 
-cdef extern from "spike_variant/lines.h" nogil:
+cdef extern from "algorithms/lines/lines.h" nogil:
     enum:
         MOST_KEPT
         MOST_FIXED

@@ -1,11 +1,9 @@
 # Rows of an engine (engine.pxi) take the steps of their optimizer, see optimizers.pxi.
 
 
-cdef void optimize(
-    Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
+cdef void optimize(Engine engine, int64_t due, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Apply what is owed, with the steps without a gradient that are due."""
-    cdef int64_t n = 0
+    cdef int64_t n = 0, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef Optimized of
     cdef real[MOST_MOVING] moving
     engine.work += stop - start

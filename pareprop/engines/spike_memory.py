@@ -36,7 +36,7 @@ PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 POWERS = 3  # decays of which powers are kept: alpha, kappa, kappa_reg
 SPANNED = layout.GAPS * layout.MAP_STEPS  # steps of the longest composed map
-NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see composed_maps.pxi
+NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see algorithms/scan/maps.pxi
 # of what is kept of a composed map of NEST's own neurons, by place; in checkpoints behind "stretch_"
 MAP_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards

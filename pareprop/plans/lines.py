@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..kernels import layout
 from .request import Request
 from .steps import Steps
 from .way import Cost
@@ -12,7 +13,7 @@ BY_LINE = 0.25  # cost of following a synapse through a step, in plain arrivals
 class Lines(Steps):
     """Follows synapses step by step, with the same bits as `Steps`."""
 
-    name = "lines"
+    name, mode = "lines", layout.LINES
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn this way, None if it can."""

@@ -110,7 +110,6 @@ class Plan:
             "counted": not optimizer.accumulates,
             "each_step": optimizer.optimize_each_step and singly,
             "moves": bool(request.projection.rewire),
-            "in_lines": isinstance(self.way, Lines),
             "lag": request.lag,
             "rule": self.learner,
             "horizon": request.fades,

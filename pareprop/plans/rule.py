@@ -15,7 +15,7 @@ ARRIVAL = 1.5  # cost of an arrival, in plain arrivals, where steps compose
 class Rule(OntoNeurons):
     """Follows a rule step by step, or by composed maps of steps."""
 
-    name, mode = "rule", layout.LOOP
+    name, mode = "rule", layout.RULE_STEPS
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn this way, None if it can."""
@@ -36,6 +36,10 @@ class Rule(OntoNeurons):
     def mode_of(self, request: Request) -> int:
         """Return the number of the way in kernels."""
         return layout.RULE if self.composes(request) else self.mode
+
+    def takes_each_step(self, request: Request) -> bool:
+        """Return whether synapses go through the time steps between two arrivals one by one."""
+        return not self.composes(request)
 
     @staticmethod
     def composes(request: Request) -> bool:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..kernels import layout
 from .request import Request
 
 
@@ -54,7 +53,7 @@ class Way(ABC):
 
     def takes_each_step(self, request: Request) -> bool:
         """Return whether synapses go through the time steps between two arrivals one by one."""
-        return self.mode_of(request) == layout.LOOP
+        return False
 
     def cost(self, request: Request) -> Cost:
         """Return the cost of learning of the projection's synapses."""

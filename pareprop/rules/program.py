@@ -148,7 +148,7 @@ class RuleProgram:
         return allocate_aligned((n_steps, self.n_numbers, tile), real), going_back
 
     def step(self, n: int, u: int, places: Places, *arrays: object) -> None:
-        """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number.
+        """Call the step of n targets in double precision, see `rule.pxi`; of `arrays` the modulator is a number.
 
         It writes the last three: numbers, entries (or None) and ends of blocks.
         """

@@ -1,7 +1,7 @@
-# Way `lines` (pareprop/plans/lines.py): windows with a step of the optimizer in each time step, see lines.h. Their
+# Algorithm `lines`: windows with a step of the optimizer in each time step, see lines.h. Their
 # histories are lines of some steps of a target, where those of other rows are lines of some targets in a step.
 
-cdef extern from "spike_variant/lines.h" nogil:
+cdef extern from "algorithms/lines/lines.h" nogil:
     ctypedef struct LineWindow:
         int64_t first, n, n_blocks, n_targets
         const real* lines
@@ -29,13 +29,15 @@ cdef inline void keep_step(Histories histories, int64_t u) noexcept nogil:
                    &histories.L[u % histories.L.shape[0], 0], &histories.lines[0, 0, 0])
 
 
-cdef void work_lines(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
-    int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """As `work_chunk`, of a whole row."""
+cdef void work_lines(Engine engine, const Window* given, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """As `work_neurons`."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef LineWindow window
-    window.first, window.n, window.traces, window.moving = first, n, traces, moving if fused else NULL
+    engine.work += given.n * (stop - start)
+    if start == stop:
+        return
+    window.first, window.n, window.traces = given.first, given.n, given.traces
+    window.moving = given.moving if given.fused else NULL
     window.n_blocks, window.n_targets = engine.histories.lines.shape[0], engine.histories.lines.shape[1]
     window.lines = &engine.histories.lines[0, 0, 0]
     find_optimized(rows, b, row, &window.of)
@@ -46,3 +48,7 @@ cdef void work_lines(
     window.zbar = &rows.zbar[0] if rows.settings[b].own_zbar else NULL
     window.eps = &rows.eps[0] if rows.settings[b].adaptive else NULL
     line_window(&window, start, stop)
+
+
+fill_stepwise(&algorithms[LINES])
+algorithms[LINES].work, algorithms[LINES].decay = work_lines, decay_neurons

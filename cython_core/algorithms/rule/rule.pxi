@@ -1,4 +1,4 @@
-# Way `rule` (pareprop/plans/rule.py): learning rules as equations, any that is linear in what a synapse keeps.
+# Algorithm `rule`: learning rules as equations, any that is linear in what a synapse keeps.
 #
 # What a step gives is found once for each target, when its signals are known. Where steps compose, a row goes through
 # those since its previous arrival by one call: what it needs of them are the spikes that enter, each with what its step
@@ -88,15 +88,24 @@ cdef void advance_learners(Engine engine, int64_t t, int64_t end) noexcept nogil
         )
 
 
-cdef inline void follow_rule(
-    Engine engine, int64_t u, int64_t width, real arrived, Rows rows, int64_t b, int64_t start
-) noexcept nogil:
-    """One step of synapses from `start` on."""
-    cdef int64_t k = rows.settings[b].rule
-    cdef RuleTrace trace = <RuleTrace> <intptr_t> engine.learners.table[k].trace
-    trace(width, engine.neurons.v.shape[0], &rows.target[start],
-          <const real*> <intptr_t> engine.learners.table[k].own, numbers_of(engine, k, u), arrived,
-          &rows.traces[0, start], rows.traces.shape[1], &rows.C[start])
+cdef void work_rule(Engine engine, const Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Chunks of the row through all steps of a window, one by one."""
+    cdef const RuleTargets* targets = &engine.learners.table[rows.settings[b].rule]
+    cdef int64_t i, width, k = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef Optimized of
+    engine.work += window.n * (stop - k)
+    find_optimized(rows, b, row, &of)
+    while k < stop:
+        width = min(stop - k, <int64_t> CHUNK)
+        for i in range(window.n):
+            (<RuleTrace> <intptr_t> targets.trace)(
+                width, engine.neurons.v.shape[0], &rows.target[k], <const real*> <intptr_t> targets.own,
+                numbers_of(engine, rows.settings[b].rule, window.first + i), <real> window.traces[i],
+                &rows.traces[0, k], rows.traces.shape[1], &rows.C[k]
+            )
+            if window.fused:
+                step_fused(rows, &of, k, width, window.moving + MOST_MOVING * i)
+        k += width
 
 
 # ---- where steps compose ---------------------------------------------------------------------------------------------
@@ -163,34 +172,32 @@ cdef inline void go_through(Engine engine, Rows rows, int64_t b, RULE_ROW* of, i
     (<RuleRow> <intptr_t> engine.learners.table[rows.settings[b].rule].row)(of)
 
 
-cdef bint arrive_rule(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, real[::1] arriving
-) noexcept nogil:
+cdef bint arrive_rule(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.settings[b].lag, 0)
+    cdef int64_t t = spike.t, row = spike.row, n = rows.row_ptr[row + 1] - rows.row_ptr[row]
+    cdef int64_t end = max(t - rows.settings[b].lag, 0)
     cdef bint descends = not rows.settings[b].counted and rows.total.shape[0] == 0
     cdef RULE_EVENT[MOST_EVENTS] events
     cdef RULE_ROW of
     if rows.books[row, LATEST] == NEVER:
-        rows.books[row, CURSOR], descends = end, False
-        if rows.first.shape[0] > 0:
-            rows.first[row] = t
-    else:
-        engine.work += stop - start
-        of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
-        find_row(engine, rows, b, row, &of)
-        if descends and start < stop:
-            of.eta, of.low, of.high = rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row)
-            of.low, of.high = <real> of.low, <real> of.high
-            of.factor, of.arriving, of.ahead = factor, <real*> &arriving[0], ahead
-            go_through(engine, rows, b, &of, RULE_LEARNS)
-        elif start < stop:
-            go_through(engine, rows, b, &of, RULE_OWES)
-            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-            of.n_events = 0
-            go_through(engine, rows, b, &of, RULE_REOPENS)
-        elif not descends:                           # synapses that move may come
-            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+        begin_row(rows, row, t, end)
+        wait(engine, t, rows, row)
+        return False
+    engine.work += n
+    of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
+    find_row(engine, rows, b, row, &of)
+    if descends and n > 0:
+        of.eta, of.low, of.high = rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row)
+        of.low, of.high = <real> of.low, <real> of.high
+        of.factor, of.arriving, of.ahead = spike.factor, spike.arriving, spike.ahead
+        go_through(engine, rows, b, &of, RULE_LEARNS)
+    elif n > 0:
+        go_through(engine, rows, b, &of, RULE_OWES)
+        optimize(engine, t + engine.lead - 1, rows, b, row)
+        of.n_events = 0
+        go_through(engine, rows, b, &of, RULE_REOPENS)
+    elif not descends:                           # synapses that move may come
+        optimize(engine, t + engine.lead - 1, rows, b, row)
     wait(engine, t, rows, row)
     return descends
 
@@ -220,3 +227,17 @@ cdef void fold_rule(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nog
         waits = rows.books[row, WAITING] != 0 and t - rows.books[row, LATEST] > engine.learners.fold_steps - after
         if waits or end - rows.books[row, CURSOR] > (RULE_ENDS - 2) * block - after:
             advance_rule_to(engine, end, rows, b, row)
+
+
+cdef void bring_rule(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """What rules take of a step is found in step t, not before it."""
+    advance_rule_to(engine, t - rows.settings[b].lag - 1, rows, b, row)
+
+
+cdef void bring_rule_steps(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    work_off(engine, t - 1, rows, b, row)
+
+
+fill_stepwise(&algorithms[RULE_STEPS])
+algorithms[RULE_STEPS].work, algorithms[RULE_STEPS].bring_forward = work_rule, bring_rule_steps
+algorithms[RULE].arrive, algorithms[RULE].fold, algorithms[RULE].bring_forward = arrive_rule, fold_rule, bring_rule

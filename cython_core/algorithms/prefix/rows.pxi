@@ -1,4 +1,4 @@
-# Way `prefix` (pareprop/plans/prefix.py): rows work off the window between two arrivals at once, see prefix_sums.pxi.
+# Algorithm `prefix`: rows work off the window between two arrivals at once, see prefix/sums.pxi.
 #
 # One file, because arriving, entering, closing and reopening share the small functions on crossings and factors.
 
@@ -19,12 +19,23 @@ cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
     return now
 
 
-cdef bint arrive_prefix(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    real[::1] arriving
-) noexcept nogil:
+cdef bint arrive_prefix(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
+    """A spike arrives. Return whether it was delivered, too."""
+    cdef int64_t t = spike.t, row = spike.row
+    if rows.blocks[b, FACTORS]:    # it may enter at once
+        rows.factors[row, t % rows.factors.shape[1]] = spike.factor
+    if rows.books[row, LATEST] != NEVER:
+        return arrive_closed(engine, rows, b, spike) if rows.books[row, CLOSED] else arrive_open(engine, rows, b, spike)
+    begin_row(rows, row, t, max(t - rows.settings[b].lag, 0) // engine.sums.block)
+    wait(engine, t, rows, row)
+    if engine.m == 1:
+        enter(engine, t, rows, b, row, 0)
+    return False
+
+
+cdef bint arrive_open(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """A spike arrives before the cutoff. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef int64_t t = spike.t, row = spike.row, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
@@ -33,17 +44,17 @@ cdef bint arrive_prefix(
         crossing = last_crossing(engine, t, rows, b, row)
         Z = rows.Z[row]
         if entered:
-            d = unit(engine, t, t, b) * factor
+            d = unit(engine, t, t, b) * spike.factor
         if rows.blocks[b, DENSE]:
             if engine.queued == TOGETHER or (engine.queued > 0 and unlike(rows, engine.queue[0].row, row)):
-                descend_queue(engine, t, rows, b, arriving)
+                descend_queue(engine, t, rows, b, spike.arriving)
             engine.queue[engine.queued] = Descent(
-                start, row, hole_of(rows.blocks, b, source, stop - start), Z, d, factor, crossing
+                start, row, hole_of(rows.blocks, b, spike.source, stop - start), Z, d, spike.factor, crossing
             )
             engine.queued += 1
         else:
-            descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.settings[b].eta,
-                        low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+            descend_row(wide(engine), start, stop, spike.ahead, &rows.target[0], Z, d, crossing, rows.settings[b].eta,
+                        low_of(rows, b, row), high_of(rows, b, row), <real> spike.factor,
                         targets_at(engine, t, crossing.end), &rows.weight[0], &rows.Y[0], &rows.C[0])
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
@@ -52,7 +63,7 @@ cdef bint arrive_prefix(
         return True
     advance_prefix(engine, present_of(engine, t).block, rows, b, row)
     subtract_gradients(engine, rows, row, start, stop)
-    optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+    optimize(engine, t + engine.lead - 1, rows, b, row)
     add_gradients(engine, rows, row, start, stop)
     wait(engine, t, rows, row)
     if entered:
@@ -65,7 +76,7 @@ cdef inline bint unlike(Rows rows, int64_t one, int64_t other) noexcept nogil:
     return rows.signs.shape[0] > 0 and rows.signs[one] != rows.signs[other]
 
 
-cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real[::1] arriving) noexcept nogil:
+cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real* arriving) noexcept nogil:
     """Work off the arrivals of step t that wait: `descend_row` for dense ones.
 
     Between the targets that one or another lacks, all of them have the same ones.
@@ -85,7 +96,7 @@ cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real[::1
 
 
 cdef void descend_part(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, real[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, real* arriving
 ) noexcept nogil:
     """The targets [first, last), of which a row that waits has all, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
@@ -97,7 +108,7 @@ cdef void descend_part(
     if n == 0:
         return
     at = Neighbours(&engine.sums.R[row_before_entry(engine, t), j], &engine.sums.A[j], &engine.sums.D[j],
-                    <real*> &arriving[j])
+                    &arriving[j])
     for i in range(engine.queued):
         row = &engine.queue[i]
         if row.hole != first:
@@ -285,10 +296,11 @@ cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t 
 
 
 cdef void close_prefix(
-    Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
-    """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
-    cdef int64_t k, hole, after, n, place, i, j, t = e + engine.m, before = row_before_close(engine, t)
+    """Turn Y and Z into the traces of step t - m - 1 and C into what is owed."""
+    cdef int64_t k, hole, after, n, place, i, j, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef int64_t before = row_before_close(engine, t)
     cdef double Z, Z_before, power
     cdef Crossing crossing = Crossing(NULL, 0.0, 0.0)
     engine.work += stop - start
@@ -314,24 +326,22 @@ cdef void close_prefix(
                             &rows.Y[i], &rows.C[i])
     else:
         subtract_gradients(engine, rows, row, start, stop)
-        rescale(engine, e, k, 1, True, rows, b, row, start, stop)
+        rescale(engine, t - engine.m, k, 1, True, rows, b, row, start, stop)
     rows.Z[row] *= engine.sums.alpha_powers[b, k]
 
 
-cdef bint arrive_closed(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    real[::1] arriving
-) noexcept nogil:
+cdef bint arrive_closed(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
+    cdef int64_t t = spike.t, row = spike.row, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef int64_t e = t - engine.m, hole, after, n
     cdef int64_t k = present_of(engine, t).place, n_decay = t - rows.books[row, LATEST] - rows.settings[b].cutoff
     cdef int64_t place, i, j
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
-    cdef double d = unit(engine, t, t, b) * factor if enters else 0.0, Z, Z_before, power
+    cdef double d = unit(engine, t, t, b) * spike.factor if enters else 0.0, Z, Z_before, power
     engine.work += stop - start
     if engine.sums.sets == 2:
-        optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+        optimize(engine, t + engine.lead - 1, rows, b, row)
         reopen(engine, e, n_decay, rows, b, row, start, stop)
         wait(engine, t, rows, row)
         if enters:
@@ -343,19 +353,19 @@ cdef bint arrive_closed(
     power /= kept_power(&engine.of_place, engine.incoming.settings[b].kappa, k - 1)
     if rows.blocks[b, DENSE]:
         if engine.queued:
-            descend_queue(engine, t, rows, b, arriving)
-        hole = hole_of(rows.blocks, b, source, stop - start)
+            descend_queue(engine, t, rows, b, spike.arriving)
+        hole = hole_of(rows.blocks, b, spike.source, stop - start)
         for after in range(2):
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.settings[b].eta, low_of(rows, b, row),
-                             high_of(rows, b, row), <real> factor, &engine.sums.R[before, j],
+                             high_of(rows, b, row), <real> spike.factor, &engine.sums.R[before, j],
                              &engine.sums.R[enters_after, j], &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i],
-                             &rows.Y[i], &rows.C[i], <real*> &arriving[j])
+                             &rows.Y[i], &rows.C[i], &spike.arriving[j])
     else:
-        reopen_row(wide(engine), start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d,
-                   rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+        reopen_row(wide(engine), start, stop, spike.ahead, &rows.target[0], Z, Z_before, power, enters, d,
+                   rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row), <real> spike.factor,
                    targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = present_of(engine, t).block
@@ -397,3 +407,40 @@ cdef void rescale(
                 from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R[now_, 0], &rows.Y[0])
             else:
                 from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R2[now_, 0], &rows.Y2[0])
+
+
+cdef void catch_up_prefix(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    advance_prefix(engine, present_of(engine, t).block, rows, b, row)
+
+
+cdef void end_prefix(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
+) noexcept nogil:
+    """What was emitted some steps before enters now, or reaches the cutoff."""
+    if 0 < entry_lag(engine) <= emitted:
+        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, log.ids, log.ptr)
+    end_at_cutoff(engine, t, rows, b, emitted, log)
+
+
+cdef void enter_spikes(
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
+) noexcept nogil:
+    """What was emitted then enters, unless it arrived before the network learned."""
+    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = row_of(rows.blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
+        if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
+            pass
+        elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
+                (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
+            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
+            enter(engine, t, rows, b, row, ahead)
+        i += 1
+
+
+algorithms[PREFIX].arrive, algorithms[PREFIX].end_windows = arrive_prefix, end_prefix
+algorithms[PREFIX].fold, algorithms[PREFIX].catch_up, algorithms[PREFIX].close = fold, catch_up_prefix, close_prefix

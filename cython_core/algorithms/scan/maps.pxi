@@ -1,4 +1,4 @@
-# Way `scan` (pareprop/plans/scan.py): O(1) per synaptic event for any neuron, by composed maps of steps.
+# Algorithm `scan`: O(1) per synaptic event for any neuron, by composed maps of steps.
 #
 # Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. What a
 # map of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa
@@ -474,11 +474,9 @@ cdef void work_off_maps(
     mark_row(rows, row)
 
 
-cdef bint arrive_scan(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, real[::1] arriving
-) noexcept nogil:
+cdef bint arrive_scan(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n
+    cdef int64_t t = spike.t, row = spike.row, end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
     cdef bint at_once = engine.m == 1 and not rows.settings[b].moves and not weighs and \
         (<const NeuronMaps*> rows.settings[b].maps).ahead
@@ -486,13 +484,11 @@ cdef bint arrive_scan(
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:
-        if rows.first.shape[0] > 0:
-            rows.first[row] = t
-        rows.books[row, CURSOR] = end
+        begin_row(rows, row, t, end)
         if at_once:
             begin_work(engine, end, rows, row, &work)
             work.arrived, work.owes = 1.0, False
-            work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
+            work_synapses(engine, &work, end, rows, b, row, spike.ahead, NULL)
     else:
         if rows.books[row, CLOSED]:
             n = t - rows.books[row, LATEST] - rows.settings[b].cutoff
@@ -504,9 +500,9 @@ cdef bint arrive_scan(
             plan(engine, end, rows, b, row, entering_, &work)
         work.arrived, work.updates = at_once, descends
         work.eta, work.low, work.high = rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row)
-        work_synapses(engine, &work, end, rows, b, row, ahead, NULL if weighs else <real*> &arriving[0])
+        work_synapses(engine, &work, end, rows, b, row, spike.ahead, NULL if weighs else spike.arriving)
         if not descends:
-            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+            optimize(engine, t + engine.lead - 1, rows, b, row)
         delivered = descends and not weighs
     wait(engine, t, rows, row)
     if at_once:
@@ -533,27 +529,25 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
             close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, logs[k].ids, logs[k].ptr)
 
 
-cdef void close_scan(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
+cdef void close_scan(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following
+) noexcept nogil:
     """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
     cdef int64_t end = t - engine.m
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     plan(engine, end, rows, b, row, entering_, &work)
     work.last_credit = end
-    work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
+    work_synapses(engine, &work, end, rows, b, row, rows.row_ptr[following] - rows.row_ptr[row], NULL)
     rows.mark[row] = NOT_OPEN
 
 
-cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Work off what is known before step t, so that what moves into the row may start with traces of 0."""
+cdef void bring_scan(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
-    if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
-        return
-    if rows.settings[b].algorithm == LOOP:
-        work_off(engine, t - (rows.settings[b].rule >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
-    elif rows.settings[b].algorithm == RULE:    # what rules take of a step is found in step t, not before it
-        advance_rule_to(engine, t - rows.settings[b].lag - 1, rows, b, row)
-    elif rows.books[row, CURSOR] < engine.maps.reached:
+    if rows.books[row, CURSOR] < engine.maps.reached:
         plan(engine, engine.maps.reached, rows, b, row, entering_, &work)
         work_off_maps(engine, &work, engine.maps.reached, rows, b, row, NOBODY)
+
+
+algorithms[SCAN].arrive, algorithms[SCAN].close, algorithms[SCAN].bring_forward = arrive_scan, close_scan, bring_scan

@@ -1,15 +1,49 @@
-# Way `steps` (pareprop/plans/steps.py): rows work off the window between two arrivals in steps, see window_steps.pxd.
+# Algorithm `steps`: rows work off the window between two arrivals in steps, see window_steps.pxd.
 
 
-cdef void work_off(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+cdef bint arrive_stepwise(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
+    """A spike arrives, and is not delivered."""
+    cdef int64_t t = spike.t, row = spike.row, latest = rows.books[row, LATEST], cutoff = rows.settings[b].cutoff
+    if latest == NEVER:
+        begin_row(rows, row, t, max(t - rows.settings[b].lag, 0))
+    else:
+        work_off(engine, t, rows, b, row)
+        if rows.arrived.shape[0] > 0:
+            rows.arrived[rows.row_ptr[row]:rows.row_ptr[row + 1]] = NAN
+        if 0 <= cutoff < t - latest:
+            rows.Z[row] *= power_of(rows.settings[b].alpha, t - latest - cutoff)
+            if algorithm_of(rows, b).decay != NULL:
+                algorithm_of(rows, b).decay(engine, t - latest - cutoff, rows, b, row)
+        if not rows.settings[b].each_step:
+            optimize(engine, t + engine.lead - 1, rows, b, row)
+        rows.books[row, CURSOR] = max(t - rows.settings[b].lag, 0)
+    wait(engine, t, rows, row)
+    return False
+
+
+cdef void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Before a spike arrives, until when NEST leaves the weights as they are."""
+    cdef int64_t k
+    if rows.settings[b].each_step and rows.arrived.shape[0] > 0:
+        for k in range(rows.row_ptr[row], rows.row_ptr[row + 1]):
+            if isnan(rows.arrived[k]):
+                rows.arrived[k] = rows.weight[k]
+    work_off(engine, t, rows, b, row)
+
+
+cdef void close_stepwise(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
+    work_off_early(engine, t, rows, b, row)
+
+
+cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
-    cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.settings[b].lag, end = t - lag
-    cdef bint each_step = rows.settings[b].each_step, counted = rows.settings[b].counted, fused
-    cdef bint summed = rows.settings[b].algorithm == READOUT and not each_step and engine.histories.out_block > 0
-    cdef double[WINDOW] traces
-    cdef real[WINDOW * MOST_MOVING] moving
+    cdef int64_t u, latest = rows.books[row, LATEST], lag = rows.settings[b].lag, end = t - lag
+    cdef bint each_step = rows.settings[b].each_step, counted = rows.settings[b].counted
+    cdef const Algorithm* of = algorithm_of(rows, b)
+    cdef bint summed = of.sum_up != NULL and not each_step and engine.histories.out_block > 0
+    cdef Window window
     if rows.books[row, CLOSED]:
         rows.books[row, CLOSED] = 0 if t > latest + rows.settings[b].cutoff else 1
         return
@@ -17,55 +51,51 @@ cdef void work_off(
         end = min(end, latest - lag + rows.settings[b].cutoff)
     if each_step and counted and latest < lag and end > latest - lag:
         # the history before the start of the task counts for the optimizer, though nothing is there
-        optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
+        optimize(engine, min(end, 0) + engine.lead, rows, b, row)
     u = rows.books[row, CURSOR]
     while u < end:
         # one step of the optimizer follows each step of the history, but for those that are due from before
-        fused = each_step and (not counted or rows.counters[row] == u + engine.lead)
+        window.fused = each_step and (not counted or rows.counters[row] == u + engine.lead)
         if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
-            sum_readout(engine, u, end, rows, b, row, start, stop)
+            of.sum_up(engine, u, end, rows, b, row)
             break
-        n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
-        fill_traces(engine, u, n, traces, rows, b, row)
-        if fused:
-            fill_moving(u + engine.lead + 1, n, moving, rows, b)
-        if rows.settings[b].algorithm == READOUT:
-            work_readout(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
-        else:
-            work_neurons(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
-        u += n
-        if fused and counted:
+        window.first = u
+        window.n = 1 if (each_step and not window.fused) or summed else min(end - u, WINDOW)
+        fill_traces(engine, &window, rows, b, row)
+        if window.fused:
+            fill_moving(u + engine.lead + 1, &window, rows, b)
+        of.work(engine, &window, rows, b, row)
+        u += window.n
+        if window.fused and counted:
             rows.counters[row] = u + engine.lead
-        elif each_step and not fused:
-            optimize(engine, u + engine.lead, rows, b, row, start, stop)
+        elif each_step and not window.fused:
+            optimize(engine, u + engine.lead, rows, b, row)
     rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
 
 
-cdef void fill_traces(
-    Engine engine, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
-) noexcept nogil:
-    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter, with factors."""
+cdef void fill_traces(Engine engine, Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Write zbar of the source in each step; or, where synapses have their own, how many spikes enter, with factors."""
     cdef int64_t i
     cdef double z
     cdef double Z = rows.Z[row], alpha = rows.settings[b].alpha
-    for i in range(n):
+    for i in range(window.n):
         z = 0.0
         if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
-            z = entering(engine, first + i, rows, row)
+            z = entering(engine, window.first + i, rows, row)
         if rows.settings[b].own_zbar:
-            traces[i] = z
+            window.traces[i] = z
         else:
             Z = alpha * Z + z
-            traces[i] = Z
+            window.traces[i] = Z
     rows.Z[row] = Z
 
 
-cdef void fill_moving(int64_t first, int64_t n, real* moving, Rows rows, int64_t b) noexcept nogil:
+cdef void fill_moving(int64_t first, Window* window, Rows rows, int64_t b) noexcept nogil:
     """Numbers of the optimizer's steps first, first + 1, ..."""
     cdef int64_t i
-    for i in range(n if rows.settings[b].counted else 0):
+    for i in range(window.n if rows.settings[b].counted else 0):
         number_moving(rows.settings[b].optimizer, constants_of(rows, b), rows.settings[b].eta,
-                      numbers_of_step(rows, b, first + i), moving + MOST_MOVING * i)
+                      numbers_of_step(rows, b, first + i), window.moving + MOST_MOVING * i)
 
 
 cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
@@ -90,24 +120,17 @@ cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept 
     return z
 
 
-cdef void work_neurons(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
-    int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
-    cdef int64_t k = start, last, hole = stop, dense = -1
-    engine.work += n * (stop - start)
-    if rows.settings[b].in_lines:
-        if start < stop:
-            work_lines(engine, first, n, traces, fused, moving, rows, b, row, start, stop)
-        return
+cdef void work_neurons(Engine engine, const Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Chunks of the row through all steps, so that what they keep stays in the cache; dense ones unindexed."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = start, last, hole = stop, dense = -1
+    engine.work += window.n * (stop - start)
     if rows.blocks[b, DENSE]:
         hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
     while k < stop:
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
             dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
-        work_chunk(engine, first, n, traces, fused, moving, rows, b, row, k, last, dense)
+        work_chunk(engine, window, rows, b, row, k, last, dense)
         k = last
 
 
@@ -170,14 +193,10 @@ cdef void decay_model(
 
 
 cdef void work_chunk(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
-    int64_t row, int64_t start, int64_t stop, int64_t dense
+    Engine engine, const Window* window, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
-    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
-
-    If `fused`, a step of the optimizer, with numbers of its own, follows each step of the history.
-    """
-    cdef int64_t i, place, seen, width = stop - start
+    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours."""
+    cdef int64_t i, place, seen, width = stop - start, first = window.first
     cdef double delta, discount
     cdef bint online = engine.online.in_use, apart = engine.sums.sets == 2
     cdef int64_t faded = last_credited(rows, b, row)
@@ -198,16 +217,10 @@ cdef void work_chunk(
         collect(width, dense, target, &engine.neurons.rho[0], rho)
         collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
     find_optimized(rows, b, row, &of)
-    if faded < first + n:
+    if faded < first + window.n:
         repeat(width, 0.0, nothing)
     place = first % engine.histories.psi.shape[0]
-    if rows.settings[b].rule >= 0:
-        for i in range(n):
-            follow_rule(engine, first + i, width, traces[i], rows, b, start)
-            if fused:
-                step_fused(rows, &of, start, width, moving + MOST_MOVING * i)
-        return
-    for i in range(n):
+    for i in range(window.n):
         if dense >= 0:
             psi, L = &engine.histories.psi[place, dense], &engine.histories.L[place, dense]
         else:
@@ -219,12 +232,13 @@ cdef void work_chunk(
         if model != NULL:
             collect_history(engine, model, first + i, width, dense, target, i == 0, &columns)
             model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant,
-                        columns.before, columns.kept, psi, traces[i], &rows.traces[0, start], rows.traces.shape[1], e)
+                        columns.before, columns.kept, psi, window.traces[i], &rows.traces[0, start],
+                        rows.traces.shape[1], e)
         else:
             if rows.settings[b].own_zbar:
-                filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+                filter_own(width, window.traces[i], alpha, &rows.zbar[start], e)
             else:
-                repeat(width, traces[i], e)
+                repeat(width, window.traces[i], e)
             if rows.settings[b].adaptive:
                 eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
             else:
@@ -250,8 +264,8 @@ cdef void work_chunk(
                 credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
-        if fused:
-            step_fused(rows, &of, start, width, moving + MOST_MOVING * i)
+        if window.fused:
+            step_fused(rows, &of, start, width, window.moving + MOST_MOVING * i)
         place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
 
 
@@ -261,61 +275,26 @@ cdef inline int64_t last_credited(Rows rows, int64_t b, int64_t row) noexcept no
     return INT64_MAX if fades < 0 else rows.books[row, LATEST] - rows.settings[b].lag + fades
 
 
-cdef void work_readout(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
-    int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """g += E zbar, or with rewards as in online_td.pxi; as in `work_chunk`."""
-    cdef double error
-    cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0], faded = last_credited(rows, b, row)
-    cdef Optimized of
-    engine.work += n * (stop - start)
-    find_optimized(rows, b, row, &of)
-    for i in range(n):
-        for k in range(start, stop):
-            error = engine.histories.error_ring[seen, rows.target[k]] if first + i < faded else 0.0
-            if engine.online.in_use:
-                rows.C[k] -= engine.online.delta[seen] * rows.h[k]
-                rows.h[k] = engine.online.discount[seen] * rows.h[k] + error * traces[i]
-            else:
-                rows.C[k] -= error * traces[i]
-        if fused:
-            step_fused(rows, &of, start, stop - start, moving + MOST_MOVING * i)
-        seen = seen + 1 if seen + 1 < engine.histories.error_ring.shape[0] else 0
+cdef void decay_neurons(Engine engine, int64_t n, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Let what synapses keep decay by n steps."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef bint own_zbar = rows.settings[b].own_zbar and rows.settings[b].model == 0
+    if rows.settings[b].model != 0:
+        decay_model(engine, <const NeuronModel*> rows.settings[b].model, rows, start, stop, n)
+    decay(start, stop, rows.target, own_zbar, rows.settings[b].adaptive, engine.sums.sets == 2, n,
+          rows.settings[b].kappa, rows.settings[b].kappa_reg, engine.neurons.alpha, engine.neurons.rho,
+          rows.zbar, rows.eps, rows.Y, rows.Y2)
 
 
-cdef void sum_readout(
-    Engine engine, int64_t first, int64_t end, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """The same for steps in which no spike enters, where zbar decays: by sums of errors, in O(1)."""
-    cdef int64_t k, column, last, place, u = first, length = engine.histories.error_sums.shape[0], high, low
-    cdef double zbar, before
-    engine.work += stop - start
-    while u < end:
-        place = u % engine.histories.out_block
-        last = min(end, u - place + engine.histories.out_block)
-        zbar = rows.settings[b].alpha * rows.Z[row]
-        high, low = (last - 1) % length, (u + length - 1) % length
-        for k in range(start, stop):
-            column = rows.target[k]
-            before = engine.histories.error_sums[low, column] if place > 0 else 0.0
-            rows.C[k] -= zbar / engine.histories.out_powers[place, column] * (
-                engine.histories.error_sums[high, column] - before
-            )
-        if start < stop:  # all targets of a block are of one population
-            rows.Z[row] = zbar * engine.histories.out_powers[last - 1 - u, rows.target[start]]
-        u = last
+cdef void bring_steps(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    work_off(engine, t, rows, b, row)
 
 
-cdef void decay_row(
-    Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
-) noexcept nogil:
-    cdef bint own_zbar = rows.settings[b].own_zbar
-    rows.Z[row] *= power_of(rows.settings[b].alpha, n)
-    if rows.settings[b].algorithm == LOOP:
-        if rows.settings[b].model != 0:
-            own_zbar = False
-            decay_model(engine, <const NeuronModel*> rows.settings[b].model, rows, start, stop, n)
-        decay(start, stop, rows.target, own_zbar, rows.settings[b].adaptive, engine.sums.sets == 2, n,
-              rows.settings[b].kappa, rows.settings[b].kappa_reg, engine.neurons.alpha, engine.neurons.rho,
-              rows.zbar, rows.eps, rows.Y, rows.Y2)
+cdef inline void fill_stepwise(Algorithm* of) noexcept nogil:
+    """What all algorithms have in common that take windows step by step."""
+    of.arrive, of.end_windows, of.close = arrive_stepwise, end_at_cutoff, close_stepwise
+    of.fold, of.catch_up, of.bring_forward = fold, work_off_early, bring_steps
+
+
+fill_stepwise(&algorithms[STEPS])
+algorithms[STEPS].work, algorithms[STEPS].decay = work_neurons, decay_neurons

@@ -3,7 +3,7 @@
 # In each step u, with delta_u the TD error that is known then (else 0), q_u = gamma lambda in decision steps (else 1)
 # and L_u the learning signal of the action's score and the value (0 but for decisions), a synapse does
 #     g += delta_u h ;  h = q_u h + L_u ebar_u ;  g += (1 - kappa) F_u ebar_u
-# Within a block of steps (see prefix_sums.pxi) G_u is the product of q from its first step to u, and
+# Within a block of steps (see prefix/sums.pxi) G_u is the product of q from its first step to u, and
 #     A_u = sum kappa^(u-o) L_u / G_u,             D_u = sum kappa^(u-o) L_u R_u / G_u,
 #     S_u = sum delta_u G_(u-1) A_(u-1) + kappa^(u-o) (1 - kappa) F_u,       U_u likewise of D, and with F_u R_u,
 #     Q_u = sum delta_u G_(u-1)                    one for the network,

@@ -1,10 +1,10 @@
-# Way `prefix` where delays differ: a row for each source and delay, so many short ones, see drawn_delays.h.
+# Algorithm `prefix` where delays differ: a row for each source and delay, so many short ones, see drawn_delays.h.
 #
 # What arrives in a step at all delays of a projection is listed first, so that what the next rows need is on its way.
 # Rows at which something seldom happens (a first spike, one that waits, a second one in a step, old blocks) are left to
 # arrivals.pxi.
 
-cdef extern from "spike_variant/drawn_delays.h" nogil:
+cdef extern from "algorithms/prefix/drawn_delays.h" nogil:
     ctypedef struct Book:
         int64_t latest
 
@@ -146,5 +146,6 @@ cdef void close_listed_drawn(
 ) noexcept nogil:
     cdef int64_t i = close_drawn(of, found, 0, count)
     while i < count:
-        close(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i], found[i])
+        close_prefix(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i], found[i])
+        rows.books[found[i], CLOSED] = 1
         i = close_drawn(of, found, i + 1, count)

@@ -1,4 +1,4 @@
-# Way `prefix`, its sums: neurons without adaptation, one tau_m per population; O(1) per synaptic event, no history.
+# Algorithm `prefix`, its sums: neurons without adaptation, one tau_m per population; O(1) per arrival, no history.
 #
 # In a block of B steps that starts at step o, with prefix sums per neuron over the steps u of the block,
 #     R_u = sum (alpha/kappa)^(u-o) psi_u,  A_u = sum kappa^(u-o) S_u,  D_u = sum kappa^(u-o) S_u R_u,
@@ -17,7 +17,7 @@
 #
 # The formulas and the loops over rows stand in formulas.h.
 
-cdef extern from "spike_variant/formulas.h" nogil:
+cdef extern from "algorithms/prefix/formulas.h" nogil:
     ctypedef struct Cell:
         real arriving
 
