@@ -383,6 +383,6 @@ def _check_by_rule(here: str, projection: Projection) -> Projection:
     if extra := [name for name in options if name not in needed]:
         raise InputError(f"{here}: rule '{rule}' has no option {' or '.join(extra)}")
     if projection.normalized and not (RULES[rule].streamed and projection.is_drawn):
-        fitting = [name for name, item in RULES.items() if item.streamed and "edges" not in item.options]
+        fitting = [name for name, item in RULES.items() if item.streamed and not {"edges", "source"} & {*item.options}]
         raise InputError(f"{here}: normalized = True is for rules {' and '.join(fitting)}, not for '{rule}'")
     return projection.model_copy(update=RULES[rule].fields(here, projection))

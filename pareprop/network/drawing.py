@@ -1,4 +1,4 @@
-"""Draw the synapses onto this rank's targets: a class each for drawn, given and streamed synapses."""
+"""Draw the synapses onto this rank's targets: a class each for drawn and streamed synapses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from .. import rng
-from ..arrays import sort_by
 from ..errors import InputError
 from ..kernels import checksum, members, row_map, topology
 from ..parallel.partition import overlap
@@ -54,7 +53,7 @@ class Draft(ABC):
         self.targets = targets
         self.base = base
         self.sources = sources
-        self.leaves_out_self = projection.pre == projection.post and not projection.allow_autapses
+        self.leaves_out_self = projection.pre == projection.post and not RULES[projection.rule].draws_self(projection)
 
     @property
     def n_sources(self) -> int:
@@ -157,50 +156,6 @@ class _NoDraft(Draft):
 
     def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         """Write none."""
-
-
-class _ExplicitDraft(Draft):
-    """Synapses given as arrays, of which this rank takes those onto its own targets."""
-
-    def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
-        super().__init__(projection, targets, base, sources)
-        source, target = projection.source, projection.target
-        assert source is not None and target is not None  # they are given
-        same = projection.pre == projection.post
-        self.leaves_out_self = same and not np.any(source == target)
-        self.delays = list_delays(projection)
-        mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
-        kind = np.searchsorted(self.delays, projection.delay[mine])
-        order = sort_by(target[mine], kind, source[mine])
-        self._order, self._kind = mine[order], kind[order]
-
-    @property
-    def expected(self) -> float:
-        return float(len(self._order))
-
-    @property
-    def _source(self) -> np.ndarray:
-        return np.asarray(self.projection.source)[self._order]
-
-    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
-        members.add(bits, self._source + offset)
-
-    def mark_rows(self, rows: row_map.RowMap) -> None:
-        rows.mark_all(self._kind, self._source)
-
-    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
-        np.add.at(counts, rows.rows(self._kind, self._source), 1)
-
-    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        first, last = rows.first_row, rows.first_row + rows.n_rows
-        if last == first:
-            return
-        start = cursor[first]
-        mine = slice(start, start + len(self._order))
-        target[mine] = np.asarray(self.projection.target)[self._order] - self.targets[0] + self.base
-        weight[mine] = self.projection.weight[self._order]
-        cursor[first : last - 1] = cursor[first + 1 : last].copy()
-        cursor[last - 1] = mine.stop
 
 
 class _StreamedDraft(Draft):
@@ -362,7 +317,5 @@ def draft_synapses(
         offset = model.offset(projection.pre)
         low, high = np.clip(np.array(sources) - offset, 0, projection.pre.size)
         taken = int(low), int(high)
-    if projection.source is not None:
-        return _ExplicitDraft(projection, targets, base, taken)
     kind = _StreamedDraft if RULES[projection.rule].streamed else _DrawnDraft
     return kind(model, projection, targets, base, taken)

@@ -94,6 +94,10 @@ class Rule(ABC):
     def check(self, here: str, projection: Described) -> None:  # noqa: B027, there may be nothing to check
         """Raise `InputError`, starting with `here`, unless the options of a projection can be drawn."""
 
+    def draws_self(self, projection: Described) -> bool:
+        """Return whether a target may have itself as a source."""
+        return bool(projection.allow_autapses)
+
     @abstractmethod
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""

@@ -1,18 +1,16 @@
 """Connectivity rules, which choose the synapses of a projection, one class each; `RULES` lists all by name.
 
-Here are those that `topology` draws, and "explicit"; `streamed_rules` has the others. Learning rules: `pareprop/rules`.
+Here are those that `topology` draws; `streamed_rules` has the others. Learning rules: `pareprop/rules`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..errors import InputError, quote
 from ..kernels import topology
 from ..values import Values
-from .parameters import array_of, is_number
-from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
-from .streamed_rules import Callback, DistanceDependent, LognormalDegrees, Sonata
+from .parameters import is_number
+from .rule_base import Described, Rule, has_whole_value
+from .streamed_rules import Callback, DistanceDependent, Explicit, LognormalDegrees, Sonata
 
 MOST_SYNAPSES = 2**48  # largest total of "fixed_total_number"
 
@@ -109,49 +107,6 @@ class FixedProbability(Rule):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.probability * projection.n_choices
-
-
-class Explicit(Rule):
-    """Synapses given one by one as `source` and `target`, with weights and delays; nothing is drawn."""
-
-    code = -1
-    options = ("source", "target")
-
-    def fields(self, here: str, projection: Described) -> Values:
-        """Return the arrays of a checked projection."""
-        source, target, weight, delay = (
-            array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
-        )
-        source, target, weight = np.atleast_1d(source), np.atleast_1d(target), weight.astype(float, copy=False)
-        if source.shape != target.shape or source.ndim != 1:
-            raise InputError(f"{here}: source has shape {source.shape}, target {target.shape}; they must be equal")
-        for key, array in (("weight", weight), ("delay", delay)):
-            if array.ndim and array.shape != source.shape:
-                raise InputError(f"{here}: {key} has shape {array.shape}, must be {source.shape}")
-        weight, delay = np.broadcast_to(weight, source.shape), np.broadcast_to(delay, source.shape)
-        for key, ids, bound in (("source", source, projection.pre.size), ("target", target, projection.post.size)):
-            if len(ids) and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= bound):
-                raise InputError(f"{here}: {key} must hold whole numbers from 0 to {bound - 1}")
-        wrong = ~((delay == np.floor(delay)) & (delay >= 1) & (delay <= MAX_DELAY))
-        if np.any(wrong):
-            raise InputError(f"{here}: delay = {delay[wrong][0]} must be whole steps from 1 to {MAX_DELAY}")
-        if not np.all(np.isfinite(weight)):
-            raise InputError(f"{here}: weight holds values that are not finite")
-        return {
-            "source": source.astype(np.int64),
-            "target": target.astype(np.int64),
-            "weight": weight,
-            "delay": delay.astype(np.int64),
-        }
-
-    def indegree(self, projection: Described) -> float:
-        """Return the mean number of synapses onto one target."""
-        return len(projection.target) / projection.post.size
-
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
-        """Return the number of synapses of each of some targets."""
-        mine = (projection.target >= low) & (projection.target < high)
-        return np.bincount(projection.target[mine] - low, minlength=high - low)
 
 
 RULES: dict[str, Rule] = {

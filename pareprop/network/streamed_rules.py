@@ -1,4 +1,4 @@
-"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances, SONATA files, functions."""
+"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances, given ones, functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ..sonata.edges import Piece
 from ..values import Values
 from . import degrees, delays, space
 from .parameters import Constant, Distribution, Uniform, array_of, is_number
-from .rule_base import Described, Rule
+from .rule_base import MAX_DELAY, Described, Rule
 
 AT_ONCE = 2**12  # targets that a function is asked about in one call
+PART = 2**18  # given synapses that are yielded together
 _UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
 
@@ -109,6 +110,62 @@ class DistanceDependent(Rule):
         itself = projection.pre == projection.post  # at distance 0
         others = projection.space.mean() * (projection.pre.size - itself)
         return projection.probability * (others + (itself and projection.allow_autapses))
+
+
+class Explicit(Rule):
+    """Synapses given one by one as `source` and `target`, with weights and delays; nothing is drawn."""
+
+    code = -1
+    options = ("source", "target")
+    streamed = True
+
+    def fields(self, here: str, projection: Described) -> Values:
+        """Return the arrays of a checked projection."""
+        source, target, weight, delay = (
+            array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
+        )
+        source, target, weight = np.atleast_1d(source), np.atleast_1d(target), weight.astype(float, copy=False)
+        if source.shape != target.shape or source.ndim != 1:
+            raise InputError(f"{here}: source has shape {source.shape}, target {target.shape}; they must be equal")
+        for key, array in (("weight", weight), ("delay", delay)):
+            if array.ndim and array.shape != source.shape:
+                raise InputError(f"{here}: {key} has shape {array.shape}, must be {source.shape}")
+        weight, delay = np.broadcast_to(weight, source.shape), np.broadcast_to(delay, source.shape)
+        for key, ids, bound in (("source", source, projection.pre.size), ("target", target, projection.post.size)):
+            if len(ids) and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= bound):
+                raise InputError(f"{here}: {key} must hold whole numbers from 0 to {bound - 1}")
+        wrong = ~((delay == np.floor(delay)) & (delay >= 1) & (delay <= MAX_DELAY))
+        if np.any(wrong):
+            raise InputError(f"{here}: delay = {delay[wrong][0]} must be whole steps from 1 to {MAX_DELAY}")
+        if not np.all(np.isfinite(weight)):
+            raise InputError(f"{here}: weight holds values that are not finite")
+        return {
+            "source": source.astype(np.int64),
+            "target": target.astype(np.int64),
+            "weight": weight,
+            "delay": delay.astype(np.int64),
+        }
+
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the synapses onto some targets."""
+        columns = [getattr(projection, name) for name in ("source", "target", "delay", "weight")]
+        for first in range(0, len(projection.target), PART):
+            part = [column[first : first + PART] for column in columns]
+            mine = (part[1] >= low) & (part[1] < high)
+            yield Piece(*(values[mine] for values in part))
+
+    def draws_self(self, projection: Described) -> bool:
+        """Return whether a target has itself as a source."""
+        return bool(np.any(projection.source == projection.target))
+
+    def indegree(self, projection: Described) -> float:
+        """Return the mean number of synapses onto one target."""
+        return len(projection.target) / projection.post.size
+
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of synapses of each of some targets."""
+        mine = (projection.target >= low) & (projection.target < high)
+        return np.bincount(projection.target[mine] - low, minlength=high - low)
 
 
 class Sonata(Rule):
