@@ -331,9 +331,7 @@ class Microcircuit(TaskBase):
         key = rng.key(self.seed, f"thalamus/{phase}/{index}")
         chance = np.zeros(self._thalamic_size)
         chance[first:last] = -elementary.expm1(-self.thalamic_hz * self.dt_ms / 1000.0)
-        ids, ptr = rng.bernoulli(key, chance, length)
-        start = min(max(round((self.thalamic_start + shift_ms) / self.dt_ms), 0), self.n_steps)
-        stop = min(start + length, self.n_steps)
-        whole = np.concatenate([np.zeros(start, np.int64), ptr[: stop - start + 1]])
-        whole = np.concatenate([whole, np.full(self.n_steps - stop, whole[-1])])
-        return SpikeLog.from_arrays(ids[: whole[-1]], whole)
+        steps, ids = SpikeLog.from_arrays(*rng.bernoulli(key, chance, length)).spikes(length)
+        steps += max(round((self.thalamic_start + shift_ms) / self.dt_ms), 0)
+        inside = steps < self.n_steps
+        return SpikeLog.of(steps[inside], ids[inside], self.n_steps)

@@ -72,6 +72,8 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
     assert "[learning_rules.pair_stdp.neuron]" in read.toml()
     assert config.load(str(again)).digest() == read.digest()
     assert identity.list_facts(config.load(str(again)).task.model()) == identity.list_facts(model)
+    path.write_text(path.read_text().replace("mine", "pair_stdp"))  # one's own goes before that of the package
+    assert list(config.load(str(path)).task.model().projections[1].learning_rule.constants) == ["first", "second"]
 
 
 @pytest.mark.parametrize(

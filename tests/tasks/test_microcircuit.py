@@ -140,6 +140,9 @@ def test_a_thalamic_volley() -> None:
     assert {item.post.name for item in model.projections if item.pre.name == "thalamus"} == {"L4E", "L4I", "L6E", "L6I"}
     late = Microcircuit(scale=0.02, thalamic_hz=120.0, sample_ms=5.0, thalamic_start=30.0).sample(0)
     assert late.inputs.ptr[-1] == 0
+    early = Microcircuit(scale=1.0, thalamic_hz=120.0, thalamic_start=40.0, sample_ms=44.0).sample(0).inputs
+    assert len(early.ptr) == 441
+    np.testing.assert_array_equal(early.spikes(440), spikes[0].spikes(440))
 
 
 def test_a_volley_of_a_class_comes_from_its_part_of_the_thalamus() -> None:
