@@ -9,7 +9,8 @@ chooses among these. All others run on any processor of the architecture. Enviro
 ``PAREPROP_PORTABLE=1``
     the lowest level alone
 ``PAREPROP_MODELS=1``
-    also the neuron models of the package that runs would compile where they first use them; always in a wheel
+    also the neuron models of the package, and the surrogate gradients of NEST's, that runs would compile where they
+    first use them; always in a wheel
 ``PAREPROP_CHECKED=1``
     bounds and initialisation checks, little optimisation: for tests
 
@@ -72,6 +73,13 @@ WIDTH = ["-mprefer-vector-width=512"]
 ALIASES = ["--param=vect-max-version-for-alias-checks=200"]
 # Names of functions and lines in a debugger; more takes a third of the time of a build.
 DEBUG = ["-g1"]
+# Functions of Cython's that nothing calls in a loop, by their names: in size and time of compiling they are a fifth of
+# an engine, unless they are declared cold.
+COLD = re.compile(
+    r"^static (?=(?:int|void|PyObject \*) ?"
+    r"__pyx_(?:(?:get|set)prop_|tp_(?:new|dealloc|traverse|clear)|pf_\w+__[gs]et__))",
+    re.MULTILINE,
+)
 # Where a function starts in its cache line must not depend on what stands before it: that alone makes 10 % in some.
 STARTS = ["-falign-functions=64"]
 
@@ -166,7 +174,8 @@ class BuildKernels(build_ext):
         levels = self.levels(portable, flags)
         asked = "portable" if portable else "native" if not os.environ.get("PAREPROP_LEVELS") else "-".join(levels)
         mode = "-".join(["checked"] * checked + [asked])
-        stamp, built = Path(self.build_temp, "flags"), f"{self.compiler.compiler_so} {' '.join(flags)}"
+        models = switched_on("PAREPROP_MODELS") or not (self.is_for_here() or checked)
+        stamp, built = Path(self.build_temp, "flags"), f"{self.compiler.compiler_so} {' '.join(flags)} {models=}"
         if not stamp.is_file() or stamp.read_text() != built:
             stamp.unlink(missing_ok=True)  # stays away if this build is interrupted
             self.force = True
@@ -180,15 +189,18 @@ class BuildKernels(build_ext):
         extensions, self.extensions = self.extensions, []
         for extension in extensions:
             name = extension.name.rpartition(".")[2]
+            if name == "neuron_models" and models:
+                extension.define_macros.append(("PAREPROP_MODELS", None))
             for level, march in levels.items() if name in LEVELLED else [("", lowest)]:
-                optimize = flags[0] if level or checked else "-O2"  # kernels without a level have few long loops
+                # kernels without a level have few long loops, and what they share of memoryviews has none
+                optimize = flags[0] if level or checked else "-O1" if extension.name == SHARED else "-O2"
                 self.extensions.append(self.at_level(extension, level, [*march, optimize, *flags[1:]]))
             if name == "build_info":
                 extension.depends.append(str(built_for))
                 extension.include_dirs.append(self.build_temp)
         super().build_extensions()
         stamp.write_text(built)
-        if switched_on("PAREPROP_MODELS") or not (self.is_for_here() or checked):
+        if models:
             self.compile_models(list(levels))
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
 
@@ -319,6 +331,10 @@ class BuildKernels(build_ext):
         sources = {extension.name: extension.sources for extension in translated}
         for extension in self.extensions:
             extension.sources = sources[extension.name]
+            for path in map(Path, extension.sources):
+                text = path.read_text()
+                if (marked := COLD.sub("static __attribute__((cold)) ", text)) != text:
+                    path.write_text(marked)
 
     def flags(self, checked: bool) -> list[str]:
         """Choose the flags of all levels that this compiler understands."""

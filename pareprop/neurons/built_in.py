@@ -1,5 +1,8 @@
 """NEST's own e-prop neurons, whose kernels are generated from their files when the package is built.
 
+An installation from sources has those with NEST's default surrogate gradient; the others are compiled when a run needs
+them. Wheels have all.
+
 Their voltages are counted from `E_L` in the kernels, as NEST counts them, so that what is small keeps its digits.
 """
 
@@ -15,6 +18,7 @@ from .model import NeuronModel
 from .surrogates import SURROGATES
 
 ORIGIN = "E_L"  # parameter that is 0 mV in the kernels
+DEFAULT = next(iter(SURROGATES))  # surrogate gradient, as NEST's
 INTERVAL = "_bsshslm_2020"  # end of the names of models of the interval variant, which composes no steps
 
 
@@ -27,7 +31,8 @@ def find(name: str, surrogate: str) -> NeuronModel:
 def write_source(headers: Mapping[str, str]) -> str:
     """Return C of all these models, with a table of their digests, texts (JSON) and addresses.
 
-    Addresses are those of a model in both precisions, then of its composed maps in both.
+    Addresses are those of a model in both precisions, then of its composed maps in both. Models with another surrogate
+    gradient than NEST's default count where `PAREPROP_MODELS` is defined.
 
     Parameters
     ----------
@@ -50,19 +55,21 @@ def write_source(headers: Mapping[str, str]) -> str:
             generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
             maps, once = generated.functions.get("composed", ""), {"sweep": generated.functions["sweep"]}
             source = _share(generated.source("step", "sweep"), once, suffix, owners)
-            parts += [section_of(source, precision, suffix) for precision in PRECISIONS]
+            sections = [section_of(source, precision, suffix) for precision in PRECISIONS]
             if maps not in composed:
                 composed[maps] = name
-                parts += [section_of(maps, precision, name) for precision in PRECISIONS]
+                sections += [section_of(maps, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
             owner = composed[maps]
             addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL"
                           for precision in PRECISIONS]  # fmt: skip
             texts = json.dumps(texts_of(generated))
-            rows.append(f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},")
+            row = f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},"
+            for written, new in ((parts, sections), (rows, [row])):
+                written += new if surrogate == DEFAULT else ["#ifdef PAREPROP_MODELS", *new, "#endif"]
     table = "typedef struct { const char *digest, *texts; const void *(*address[4])(void); } Model;"
-    count = f"static const int N_NEURON_MODELS = {len(rows)};"
-    return "\n".join([*parts, table, count, "static const Model NEURON_MODELS[] = {", *rows, "};", ""])
+    count = "enum { N_NEURON_MODELS = sizeof NEURON_MODELS / sizeof NEURON_MODELS[0] };"
+    return "\n".join([*parts, table, "static const Model NEURON_MODELS[] = {", *rows, "};", count, ""])
 
 
 def _share(source: str, functions: Mapping[str, str], suffix: str, owners: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from ..errors import InputError, quote
 from ..kernels import layout
 from ..network import learning
 from ..network.connectivity import Population, Projection
-from ..network.local import given_by_equations, program_of
+from ..network.local import program_of
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, Optimizer
 from ..network.parameters import nearest
@@ -314,13 +314,11 @@ class NetworkPlan:
 
 
 def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
-    """Collective: compile on one rank the models and rules given by equations, with the composed maps of the plan."""
+    """Collective: compile on one rank models and rules that are not in the package, with the plan's composed maps."""
     definitions, kept_by = {}, learning.list_kept(model)
     for population in model.of_role("recurrent"):
-        kept, given = kept_by[population.name], given_by_equations(population)
-        definition = definitions[population.name] = definition_of(population).keeping(kept)
-        if given or kept:
-            compile(definition, comm, _list_parts(model, population, plan, "all"), population.learns)
+        definition = definitions[population.name] = definition_of(population).keeping(kept_by[population.name])
+        compile(definition, comm, _list_parts(model, population, plan, "all"), population.learns)
     groups = {population.name: population for population in model.of_role("recurrent")}
     for name, through in learning.list_parts(model):
         post = groups[name]

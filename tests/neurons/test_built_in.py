@@ -1,22 +1,53 @@
 """Models whose kernels are compiled with the package; what compiled models do with constants that are shared."""
 
+import shlex
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pareprop import kernels
 from pareprop.neurons import built_in, library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
-from pareprop.neurons.language import evaluate
+from pareprop.neurons.compile import Part, compile
+from pareprop.neurons.language import evaluate, parse
 from pareprop.neurons.surrogates import SURROGATES
 
 
-def test_all_are_in_the_package() -> None:
+def test_the_default_surrogates_are_in_the_package() -> None:
     """None is compiled by its first user, who may have no compiler."""
     for name in library.nest_names():
-        for surrogate in SURROGATES:
-            assert kernels.neuron_models.find(built_in.find(name, surrogate).digest), (name, surrogate)
+        assert kernels.neuron_models.find(built_in.find(name, built_in.DEFAULT).digest), name
     assert kernels.neuron_models.find(library.get("adex").digest) is None
+
+
+def test_wheels_have_all_surrogates(tmp_path: Path) -> None:
+    """What the compiler finds where the build defines PAREPROP_MODELS, and where it does not."""
+    folder = Path(kernels.build_info.__file__).parent
+    headers = {name: (folder / name).read_text() for name in ("elementary.h", "lanes.h", "neuron_model.h")}
+    (tmp_path / "models.c").write_text(built_in.write_source(headers))
+    command = [*shlex.split(kernels.build_info.compiler), "-E", str(tmp_path / "models.c")]
+    for surrogates, option in ((SURROGATES, "-DPAREPROP_MODELS"), ([built_in.DEFAULT], "-P")):
+        done = subprocess.run([*command, option], capture_output=True, text=True, check=True)
+        for name in library.nest_names():
+            found = {each for each in SURROGATES if f'"{built_in.find(name, each).digest}"' in done.stdout}
+            assert found == {*surrogates}, name
+    subprocess.run([*command, "-DPAREPROP_MODELS", "-fsyntax-only", "-Werror"], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_each_surrogate_is_that_of_its_formula(surrogate: str) -> None:
+    """At a step of a neuron of NEST's from the package, or compiled here, in the voltage before."""
+    model = built_in.find("iaf_psc_delta", surrogate)
+    cells = Cells(compile(model, parts=[Part("step")]), 30, {"V_th": -55.0}, 1.0, kinds=("step",))
+    cells.state[:] = np.random.default_rng(2).uniform(0.0, 20.0, cells.state.shape)
+    psi = cells.step(np.zeros((1, 30)), np.zeros(30))[1]
+    named = cells.program.values({"V_th": -55.0}, 1.0)
+    named |= dict(zip(model.states, cells.state, strict=True))
+    x = evaluate(model.equations.spike, named)
+    expected = evaluate(parse(SURROGATES[surrogate], ["x", *named], "psi"), named | {"x": x})
+    np.testing.assert_allclose(psi[cells.z == 0], expected[cells.z == 0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", [*library.nest_names(), "adex", "iaf_psc_exp", "iaf_cond_exp"])

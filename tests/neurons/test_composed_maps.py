@@ -232,7 +232,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
 
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
     for name in library.nest_names():
-        program = compile(built_in.find(name, "arctan_derivative"))
+        program = compile(built_in.find(name, built_in.DEFAULT))
         assert program.has(Part("composed", "single", (0,), ahead=True)) == ("bsshslm" not in name)
 
 
