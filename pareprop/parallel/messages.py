@@ -90,14 +90,6 @@ class Sources:
         return SpikeLog.of(steps[known], np.searchsorted(self.ids, ids[known]), n_steps)
 
 
-def count_words(n: int, n_heard: float) -> float:
-    """Return the expected words, of 12 bytes, of the index of `Sources` that name some of `n` neurons."""
-    n_words = n // 64 + 1
-    if FEW * n_heard >= n_words:
-        return n_words + 1
-    return n_words / 64 + 2 - n_words * math.expm1(-n_heard / n_words)
-
-
 @dataclass(frozen=True)
 class Post:
     """What the ranks of a node share in order to send messages.

@@ -48,15 +48,8 @@ def check(
     InputError
         If there is no such rule or neuron, or it is wrong.
     """
-    if out is not None:
-        from ..plots.style import require_format
-
-        require_format("--out", out)
-    rules = find_definitions(library, "learning rule", "--rule", source, name)
-    if out is not None and len(rules) > 1:
-        raise InputError(f"{source} holds {len(rules)} rules: name one with --rule for a picture")
     passed = True
-    for rule in rules:
+    for rule in find_definitions(library, "learning rule", "--rule", source, name, out):
         if not isinstance(rule, LearningRule):
             terminal.echo(f"rule {rule.name}: e-prop through {quote(rule.through)}, filter {quote(rule.filter)}")
             continue

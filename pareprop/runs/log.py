@@ -86,16 +86,16 @@ class Log(Observer):
         validated = len(self.phases.validations) > self._validated
         if validated or now >= self._next:
             self._validated, self._next = len(self.phases.validations), now + EVERY
-            line = self.line(simulation, validated)
-            self._note(line)
-            if not sys.stderr.isatty():  # else there is a progress bar
-                terminal.echo(line)
+            self._print(self.line(simulation, validated))
         if epoch := self.phases.epoch(simulation.iteration, simulation.losses):
             if validated or now >= self._told + FIRST or simulation.iteration == self.n_iterations:
-                self._told, line = now, epoch_line(epoch)
-                self._note(line)
-                if not sys.stderr.isatty():
-                    terminal.echo(line)
+                self._told = now
+                self._print(epoch_line(epoch))
+
+    def _print(self, line: str) -> None:
+        self._note(line)
+        if not sys.stderr.isatty():  # else there is a progress bar
+            terminal.echo(line)
 
     def _note_new(self, simulation: Watched) -> None:
         """Write those notices of the run into the log that are not there yet."""
@@ -130,10 +130,7 @@ class Log(Observer):
         """Say how long the run will take."""
         left, to_come = self._left(done), self.n_iterations - done
         if left > SHORT:
-            line = f"expected: about {duration(left)} for the other {to_come:,} iteration{'s' if to_come > 1 else ''}"
-            self._note(line)
-            if not sys.stderr.isatty():
-                terminal.echo(line)
+            self._print(f"expected: about {duration(left)} for the other {terminal.count(to_come, 'iteration')}")
         if left > (limit := job_seconds_left()):
             line = f"the job ends in {duration(max(limit, 0.0))}, before the training: "
             line += "jobs/chain.sbatch stops it in time with a checkpoint and continues, others end without"

@@ -46,15 +46,8 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
     InputError
         If there is no such model, or it is wrong.
     """
-    if out is not None:
-        from ..plots.style import require_format
-
-        require_format("--out", out)
-    models = find_definitions(library, "neuron model", "--model", source, name)
-    if out is not None and len(models) > 1:
-        raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
     passed = True
-    for model in models:
+    for model in find_definitions(library, "neuron model", "--model", source, name, out):
         check = check_model(model, dt_ms, parse_values(model, settings))
         terminal.echo(check.text())
         passed &= check.passed
@@ -88,14 +81,21 @@ def compile_all(sources: Sequence[str], levels: Sequence[str], ports: Sequence[s
             terminal.echo(f"{model.name}: {len(found)} files in {cache_folder()}")
 
 
-def find_definitions(library: Foreign, kind: str, option: str, source: str, name: str | None) -> list[Foreign]:
+def find_definitions(
+    library: Foreign, kind: str, option: str, source: str, name: str | None, out: Path | None = None
+) -> list[Foreign]:
     """Return the neuron models or learning rules (`kind`) of a file, the one called `name`, or one of the package.
 
     Raises
     ------
     InputError
-        If `source` is neither a file nor in the package, or `name`, given by `option`, is not in the file.
+        If `source` is neither a file nor in the package, or `name`, given by `option`, is not in the file; if the
+        picture `out` would be of several, or cannot have its format.
     """
+    if out is not None:
+        from ..plots.style import require_format
+
+        require_format("--out", out)
     if source in library.names() and not Path(source).exists():
         if name not in (None, source):
             raise InputError(f"{option} {quote(name)}: {source} is a {kind} of the package, not a file")
@@ -107,6 +107,8 @@ def find_definitions(library: Foreign, kind: str, option: str, source: str, name
     found = library.load(source)
     if name is not None and name not in found:
         raise InputError(f"{source}: unknown {kind} {quote(name)}{nearest(name, found)}")
+    if out is not None and name is None and len(found) > 1:
+        raise InputError(f"{source} holds {terminal.count(len(found), kind)}: name one with {option} for a picture")
     return list(found.values()) if name is None else [found[name]]
 
 

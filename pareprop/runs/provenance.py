@@ -15,13 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median_low
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from .. import files
-from ..errors import InputError, quote
+from ..errors import InputError
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
 from ..machine import cores, peak_rss_bytes, processor_name
 from ..network.local import count_kept
+from ..network.parameters import validate
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
@@ -37,6 +41,35 @@ MOST_PARTS = 100  # the oldest of more parts are joined into one
 LIMIT = 2**25  # bytes; longer files are refused: this is several times what is written
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
+
+
+Number = Annotated[float, Field(ge=0, lt=2**63)]
+Numbers = dict[str, Number]
+
+
+class _Cut(BaseModel):
+    """A division of the neurons among ranks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    after_iteration: int
+    first_neurons: list[int]
+
+
+class _Part(BaseModel):
+    """What lines and reports read of a part, as `Provenance` writes it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    peak_rss_bytes: list[Annotated[int, Field(ge=0, lt=2**63)]] = []
+    memory_of_ranks: Numbers = {}
+    rank_seconds: list[Numbers] = []
+    phases: Numbers = {}
+    cuts: list[_Cut] = []
+    parts: int = Field(1, ge=1, lt=2**31)
+    wall_seconds: Number = 0.0
+    core_hours: Number = 0.0
+    joules: Number = 0.0
 
 
 def count_ranks_by_host(comm: Comm) -> Counter[str]:
@@ -276,48 +309,12 @@ def read(directory: Path) -> Values:
         if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content["parts"]):
             raise ValueError("no parts")
         for part in content["parts"]:
-            _check(part)
+            validate(_Part, part, f"{path} is malformed")
     except OSError as problem:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is malformed: {problem}") from None
     return content
-
-
-def _check(part: Values) -> None:
-    """Raise `ValueError` unless the values of a part have the types and ranges that `Provenance` writes."""
-    peaks, seconds = part.get("peak_rss_bytes", []), part.get("rank_seconds", [])
-    if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
-        raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
-    if not _is_seconds(memory := part.get("memory_of_ranks", {})):
-        raise ValueError(f"memory_of_ranks = {quote(memory)} must be bytes, and ranks, by name")
-    if not isinstance(seconds, list) or not all(map(_is_seconds, seconds)):
-        raise ValueError(f"rank_seconds = {quote(seconds)} must be seconds by name of each rank")
-    if not _is_seconds(phases := part.get("phases", {})):
-        raise ValueError(f"phases = {quote(phases)} must be seconds by name")
-    cuts = part.get("cuts", [])
-    if not isinstance(cuts, list) or not all(map(_is_cut, cuts)):
-        raise ValueError(f"cuts = {quote(cuts)} must be first neurons of ranks, and after which iteration")
-    if type(count(part)) is not int or not 1 <= count(part) < 2**31:
-        raise ValueError(f"parts = {quote(part['parts'])} must be how many parts of the run a part stands for")
-    for name, unit in (("wall_seconds", "seconds"), ("core_hours", "hours"), ("joules", "joules")):
-        if not _is_seconds({"": part.get(name, 0.0)}):
-            raise ValueError(f"{name} = {quote(part[name])} must be {unit}")
-
-
-def _is_cut(value: object) -> bool:
-    """Return whether a value is an iteration with a list of neurons."""
-    if not isinstance(value, dict) or value.keys() != {"after_iteration", "first_neurons"}:
-        return False
-    firsts = value["first_neurons"]
-    return isinstance(firsts, list) and all(type(number) is int for number in (value["after_iteration"], *firsts))
-
-
-def _is_seconds(value: object) -> bool:
-    """Return whether a value is a table of finite numbers of at least 0."""
-    return isinstance(value, dict) and all(
-        type(entry) in (int, float) and 0 <= entry < 2**63 for entry in value.values()
-    )
 
 
 def _cut_line(value: Values) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -435,7 +435,7 @@ def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
     with _uncollected():
         from ..plots import draw as plot  # loading matplotlib takes longer than most commands
 
-        _print_figures(plot(directory, pdf=pdf))
+        print_figures(plot(directory, pdf=pdf))
         if report:
             from .report import write
 
@@ -458,10 +458,11 @@ def draw_seeds(directories: list[Path], out: Path) -> None:
     """Draw the figures that compare runs of several seeds and print their paths."""
     from ..plots import draw_seeds as plot
 
-    _print_figures(plot(directories, out))
+    print_figures(plot(directories, out))
 
 
-def _print_figures(paths: list[Path]) -> None:
+def print_figures(paths: Iterable[Path]) -> None:
+    """Print the paths of figures that were drawn."""
     for path in paths:
         if path.suffix == ".png":
             terminal.echo(f"figure: {path}")

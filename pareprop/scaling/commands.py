@@ -22,7 +22,7 @@ from ..machine import BUSY, cores, file_rss_bytes, peak_rss_bytes
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
-from ..runs.run import EXIT_CHECKPOINTED
+from ..runs.run import EXIT_CHECKPOINTED, print_figures
 from ..storage.checkpoint_write import count_files
 from ..storage.disk import output_errors, replace_file
 from . import batch, dryrun, launchers, ping, rank_table, slurm, study, subject, traffic
@@ -155,9 +155,7 @@ def plot(folder: str) -> None:
 
     with output_errors(Path(folder), "figures "):
         paths = figures.draw(Path(folder, table.TABLE))
-    for path in paths:
-        if path.suffix == ".png":
-            terminal.echo(f"figure: {path}")
+    print_figures(paths)
 
 
 @click.command(name="dry-run")
@@ -167,9 +165,7 @@ def plot(folder: str) -> None:
 @click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the whole run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
 @click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
-@click.option(
-    "--rate", type=FiniteFloat(0, 1000), help="Firing rate of the other ranks' neurons in Hz [same as this rank's]."
-)
+@rate_option
 @per_node_option
 @click.pass_obj
 def dry_run(

@@ -22,7 +22,7 @@ from ..parallel.exchange import Exchange
 from ..plots import sweep_table
 from ..runs import config
 from ..runs.options import TRUST, GivenPath
-from ..runs.run import EXIT_CHECKPOINTED
+from ..runs.run import EXIT_CHECKPOINTED, print_figures
 from ..storage.disk import output_errors
 from . import batch
 from . import sweep as planning
@@ -273,8 +273,6 @@ def _tell_sweep(study: planning.Sweep) -> None:
     terminal.echo(f"table: {path}")
     with output_errors(study.folder, "figures "):
         drawn = figures.draw(path)
-    for figure in drawn:
-        if figure.suffix == ".png":
-            terminal.echo(f"figure: {figure}")
+    print_figures(drawn)
     if any(one.values for one in groups):
         terminal.echo(f"report: {report.write([study.folder])}")
