@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 GROUND = set(
-    "arrays elementary energy errors files installation kernels later machine rng terminal timers values".split()
+    "arrays elementary energy errors files hdf5 installation kernels later machine rng terminal timers values".split()
 )
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
-from . import panels, reader, style
+from . import panels, style
 
 SHORT = 2  # longer names of classes stand upright below the columns
 ANNOTATED = 20  # with at most this many classes, counts are written into the cells
@@ -28,7 +29,7 @@ def read(test: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
     InputError
         When they are not equally many whole numbers in 0..9999.
     """
-    columns = reader.pair(test, "labels", "predictions")
+    columns = hdf5.pair(test, "labels", "predictions")
     if columns is None or not columns[0].size:
         return None
     for name, classes in zip(("labels", "predictions"), columns, strict=True):
@@ -57,7 +58,7 @@ def annotate(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the confusion matrix, each row normalised, counts in the cells; None without test predictions."""
-    test = reader.child(file, "test")
+    test = hdf5.child(file, "test")
     columns = read(test) if test is not None else None
     if columns is None:
         return None

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import hdf5
 from ..later import h5py
 from . import reader, style, weights
 
@@ -37,7 +38,7 @@ def figure(file: h5py.File) -> Figure | None:
     for (left, right), (_, group, bounds, ends) in zip(axes, drawn, strict=True):
         _draw_histogram(left, ends, bounds, dt)
         left.set_title(weights.heading(group, len(ends[0]), False))
-        moved = reader.values(group, "moved")
+        moved = hdf5.values(group, "moved")
         if moved is None or not len(moved):
             right.set_visible(False)
             continue

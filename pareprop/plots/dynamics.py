@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import hdf5
 from ..later import h5py
 from . import panels, reader, style
 
@@ -28,7 +29,7 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the input and the recurrent spikes that were recorded."""
     rasters: list[Panel] = []
     for prefix, name, height in RASTERS:
-        spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
+        spikes = hdf5.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
         if spikes is not None and (len(spikes[0]) or not panels.lacks(sample.file, name)):
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = "" if groups else panels.population_name(sample.file, name)
@@ -49,9 +50,9 @@ def _raster(
 def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the state of recorded neurons; the first one names the neurons."""
     listed: list[Panel] = []
-    ids = reader.values(sample, "record")
+    ids = hdf5.values(sample, "record")
     for key, label, title in NEURON_SIGNALS:
-        data = reader.dataset(sample, key, 2)
+        data = hdf5.dataset(sample, key, 2)
         if data is None or not data.shape[1]:
             continue
         if key == "learning_signal" and panels.lacks(sample.file, "readout") and not np.any(data[...]):
@@ -87,7 +88,7 @@ def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
 
 def _columns(sample: h5py.Group, name: str) -> h5py.Dataset | None:
     """Return a signal; None if it was not recorded, or has no columns, as in a network without readouts."""
-    data = reader.dataset(sample, name, 2)
+    data = hdf5.dataset(sample, name, 2)
     return data if data is not None and data.shape[1] else None
 
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .. import hdf5
 from ..later import h5py
 from . import dynamics, panels, reader, style
 
@@ -19,7 +20,7 @@ def action_names(file: h5py.File, n: int) -> list[str]:
 
 def policy_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
     """Draw the probabilities of the actions as lines, and the actions taken as marks on them."""
-    policy, action = reader.demand(sample, "policy", 2), reader.demand(sample, "action")
+    policy, action = hdf5.demand(sample, "policy", 2), hdf5.demand(sample, "action")
     names = panels.shorten(action_names(sample.file, policy.shape[1]), policy.shape[1])
     for k, color in enumerate(style.colors(policy.shape[1])[: panels.MAX_LINES]):
         ax.plot(when, policy[:, k], color=color, lw=0.8, marker="." if len(when) == 1 else "", label=names[k])
@@ -30,16 +31,16 @@ def policy_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
 
 def value_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
     """Draw value and rewards at the decisions."""
-    ax.plot(when, reader.demand(sample, "value"), color=style.BLUE, lw=1.0, marker=".", ms=3, label="value")
-    ax.vlines(when, 0.0, reader.demand(sample, "reward"), color=style.VERMILLION, lw=1.2, label="reward")
+    ax.plot(when, hdf5.demand(sample, "value"), color=style.BLUE, lw=1.0, marker=".", ms=3, label="value")
+    ax.vlines(when, 0.0, hdf5.demand(sample, "reward"), color=style.VERMILLION, lw=1.2, label="reward")
     ax.axhline(0.0, color=style.GREY, lw=0.5)
     ax.set_ylabel("$V$, $r$")
 
 
 def error_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
     """Draw TD errors and advantages."""
-    ax.plot(when, reader.demand(sample, "td_error"), color=style.BLACK, lw=0.8, marker=".", ms=3, label="TD error")
-    ax.plot(when, reader.demand(sample, "advantage"), color=style.PURPLE, lw=0.8, marker="x", ms=3, label="advantage")
+    ax.plot(when, hdf5.demand(sample, "td_error"), color=style.BLACK, lw=0.8, marker=".", ms=3, label="TD error")
+    ax.plot(when, hdf5.demand(sample, "advantage"), color=style.PURPLE, lw=0.8, marker="x", ms=3, label="advantage")
     ax.axhline(0.0, color=style.GREY, lw=0.5)
     ax.set_ylabel(r"$\delta$, $A$")
 
@@ -48,10 +49,10 @@ def error_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded episode on one time axis; None unless there are decisions in it."""
     sample = panels.recorded_sample(file, "last")
-    if sample is None or reader.dataset(sample, "decision_steps") is None:
+    if sample is None or hdf5.dataset(sample, "decision_steps") is None:
         return None
     dt = reader.step_ms(file)
-    when = reader.demand(sample, "decision_steps") * dt
+    when = hdf5.demand(sample, "decision_steps") * dt
     stack = dynamics.raster_panels(sample, dt)
     stack += [
         ("policy (marks: actions)", 1.2, lambda ax: policy_panel(ax, sample, when)),
@@ -74,7 +75,7 @@ def figure(file: h5py.File) -> Figure | None:
 @style.styled
 def paths(file: h5py.File) -> Figure | None:
     """Draw the paths of recorded episodes on the plane, with their goals; None where none were recorded."""
-    group = reader.child(file, "dynamics")
+    group = hdf5.child(file, "dynamics")
     if group is None:
         return None
     names = [name for name in group if name != "first" and "info_goal_x" in group[name]]
@@ -84,7 +85,7 @@ def paths(file: h5py.File) -> Figure | None:
     ax, near = result.subplots(), float(file.attrs.get("near", 0.0))
     colors = [style.MUTED[k % len(style.MUTED)] for k in range(len(names))]
     for name, color in zip(names, colors, strict=True):
-        x, y, goal_x, goal_y = (reader.demand(group[name], f"info_{key}") for key in ("x", "y", "goal_x", "goal_y"))
+        x, y, goal_x, goal_y = (hdf5.demand(group[name], f"info_{key}") for key in ("x", "y", "goal_x", "goal_y"))
         corner = (goal_x[0] - near, goal_y[0] - near)
         ax.add_patch(Rectangle(corner, 2 * near, 2 * near, color=color, alpha=0.25, lw=0))
         ax.plot(x, y, color=color, lw=1.0, marker=".", ms=3)

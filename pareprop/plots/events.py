@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import evidence, panels, reader, style
@@ -23,7 +24,7 @@ def image(file: h5py.File, sample: h5py.Group) -> np.ndarray | None:
     InputError
         When a pixel is negative or an input spike comes from a neuron without a pixel.
     """
-    pixels, spikes = reader.values(file, "input_pixels", 2), reader.pair(sample, "input_steps", "input_ids")
+    pixels, spikes = hdf5.values(file, "input_pixels", 2), hdf5.pair(sample, "input_steps", "input_ids")
     if pixels is None or spikes is None or not len(pixels):
         return None
     ids = spikes[1]
@@ -52,9 +53,9 @@ def image_panel(ax: Axes, events: np.ndarray) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded sample; None unless the attribute `figure` is "events" and all of it was recorded."""
     sample = panels.recorded_sample(file, "last")
-    if reader.text(file, "figure") != "events" or sample is None:
+    if hdf5.text(file, "figure") != "events" or sample is None:
         return None
-    readout, events = reader.dataset(sample, "readout_signal", 2), image(file, sample)
+    readout, events = hdf5.dataset(sample, "readout_signal", 2), image(file, sample)
     if readout is None or events is None:
         return None
     names = panels.output_names(file, readout.shape[1])

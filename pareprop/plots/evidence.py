@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
+from .. import hdf5
 from ..later import h5py
 from . import panels, reader, style
 
@@ -26,13 +27,13 @@ def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
     """
     first, last = panels.window(sample)
     means = sample["readout_signal"][first:last].mean(axis=0)
-    target = reader.dataset(sample, "target_signal", 2)
+    target = hdf5.dataset(sample, "target_signal", 2)
     return means, None if target is None else int(np.argmax(target[first:last].mean(axis=0)))
 
 
 def cues_panel(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the input spikes by group over the whole trial."""
-    steps, ids = (reader.demand(sample, f"input_{name}") for name in ("steps", "ids"))
+    steps, ids = (hdf5.demand(sample, f"input_{name}") for name in ("steps", "ids"))
     panels.raster(ax, steps, ids, dt, panels.input_groups(sample))
     panels.shade_window(ax, sample, dt)
     ax.set(title="input spikes (shaded: learning window)", xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt))
@@ -42,7 +43,7 @@ def window_panels(axes: list[Axes], sample: h5py.Group, dt: float, names: list[s
     """Draw readouts with targets, and errors, in the learning window."""
     first, last = panels.window(sample)
     panels.signals(axes[0], sample["readout_signal"], dt, names)
-    target, error = (reader.dataset(sample, f"{name}_signal", 2) for name in ("target", "error"))
+    target, error = (hdf5.dataset(sample, f"{name}_signal", 2) for name in ("target", "error"))
     if target is not None:
         panels.targets(axes[0], target, dt)
     if error is not None:
@@ -71,13 +72,13 @@ def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded trial; None unless the attribute `figure` asks for it and the readouts were recorded."""
     sample = panels.recorded_sample(file, "last")
-    if reader.text(file, "figure") != "evidence" or sample is None:
+    if hdf5.text(file, "figure") != "evidence" or sample is None:
         return None
-    readout = reader.dataset(sample, "readout_signal", 2)
+    readout = hdf5.dataset(sample, "readout_signal", 2)
     if readout is None:
         return None
     dt, names = reader.step_ms(file), panels.output_names(file, readout.shape[1])
-    cues = reader.pair(sample, "input_steps", "input_ids") is not None
+    cues = hdf5.pair(sample, "input_steps", "input_ids") is not None
     result = style.new_figure(file, 4.4 if cues else 2.6, detail=panels.moment(file, sample))
     grid = GridSpec(2, 3, figure=result, width_ratios=[1.2, 1.2, 1]) if cues else GridSpec(1, 3, figure=result)
     if cues:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import files
 from . import (
     classification,
     delays,
@@ -17,7 +18,6 @@ from . import (
     loss,
     own_activity,
     populations,
-    reader,
     style,
     trajectory,
     weights,
@@ -69,6 +69,6 @@ def draw(directory: str | Path, results: str = "results.h5", pdf: bool = True) -
         When the result file is missing, unreadable, not the result of a run, or contradicts itself.
     """
     folder = Path(directory)
-    with reader.open_results(folder / results) as file, np.errstate(all="ignore"):
+    with files.open_results(folder / results) as file, np.errstate(all="ignore"):
         figures = {stem: make(file) for stem, make in FIGURES.items()}
     return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem, pdf)]

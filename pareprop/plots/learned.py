@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from .. import hdf5
 from ..later import h5py
 from . import reader, style
 
@@ -15,7 +16,7 @@ BINS = 30
 
 def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndarray) -> None:
     low, high = float(summary.attrs["low"]), float(summary.attrs["high"])
-    is_log = reader.text(summary, "scale") == "log"
+    is_log = hdf5.text(summary, "scale") == "log"
     edges = np.geomspace(low, high, BINS + 1) if is_log else np.linspace(low, high, BINS + 1)
     if is_log:
         ax.set_xscale("log")
@@ -36,7 +37,7 @@ def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndar
 
 
 def _course(ax: Axes, summary: h5py.Group, name: str) -> None:
-    mean, low, high = (reader.demand(summary, key) for key in ("mean", "min", "max"))
+    mean, low, high = (hdf5.demand(summary, key) for key in ("mean", "min", "max"))
     iterations = np.arange(1, len(mean) + 1)
     ax.fill_between(iterations, low, high, color=style.BLUE, alpha=0.2, lw=0)
     ax.plot(iterations, mean, color=style.BLUE)
@@ -47,7 +48,7 @@ def _course(ax: Axes, summary: h5py.Group, name: str) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw every parameter that learned; None without any."""
-    drawn = [item for item in reader.learned(file) if len(reader.demand(item[1], "mean"))]
+    drawn = [item for item in reader.learned(file) if len(hdf5.demand(item[1], "mean"))]
     if not drawn:
         return None
     result = style.new_figure(file, 0.5 + 1.7 * len(drawn))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from .. import files, hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import reader, style
@@ -98,7 +99,7 @@ def scores(axes: dict[str, Axes], file: h5py.File) -> None:
     for name, ax in axes.items():
         if (pair := reader.validations(file, name)) is not None:
             ax.plot(*pair, color=color, marker=".", ms=3, lw=0.8, label="validation")
-    test = reader.child(file, "test")
+    test = hdf5.child(file, "test")
     if test is not None and "accuracy" in axes and "accuracy" in test.attrs:
         axes["accuracy"].axhline(float(test.attrs["accuracy"]), color=color, lw=0.8, ls="--", label="test")
 
@@ -164,7 +165,7 @@ def figure(file: h5py.File) -> Figure | None:
 @style.styled
 def returns_figure(file: h5py.File) -> Figure | None:
     """Draw returns, lengths, entropies and value errors of training episodes; None where there are none."""
-    curves = [(name, reader.values(file, name), color) for name, color in RETURNS]
+    curves = [(name, hdf5.values(file, name), color) for name, color in RETURNS]
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "mean_return":
         return None
@@ -212,7 +213,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
             if _is_informative(name, values):
                 present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
-    result.suptitle(f"{reader.label(reader.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
+    result.suptitle(f"{reader.label(hdf5.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, values, color) in zip(axes, present, strict=True):
         iterations = np.arange(1, values.shape[1] + 1)
         if len(iterations) >= LONG:
@@ -250,7 +251,7 @@ def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str 
     if not directories:
         raise InputError("learning curves over seeds need at least one run directory")
     with ExitStack() as stack:
-        drawn = seeds_figure([stack.enter_context(reader.open_results(Path(d) / results)) for d in directories])
+        drawn = seeds_figure([stack.enter_context(files.open_results(Path(d) / results)) for d in directories])
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     return style.save(drawn, target, "learning_curves")

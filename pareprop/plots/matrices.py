@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import reader
@@ -15,7 +16,7 @@ MOST_TILES = 200  # a drawn matrix has at most this many tiles along a side
 def shape(projection: h5py.Group) -> tuple[int, int] | None:
     """Return (n_pre, n_post) when the matrix can be drawn: ids known, few pairs, no more synapses than may be read."""
     pre, post = (int(projection.attrs.get(name, 0)) for name in ("n_pre", "n_post"))
-    ids = [reader.dataset(projection, name) for name in ("source", "target")]
+    ids = [hdf5.dataset(projection, name) for name in ("source", "target")]
     lengths = [len(data) for data in ids if data is not None]
     known = pre > 0 and post > 0 and len(lengths) == 2
     return (pre, post) if known and pre * post <= LARGEST and lengths[0] <= reader.SAMPLE_LIMIT else None
@@ -31,7 +32,7 @@ def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, s
     InputError
         When source, target and weight differ in length or an id is out of range.
     """
-    source, target = reader.demand(projection, sources), reader.demand(projection, "target")
+    source, target = hdf5.demand(projection, sources), hdf5.demand(projection, "target")
     if not len(source) == len(target) == len(weight):
         raise InputError(f"{projection.file.filename}: {projection.name}: source, target and weight differ in length")
     for name, ids, n in (("source", source, n_pre), ("target", target, n_post)):

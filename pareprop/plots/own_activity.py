@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from .. import hdf5
 from ..later import h5py
 from . import panels, reader, style, weights
 
@@ -16,7 +17,7 @@ MOST_SPIKES = 60_000  # a raster shows at most about this many
 
 def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
     """Draw spikes, neuron k at height `place[k]`; every n-th neuron alone if there are more than `MOST_SPIKES`."""
-    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
+    steps, ids = (hdf5.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     every = max(1, -(-len(ids) // MOST_SPIKES))
     chosen = place[ids] % every == 0
     size = np.clip(2000 / max(int(np.count_nonzero(chosen)), 1), 0.05, 1.0)
@@ -26,7 +27,7 @@ def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
 
 def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the target rates of some neurons, sorted by their peaks."""
-    rates = reader.demand(sample, "local_target", 2)
+    rates = hdf5.demand(sample, "local_target", 2)
     rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
     shown = rates / np.maximum(rates.max(axis=0), 1e-30)
     ax.imshow(
@@ -59,7 +60,7 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
 
 def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw signal and target of three neurons."""
-    signal, target = (reader.demand(sample, f"local_{name}", 2) for name in ("signal", "target"))
+    signal, target = (hdf5.demand(sample, f"local_{name}", 2) for name in ("signal", "target"))
     for k, column in enumerate(np.linspace(0, signal.shape[1] - 1, 5).astype(int)[1:4]):
         color = style.colors(3)[k]
         ax.plot(np.arange(len(signal)) * dt, signal[:, column], color=color, lw=0.9)
@@ -101,11 +102,11 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the first and the last sample; None unless correlations with targets were recorded."""
     recorded = [panels.recorded_sample(file, name) for name in ("first", "last")]
-    samples = [item for item in recorded if item is not None and reader.dataset(item, "correlation") is not None]
+    samples = [item for item in recorded if item is not None and hdf5.dataset(item, "correlation") is not None]
     if len(samples) < len(recorded):
         return None
     dt, last = reader.step_ms(file), samples[1]
-    peak = reader.demand(last, "target_peak")
+    peak = hdf5.demand(last, "target_peak")
     place = np.empty(len(peak), np.int64)
     place[np.argsort(peak, kind="stable")] = np.arange(len(peak))
     result = style.new_figure(file, 6.0, width=9.0)
@@ -116,7 +117,7 @@ def figure(file: h5py.File) -> Figure | None:
         ax.set_title(f"spikes {name} learning")
     axes[0].set_ylabel("neuron, by peak of the target")
     targets(axes[2], last, dt)
-    correlations(axes[3], *(reader.demand(sample, "correlation") for sample in samples))
+    correlations(axes[3], *(hdf5.demand(sample, "correlation") for sample in samples))
     examples(axes[4], last, dt)
     by_sign(axes[5], file)
     return result

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.axes import Axes
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import reader, style
@@ -36,11 +37,15 @@ def moment(file: h5py.File, sample: h5py.Group) -> str:
 
     Without what is not known.
     """
-    iteration, validation, loss = reader.text(sample, "iteration"), reader.child(file, "validation"), file.get("loss")
-    best = reader.text(validation, "weights_after") if validation is not None else ""
+    iteration, validation, loss = (
+        hdf5.text(sample, "iteration"),
+        hdf5.child(file, "validation"),
+        file.get("loss"),
+    )
+    best = hdf5.text(validation, "weights_after") if validation is not None else ""
     is_after = isinstance(loss, h5py.Dataset) and loss.shape and iteration == str(len(loss))
     weights = f", weights of iteration {best}" if is_after and best not in ("", iteration) else ""
-    label, names = reader.text(sample, "label"), given_names(file)
+    label, names = hdf5.text(sample, "label"), given_names(file)
     known = label.isdecimal() and len(label) < 10 and int(label) < len(names)
     shown = label and f"class {short(names[int(label)]) if known else label}"
     return ", ".join(filter(None, [iteration and f"iteration {iteration}{weights}", shown]))
@@ -54,10 +59,10 @@ def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     InputError
         When its signals differ in their number of steps or outputs.
     """
-    sample = reader.child(file, f"dynamics/{which}")
+    sample = hdf5.child(file, f"dynamics/{which}")
     if sample is None:
         return None
-    signals = [(name, reader.dataset(sample, name, 2)) for name in SIGNALS]
+    signals = [(name, hdf5.dataset(sample, name, 2)) for name in SIGNALS]
     shapes = {name: data.shape for name, data in signals if data is not None}
     steps = {shape[0] for shape in shapes.values()}
     outputs = {shape[1] for name, shape in shapes.items() if name in SIGNALS[:3]}
@@ -89,16 +94,16 @@ def output_names(file: h5py.File, n: int) -> list[str]:
 def duration(sample: h5py.Group) -> int:
     """Return the number of steps of a recorded sample: length of its signals, or up to its last spike."""
     for name in SIGNALS:
-        signal = reader.dataset(sample, name, 2)
+        signal = hdf5.dataset(sample, name, 2)
         if signal is not None:
             return signal.shape[0]
-    spikes = (reader.values(sample, name) for name in ("input_steps", "spike_steps"))
+    spikes = (hdf5.values(sample, name) for name in ("input_steps", "spike_steps"))
     return max((int(s.max()) + 1 for s in spikes if s is not None and s.size), default=1)
 
 
 def window(sample: h5py.Group) -> tuple[int, int]:
     """Return the learning window as steps [first, last): where some error signal is not zero; else all steps."""
-    error = reader.values(sample, "error_signal", 2)
+    error = hdf5.values(sample, "error_signal", 2)
     active = np.flatnonzero(np.any(error != 0, axis=1)) if error is not None else np.zeros(0, np.int64)
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, duration(sample))
 
@@ -127,9 +132,9 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
 
 def list_projections(file: h5py.File) -> list[h5py.Group]:
     """Return the projections in the order of the network (attribute `model`); those that it does not name come last."""
-    groups = reader.child(file, "projections") or {}
+    groups = hdf5.child(file, "projections") or {}
     try:
-        projections = json.loads(reader.text(file, "model"))["projections"]
+        projections = json.loads(hdf5.text(file, "model"))["projections"]
         place = {item["name"]: k for k, item in enumerate(projections)}
     except (ValueError, KeyError, TypeError):
         place = {}
@@ -139,7 +144,7 @@ def list_projections(file: h5py.File) -> list[h5py.Group]:
 def _populations(file: h5py.File) -> list[tuple[str, str, int]]:
     """Return role, name and size of each population, from the attribute `model`; [] if that is missing or malformed."""
     try:
-        populations = json.loads(reader.text(file, "model"))["populations"]
+        populations = json.loads(hdf5.text(file, "model"))["populations"]
         return [(item["role"], reader.label(item["name"]), item["size"]) for item in populations]
     except (ValueError, KeyError, TypeError):
         return []

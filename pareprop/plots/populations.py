@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import hdf5
 from ..later import h5py
 from . import panels, reader, style
 from .loss import running_median
@@ -93,7 +94,7 @@ def _correlate(times: np.ndarray, ids: np.ndarray, counts: np.ndarray, seconds: 
 
 def of_sample(file: h5py.File, sample: h5py.Group) -> list[Statistics]:
     """Return the statistics of all populations of neurons in a recorded sample."""
-    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
+    steps, ids = (hdf5.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     dt, n_steps = reader.step_ms(file), panels.duration(sample)
     measured = []
     for name, first, last in panels.neuron_groups(file):
@@ -123,7 +124,7 @@ def bars(
 
 def raster(ax: Axes, sample: h5py.Group, groups: list[tuple[str, int, int]], dt: float) -> None:
     """Draw the spikes of some neurons, first population on top."""
-    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
+    steps, ids = (hdf5.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     _, steps, ids = panels.thin("", steps, ids)
     total = groups[-1][2]
     for name, first, last in groups:
@@ -146,7 +147,7 @@ def differences(file: h5py.File) -> np.ndarray:
 
     Empty if the file has no rates of populations, or no reference.
     """
-    rates = reader.values(file, "population_rate", 2)
+    rates = hdf5.values(file, "population_rate", 2)
     reference = read_reference(file, [name for name, *_ in panels.neuron_groups(file)])
     if rates is None or reference is None or rates.shape[1:] != reference.shape:
         return np.zeros(0)
@@ -159,7 +160,7 @@ def rates_figure(file: h5py.File) -> Figure | None:
     off, groups = differences(file), panels.neuron_groups(file)
     if len(off) < FEWEST_ITERATIONS:
         return None
-    rates = reader.demand(file, "population_rate", 2)
+    rates = hdf5.demand(file, "population_rate", 2)
     reference = read_reference(file, [name for name, *_ in groups])
     assert reference is not None  # else there are no differences
     shown = style.new_figure(file, 4.2, width=6.0)
@@ -180,7 +181,7 @@ def rates_figure(file: h5py.File) -> Figure | None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the activity of the populations in the last sample; None for tasks without this figure."""
     sample = file.get("dynamics/last")
-    if reader.text(file, "figure") != reader.POPULATIONS or not isinstance(sample, h5py.Group):
+    if hdf5.text(file, "figure") != reader.POPULATIONS or not isinstance(sample, h5py.Group):
         return None
     measured, groups = of_sample(file, sample), panels.neuron_groups(file)
     names = [item.name for item in measured]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,30 +12,14 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, printable
+from ..hdf5 import child, dataset, demand, pair, text, values
 from ..later import h5py
-from ..machine import require_bytes
 
 SAMPLE_LIMIT = 1_000_000  # a figure reads at most this many entries of a dataset
 BLOCK = 1_000  # neighbours that are read together
 R = TypeVar("R")
 K = TypeVar("K")
 POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of populations
-
-
-@contextmanager
-def open_results(path: Path) -> Iterator[h5py.File]:
-    """Open the results of a run to draw them; errors as of `files.open_results`."""
-    if not path.is_file():
-        raise InputError(f"no results to plot: {path} does not exist or is not a file")
-    with files.open_results(path) as file:
-        yield file
-
-
-def text(node: h5py.HLObject, name: str) -> str:
-    """Return an attribute as printable text, "" when it is absent."""
-    value = node.attrs.get(name, "")
-    raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
-    return printable(raw.decode(errors="replace"))
 
 
 def label(value: object) -> str:
@@ -56,36 +39,6 @@ def with_unit(name: str, node: h5py.HLObject | None) -> str:
     return f"{name} ({found})" if (found := unit(node)) else name
 
 
-def child(node: h5py.Group, name: str) -> h5py.Group | None:
-    """Return the group of that name, None when it is absent or something else."""
-    node_below = node.get(name)
-    return node_below if isinstance(node_below, h5py.Group) else None
-
-
-def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
-    """Return a numeric dataset, None when it is absent.
-
-    Raises
-    ------
-    InputError
-        When it is there with another number of axes or without numbers.
-    """
-    data = node.get(name)
-    if data is None:
-        return None
-    if not isinstance(data, h5py.Dataset) or data.ndim != ndim or data.dtype.kind not in "iufb":
-        raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} must be a numeric array, ndim {ndim}")
-    return data
-
-
-def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
-    """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
-    data = dataset(node, name, ndim)
-    if data is not None:
-        require_bytes(data.size * data.dtype.itemsize, f"{node.file.filename}: {data.name}")
-    return None if data is None else data[...]
-
-
 def curve(file: h5py.File, name: str) -> np.ndarray | None:
     """Return a value of each iteration by its name in figures: also "accuracy", which results keep as "error"."""
     found = values(file, "error" if name == "accuracy" else name)
@@ -102,31 +55,6 @@ def validations(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray] | N
         return pair(group, "iteration", "loss") if name == "loss" else None
     found = pair(group, "iteration", "value")
     return (found[0], 1.0 - found[1]) if found is not None and name == "accuracy" else found
-
-
-def demand(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray:
-    """Read a whole dataset; InputError when it is absent, and as in `dataset`."""
-    data = values(node, name, ndim)
-    if data is None:
-        raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} is missing")
-    return data
-
-
-def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Read two datasets of equal length; None when one is absent.
-
-    Raises
-    ------
-    InputError
-        As in `dataset`, and when the lengths differ.
-    """
-    a, b = values(node, first), values(node, second)
-    if a is None or b is None:
-        return None
-    if len(a) != len(b):
-        where = f"{node.file.filename}: {node.name}"
-        raise InputError(f"{where}/{first} has {len(a)} entries, {second} has {len(b)}: must be equal")
-    return a, b
 
 
 def sample(data: h5py.Dataset, limit: int = SAMPLE_LIMIT) -> np.ndarray:

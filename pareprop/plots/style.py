@@ -22,6 +22,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import reader
@@ -117,10 +118,10 @@ def new_figure(
         "constrained", or "none" where `arrange` follows.
     """
     figure = Figure(figsize=(width, height), layout=cast(Any, layout))  # Any: its types lack "none"
-    variant, seed = reader.text(file, "variant"), reader.text(file, "seed")
+    variant, seed = hdf5.text(file, "variant"), hdf5.text(file, "seed")
     parts = [
-        reader.text(file, "task"),
-        reader.text(file, "note"),
+        hdf5.text(file, "task"),
+        hdf5.text(file, "note"),
         variant and f"{variant} variant",
         seed and f"seed {seed}",
         detail,

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import hdf5
 from ..later import h5py
 from . import panels, reader, style
 
@@ -15,11 +16,11 @@ COLUMNS = 3
 
 def samples(file: h5py.File) -> list[h5py.Group]:
     """Return the recorded samples that have two readouts, by iteration."""
-    group = reader.child(file, "dynamics")
+    group = hdf5.child(file, "dynamics")
     groups = []
     for name in group if group is not None else ():
         sample = panels.recorded_sample(file, name)
-        readout = None if sample is None else reader.dataset(sample, "readout_signal", 2)
+        readout = None if sample is None else hdf5.dataset(sample, "readout_signal", 2)
         if readout is not None and readout.shape[1] == 2:
             groups.append(sample)
     return sorted(groups, key=lambda sample: int(sample.attrs.get("iteration", 0)))
@@ -55,11 +56,11 @@ def figure(file: h5py.File) -> Figure | None:
     "trajectory") and two readouts were recorded.
     """
     shown = samples(file)
-    if not shown or (reader.text(file, "task") not in TASKS and reader.text(file, "figure") != "trajectory"):
+    if not shown or (hdf5.text(file, "task") not in TASKS and hdf5.text(file, "figure") != "trajectory"):
         return None
     windows = [slice(*panels.window(sample)) for sample in shown]
     paths = [sample["readout_signal"][window] for sample, window in zip(shown, windows, strict=True)]
-    target = reader.values(shown[-1], "target_signal", 2)
+    target = hdf5.values(shown[-1], "target_signal", 2)
     targets = [None if target is None else target[window] for window in windows]
     view = limits([paths[-1], *([] if target is None else [target[windows[-1]]])])
     columns = min(COLUMNS, len(shown))
@@ -68,7 +69,7 @@ def figure(file: h5py.File) -> Figure | None:
     result = style.new_figure(file, 0.9 + min(max(height, 1.4 * rows), 3.5 * rows))
     axes = result.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, sample, path, target_path in zip(axes.flat, shown, paths, targets, strict=False):
-        panel(ax, path, target_path, reader.text(sample, "iteration"))
+        panel(ax, path, target_path, hdf5.text(sample, "iteration"))
         ax.set(xlim=view[0], ylim=view[1], aspect="equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import hdf5
 from ..errors import InputError
 from ..later import h5py
 from . import matrices, panels, reader, style
@@ -85,14 +86,14 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
     else:
         final = matrices.dense(projection, *shape, after)
         image(axes[0], final, "weight", unit)
-        axes[0].set_ylabel(f"to {panels.short(reader.label(reader.text(projection, 'post')))}")
-        axes[0].set_xlabel(f"from {panels.short(reader.label(reader.text(projection, 'pre')))}")
+        axes[0].set_ylabel(f"to {panels.short(reader.label(hdf5.text(projection, 'post')))}")
+        axes[0].set_xlabel(f"from {panels.short(reader.label(hdf5.text(projection, 'pre')))}")
         if unchanged:
             axes[1].set_visible(False)
         else:
             initial = matrices.dense(projection, *shape, before, "source_initial" if moved else "source")
             image(axes[1], final - initial, "change", unit)
-            axes[1].set_xlabel(f"from {panels.short(reader.label(reader.text(projection, 'pre')))}")
+            axes[1].set_xlabel(f"from {panels.short(reader.label(hdf5.text(projection, 'pre')))}")
             axes[1].tick_params(labelleft=False)
     both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
     histogram(axes[2], both[1:] if unchanged else both)
@@ -105,7 +106,7 @@ def figure(file: h5py.File) -> Figure | None:
     """Draw every projection that has weights before and after; None without any."""
     drawn = []
     for projection in panels.list_projections(file):
-        before, after = (reader.dataset(projection, name) for name in ("weight_initial", "weight"))
+        before, after = (hdf5.dataset(projection, name) for name in ("weight_initial", "weight"))
         if before is None or after is None or not len(before):
             continue
         if len(before) != len(after):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from .. import terminal
+from .. import files, terminal
 from ..errors import InputError, quote
 from ..parallel import launcher
 from ..parallel.agreement import agree
@@ -176,7 +176,7 @@ def info(exchange: Exchange, directory: Path) -> None:
                 terminal.echo(line)
             for path in list_checkpoints(directory / CHECKPOINTS)[:1]:
                 terminal.echo(f"latest checkpoint: {path}, {iteration_of(path)} iterations done")
-            with suppress(InputError), reader.open_results(directory / RESULTS) as file:  # there may be none yet
+            with suppress(InputError), files.open_results(directory / RESULTS) as file:  # there may be none yet
                 for name, line in reader.tell_learned(file).items():
                     terminal.echo(f"{name}: {line}")
 

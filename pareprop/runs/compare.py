@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from .. import files
-from ..errors import InputError, describe, quote
+from .. import files, hdf5
+from ..errors import InputError, describe
 from ..later import h5py
 from ..storage import joined_file
 from ..storage.checkpoint_read import differences
@@ -30,9 +29,9 @@ def compare(first: Path, second: Path) -> list[str]:
         If one is not a run directory, or its results are malformed.
     """
     with ExitStack() as stack:
-        a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
+        a, b = (stack.enter_context(files.open_results(path / "results.h5")) for path in (first, second))
         try:
-            changes = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
+            changes = differences(hdf5.sections(a), hdf5.sections(b))
             lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
             lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
             lines += _first(_learned(a, b))
@@ -44,18 +43,6 @@ def compare(first: Path, second: Path) -> list[str]:
         if digests[0] != digests[1] and not lines:
             lines.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that were not recorded")
         return lines
-
-
-def _open(path: Path) -> h5py.File:
-    here = f"{quote(str(path.parent))} is not a run directory"
-    with files.input_errors(here, ValueError):  # ValueError: the path holds a null byte
-        file = files.open_hdf5(files.own(path))
-        with files.reading(path):
-            is_run = file.attrs.get("format") == files.RUN_FORMAT
-    if not is_run:
-        file.close()
-        raise InputError(f"{path} is not the result of a run: attribute format must be {files.RUN_FORMAT}")
-    return file
 
 
 def _first(lines: Iterator[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 
-from .. import files
+from .. import files, hdf5
 from ..errors import InputError
 from ..later import h5py
 from ..plots import charts, classification, loss, panels, reader, sweep, sweep_table
@@ -122,7 +122,7 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
         config = files.read(files.own(directory / CONFIG)).decode(errors="replace")
     except OSError:
         config = ""
-    with reader.open_results(directory / RESULTS) as file:
+    with files.open_results(directory / RESULTS) as file:
         content = {
             "name": name,
             "config": config,
@@ -130,32 +130,31 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
             "parts": notes["parts"],
         }
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        sections = json.loads(reader.text(file, "config") or "{}").items()
-        content["settings"] = dict(list_values({section: dict(values) for section, values in sections}))
+        content["settings"] = dict(list_values(hdf5.sections(file)))
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 
 
 def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
     """Return the main facts of a run as text by name."""
-    losses, rates = (reader.values(file, name) for name in ("loss", "firing_rate"))
+    losses, rates = (hdf5.values(file, name) for name in ("loss", "firing_rate"))
     entries = {
-        "task": reader.text(file, "task"),
-        "variant": reader.text(file, "variant"),
-        "seed": reader.text(file, "seed"),
+        "task": hdf5.text(file, "task"),
+        "variant": hdf5.text(file, "variant"),
+        "seed": hdf5.text(file, "seed"),
     }
-    model = json.loads(reader.text(file, "model") or '{"populations": []}')
+    model = json.loads(hdf5.text(file, "model") or '{"populations": []}')
     entries["populations"] = ", ".join(f"{item['name']} {item['size']:,}" for item in model["populations"])
-    projections = reader.child(file, "projections")
+    projections = hdf5.child(file, "projections")
     n_synapses = file.attrs.get(files.NOT_KEPT, sum(len(item["weight"]) for item in (projections or {}).values()))
     entries["synapses"] = f"{n_synapses:,}"
     if losses is not None and len(losses):
         entries["iterations"] = f"{len(losses):,}"
         entries["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
-        if (returns := reader.values(file, "mean_return")) is not None and len(returns):
+        if (returns := hdf5.values(file, "mean_return")) is not None and len(returns):
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     entries |= reader.tell_learned(file)
-    entries["notices"] = "; ".join(reader.text(file, "notices").splitlines()) or "none"
+    entries["notices"] = "; ".join(hdf5.text(file, "notices").splitlines()) or "none"
     result = tested(file)
     if result is not None and result.name == "test accuracy":
         low, high = (float(file["test"].attrs[f"interval_{end}"]) for end in ("low", "high"))
@@ -173,7 +172,7 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
                 entries[name.replace("_", " ")] = f"{sum(part[name] for part in parts):.4g}{unit}"
         entries["memory of the largest rank"] = f"{most / 2**20:.0f} MiB"
         entries["state"] = str(parts[-1].get("state", ""))
-    entries["digest"] = reader.text(file, "digest")[:16]
+    entries["digest"] = hdf5.text(file, "digest")[:16]
     return entries
 
 
@@ -193,7 +192,7 @@ def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _confusion(file: h5py.File) -> list[Values]:
-    test = reader.child(file, "test")
+    test = hdf5.child(file, "test")
     columns = classification.read(test) if test is not None else None
     if columns is None:
         return []

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from .. import files
+from .. import files, hdf5
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
@@ -21,7 +21,6 @@ from ..network.learning import rules_by_name
 from ..network.model import Model, equations_of
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
-from ..plots import reader
 from ..rules.definition import rules_of
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
@@ -249,13 +248,13 @@ class KeptSamples:
         """Return a sample if the results keep it, else the first one that they keep."""
         name = self._task.kept_samples().get((phase, index), "first")
         with files.open_results(self._path) as file:
-            kept = (reader.child(file, f"dynamics/{known}") for known in (name, "first", "last"))
+            kept = (hdf5.child(file, f"dynamics/{known}") for known in (name, "first", "last"))
             group = next((each for each in kept if each is not None), None)
             if group is None or self._task.model().size("current"):
                 why = "its input currents are not in" if group is not None else "no sample is in"
                 raise InputError(f"a script makes the samples of this run, and {why} {self._path}")
-            steps, ids = reader.values(group, "input_steps"), reader.values(group, "input_ids")
-            target = reader.values(group, "target_signal", 2)
+            steps, ids = hdf5.values(group, "input_steps"), hdf5.values(group, "input_ids")
+            target = hdf5.values(group, "target_signal", 2)
         if steps is None or ids is None:
             raise InputError(f"{self._path}: no input spikes of sample '{name}'")
         ptr = np.searchsorted(steps, np.arange(self.n_steps + 1))

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files
+from .. import files, hdf5
 from ..errors import InputError, quote
-from ..plots import reader, sweep_table
+from ..plots import sweep_table
 from ..plots.sweep_table import FIXED, TABLE
 from ..runs import provenance
 from ..runs.config import SECTIONS, Config
@@ -212,8 +212,8 @@ class Sweep:
         row["seconds"] = f"{sum(part.get('wall_seconds', 0.0) for part in parts):.1f}"
         if not (directory / RESULTS).is_file():
             return row
-        with reader.open_results(directory / RESULTS) as file:
-            losses, digest, validation = reader.values(file, "loss"), reader.text(file, "digest"), validated(file)
+        with files.open_results(directory / RESULTS) as file:
+            losses, digest, validation = hdf5.values(file, "loss"), hdf5.text(file, "digest"), validated(file)
             # without test_samples, a run that stopped early has a test of one sample, for the figures
             test = tested(file) if settings_of(file).get("test_samples") else None
             result = validation if self.by_validation else test or trained(file)
@@ -232,10 +232,9 @@ class Sweep:
     def require_same(self, run: Run, config: Config) -> None:
         """Raise `InputError` if the results of a run are those of another configuration."""
         try:
-            with reader.open_results(self.folder / run.name / RESULTS) as file:
-                sections = json.loads(reader.text(file, "config") or "{}")
-                before = {section: dict(keys) for section, keys in sections.items()}
-                if reader.text(file, "config_digest") == config.digest():
+            with files.open_results(self.folder / run.name / RESULTS) as file:
+                before = hdf5.sections(file)
+                if hdf5.text(file, "config_digest") == config.digest():
                     return
         except InputError:  # no results yet; or the run itself reports what is wrong with them
             return
@@ -256,10 +255,8 @@ class Sweep:
         row = self.result_of(run)
         if row["state"] != "ended" or not row["digest"]:
             return False
-        with reader.open_results(self.folder / run.name / RESULTS) as file:
-            return row["iterations"] == str(settings_of(file).get("iterations")) or bool(
-                reader.text(file, "stopped_by")
-            )
+        with files.open_results(self.folder / run.name / RESULTS) as file:
+            return row["iterations"] == str(settings_of(file).get("iterations")) or bool(hdf5.text(file, "stopped_by"))
 
     def to_test(self) -> list[Run]:
         """Return the runs of the setting that is best in validation, one for each seed, that were not tested yet."""

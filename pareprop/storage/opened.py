@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from .. import files
+from .. import files, hdf5
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
@@ -88,32 +86,11 @@ class RunResults:
             raise InputError(f"{self.path}: {kind}/{name} is not what a run writes")
         return group
 
-    def _read(self, group: h5py.Group, name: str) -> np.ndarray:
-        column = group.get(name)
-        if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufb":
-            raise InputError(f"{self.path}: {group.name.rstrip('/')}/{name} must be numbers")
-        require_bytes(column.size * column.dtype.itemsize, f"{self.path}: {column.name}")
-        return column[()]
-
-    def _columns(self, group: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Read columns of equal length."""
-        columns = {name: self._read(group, name) for name in names}
-        shapes = {column.shape for column in columns.values()}
-        if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
-            shown = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
-            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {shown}, must be equal, (n,)")
-        return columns
-
     @cached_property
     def config(self) -> Values:
         """Configuration by section."""
-        try:
-            sections = json.loads(self.attributes.get("config", "{}"))
-            if not isinstance(sections, dict):
-                raise ValueError("no sections")
-        except (ValueError, TypeError, RecursionError) as problem:
-            raise InputError(f"{self.path}: attribute config is malformed: {problem}") from None
-        return sections
+        with self._open() as file:
+            return hdf5.sections(file)
 
     @cached_property
     def losses(self) -> Columns:
@@ -121,7 +98,7 @@ class RunResults:
         episodes = ("mean_return", "mean_length", "entropy", "value_error")
         names = ("loss", "firing_rate", "error", *episodes, "gradient_norm")
         with self._open() as file:
-            columns = self._columns(file, [name for name in names if name in file])
+            columns = hdf5.columns(file, [name for name in names if name in file])
         return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
@@ -130,7 +107,7 @@ class RunResults:
         with self._open() as file:
             group = file.get("validation", {})
             names = ("iteration", "value", *(["loss"] if "loss" in group else []))
-            return Columns({name: self._read(group, name) if name in group else np.zeros(0) for name in names})
+            return Columns({name: hdf5.demand(group, name) if name in group else np.zeros(0) for name in names})
 
     @cached_property
     def epochs(self) -> Columns:
@@ -141,7 +118,7 @@ class RunResults:
         """
         with self._open() as file:
             group = file.get("epochs", {})
-            return Columns(self._columns(group, EPOCH)) if group else Columns()
+            return Columns(hdf5.columns(group, EPOCH)) if group else Columns()
 
     @cached_property
     def test(self) -> Score | None:
@@ -152,12 +129,12 @@ class RunResults:
                 return None
             if not isinstance(group, h5py.Group):
                 raise InputError(f"{self.path}: test is not what a run writes")
-            losses = self._columns(group, ["loss"])["loss"]
-            classes = self._columns(group, ("labels", "predictions") if "labels" in group else ())
+            losses = hdf5.columns(group, ["loss"])["loss"]
+            classes = hdf5.columns(group, ("labels", "predictions") if "labels" in group else ())
             for name, values in classes.items():
                 if len(values) and (values.dtype.kind not in "iu" or min(values) < 0 or max(values) > MAX_CLASS):
                     raise InputError(f"{self.path}: test/{name} must be classes 0, 1, ... {MAX_CLASS}")
-            episodes = Returns.of({name: self._read(group, name) for name in NAMES if name in group})
+            episodes = Returns.of({name: hdf5.demand(group, name) for name in NAMES if name in group})
             n_classes = int(group.attrs.get("n_classes", 0))
             labels, predictions = (classes.get(name, ()) for name in ("labels", "predictions"))
             return Score(losses, labels, predictions, episodes, min(n_classes, MAX_CLASS + 1))
@@ -180,7 +157,7 @@ class RunResults:
         prefix, first, last = known[of]
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
+            step, ids = hdf5.columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             mine = (ids >= first) & (ids < last)
             step = step[mine]
             return Columns(step=step, time_ms=(step + 1) * float(self.attributes["dt_ms"]), id=ids[mine] - first)
@@ -235,7 +212,7 @@ class RunResults:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            return {name: self._read(group, name) for name, data in group.items() if data.ndim == 2}
+            return {name: hdf5.demand(group, name, 2) for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection.
@@ -246,7 +223,7 @@ class RunResults:
             files.require_weights(file)
             group = self._group(file, "projections", projection)
             more = [name for name in ("delay_initial", "delay_real") if "delay_real" in group and name in group]
-            return Columns(self._columns(group, ("source", "target", "delay", *more, "weight_initial", "weight")))
+            return Columns(hdf5.columns(group, ("source", "target", "delay", *more, "weight_initial", "weight")))
 
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""
@@ -270,7 +247,7 @@ class RunResults:
                 for name, value in group.attrs.items()
                 if name not in ("role", "model", "size", "order")
             }
-            columns |= {name: self._read(group, name) for name in group if name != "neuron"}
+            columns |= {name: hdf5.demand(group, name) for name in group if name != "neuron"}
             return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:

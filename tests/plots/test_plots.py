@@ -150,7 +150,7 @@ def test_seeds_without_runs_or_loss_are_refused(tmp_path):
 
 def test_missing_foreign_and_broken_files_are_refused(tmp_path):
     path = tmp_path / "results.h5"
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="No such file"):
         plots.draw(tmp_path)
     path.write_text("iteration,loss\n1,2\n")
     with pytest.raises(InputError, match="cannot read"):

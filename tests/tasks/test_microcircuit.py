@@ -10,8 +10,9 @@ import pytest
 from commands import as_options, digests, on_ranks, output_of
 from params import first_rows
 
+from pareprop import files
 from pareprop.errors import InputError
-from pareprop.plots import populations, reader
+from pareprop.plots import populations
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import potjans_diesmann as table
 from pareprop.tasks.microcircuit import Microcircuit
@@ -102,7 +103,7 @@ def test_rates_are_those_of_the_full_network(tmp_path: Path, capsys: pytest.Capt
     found = [float(part.split()[1]) for part in line.removeprefix("rates: ").split(", ")]
     assert [part.split()[0] for part in line.removeprefix("rates: ").split(", ")] == list(table.POPULATIONS)
     assert np.all(np.abs(np.array(found) - table.RATES_HZ) < 1.0 + 0.35 * table.RATES_HZ), line
-    with reader.open_results(tmp_path / "run" / "results.h5") as file:
+    with files.open_results(tmp_path / "run" / "results.h5") as file:
         raster, *boxes = populations.figure(file).axes
         assert len(raster.get_yticklabels()) == 8 and len(boxes) == 3
         dots = [line.get_xdata()[0] for line in boxes[0].get_lines() if line.get_marker() == "o"]
@@ -230,7 +231,7 @@ def test_rates_are_learned_from_wrong_weights(tmp_path: Path, capsys: pytest.Cap
     (line,) = [line for line in output.splitlines() if line.startswith("difference from the published rates: ")]
     first, last = (float(part.rstrip("%")) for part in line.split() if "%" in part)
     assert last < first, line
-    with reader.open_results(tmp_path / "run" / "results.h5") as file:
+    with files.open_results(tmp_path / "run" / "results.h5") as file:
         rates = file["population_rate"]
         assert rates.shape == (60, 8) and rates.attrs["unit"] == "Hz"
         assert len(populations.rates_figure(file).axes[0].get_lines()) == 16
