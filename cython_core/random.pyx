@@ -73,15 +73,24 @@ cdef inline bint next_spike(Train* train, int64_t n_steps) noexcept nogil:
     return True
 
 
-cdef inline void start_train(Train* train, const uint64_t[::1] key, int64_t source, double probability) noexcept nogil:
-    train.stream = stream(key, <uint64_t>source)
-    train.log_miss = log1p(-probability)
+cdef inline bint start_train(
+    Train* train, const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t k,
+    const double[::1] probability
+) noexcept nogil:
+    """Begin the train of source number k; False if it never fires."""
+    cdef double chance = probability[min(k, probability.shape[0] - 1)]
+    train.stream = stream(key, <uint64_t>(ids[k] if ids.shape[0] else first + k))
+    train.log_miss = log1p(-chance)
     train.k = 0
     train.step = -1
+    return chance > 0.0
 
 
-def bernoulli_count(const uint64_t[::1] key, const double[::1] probability, int64_t[::1] ptr):
-    """Spikes of sources that fire independently at each step: where the spikes of every step begin.
+def bernoulli_count(
+    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, const double[::1] probability,
+    int64_t[::1] ptr
+):
+    """Spikes of n sources that fire independently at each step: where the spikes of every step begin.
 
     Source i stays silent for floor(log(v) / log(1 - probability)) steps before its k-th spike,
     v = ((u >> 11) + 1) / 2**53, u number k of stream i: the work is in proportion to the spikes.
@@ -89,78 +98,39 @@ def bernoulli_count(const uint64_t[::1] key, const double[::1] probability, int6
     Parameters
     ----------
     key : (2,), 128-bit key
-    probability : (n_sources,), of a spike in a step, in [0, 1]
+    ids, first : (n,) sources; or (0,): `first` and on
+    probability : (n,) or, for all, (1,), of a spike in a step, in [0, 1]
     ptr : (n_steps + 1,), overwritten: spikes of step t are numbers ptr[t] .. ptr[t + 1] - 1
     """
-    cdef int64_t i, t, n_steps = ptr.shape[0] - 1
+    cdef int64_t k, t, n_steps = ptr.shape[0] - 1
     cdef Train train
     with nogil:
         ptr[:] = 0
-        for i in range(probability.shape[0]):
-            if probability[i] > 0.0:
-                start_train(&train, key, i, probability[i])
+        for k in range(n):
+            if start_train(&train, key, ids, first, k, probability):
                 while next_spike(&train, n_steps):
                     ptr[train.step + 1] += 1
         for t in range(n_steps):
             ptr[t + 1] += ptr[t]
 
 
-def bernoulli_fill(const uint64_t[::1] key, const double[::1] probability, int64_t[::1] ptr, uint32_t[::1] ids):
-    """The sources of the spikes that `bernoulli_count` counted, ascending in each step.
+def bernoulli_fill(
+    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, const double[::1] probability,
+    int64_t[::1] ptr, int64_t number, uint32_t[::1] numbers
+):
+    """The sources of the spikes that `bernoulli_count` counted, ascending in each step; they are called `number` and on.
 
     Parameters
     ----------
-    key, probability : as for `bernoulli_count`
+    key, ids, first, n, probability : as for `bernoulli_count`
     ptr : (n_steps + 1,), from `bernoulli_count`; used as cursors meanwhile, unchanged in the end
-    ids : (ptr[-1],), overwritten
+    numbers : (ptr[-1],), overwritten
     """
-    cdef int64_t i, t, n_steps = ptr.shape[0] - 1
-    cdef Train train
-    with nogil:
-        for i in range(probability.shape[0]):
-            if probability[i] > 0.0:
-                start_train(&train, key, i, probability[i])
-                while next_spike(&train, n_steps):
-                    ids[ptr[train.step]] = <uint32_t>i
-                    ptr[train.step] += 1
-        for t in range(n_steps, 0, -1):
-            ptr[t] = ptr[t - 1]
-        ptr[0] = 0
-
-
-cdef inline bint start_some(
-    Train* train, const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t k, double probability
-) noexcept nogil:
-    start_train(train, key, ids[k] if ids.shape[0] else first + k, probability)
-    return probability > 0.0
-
-
-def count_some(
-    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, double probability, int64_t[::1] ptr
-):
-    """As `bernoulli_count` for n sources that all have one probability: `ids`, or `first` and on if there are none."""
-    cdef int64_t k, t, n_steps = ptr.shape[0] - 1
-    cdef Train train
-    with nogil:
-        ptr[:] = 0
-        for k in range(n):
-            if start_some(&train, key, ids, first, k, probability):
-                while next_spike(&train, n_steps):
-                    ptr[train.step + 1] += 1
-        for t in range(n_steps):
-            ptr[t + 1] += ptr[t]
-
-
-def fill_some(
-    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, double probability, int64_t[::1] ptr,
-    int64_t number, uint32_t[::1] numbers
-):
-    """As `bernoulli_fill`; the sources are called `number` and on."""
     cdef int64_t k, t, n_steps = ptr.shape[0] - 1
     cdef Train train
     with nogil:
         for k in range(n):
-            if start_some(&train, key, ids, first, k, probability):
+            if start_train(&train, key, ids, first, k, probability):
                 while next_spike(&train, n_steps):
                     numbers[ptr[train.step]] = <uint32_t>(number + k)
                     ptr[train.step] += 1

@@ -112,18 +112,13 @@ def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np
     ptr : np.ndarray
         int64, (n_steps + 1,): the spikes of step t are ``ids[ptr[t]:ptr[t + 1]]``.
     """
-    probability = np.ascontiguousarray(probability, dtype=np.float64)
-    ptr = np.empty(n_steps + 1, dtype=np.int64)
-    kernels.random.bernoulli_count(key, probability, ptr)
-    ids = np.empty(ptr[-1], dtype=np.uint32)
-    kernels.random.bernoulli_fill(key, probability, ptr, ids)
-    return ids, ptr
+    return bernoulli_of(key, range(np.size(probability)), probability, n_steps)
 
 
 def bernoulli_of(
-    key: np.ndarray, ids: np.ndarray | range, probability: float, n_steps: int, number: int | None = None
+    key: np.ndarray, ids: np.ndarray | range, probability: ArrayLike, n_steps: int, number: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the spikes that `bernoulli` draws, of some sources alone, all with one probability.
+    """Draw the spikes that `bernoulli` draws, of some sources alone.
 
     Parameters
     ----------
@@ -131,8 +126,8 @@ def bernoulli_of(
         uint64, (2,), from `key`; source i uses stream i.
     ids : np.ndarray or range
         The sources: uint32 ascending, or a range in steps of one.
-    probability : float
-        Probability of a spike per step, in [0, 1].
+    probability : array_like
+        Probability of a spike per step, in [0, 1]: one for all, or (n_sources,).
     n_steps : int
         Number of steps.
     number : int or None
@@ -146,10 +141,10 @@ def bernoulli_of(
         int64, (n_steps + 1,): as from `bernoulli`.
     """
     given, first = (ids, 0) if isinstance(ids, np.ndarray) else (np.zeros(0, np.uint32), ids.start)
-    chance = float(probability)
+    chance = np.ascontiguousarray(np.atleast_1d(probability), np.float64)
     ptr = np.empty(n_steps + 1, np.int64)
-    kernels.random.count_some(key, given, first, len(ids), chance, ptr)
+    kernels.random.bernoulli_count(key, given, first, len(ids), chance, ptr)
     numbers = np.empty(ptr[-1], np.uint32)
     start = first if number is None else number
-    kernels.random.fill_some(key, given, first, len(ids), chance, ptr, start, numbers)
+    kernels.random.bernoulli_fill(key, given, first, len(ids), chance, ptr, start, numbers)
     return numbers, ptr
