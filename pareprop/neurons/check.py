@@ -109,6 +109,16 @@ def _apart(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.where(np.isnan(apart), np.inf, apart), initial=0.0))
 
 
+def _differ(tree: Tree, moved: Values, derivatives: Sequence[Tree | None], read: Values) -> float:
+    """Return how far derivatives of a tree, which add up, are from its complex step to `moved` values."""
+    exact, ours = np.broadcast_arrays(
+        np.imag(evaluate(tree, moved, COMPLEX)) / TINY,
+        sum(evaluate(part, read) for part in derivatives if part is not None),
+    )
+    both = np.isfinite(exact) & np.isfinite(ours)
+    return _apart(ours[both], exact[both])
+
+
 class _Checker:
     def __init__(self, model: NeuronModel, dt_ms: float, values: dict[str, float]) -> None:
         self.model, self.dt, self.values = model, dt_ms, values
@@ -173,28 +183,17 @@ class _Checker:
         old = {**self.fixed, **states, **more}
         read = self.names(states, states, more)
         rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
-        worst = 0.0
-
-        def compare(tree: Tree, name: str, given: Tree | None) -> None:
-            nonlocal worst
-            moved = with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
-            exact = np.imag(evaluate(tree, moved, COMPLEX)) / TINY
-            exact = np.broadcast_to(exact, 64)
-            ours = np.broadcast_to(0.0 if given is None else evaluate(given, read), 64)
-            both = np.isfinite(exact) & np.isfinite(ours)
-            worst = max(worst, _apart(ours[both], exact[both]))
-
-        for i, tree in enumerate(rows):
-            for j, name in enumerate(self.states):
-                compare(tree, name, by.J.get((i, j)))
-            for p, name in enumerate(model.ports):
-                compare(tree, name, by.U.get((i, p)))
-            compare(tree, "z", by.v.get(i))
+        pairs = [(tree, name, by.J.get((i, j))) for i, tree in enumerate(rows) for j, name in enumerate(self.states)]
+        pairs += [(tree, name, by.U.get((i, p))) for i, tree in enumerate(rows) for p, name in enumerate(model.ports)]
+        pairs += [(tree, "z", by.v.get(i)) for i, tree in enumerate(rows)]
         for j, name in enumerate(self.states):
-            compare(equations.spike, name, by.h.get(j))
-            for k in map(self.states.index, model.follow):
-                compare(equations.reset[self.states[k]], name, by.R.get((k, j)))
-        return worst
+            pairs.append((equations.spike, name, by.h.get(j)))
+            pairs += [(equations.reset[k], name, by.R.get((self.states.index(k), j))) for k in model.follow]
+        moved = {
+            name: with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
+            for name in (*self.states, *model.ports, "z")
+        }
+        return max(_differ(tree, moved[name], [given], read) for tree, name, given in pairs)
 
     def learning(self) -> None:
         """Report which parameters can be learned, and compare derivatives by them with complex steps."""
@@ -233,11 +232,7 @@ class _Checker:
             pairs.append((equations.spike, [learned.x.get(k)]))
             for i in map(self.states.index, model.follow):
                 pairs.append((equations.reset[self.states[i]], [learned.r.get((i, k))]))
-            for tree, trees in pairs:
-                exact = np.broadcast_to(np.imag(evaluate(tree, moved, COMPLEX)) / TINY, 64)
-                ours = np.broadcast_to(sum(evaluate(part, read) for part in trees if part is not None), 64)
-                both = np.isfinite(exact) & np.isfinite(ours)
-                worst = max(worst, _apart(ours[both], exact[both]))
+            worst = max(worst, *(_differ(tree, moved, trees, read) for tree, trees in pairs))
         return worst
 
     def steps(self) -> float:
