@@ -46,7 +46,8 @@ def write_source(headers: Mapping[str, str]) -> str:
     """
     from .generate import PRECISIONS, generate, head_of, section_of, texts_of  # a run needs none of it
 
-    parts, rows = [head_of(headers)], []
+    parts = [head_of(headers)]
+    rows: list[str] = []
     composed: dict[str, str] = {"": ""}  # C of composed maps to the first model that has it: several share one
     for name in library.nest_names():
         owners: dict[str, str] = {}
