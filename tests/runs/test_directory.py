@@ -185,10 +185,15 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, k
         ["compare", copy, tmp_path / "other"],
         ["compare", tmp_path / "other", copy],
         ["export", copy, tmp_path / "out.h5"],
-        ["resume", copy, "--set", "iterations=3"],
     ):
         assert "another" in refusal_of(capsys, *arguments)
     assert contents(tmp_path) == before
+    code, _, errors = command(capsys, "resume", copy, "--set", "iterations=3")
+    assert code == 0 and "another" in errors and "it is written anew" in errors
+    with h5py.File(copy / "results.h5") as file, h5py.File(tmp_path / "other" / "results.h5") as other:
+        assert file["loss"].is_virtual is False and file["loss"].external is None
+        np.testing.assert_array_equal(file["loss"][:2], other["loss"])
+    assert secret.read_bytes() == before["secret.h5"]
 
 
 @pytest.mark.slow
