@@ -70,14 +70,14 @@ def population(
 class Noise:
     """Inputs that spike in a step with probability `p`, and a target (steps, readouts), or a function that draws it.
 
-    All samples are that of the seed `frozen` if there is one.
+    All samples are that of the seed `frozen` if there is one. Modulators and currents may be drawn by functions, too.
     """
 
     def __init__(
         self,
         target: Any,
         n_in: int = 10,
-        p: float = 0.2,
+        p: Any = 0.2,
         learning_window: int = 0,
         frozen: int | None = None,
         **more: Any,
@@ -89,7 +89,9 @@ class Noise:
     def sample(self, index: int, phase: str = "train") -> Sample:
         draws = np.random.default_rng(index if self.frozen is None else self.frozen)
         raster = draws.random((self.n_steps, self.n_in)) < self.p
-        return Sample.from_raster(raster, self.target(draws) if callable(self.target) else self.target, **self.more)
+        target = self.target(draws) if callable(self.target) else self.target
+        drawn = {name: how(draws) for name, how in self.more.items() if name != "local_targets" and callable(how)}
+        return Sample.from_raster(raster, target, **self.more | drawn)
 
 
 def ramp(n_steps: int, n_in: int, p: float = 0.15) -> Noise:

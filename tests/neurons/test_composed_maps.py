@@ -7,7 +7,6 @@ import spike_networks
 from corridor import CorridorTask
 from params import first
 
-from pareprop.engines.sample import Sample
 from pareprop.engines.spike_memory import MAP_NUMBERS
 from pareprop.errors import InputError
 from pareprop.kernels import layout
@@ -78,18 +77,10 @@ CASES = {
 N_STEPS = 400
 
 
-class Spikes:
+def noise(rate: float) -> small.Noise:
     """Random input, silent for long now and then."""
-
-    n_samples, n_steps, learning_window = 3, N_STEPS, N_STEPS
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        draw = np.random.default_rng(index)
-        raster = draw.random((N_STEPS, 12)) < self.rate * (1 + 4 * (np.arange(N_STEPS) % 200 < 30))[:, None]
-        return Sample.from_raster(raster, draw.normal(size=(N_STEPS, 2)))
+    p = rate * (1 + 4 * (np.arange(N_STEPS) % 200 < 30))[:, None]
+    return small.Noise(lambda draws: draws.normal(size=(N_STEPS, 2)), 12, p)
 
 
 def network(
@@ -146,7 +137,7 @@ def network(
                 )
         model.connect(cells_, out, weight=Normal(std=0.5), delay_ms=float(out_delay))
         model.connect(out, cells_, weight=Normal(std=1.0), delay_ms=float(back_delay))
-    return Simulation(model, Spikes(rate), ways=ways)
+    return Simulation(model, noise(rate), ways=ways)
 
 
 def learned(run: Simulation, n: int = 3) -> tuple[set[str], np.ndarray, np.ndarray, int]:
@@ -199,7 +190,7 @@ def test_synapses_that_move() -> None:
             into={"weight": Normal(mean=8.0, std=4.0), "port": "exc"},
             among=[moves | {"port": port, "name": port} for port in ("exc", "inh")],
         )  # fmt: skip
-        made.append(Simulation(model, Spikes(0.05), ways=ways))
+        made.append(Simulation(model, noise(0.05), ways=ways))
         before.append(made[-1].network.incoming.target.copy())
         return made[-1]
 
@@ -248,7 +239,7 @@ def test_neurons_of_nest_that_keep_more_for_a_rule() -> None:
             into=[weights, *([fixed] if ruled else [])], among=weights, onto=0.5, back=1.0, out=small.READOUT,
             defaults=True, seed=3, optimizer=GradientDescent(eta=1e-3),
         )  # fmt: skip
-        run = Simulation(model, Spikes(0.05))
+        run = Simulation(model, noise(0.05))
         ways, before, after, n_spikes = learned(run)
         assert {"scan"} <= ways and ("rule" in ways) == ruled and n_spikes > 10
         learns = before != 0.0
@@ -290,7 +281,7 @@ def test_a_port_without_traces_is_not_composed() -> None:
     def simulation(ways: str | None) -> Simulation:
         into, kind = {"weight": 0.3, "port": "two", "name": "into"}, NeuronModel.from_dict("half", half)
         model = small.network("spike", 12, 5, 2, kind=kind, into=into, onto=0.5, back=1.0, optimizer=AT_ARRIVALS)
-        return Simulation(model, Spikes(0.2), ways=ways)
+        return Simulation(model, noise(0.2), ways=ways)
 
     run = simulation(None)
     assert run.ways["into"] == "steps"

@@ -13,7 +13,6 @@ import small
 from corridor import CorridorTask
 from params import first
 
-from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam
 from pareprop.network.parameters import Normal
@@ -29,22 +28,14 @@ RECORDING = NeuronModel.from_dict(
 )
 
 
-class Noise:
-    """Random spikes, currents and targets."""
+def noise(currents: bool) -> small.Noise:
+    """Random spikes, targets and currents."""
+    more = {"currents": lambda draws: draws.normal(0.0, 100.0, (STEPS, 2))} if currents else {}
+    return small.Noise(lambda draws: draws.normal(size=(STEPS, 1)), 10, **more)
 
-    n_samples, n_steps, learning_window = 4, STEPS, STEPS
 
-    def __init__(self, currents: int = 0, local: bool = False) -> None:
-        self.currents, self.local = currents, local
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng(index)
-        raster, target = rng.random((STEPS, 10)) < 0.2, rng.normal(0.0, 1.0, (STEPS, 1))
-        more = {"currents": rng.normal(0.0, 100.0, (STEPS, self.currents))} if self.currents else {}
-        if self.local:
-            more["local_targets"] = lambda first, last: np.sin(np.arange(STEPS)[:, None] + np.arange(first, last))
-            target = np.zeros((STEPS, 0))
-        return Sample.from_raster(raster, target, **more)
+def course(first: int, last: int) -> np.ndarray:
+    return np.sin(np.arange(STEPS)[:, None] + np.arange(first, last))
 
 
 def build(name: str) -> tuple[Model, object]:
@@ -75,9 +66,9 @@ def build(name: str) -> tuple[Model, object]:
             model.connect(sources, cells, weight=Normal(mean=1.0, std=0.2), plastic=False)
     if "local" in name:
         model.local_readouts("own", groups, tau_m=20.0)
-        return model, Noise(local=True)
+        return model, small.Noise(np.zeros((STEPS, 0)), 10, local_targets=course)
     small.read_out(model, *groups, n=3 if rewarded else 1)
-    return model, CorridorTask() if rewarded else Noise(currents=2 if "currents" in name else 0)
+    return model, CorridorTask() if rewarded else noise("currents" in name)
 
 
 SETS = {  # word to the networks that are trained together

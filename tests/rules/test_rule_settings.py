@@ -140,18 +140,8 @@ def test_rules_under_other_names_than_their_own_come_back() -> None:
     assert [item["learning_rule"] for item in tables["projections"]] == ["same", "eprop_leak"]
 
 
-class Poisson:
-    """Two inputs that fire at random."""
-
-    n_steps = learning_window = 300
-
-    def raster(self, index: int) -> np.ndarray:
-        raster = np.random.default_rng(index).random((self.n_steps, 2)) < 0.05
-        raster[0] = False
-        return raster
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return Sample.from_raster(self.raster(index), np.zeros((self.n_steps, 1)))
+RASTER = np.random.default_rng(0).random((300, 2)) < 0.05
+RASTER[0] = False
 
 
 @pytest.mark.parametrize(
@@ -167,13 +157,13 @@ def test_inhibition_grows_and_shrinks_with_the_rate(rate: float, weight: object,
     options = {"onto": {"plastic": False}, "back": None, "seed": 2, "optimizer": GradientDescent(eta=1e-3)}
     model = small.network("interval", 2, 3, cell={"I_e": 430.0}, defaults=True, into=into, **options)
     assert model.notes == []
-    simulation = Simulation(model, Poisson())
+    simulation = Simulation(model, small.Once(Sample.from_raster(RASTER, np.zeros((300, 1))), 300))
     before = simulation.weights("in->rec")
     simulation.train(1)
     weights = [before["weight"], simulation.weights("in->rec")["weight"]]
     x_pre, x_post, size, keep, eta = np.zeros(2), np.zeros(3), np.zeros((2, 3)), np.exp(-1.0 / 20.0), 1e-3
-    fired = small.raster(simulation.engine.log, Poisson.n_steps, 3)
-    for arrives, fires in zip(Poisson().raster(0), fired, strict=True):
+    fired = small.raster(simulation.engine.log, 300, 3)
+    for arrives, fires in zip(RASTER, fired, strict=True):
         x_pre, x_post = keep * x_pre + arrives, keep * x_post
         size += eta * (np.outer(arrives, x_post - 2.0 * rate * 0.020) + np.outer(x_pre, fires))
         x_post += fires

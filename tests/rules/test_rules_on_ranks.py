@@ -10,7 +10,6 @@ import ranks
 import small
 from params import first_rows
 
-from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import StateError
 from pareprop.network.model import Model
@@ -35,15 +34,14 @@ OWN = LearningRule(
 )
 
 
-class Noise:
-    """Random spikes, a modulator and targets."""
+def noise(n_steps: int, p: object) -> small.Noise:
+    """Random spikes, targets and modulators."""
+    return small.Noise(
+        lambda draws: draws.normal(size=(n_steps, 1)), 10, p, modulator=lambda draws: draws.normal(size=n_steps)
+    )
 
-    n_samples, n_steps, learning_window = 4, STEPS, STEPS
 
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng(index)
-        raster, target = rng.random((STEPS, 10)) < 0.2, rng.normal(0.0, 1.0, (STEPS, 1))
-        return Sample.from_raster(raster, target, modulator=rng.normal(0.0, 1.0, STEPS))
+NOISE = noise(STEPS, 0.2)
 
 
 def build(name: str) -> Model:
@@ -90,7 +88,7 @@ def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each."""
     for name in NAMES:
         more = {"record": RECORD} if name in NAMES[:2] else {}
-        done = ranks.run_part(words, exchange, build(name), Noise(), Path(folder, name), stop_samples=1, **more)
+        done = ranks.run_part(words, exchange, build(name), NOISE, Path(folder, name), stop_samples=1, **more)
         if exchange.rank == 0:
             print(f"{name}: {done.digest}", flush=True)
 
@@ -124,7 +122,7 @@ def test_batches_take_the_mean_of_gradients(reset: bool) -> None:
         for k, item in enumerate(model.projections):
             if item.optimizer:
                 model.projections[k] = item.model_copy(update={"optimizer": Adam(eta=0.0, Wmin=-1e3, Wmax=1e3)})
-        run = Simulation(model, Noise(), settings=SpikeSettings(STEPS, reset=reset if batch > 1 else None))
+        run = Simulation(model, NOISE, settings=SpikeSettings(STEPS, reset=reset if batch > 1 else None))
         run.engine.keep_gradients()
         for index in samples:
             run.run_sample(index, "train", learn=True)
@@ -146,7 +144,7 @@ def test_batches_take_the_mean_of_gradients(reset: bool) -> None:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_all_projections_learn(variant: str) -> None:
     model = build(variant)
-    simulation = Simulation(model, Noise())
+    simulation = Simulation(model, NOISE)
     tables = simulation.network.incoming, simulation.network.outgoing
     before = [table.weight.copy() for table in tables]
     simulation.train(4)
@@ -184,7 +182,7 @@ def driven(variant: str, n: int, std: float = 1.0, rate: float = 1e-4, bound: fl
 
 def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.ndarray, np.ndarray]:
     """Weights before and after training."""
-    simulation = Simulation(model, task or Noise(), **ways)
+    simulation = Simulation(model, task or NOISE, **ways)
     table = simulation.network.incoming
     before = table.weight.copy()
     simulation.train(4)
@@ -223,15 +221,7 @@ SPREAD = Uniform(low=0.5, high=400.0)
 KEEPS_NOTHING = LearningRule("now", neuron={"y": "0.9*y + z"}, synapse={"r": "pre"}, gradient="0.1*r*y")
 
 
-class Silence(Noise):
-    """Few spikes, so that some sources are silent for longer than anything is kept."""
-
-    n_steps = learning_window = 900
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng(index)
-        raster = rng.random((900, 10)) < np.linspace(0.0005, 0.05, 10)
-        return Sample.from_raster(raster, rng.normal(size=(900, 1)), modulator=rng.normal(size=900))
+SILENCE = noise(900, np.linspace(0.0005, 0.05, 10))  # sources may be silent for longer than rows are kept
 
 
 @pytest.mark.parametrize(
@@ -243,8 +233,8 @@ class Silence(Noise):
             ("pair_stdp", {"transmission": ShortTerm(U=1.0, tau_rec=1e17)}),
             (KEEPS_NOTHING, {}),
             (OWN, {"learning_parameters": {"tau": SPREAD}}),
-            ("r_stdp", {"task": Silence()}),
-            ("pair_stdp", {"task": Silence(), "learning_parameters": {"tau_plus": SPREAD}, "delay": 1}),
+            ("r_stdp", {"task": SILENCE}),
+            ("pair_stdp", {"task": SILENCE, "learning_parameters": {"tau_plus": SPREAD}, "delay": 1}),
             ("superspike", {}),
             (OWN, {}),
         ],
@@ -268,7 +258,7 @@ def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None
 def test_rules_without_states_learn(variant: str) -> None:
     """A rule that counts arrivals in steps in which the target fires, by hand; one that reads L as with a state."""
     model = driven(variant, 2, rate=1e-3, delay=2, learning_rule=LearningRule("together", gradient="pre*z"))
-    simulation = Simulation(model, Noise())
+    simulation = Simulation(model, NOISE)
     table = simulation.network.incoming
     before = table.weight.copy()
     simulation.train(1)
@@ -305,7 +295,7 @@ def test_nothing_is_told_of_signals_that_are_not_read(recwarn: pytest.WarningsRe
     cells = model.neurons("rec", 3, "iaf")
     model.readouts("out", 1)
     model.connect(model.inputs("in", 10), cells, learning_rule="pair_stdp")
-    Simulation(model, Noise()).train(1)
+    Simulation(model, NOISE).train(1)
     assert not any("learns nothing" in str(warning.message) for warning in recwarn)
 
 
@@ -314,4 +304,4 @@ def test_numbers_that_are_not_finite_end_the_run(variant: str) -> None:
     """Bounds of weights would hide them."""
     rule = LearningRule("wild", synapse={"r": "0.9*r + pre"}, change="r/(z - z)")
     with pytest.raises(StateError, match=r"^numbers of rule wild = .*inf in neuron 0 of population 'rec' \(sample 0\)"):
-        Simulation(few(variant, rule), Noise()).train(1)
+        Simulation(few(variant, rule), NOISE).train(1)
