@@ -1,4 +1,4 @@
-"""Arrays that start at a cache line, so that vector instructions do not straddle two lines; ranges and sorting."""
+"""Arrays that start at a cache line, so that vector instructions do not straddle two lines; sorting and matching."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ def sort_by(*keys: np.ndarray) -> np.ndarray:
             digits.append((left & 0xFFFF).astype(np.uint16))
             left, most = left >> 16, most >> 16
     return np.lexsort(digits)
+
+
+def number_synapses(
+    source: np.ndarray, target: np.ndarray, delay: np.ndarray | int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return a number for the ends and delay of each synapse, int64; `shape` has the numbers of sources and delays."""
+    n_sources, n_delays = shape
+    return (target.astype(np.int64) * n_sources + source) * n_delays + delay
+
+
+def find_places(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the places of ids among others, which ascend; -1 where they are not."""
+    place = np.minimum(np.searchsorted(among, ids), max(len(among) - 1, 0))
+    there = among[place] == ids if len(among) else np.zeros(len(ids), bool)
+    return np.where(there, place, -1)
+
+
+def find_equal(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the place of each id among others, all of which are there; of equal ones in their order."""
+    order, own = np.argsort(among, kind="stable"), np.argsort(ids, kind="stable")
+    ascending, places = ids[own], np.empty(len(ids), np.int64)
+    again = np.arange(len(ids)) - np.searchsorted(ascending, ascending)
+    places[own] = order[np.searchsorted(among, ascending, sorter=order) + again]
+    return places

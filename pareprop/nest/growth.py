@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arrays import find_places
 from ..engines.sample import Sample
 from ..engines.spike_memory import ERRORS
 from ..kernels import layout
@@ -18,7 +19,7 @@ from ..network.drawing import list_delays
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
 from ..values import Later
-from .transfer import Transfer, find_places, move, take_latest
+from .transfer import Transfer, move, take_latest
 
 Rates = dict[str, tuple[list[str], float]]  # plastic projection to others that have learned at its rate, and its rate
 

@@ -194,16 +194,15 @@ class IntervalClock(Clock):
     @cached_property
     def _fixed(self) -> np.ndarray:
         """Synapses between neurons that do not learn, by source: sources, targets here, ports, places in the table."""
-        columns, table = [np.zeros((4, 0), np.int64)], self.network.incoming
+        found, table = [np.zeros((4, 0), np.int64)], self.network.incoming
         for span in table.spans:
             item = span.projection
             if not item.plastic and (item.pre.role, item.post.role) == ("recurrent", "recurrent"):
                 offset, port = self.model.offset(item.pre), item.port_index
-                columns += [
-                    np.stack([offset + source, target - span.targets[0] + span.base, np.full_like(index, port), index])
-                    for source, target, _, index in table.chunks(span)
-                ]
-        fixed = np.concatenate(columns, axis=1)
+                source, target, _, index = table.columns(span)
+                here = target - span.targets[0] + span.base
+                found.append(np.stack([offset + source, here, np.full_like(index, port), index]))
+        fixed = np.concatenate(found, axis=1)
         return fixed[:, np.argsort(fixed[0], kind="stable")]
 
     def late_target(self) -> np.ndarray:

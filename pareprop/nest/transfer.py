@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ..arrays import find_equal, find_places, number_synapses
 from ..engines.state import State
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork
@@ -20,7 +21,7 @@ from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog, gather_log
 
-GONE = -1
+GONE = -1  # as of `find_places`
 Rows = tuple[SynapseTable, np.ndarray]  # a table, and an array with an entry for each of its rows
 Length = Callable[[str, int, int], tuple[np.ndarray, np.ndarray]]
 
@@ -29,13 +30,6 @@ def move(values: np.ndarray, places: np.ndarray, into: np.ndarray) -> None:
     """Write values to their places on the last axis, those that have one."""
     kept = places >= 0
     into[..., places[kept]] = values[..., kept]
-
-
-def find_places(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the places of ids among others, which ascend; `GONE` where they are not."""
-    place = np.minimum(np.searchsorted(among, ids), max(len(among) - 1, 0))
-    there = among[place] == ids if len(among) else np.zeros(len(ids), bool)
-    return np.where(there, place, GONE)
 
 
 def take_latest(log: SpikeLog, n_steps: int) -> SpikeLog:
@@ -125,20 +119,15 @@ class Transfer:
                 continue
             table, span, array = new.synapses[name]
             own, index = self._name_synapses(table, span, is_old=False)
-            order = np.argsort(keys, kind="stable")
-            own_order = np.argsort(own, kind="stable")
-            keys, own = keys[order], own[own_order]
-            again = np.arange(len(own)) - np.searchsorted(own, own)
-            array[index[own_order] - span.first] = values[order][np.searchsorted(keys, own) + again]
+            array[index - span.first] = values[find_equal(own, keys)]
 
     def _name_synapses(self, table: SynapseTable, span: ProjectionSlice, is_old: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return a number for the ends and delay of each synapse of this rank, and its place in the table."""
-        columns = [np.zeros((4, 0), np.int64), *map(np.stack, table.chunks(span))]
-        source, target, delay, index = np.concatenate(columns, axis=1)
+        source, target, delay, index = table.columns(span)
         pre, post = span.projection.pre, span.projection.post
         source, target = self._place(pre, source, is_old), self._place(post, target, is_old)
-        n_sources, n_delays = self.after.model.size(pre.role), int(span.projection.delay_range[1]) + 1
-        return (target * n_sources + source) * n_delays + delay, index
+        shape = self.after.model.size(pre.role), int(span.projection.delay_range[1]) + 1
+        return number_synapses(source, target, delay, shape), index
 
     def _place(self, population: Population, ids: np.ndarray, is_old: bool) -> np.ndarray:
         """Return where members of a population are in the network after, by index in their role."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arrays import find_places, number_synapses
 from ..errors import InputError
 from .connectivity import Projection
 from .model import Model
@@ -68,15 +69,14 @@ class FollowingFeedback:
     ) -> ProjectionSlice:
         """Write the indices of a learning-signal connection's synapses into `place`; return its slice of `feedback`."""
         back = next(span for span in self.feedback.spans if span.projection is projection)
-        there = np.concatenate([np.stack((s, t, i)) for s, t, _, i in self.feedback.chunks(back)], axis=1)
-        key = there[0] * projection.post.size + there[1]
+        source, target, _, places = self.feedback.columns(back)
+        shape = projection.post.size, 1
+        key = number_synapses(target, source, 0, shape)
         order = np.argsort(key)
         (span,) = (span for span in table.spans if span.projection is partner)
         for source, target, _, index in table.chunks(span):
-            wanted = target * projection.post.size + source
-            nearest = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
-            matches = key[order[nearest]] == wanted if len(key) else np.zeros(len(wanted), bool)
-            place[index[matches]] = there[2][order[nearest[matches]]]
+            found = find_places(number_synapses(source, target, 0, shape), key[order])
+            place[index[found >= 0]] = places[order[found[found >= 0]]]
         return back
 
     def follow(self) -> None:

@@ -379,6 +379,10 @@ class SynapseTable:
             target = self.target[index].astype(np.int64) - span.base + span.targets[0]
             yield source[rows], target, delay[rows], index
 
+    def columns(self, span: ProjectionSlice) -> np.ndarray:
+        """Return source, target, delay and place of all synapses that `chunks` yields, int64 (4, n)."""
+        return np.concatenate([np.zeros((4, 0), np.int64), *map(np.stack, self.chunks(span))], axis=1)
+
     def yield_own_places(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
         """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.
 

@@ -65,7 +65,5 @@ def set_weights(simulation: Simulation, run: RunResults, initial: bool) -> None:
         if len(weights) != (n := span.last - span.first):
             reason = f"'{span.projection.name}' has {len(weights)} weights, its network {n} synapses"
             raise InputError(f"{run.path}: {reason}")
-        first = 0
-        for *_, index in table.chunks(span):
-            table.weight[index] = weights[first : first + len(index)]
-            first += len(index)
+        *_, index = table.columns(span)
+        table.weight[index] = weights

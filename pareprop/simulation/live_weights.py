@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 
+from ..arrays import find_equal, number_synapses
 from ..errors import InputError, StateError, quote
 from ..machine import require_bytes
 from ..network.parameters import nearest
@@ -43,13 +43,11 @@ def put(simulation: Watched, projection: str, given: object) -> None:
         if waiting:
             raise StateError(f"{here}: in the spike variant synapses wait with changes: set weights before it learns")
         weight = _check(simulation, here, span, synapses, given)
-    width = int(synapses["delay"].max(initial=0)) + 1
-    keys = (synapses["target"] * item.pre.size + synapses["source"]) * width + synapses["delay"]
-    own, index = _own_keys(table, span, item.pre.size, width)
-    order = np.argsort(own, kind="stable")  # of several synapses with the same ends the order is the same in both
-    first = np.searchsorted(own[order], own[order])
-    values = weight[np.searchsorted(keys, own[order]) + np.arange(len(own)) - first]
-    simulation.engine.set_weights(table, index[order], values)
+    shape = item.pre.size, int(synapses["delay"].max(initial=0)) + 1
+    keys = number_synapses(synapses["source"], synapses["target"], synapses["delay"], shape)
+    source, target, delay, index = table.columns(span)
+    own = number_synapses(source, target, delay, shape)
+    simulation.engine.set_weights(table, index, weight[find_equal(own, keys)])
     simulation.network.following.follow()
 
 
@@ -68,18 +66,6 @@ def _find(simulation: Watched, projection: object) -> tuple[SynapseTable, Projec
     if not isinstance(projection, str) or projection not in known:
         raise InputError(f"weights: no projection {quote(projection)}{nearest(str(projection), list(known))}")
     return known[projection]
-
-
-def _own_keys(table: SynapseTable, span: ProjectionSlice, n_pre: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the keys of this rank's synapses by ends and delay, and their places in the table."""
-
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        yield np.zeros(0, np.int64), np.zeros(0, np.int64)
-        for source, target, delay, index in table.chunks(span):
-            yield (target.astype(np.int64) * n_pre + source) * width + delay, index
-
-    keys, places = zip(*parts(), strict=True)
-    return np.concatenate(keys), np.concatenate(places)
 
 
 def _check(

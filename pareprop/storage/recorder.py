@@ -199,8 +199,7 @@ class Recorder(Observer):
                 )
                 first = int(np.count_nonzero(kept < 0))
                 kept = kept[(kept >= 0) & (kept < counts[rank])]
-                parts = [np.stack(part) for part in table.chunks(span)]
-                synapses = np.concatenate(parts, axis=1)
+                synapses = table.columns(span)
                 if table.by_source:  # the order in which the ranks' shares follow one another
                     source, target, delay, _ = synapses
                     synapses = synapses[:, np.lexsort((target, delay, source))]
@@ -268,7 +267,7 @@ class Recorder(Observer):
         for name, table, index, _ in self._selected:
             if name in self._moving:
                 span, kept = self._moving[name]
-                index = np.concatenate([part for *_, part in table.chunks(span)])[kept]
+                index = table.columns(span)[3, kept]
             if "weights" in self.settings.what:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
             if DELAYS in self.settings.what and name in self._moving:
