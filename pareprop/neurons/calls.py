@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..values import Given
-from .compile import Program, Table, is_shared
+from .compile import Program, Table, bind_call, is_shared
 
 Real = type[np.floating[Any]]  # Any: of one width or another
 
@@ -61,20 +60,10 @@ class Cells:
 
     def caller(self, name: str, *arguments: object) -> Callable[[], None]:
         """Return a call of a function; `dt`, the third argument, is double, other floats are `real`."""
-        types: list[type] = []
-        given: list[object] = []
-        for place, item in enumerate(arguments):
-            if isinstance(item, np.ndarray):
-                types.append(ctypes.c_void_p)
-                given.append(item.ctypes.data if item.size else None)
-            elif isinstance(item, float):
-                types.append(ctypes.c_float if self.real is np.float32 and place != 2 else ctypes.c_double)
-                given.append(item)
-            else:
-                types.append(ctypes.c_int64)
-                given.append(item)
-        function = ctypes.CFUNCTYPE(None, *types)(getattr(self._table, name))
-        return lambda: function(*given)
+        given = [
+            self.real(item) if isinstance(item, float) and place != 2 else item for place, item in enumerate(arguments)
+        ]
+        return bind_call(getattr(self._table, name), given)
 
     def _call(self, name: str, *arguments: object) -> None:
         self.caller(name, *arguments)()

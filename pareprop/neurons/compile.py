@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -598,6 +598,17 @@ def _run_compiler(here: str, command: list[str], source: str, level: str, kind: 
                 f"{f': {said.strip()}' if said else ''}); compile the package again with a compiler that works"
             )
         return target.read_bytes()
+
+
+def bind_call(address: int, arguments: Sequence[object]) -> Callable[[], None]:
+    """Return a call of a compiled function; arrays, which it does not keep alive, go by address, `None` as NULL."""
+    numbers: dict[type, type] = {float: ctypes.c_double, np.float64: ctypes.c_double, np.float32: ctypes.c_float}
+    types: list[type] = [
+        ctypes.c_void_p if item is None or isinstance(item, np.ndarray) else numbers.get(type(item), ctypes.c_int64)
+        for item in arguments
+    ]
+    given = [(item.ctypes.data if item.size else None) if isinstance(item, np.ndarray) else item for item in arguments]
+    return partial(ctypes.CFUNCTYPE(None, *types)(address), *given)
 
 
 def _call(library: ctypes.CDLL, name: str) -> int:

@@ -155,12 +155,12 @@ class RuleProgram:
         *_, end = arrays
         assert isinstance(end, np.ndarray)
         table = places.table, len(places.table), int(places.shared), places.shift
-        self._call("step", n, n, u, *arrays, len(end), *table)
+        self.call("step", n, n, u, *arrays, len(end), *table)
 
     def follow(self, k: int, own: np.ndarray, number: np.ndarray, arrived: float, x: np.ndarray, C: np.ndarray) -> None:
         """Take the synapse onto target k through a step, in double precision."""
         target, n = np.array([k], np.uint32), x.shape[1]
-        self._call("trace", 1, n, target, own, number, arrived, x[:, k:], n, C[k:])
+        self.call("trace", 1, n, target, own, number, arrived, x[:, k:], n, C[k:])
 
     def go_through(
         self, k: int, events: list[tuple[int, bool, float]], places: Places, state: np.ndarray, entry: np.ndarray,
@@ -178,20 +178,13 @@ class RuleProgram:
             end=end.ctypes.data, ends=len(end), end_columns=end.shape[1], shared=places.shared,
             shift=places.shift.ctypes.data, what=_OWES,
         )  # fmt: skip
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address("row", np.float64))(ctypes.addressof(row))
-
-    def _call(self, name: str, *arguments: object) -> None:
-        kinds = {np.ndarray: ctypes.c_void_p, float: ctypes.c_double, np.float64: ctypes.c_double}
-        types = [kinds.get(type(item), ctypes.c_int64) for item in arguments]
-        given = [item.ctypes.data if isinstance(item, np.ndarray) else item or 0 for item in arguments]
-        ctypes.CFUNCTYPE(None, *types)(self.address(name, np.float64))(*given)
+        compiler.bind_call(self.address("row", np.float64), [ctypes.addressof(row)])()
 
     def call(self, name: str, *arguments: object) -> None:
-        """Call a function with arrays and whole numbers; arrays say in which precision."""
-        arrays = [item for item in arguments if isinstance(item, np.ndarray)]
-        types = [ctypes.c_void_p if isinstance(item, np.ndarray) else ctypes.c_int64 for item in arguments]
-        given = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in arguments]
-        ctypes.CFUNCTYPE(None, *types)(self.address(name, arrays[0].dtype.type))(*given)
+        """Call a function in the precision of its first array of real numbers."""
+        dtypes = (item.dtype for item in arguments if isinstance(item, np.ndarray))
+        real = next(dtype.type for dtype in dtypes if dtype.kind == "f")
+        compiler.bind_call(self.address(name, real), arguments)()
 
 
 def compile_rule(bound: Bound, comm: Later = None, parts: Iterable[Part] = ()) -> RuleProgram:
