@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import allocate_aligned
-from ..errors import InputError
+from ..errors import quote
 from ..network import transmission
+from ..network.features import list_features
 from ..network.local import LocalNetwork
+from ..network.unsupported import name_variant, require_supported
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import NetworkPlan
@@ -50,7 +52,7 @@ class IntervalSettings(Settings):
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
         if self.ways is not None:
-            raise InputError("ways: the interval variant learns in one way, there is none to ask for")
+            require_supported("", {"ways": f"ways = {quote(self.ways)}"} | name_variant("interval"))
         self._require_window(1 if self.average_gradient else 0, n_steps)  # no average over no steps
         super().check(n_steps)
 
@@ -79,6 +81,7 @@ class Interval(Engine):
         timers: Timers,
         plan: NetworkPlan | None = None,
     ) -> None:
+        require_supported("", list_features(network.model))
         super().__init__(network, exchange, settings, n_steps, timers, plan)
         self.n_samples, self._is_within, self.resets = 0, False, settings.reset
         self.neurons = self.cells.state

@@ -9,9 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import allocate_aligned
-from ..errors import InputError
 from ..kernels import layout
-from ..network.learning import reads, reads_signals
+from ..network.learning import reads_signals
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
@@ -90,14 +89,6 @@ class IntervalGradient:
         self.kappa = float(self._kappas.min()) if network.n_readouts else 0.0
         if model.local:
             self.kappa = model.local.constants(model.dt_ms)[0]
-            for name in reads(model, "L"):
-                raise InputError(
-                    f"rule {name} reads L; it does not know the errors of local readouts '{model.local.name}'"
-                )
-            if np.any(self._kappas != self.kappa):
-                raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
-        if model.learning_signal is not None and np.any(self._kappas != self.kappa):
-            raise InputError("learning_signal: needs readouts with one tau_m, by which all signals are filtered")
         self._shares, slower = np.ones(network.n_readouts), self._kappas > self.kappa
         self._shares[slower] = (1.0 - self._kappas[slower]) / (1.0 - self.kappa)
         tables = (network.incoming, network.outgoing)

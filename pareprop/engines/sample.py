@@ -10,10 +10,12 @@ import numpy as np
 from .. import elementary, rng
 from ..errors import InputError, quote
 from ..kernels import checksum
+from ..network.features import list_features
 from ..network.learning import reads
 from ..network.model import Model
 from ..network.parameters import is_number, is_whole
 from ..network.reward import Rollout
+from ..network.unsupported import require_supported
 from ..parallel.spike_log import SpikeLog
 
 
@@ -214,8 +216,8 @@ class Sample:
         for name in ("modulator", "factors"):
             if (value := getattr(self, name)) is not None and not np.isfinite(value).all():
                 raise InputError(f"sample: {name} holds values that are not finite")
-        if self.factors is not None and not model.eprop.is_online:
-            raise InputError(f"sample: factors are for the spike variant, not '{model.variant}'")
+        if given := {name: f"field '{name}'" for name in ("currents", "factors") if getattr(self, name) is not None}:
+            require_supported("sample: ", given | list_features(model))
         if self.modulator is None:
             for name in reads(model, "M"):
                 raise InputError(f"rule {name} reads M; the network has no modulator")
@@ -247,6 +249,4 @@ class Sample:
     def _check_rollout(self, n_steps: int, model: Model) -> None:
         if self.rollout is None:
             raise InputError("sample: rollout is missing, which loss 'reward' needs")
-        if model.local or self.currents is not None:
-            raise InputError("sample: loss 'reward' knows neither local readouts nor input currents")
         self.rollout.check(n_steps, model.size("readout") - 1)

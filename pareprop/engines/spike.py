@@ -12,11 +12,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import layout
+from ..network.features import list_features
 from ..network.local import LocalNetwork
 from ..network.losses import LOSSES, Context, Evaluation
 from ..network.model import Model
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
+from ..network.unsupported import require_supported
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import FOLD_STEPS, NetworkPlan, Ways
@@ -92,17 +94,9 @@ class Spike(Engine):
         if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers, plan)
-        if model.learning_signal is not None:
-            learns = any(population.learn for population in model.of_role("recurrent"))
-            for what, is_there in (("parameters that learn", learns), ("loss 'reward'", model.is_rewarded)):
-                if is_there:
-                    raise InputError(f"learning_signal: in the spike variant it does not go with {what}")
         is_batched = model.optimizer.batch_size > 1
-        if settings.reset and not is_batched:
-            raise InputError(
-                "reset = true needs a batch_size of at least 2 in the spike variant: with 1 weights change at spikes, "
-                "in a run that goes on"
-            )
+        if settings.reset:
+            require_supported("", {"reset": "reset = true"} | list_features(model))
         self.learns_at_the_end = self.resets = is_batched and (settings.reset is None or bool(settings.reset))
         self.time, self.learned, self._last_step = 0, False, 0
         self.before = 0  # steps of the run before step 0: of samples that were runs of their own

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
 from ..kernels import layout
 from ..network import transmission
 from ..network.connectivity import Projection
+from ..network.features import list_features
 from ..network.learning import is_plain, rule_of
 from ..network.local import given_by_equations
 from ..network.model import Model
 from ..network.rule_options import definition_of
+from ..network.unsupported import list_features_of, require_supported
 from ..neurons.calls import Cells
 from ..neurons.compile import QUICK
 from ..parallel.spike_log import SpikeLog
@@ -155,26 +156,14 @@ class Equations:
 
 def check(model: Model, projection: Projection) -> None:
     """Raise `InputError` if traces of a projection can't be stepped forward from what is recorded."""
-    post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
-    if projection.learn_delay is not None:
-        raise InputError(f"{here}: its delays learn")
-    if post.learn:
-        raise InputError(f"{here}: parameters of '{post.name}' learn ({', '.join(post.learn)})")
-    if model.activity is not None:
-        raise InputError(f"{here}: the model has a loss of firing rates of its own (activity)")
-    if isinstance(rule := rule_of(projection), LearningRule):
-        raise InputError(f"{here}: it learns by rule '{rule.name}', not by e-prop")
-    if (
-        not model.eprop.is_online
-        and post.role == "recurrent"
-        and len({readouts.params.tau_m for readouts in model.of_role("readout")}) > 1
-    ):
-        raise InputError(f"{here}: readouts have different tau_m, of each of which a trace would be needed")
-    if model.eprop.is_online and model.is_rewarded:
-        raise InputError(f"{here}: with rewards, the spike variant has a trace of its own for TD errors")
+    post, found = projection.post, list_features(model) | list_features_of(projection, model.variant)
+    found["traces"] = f"recording traces of '{projection.name}'"
+    if post.role == "readout":  # whose own decay is theirs
+        found.pop("different tau_m", None)
     drops = [item.name for item in model.perturbations if item.kind == "dropout" and item.of == post.name]
-    if model.eprop.is_online and drops and np.any(getattr(post.params, "c_reg", 0.0)):
-        raise InputError(f"{here}: dropout '{drops[0]}' hides spikes that c_reg of '{post.name}' counts")
+    if drops and np.any(getattr(post.params, "c_reg", 0.0)):
+        found["dropout with c_reg"] = f"dropout '{drops[0]}' and c_reg of '{post.name}'"
+    require_supported("", found)
 
 
 def compile_traces(engine: Engine, projection: Projection) -> None:

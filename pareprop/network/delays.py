@@ -141,15 +141,6 @@ def check_learned(projection: Described, here: str) -> None:
         raise InputError(f"{here} is for projections from inputs and neurons onto neurons")
     if not projection.plastic:
         raise InputError(f"{here} needs plastic = True; an optimizer with eta = 0 keeps the weights as they are")
-    if projection.rewire:
-        raise InputError(f"{here} is not possible where synapses are rewired")
-    if projection.learning_rule is not None:
-        rule_name = quote(projection.learning_rule.name)
-        raise InputError(
-            f"{here} goes with e-prop without options, not with {rule_name}: other rules have no gradient by delays"
-        )
-    if projection.transmission is not None:
-        raise InputError(f"{here} is not possible with transmission, whose factors stay with the spikes")
     assert rule.low is not None and rule.high is not None  # see `learned_in_steps`
     for first, beyond in zip(projection.first_delays, (-1, 1), strict=True):
         if not projection.is_empty and not round(rule.low) <= first <= round(rule.high):

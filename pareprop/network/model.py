@@ -38,6 +38,7 @@ from .optimizers import OF_MODEL, Optimizer, default_optimizer, require_of_weigh
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .rule_options import find_signless
+from .unsupported import list_features_of, name_variant, require_supported
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 SHORTEST, LONGEST = 1e-9, 1e9  # steps in ms: rates per step and times in steps neither overflow nor vanish
@@ -209,13 +210,13 @@ class Model:
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         self.loss, self.activity = self._read_loss("loss"), self._read_loss("activity")
-        if isinstance(self.loss, CourseLoss) and self.eprop.is_online:
-            raise InputError(f"loss {name_of(self.loss)} needs all steps of a sample at once: the interval variant")
         if isinstance(self.activity, Reward | CourseLoss) or (self.activity and self.activity.has_state):
             raise InputError(f"activity = {quote(self.activity)} must be a loss without a state, of firing rates")
         if self.learning_signal is not None and not callable(self.learning_signal):
             wanted = "must be a function of signals, errors and context"
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
+        if isinstance(self.loss, CourseLoss):
+            require_supported("", {"course loss": f"loss {name_of(self.loss)}"} | name_variant(self.variant))
         self._names: dict[str, set[str]] = {"populations": set(), "projections": set()}
         self._offsets: dict[str, int] = {}
         self._meanings: dict[tuple[str, str], object] = {}
@@ -573,8 +574,9 @@ class Model:
 
     def local_readouts(self, name: str, of: Population | Sequence[Population], **values: object) -> LocalReadouts:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
-        if self.eprop.is_online or self.local:
-            raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
+        if self.local:
+            raise InputError(f"local readouts '{name}': must be the only ones")
+        require_supported("", {"local readouts": f"local_readouts '{name}'"} | name_variant(self.variant))
         fields = {"name": name, "of": names(of)} | values
         readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
@@ -648,15 +650,7 @@ class Model:
                 "optimizer of the model"
             )
         projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
-        if projection.learn_delay is not None and self.eprop.is_online:
-            raise InputError(f"{here}: learn_delay is for the interval variant, not for '{self.variant}'")
-        if projection.learning_rule is not None and post.learn:
-            rule = quote(projection.learning_rule.name)
-            raise InputError(
-                f"{here}: learning_rule = {rule} does not go with parameters of '{post.name}' that learn "
-                f"({', '.join(post.learn)}), as neurons keep of each step what one of the two needs: leave out "
-                f"learning_rule=, or learn= of '{post.name}'"
-            )
+        require_supported(f"{here}: ", list_features_of(projection, self.variant))
         if name in self._names_of("projections"):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self._require_one_rule(projection)
@@ -859,11 +853,9 @@ class Model:
 
     def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
         require_of_weights(optimizer, here)
-        if optimizer.max_norm is not None and self.eprop.is_online:
-            raise InputError(
-                f"{here}: max_norm = {optimizer.max_norm:g} is for the interval variant; in the spike variant each "
-                "synapse learns by itself, at its spikes"
-            )
+        if optimizer.max_norm is not None:
+            found = {"max_norm": f"max_norm = {optimizer.max_norm:g}"} | name_variant(self.variant)
+            require_supported(f"{here}: ", found)
         if not optimizer.optimize_each_step and (not self.eprop.is_online or self.optimizer.batch_size > 1):
             batches = f"with batch_size = {self.optimizer.batch_size}"
             where = batches if self.eprop.is_online else "in the interval variant"

@@ -12,12 +12,14 @@ from ..errors import InputError, quote
 from ..kernels import layout
 from ..network import learning
 from ..network.connectivity import Population, Projection
+from ..network.features import list_features
 from ..network.local import program_of
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, Optimizer
 from ..network.parameters import nearest
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
+from ..network.unsupported import require_supported
 from ..neurons.compile import Part, compile
 from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
@@ -370,8 +372,7 @@ def _list_asked(requests: Mapping[str, Request], ways: object) -> dict[str, str]
 
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
-    if model.is_rewarded:
-        _require_online(model)
+    require_supported("", list_features(model))
     for readouts in model.of_role("readout") if not model.is_rewarded else ():
         model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
@@ -382,20 +383,4 @@ def require_known(model: Model) -> None:
             raise InputError(
                 f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "
                 f"take at each spike (known: {known})"
-            )
-
-
-def _require_online(model: Model) -> None:
-    """Raise `InputError` unless the spike variant can learn from TD errors while an episode runs."""
-    for population in model.of_role("recurrent"):
-        if population.learn:
-            raise InputError(
-                f"loss 'reward' in the spike variant: population '{population.name}': learn: parameters learn from "
-                "targets alone"
-            )
-    for item in model.projections:
-        if item.plastic and not learning.is_plain(item):
-            name = learning.rule_of(item).name
-            raise InputError(
-                f"loss 'reward' in the spike variant: projection '{item.name}' must learn by eprop, not {name}"
             )

@@ -192,8 +192,6 @@ def check(task: ClosedTask, model: Model) -> None:
         raise InputError(f"first = {task.first} must lie in [0, {task.n_steps - 1}]")
     if task.act not in ("sample", "greedy"):
         raise InputError(f"act = '{task.act}' must be 'sample' or 'greedy'")
-    if model.local or model.size("current"):
-        raise InputError("a task in closed loop knows neither local readouts nor input currents")
 
 
 def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:

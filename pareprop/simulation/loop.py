@@ -36,11 +36,13 @@ from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, NotFiniteError, ParepropError, ParepropWarning, StateError, quote
-from ..network.losses import Context, Loss, name_of
+from ..network.features import list_features
+from ..network.losses import Context, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
 from ..network.perturbations import choose
 from ..network.reward import Reward
+from ..network.unsupported import require_supported
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
 from ..parallel.collectives import guarded
@@ -194,10 +196,11 @@ class Simulation:
         """Collective: build the network for the task."""
         task, model, closed = self.task, self.model, is_closed(self.task)
         with guarded(self.world):
-            if model.eprop.is_online and model.is_rewarded and not closed:
-                raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
-            if model.eprop.is_online and ends_late(task):
-                raise InputError("late_target: in the spike variant pieces need their targets, from which they learn")
+            kind, has = ("episodes", "episodes") if closed else ("samples", "no episodes")
+            found = list_features(model) | {kind: f"task {task.__class__.__name__}, which has {has}"}
+            if ends_late(task):
+                found["late target"] = "late_target"
+            require_supported("", found)
             settings = settings or default_settings(model, task)
             check_replicas(self.replicas.count, model, settings)
         self.engine = build(model, task.n_steps, self.exchange, settings, self.timers)
@@ -952,7 +955,5 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
         raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
     if count > batch:
         raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
-    if getattr(settings, "reset", True) is False or model.size("current"):
-        raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")
-    if isinstance(model.loss, Loss) and model.loss.has_state:
-        raise InputError(f"replicas = {count} needs a loss without a state, as samples change it one after the other")
+    reset = {} if getattr(settings, "reset", True) is not False else {"no reset": "reset = false"}
+    require_supported("", {"replicas": f"replicas = {count}"} | reset | list_features(model))

@@ -14,7 +14,9 @@ import numpy as np
 from ..engines.base import Engine
 from ..engines.sample import BY_STEP, Sample
 from ..errors import InputError
+from ..network.features import list_features
 from ..network.model import Model
+from ..network.unsupported import require_supported
 from ..parallel.replicas import Replicas
 from ..values import Values
 from .task import ClosedTask, OpenTask, Task, is_closed, is_open
@@ -74,13 +76,12 @@ def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: R
     """Raise `InputError` unless samples of a task may be run in pieces, or be shorter than others if `whole`."""
     if whole and not (is_open(task) and model.eprop.is_online):
         raise InputError("advance: whole=True needs the spike variant, and a task with pieces")
+    found = {"advance": "advance()"} | list_features(model)
     if is_closed(task):
-        raise InputError("advance: a task with episodes has an end; train() runs it")
+        found["episodes"] = f"task {task.__class__.__name__}, which has episodes"
     if replicas.count > 1:
-        raise InputError(f"advance: replicas = {replicas.count} share batches of whole samples; it needs one group")
-    if model.perturbations:
-        names = ", ".join(item.name for item in model.perturbations)
-        raise InputError(f"advance: perturbations ({names}) act in whole samples; leave them out")
+        found["replicas"] = f"replicas = {replicas.count}"
+    require_supported("", found)
 
 
 def require_samples(task: Task | ClosedTask | OpenTask, name: str) -> None:

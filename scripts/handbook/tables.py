@@ -21,6 +21,7 @@ from pareprop.network.model import Model
 from pareprop.network.optimizers import OPTIMIZERS
 from pareprop.network.reward import Reward
 from pareprop.network.rules import RULES
+from pareprop.network.unsupported import MEANINGS, UNSUPPORTED
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
@@ -162,6 +163,14 @@ def surrogates() -> list[str]:
     return table(("`surrogate_gradient_function`", "ψ(x), x = voltage - threshold, 0 while refractory"), rows)
 
 
+def unsupported() -> list[str]:
+    """Features that do not go together."""
+    rows = (([MEANINGS[name] for name in features], reason) for features, reason in UNSUPPORTED.items())
+    return table(
+        ("feature", "does not go with", "because"), ((one, ", ".join(more), why) for (one, *more), why in rows)
+    )
+
+
 def commands() -> list[str]:
     """The help of every command."""
 
@@ -177,6 +186,7 @@ def commands() -> list[str]:
 TABLES = {
     "neurons": neurons, "neuron-models": neuron_models, "optimizers": optimizers, "losses": losses, "reward": reward,
     "rules": rules, "surrogates": surrogates, "recorded": recorded, "commands": commands,
+    "unsupported": unsupported,
     **{name.replace("_", "-"): partial(parameters, name)
        for name in ("readouts", "local_readouts", "background", "perturbations", "rewire", "space")},
 }  # fmt: skip

@@ -106,7 +106,7 @@ def test_one_digest_on_any_ranks_and_replicas(tmp_path: Path) -> None:
 
 
 def test_where_it_does_not_go() -> None:
-    with pytest.raises(InputError, match=r"optimizer: max_norm = 1 is for the interval variant; in the spike variant"):
+    with pytest.raises(InputError, match=r"optimizer: max_norm = 1 does not go with the spike variant: each synapse"):
         Model("spike", optimizer=Adam(max_norm=1.0))
     model = Model("interval", optimizer=Adam())
     inputs, rec = model.inputs("in", 2), model.neurons("rec", 2)

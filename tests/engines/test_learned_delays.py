@@ -272,8 +272,8 @@ def test_one_digest_on_any_ranks_and_after_a_restart(tmp_path: Path) -> None:
         ({"learn_delay": {"high": 9, "type": "adamw"}}, "learn_delay: optimizer 'adamw' decays weights; take adam"),
         ({"learn_delay_ms": {"high": 9.0}}, "learn_delay and learn_delay_ms are given: give one of them"),
         ({"plastic": False}, "learn_delay needs plastic = True; an optimizer with eta = 0 keeps the weights"),
-        ({"rewire": {"l1": 0.1}, "allow_multapses": False}, "learn_delay is not possible where synapses are rewired"),
-        ({"variant": "spike"}, "learn_delay is for the interval variant, not for 'spike'"),
+        ({"rewire": {"l1": 0.1}, "allow_multapses": False}, "learn_delay does not go with rewire: both move"),
+        ({"variant": "spike"}, "learn_delay does not go with the spike variant: "),
         ({"optimizer": {"high": 3.0}}, "optimizer: high = 3.0 is for learned parameters"),
     ],
 )

@@ -375,7 +375,9 @@ def test_a_state_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
 
 def test_replicas_need_a_loss_without_a_state() -> None:
     model = network(Kept())
-    with pytest.raises(InputError, match=r"^replicas = 2 needs a loss without a state, as samples change it one after"):
+    with pytest.raises(
+        InputError, match=r"^replicas = 2 does not go with loss Kept, which has a state: samples change it one after"
+    ):
         check_replicas(2, model, model.eprop.engine.settings_type(30))
     check_replicas(2, network(huber), model.eprop.engine.settings_type(30))
 
@@ -532,7 +534,10 @@ def test_a_correlation_is_learned() -> None:
 def test_losses_of_courses_are_refused() -> None:
     for make, words in (
         (lambda: Correlation(0), "Correlation: trials = 0 must be a whole number of at least 1"),
-        (lambda: network(Correlation(), variant="spike"), "loss Correlation needs all steps of a sample at once"),
+        (
+            lambda: network(Correlation(), variant="spike"),
+            "loss Correlation does not go with the spike variant: the loss needs all steps of a sample at once",
+        ),
         (lambda: TrialAverage(4).evaluate(*np.zeros((2, 30, 1)), slice(None)), "trials = 4 must divide 30, the steps"),
     ):
         with pytest.raises(InputError, match=words):

@@ -500,7 +500,9 @@ def test_refused_elsewhere() -> None:
         Model("interval", optimizer=Adam(low=1.0))
     model = network("spike", {"tau_m": TAU})
     model.loss = Reward()
-    with pytest.raises(InputError, match="population 'rec': learn: parameters learn from targets alone"):
+    with pytest.raises(
+        InputError, match=r"go with .* parameters that learn \(rec\.tau_m\): parameters learn from targets"
+    ):
         NetworkPlan(model)
     own = PASSIVE["parameters"] | {"tau_m_initial": [1.0, "ms"]}
     twice = NeuronModel.from_dict("twice", PASSIVE | {"parameters": own})

@@ -216,7 +216,9 @@ def test_a_sample_without_what_its_loss_needs() -> None:
         run.run_sample(0, "train", learn=True)
     currents = np.zeros((case["interval"], 0))
     sample = Sample(SpikeLog(case["interval"]), currents=currents, rollout=Rollout(**episodes[0]))
-    with pytest.raises(InputError, match="knows neither local readouts nor input currents"):
+    with pytest.raises(
+        InputError, match="sample: loss 'reward' does not go with field 'currents': an episode has input"
+    ):
         sample.check(case["interval"], run.model)
     model = networks.model(case)
     other = Simulation(model, run.task, settings=IntervalSettings(case["interval"]))
@@ -226,5 +228,7 @@ def test_a_sample_without_what_its_loss_needs() -> None:
 
 def test_the_spike_variant_refuses() -> None:
     model = small.network("spike", 2, 2, 3, loss=Reward())
-    with pytest.raises(InputError, match="loss 'reward' in the spike variant needs a task in closed loop"):
+    with pytest.raises(
+        InputError, match="loss 'reward' does not go with the spike variant and task Once, which has no episodes"
+    ):
         Simulation(model, small.Once(None, 10), settings=SpikeSettings(10))

@@ -206,14 +206,14 @@ def test_reset_without_batches_is_refused() -> None:
     with pytest.raises(InputError) as refused:
         Simulation(model, Noise(), settings=SpikeSettings(40, reset=True))
     assert str(refused.value) == (
-        "reset = true needs a batch_size of at least 2 in the spike variant: with 1 weights change at spikes, in a run "
-        "that goes on"
+        "reset = true does not go with the spike variant and batch_size = 1: weights change at spikes, in a run "
+        "without pauses"
     )
 
 
 def test_replicas_of_an_endless_run_are_refused() -> None:
     model = network(optimizer=GradientDescent(eta=1e-3, batch_size=4))
-    with pytest.raises(InputError, match=r"^replicas = 2 needs reset = true and no input"):
+    with pytest.raises(InputError, match=r"^replicas = 2 does not go with reset = false: "):
         check_replicas(2, model, SpikeSettings(40, reset=False))
     check_replicas(2, model, SpikeSettings(40))
 

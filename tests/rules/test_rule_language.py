@@ -28,8 +28,8 @@ def change(text: str) -> Callable[[], object]:
     return lambda: mine(gradient=None, change=text)
 
 
-def network(**options: object) -> pareprop.Model:
-    model = pareprop.Model("spike")
+def network(variant: str = "spike", **options: object) -> pareprop.Model:
+    model = pareprop.Model(variant)
     cells = model.neurons("rec", 3, options.pop("neurons", "iaf"))
     model.connect(model.inputs("in", 2), cells, **options)
     return model
@@ -122,8 +122,8 @@ REFUSED = {
         lambda: from_dict("eprop", {"rule": "eprop", "filter": "none"})
     ),
     "rule: name 'a b' must be a letter": lambda: Eprop(name="a b"),
-    "learn_delay goes with e-prop without options, not with 'eprop_unfiltered': other rules have no": (
-        lambda: network(learning_rule=Eprop(filter="none"), learn_delay={"eta": 1.0, "high": 5.0})
+    "learn_delay does not go with learning_rule = 'eprop_unfiltered': rules other than e-prop": (
+        lambda: network("interval", learning_rule=Eprop(filter="none"), learn_delay={"eta": 1.0, "high": 5.0})
     ),
     "rule 'mine': unknown key 'synapses', did you mean 'synapse'?": lambda: from_dict("mine", {"synapses": {}}),
     "rule mine: description = '\\ud800' is no text that a file can hold": lambda: mine(description="\ud800"),

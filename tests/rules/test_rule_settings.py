@@ -87,7 +87,7 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
         (
             'model = "iaf"',
             'model = "iaf", learn = {tau_m = {type = "adam", low = 5.0, high = 50.0}}',
-            "learning_rule = 'mine' does not go with parameters of 'rec' that learn (tau_m), as neurons keep",
+            "learning_rule = 'mine' does not go with parameters of 'rec' that learn (tau_m): neurons keep",
         ),
     ],
 )

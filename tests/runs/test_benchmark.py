@@ -33,7 +33,7 @@ def test_a_way_of_learning_may_be_asked_for(way, used, capsys, tmp_path):
 
 @pytest.mark.parametrize(("options", "told"), [
     (["--variant", "spike", "--way", "lines"], "cannot learn by 'lines': its optimizer keeps no moments"),
-    (["--way", "steps"], "ways: the interval variant learns in one way"),
+    (["--way", "steps"], "ways = 'steps' does not go with the interval variant: "),
 ])  # fmt: skip
 def test_a_way_that_does_not_fit_is_refused(options, told, capsys):
     assert told in refusal_of(capsys, *SMALL, *options)

@@ -220,7 +220,7 @@ def test_targets_may_come_late(kind: str) -> None:
     late.task.late_target = lambda: np.zeros((3, 2))
     with pytest.raises(InputError, match=r"target has shape \(3, 2\), must be \(40, 2\)"):
         late.advance(N_STEPS)
-    with pytest.raises(InputError, match="late_target: in the spike variant pieces need their targets"):
+    with pytest.raises(InputError, match=r"^late_target does not go with the spike variant: each chunk learns from"):
         Simulation(network("spike"), Late())
 
 
@@ -251,7 +251,7 @@ def test_factors_of_errors() -> None:
         assert whole.hexdigest() == pieces.hexdigest()
         shown[name] = whole.engine.show_weights()[id(whole.network.incoming)]
     assert np.array_equal(shown["window"], shown["zeros"]) and not np.array_equal(shown["zeros"], shown["halves"])
-    with pytest.raises(InputError, match="factors are for the spike variant, not 'interval'"):
+    with pytest.raises(InputError, match="sample: field 'factors' does not go with the interval variant: "):
         Simulation(network("interval"), tasks["halves"]).train(1)
 
 
@@ -299,7 +299,9 @@ def test_a_piece_of_the_wrong_length_is_refused() -> None:
 def test_episodes_and_perturbations_are_refused() -> None:
     model = network("interval")
     model.silence(model.of_role("recurrent")[0])
-    with pytest.raises(InputError, match=r"advance: perturbations .* act in whole samples"):
+    with pytest.raises(
+        InputError, match=r"^advance\(\) does not go with perturbations \(.*\): they act in whole samples"
+    ):
         Simulation(model, Noise()).advance(5)
 
 

@@ -287,11 +287,11 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
 
     model = network("spike")
     model.dropout(model.populations[1], p=0.1)
-    assert "dropout 'dropout->rec' hides spikes that c_reg of 'rec' counts" in refused(model)
+    assert "dropout 'dropout->rec' and c_reg of 'rec': dropped spikes are hidden" in refused(model)
     model = network("spike")
     cells = model.neurons("learning", 3, learn={"tau_m": Adam(low=5.0, high=50.0)})
     model.connect(model.populations[0], cells)
-    assert "parameters of 'learning' learn (tau_m)" in refused(model)
+    assert "parameters of 'learning' that learn (tau_m)" in refused(model)
     model.connect(cells, cells, "fixed_indegree", indegree=1, rewire={"l1": 0.01}, allow_multapses=False)
     told = "[record] weights of 'learning->learning' can't be recorded: its synapses move; name others in [record]"
     for what in ("weights", "synapse_states", "gradient"):
