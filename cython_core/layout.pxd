@@ -98,7 +98,7 @@ cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fi
     int64_t model               # address of the targets' generated model, or 0
     int64_t maps                # address of their NeuronMaps, or 0
     int64_t shared              # 1: all targets have the constants of the first one
-    int64_t idle                # place in the tables of steps without a gradient, see plans/idle.py
+    int64_t idle                # place in the tables of steps without a gradient, see algorithms/idle.py
     int64_t emitted             # place in Rows.emitted of the block's first source
     double alpha, kappa, kappa_reg
     double eta, Wmin, Wmax

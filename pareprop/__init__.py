@@ -94,7 +94,7 @@ _ROOMS = (
     "network",
     "neurons",
     "parallel",
-    "plans",
+    "algorithms",
     "rules",
     "runs",
     "simulation",

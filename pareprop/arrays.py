@@ -25,6 +25,11 @@ def allocate_aligned(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> 
     return memory[first : first + n].view(dtype).reshape(shape)
 
 
+def round_to_lines(n: int) -> int:
+    """Return at least n numbers of eight bytes, in whole lines of the cache."""
+    return -(-n // (LINE // 8)) * (LINE // 8)
+
+
 def copy_aligned(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """Return an aligned copy of an array in another type; values out of its range become infinite."""
     copy = allocate_aligned(array.shape, dtype)

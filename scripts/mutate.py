@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mutations import KERNELS, ROOMS, ROOT, Mutation, draw_mutations
 
-MAPPED = [*sorted(ROOMS.keys() - {"plans", "ground"}), "fuzz/test_corpus.py",
+MAPPED = [*sorted(ROOMS.keys() - {"algorithms", "ground"}), "fuzz/test_corpus.py",
           *sorted(path.name for path in ROOT.glob("tests/test_*.py"))]  # fmt: skip
 DEFAULT = "not peer and not slurm and not slow and not long"
 QUICK, RANKS = f"not mpi and {DEFAULT}", f"mpi and {DEFAULT}"

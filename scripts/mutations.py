@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {folder.name: (f"pareprop/{folder.name}/**/*.py", [folder.name])
          for folder in sorted(ROOT.glob("pareprop/*/")) if (ROOT / "tests" / folder.name).is_dir()}  # fmt: skip
 ROOMS["engines"][1].append("parallel/test_exchange.py")
-ROOMS["plans"] = "pareprop/plans/*.py", ["engines"]
+ROOMS["algorithms"] = "pareprop/algorithms/*.py", ["engines"]
 ROOMS["ground"] = "pareprop/*.py", ["test_errors.py", "test_levels.py", "runs/test_directory.py"]
 KERNELS = (
     "cython_core/**/*.p[yx][xid]",

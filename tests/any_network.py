@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from corridor import CorridorTask
 
+from pareprop.algorithms.plan import WAYS
 from pareprop.engines.base import Settings
 from pareprop.engines.sample import Sample
 from pareprop.network.losses import Loss
@@ -25,7 +26,6 @@ from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.surrogates import SURROGATES
-from pareprop.plans.plan import WAYS
 from pareprop.rules import Eprop
 
 BLOCK = 100  # networks that share random equations, which take seconds to compile

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import networks
 import numpy as np
 
+from pareprop.algorithms.plan import WAYS, NetworkPlan
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network.model import Model
-from pareprop.plans.plan import WAYS, NetworkPlan
 from pareprop.simulation.loop import Simulation
 
 MODELS = ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")

@@ -101,7 +101,7 @@ def test_interpolation() -> None:
     np.testing.assert_array_equal(elementary.interpolate(np.array([-9.0, 9.0]), places, values), values[[0, -1]])
 
 
-ROOMS = ("engines", "network", "neurons", "plans", "rules", "simulation", "tasks", "runs/benchmark.py")
+ROOMS = ("engines", "network", "neurons", "algorithms", "rules", "simulation", "tasks", "runs/benchmark.py")
 FUNCTIONS = set(
     """arccos arcsin arctan arctan2 atan2 average cbrt convolve corrcoef cos cosh cov dist dot einsum exp exp2 expm1
     float_power geomspace hypot inner interp log log10 log1p log2 logspace matmul mean nanmean nansum pow power sin
@@ -118,7 +118,7 @@ SHOWN = "part of a message alone"
 EXACT = "whole numbers"
 IN_TURN = "arrays, one after the other"
 ALLOWED = {
-    ("plans/scan.py", "traces ** 2"): EXACT,
+    ("algorithms/scan/algorithm.py", "traces ** 2"): EXACT,
     ("network/scaled.py", "np.arange(26) ** 2"): EXACT,
     ("engines/local_readouts.py", "course.mean(values)"): IN_TURN,
     ("tasks/data.py", "sum(list(counts.values())[1:])"): EXACT,
@@ -200,7 +200,7 @@ def test_no_other_is_used_where_bits_count() -> None:
     found = set()
     for room in ROOMS:
         place = ROOT / "pareprop" / room
-        for path in place.glob("*.py") if place.is_dir() else [place]:
+        for path in place.rglob("*.py") if place.is_dir() else [place]:
             name = path.relative_to(ROOT / "pareprop").as_posix()
             found |= {(name, ast.unparse(node)) for node in list_foreign(ast.parse(path.read_text()))}
     assert found == ALLOWED.keys()

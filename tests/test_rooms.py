@@ -23,15 +23,17 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "neurons": set(),
     "rules": {"neurons"},
     "network": {"neurons", "parallel", "rules", "sonata"},
-    "plans": {"network", "neurons", "parallel", "rules"},
-    "engines": {"network", "neurons", "parallel", "plans", "rules"},
-    "simulation": {"engines", "network", "parallel", "plans"},
+    "algorithms": {"network", "neurons", "parallel", "rules"},
+    "engines": {"network", "neurons", "parallel", "algorithms", "rules"},
+    "simulation": {"engines", "network", "parallel", "algorithms"},
     "tasks": {"exchange_formats", "engines", "network", "neurons", "parallel", "rules", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "exchange_formats": {"storage", "network", "neurons", "sonata"},
     "plots": set(),
-    "runs": set("exchange_formats storage simulation tasks plots engines network neurons parallel plans rules".split()),
-    "nest": {"simulation", "engines", "network", "neurons", "parallel", "plans"},
+    "runs": set(
+        "exchange_formats storage simulation tasks plots engines network neurons parallel algorithms rules".split()
+    ),
+    "nest": {"simulation", "engines", "network", "neurons", "parallel", "algorithms"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy
@@ -41,7 +43,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "neurons": {"sympy"},
     "rules": set(),
     "network": {"nir", "pydantic"},
-    "plans": set(),
+    "algorithms": set(),
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},

@@ -78,7 +78,7 @@ cdef class Rows:
     cdef public double[::1] older                  # (n_rows,)
     cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the optimizer's step that a place is for
     cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
-    # of steps without a gradient, see plans/idle.py: powers, steps of a part and until none
+    # of steps without a gradient, see algorithms/idle.py: powers, steps of a part and until none
     cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step

@@ -35,7 +35,7 @@ cdef extern from "algorithms/lines/lines.h" nogil:
     void add_idle(int64_t n, const double* rate, const double* powers, double* sums)
 
 cdef enum:
-    MOST_IDLE = 128    # steps of a part, see plans/idle.py
+    MOST_IDLE = 128    # steps of a part, see algorithms/idle.py
     IDLE_FIRSTS = 512  # steps since which rows wait, of which sums are kept
     FEWEST_IDLE = 2    # else they are taken one by one
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..algorithms.plan import NetworkPlan, Ways
 from ..errors import InputError, quote
 from ..network.cuts import round_steps
 from ..network.local import LocalNetwork, given_by_equations, target_rate
@@ -24,7 +25,6 @@ from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import NetworkPlan, Ways
 from ..timers import Timers
 from ..values import Values
 from .cells import Cells

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..algorithms.plan import FOLD_STEPS, NetworkPlan, TablePlan
 from ..kernels import layout
 from ..machine import require_bytes
 from ..network import learning
@@ -18,7 +19,6 @@ from ..network.drawing import find_local_range
 from ..network.local import ALMOST_ALL, given_by_equations, program_of
 from ..network.model import Model
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
-from ..plans.plan import FOLD_STEPS, NetworkPlan, TablePlan
 from . import rules
 
 SPIKING = ("input", "recurrent")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..algorithms.plan import NetworkPlan
 from ..arrays import allocate_aligned
 from ..errors import quote
 from ..network import transmission
@@ -15,7 +16,6 @@ from ..network.local import LocalNetwork
 from ..network.unsupported import name_variant, require_supported
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import NetworkPlan
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings

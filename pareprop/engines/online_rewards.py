@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..algorithms.prefix.algorithm import ONLINE_BLOCK
 from ..network.reward import Reward
-from ..plans.prefix import ONLINE_BLOCK
 
 
 class OnlineRewards:

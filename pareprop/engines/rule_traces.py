@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..algorithms.request import lags
 from ..network import transmission
 from ..network.learning import bind, find_at, list_rules, rule_of
 from ..network.local import cell_values
 from ..network.rule_options import definition_of
 from ..parallel.spike_log import SpikeLog
-from ..plans.request import lags
 from ..rules.definition import LearningRule
 from ..rules.literal import Literal
 from ..values import Values

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..algorithms.plan import RULE_FOLD_STEPS, NetworkPlan
 from ..arrays import allocate_aligned
 from ..kernels import layout
 from ..network import learning
@@ -15,7 +16,6 @@ from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, LocalPopulation, cell_values
 from ..network.model import Model
 from ..network.rule_options import definition_of
-from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop
 from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values

@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..algorithms.plan import FOLD_STEPS, NetworkPlan, Ways
+from ..algorithms.request import lags
 from ..errors import InputError
 from ..kernels import layout
 from ..network.features import list_features
@@ -21,8 +23,6 @@ from ..network.synapse_table import SynapseTable
 from ..network.unsupported import require_supported
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import FOLD_STEPS, NetworkPlan, Ways
-from ..plans.request import lags
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
@@ -164,9 +164,9 @@ class Spike(Engine):
                 }
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
-            sums=kernels.Sums(memory.kernel_sums()),
-            online=kernels.Online(memory.kernel_online()),
-            maps=kernels.ComposedMaps(memory.kernel_maps()),
+            sums=kernels.Sums(memory.sums.kernel()),
+            online=kernels.Online(memory.td_errors.kernel()),
+            maps=kernels.ComposedMaps(memory.maps.kernel()),
             learned=kernels.Learned(self.traces.for_kernel()),
             learners=kernels.Learners(memory.rules.kernel_learners()),
             ring=self._ring,
@@ -255,7 +255,7 @@ class Spike(Engine):
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
         self.n, self.inputs = self.n_steps, inputs
         self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
-        self.memory.begin_episode(self.time)
+        self.memory.td_errors.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
         self._rewards = OnlineRewards(self.loss)
 

@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import elementary
-from ..arrays import LINE, allocate_aligned
+from ..algorithms.lines.arrays import Lines, line_steps
+from ..algorithms.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
+from ..algorithms.prefix.arrays import PrefixSums, TDErrors
+from ..algorithms.request import Request
+from ..algorithms.scan.arrays import NOT_OPEN, POWERS, SPANNED, ComposedMaps
+from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout, optimizers
 from ..network import transmission
@@ -20,26 +25,16 @@ from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
-from ..plans.request import Request, uniform_alpha
 from ..values import Values
 from .rules import SpikeRules
 from .state import State
 
 KINDS = ("incoming", "outgoing", "adaptive")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
-SUMS = ("A", "D", "A2", "D2")
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 NOTHING = np.zeros(0, np.int64)
 LATEST = 2 * FOLD_STEPS  # steps of an optimizer of which numbers are kept
 PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
-FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
-POWERS = 3  # decays of which powers are kept: alpha, kappa, kappa_reg
-SPANNED = layout.GAPS * layout.MAP_STEPS  # steps of the longest composed map
-NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see algorithms/scan/maps.pxi
-# of what is kept of a composed map of NEST's own neurons, by place; in checkpoints behind "stretch_"
-MAP_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
-ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "kept", "traces")
 Rows = Any  # of the kernels of the precision, of which each has a class of its own
 
@@ -49,11 +44,6 @@ def new_books(n_rows: int) -> np.ndarray:
     books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
     books[:, layout.LATEST] = layout.NEVER
     return books
-
-
-def _lines(n: int) -> int:
-    """Return at least n numbers, in whole lines of the cache."""
-    return -(-n // layout.NUMBERS) * layout.NUMBERS
 
 
 def _tell_blocks(blocks: list[int]) -> str:
@@ -109,18 +99,16 @@ class SpikeMemory:
         self.tables = network.incoming, network.outgoing, network.following.adaptive
         self.plans = [plan.of_table(table) for table in self.tables]
         self.steps_kept = self._longest_kept()
-        n = network.neurons[1] - network.neurons[0]
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
-        posts = {span.projection.post.name: span.projection.post for span in self.tables[0].spans}
-        wanted = {name: (post, plan.composed(post)) for name, post in posts.items()}
-        self._composed = {name: (network.program_of(post), of) for name, (post, of) in wanted.items() if of}
+        onto = self.plans[0]
+        self.sums, self.lines = PrefixSums(network, plan, onto), Lines(network, plan, onto)
+        self.maps = ComposedMaps(network, plan, onto)
+        self.td_errors = TDErrors(network, plan, onto, self._count_errors())
         self.rules, self._addresses = SpikeRules(network, plan, n_steps), dict[tuple[str, str], int]()
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
-        self.maps = self._maps(n)
-        self.online: dict[str, np.ndarray] = {}  # the same on every rank
-        self.history = self._histories(n)
+        self.history = self._histories()
 
     # ---- building ----------------------------------------------------------------------------------------------------
 
@@ -133,17 +121,8 @@ class SpikeMemory:
     @property
     def blocks(self) -> list[int]:
         """Steps of the blocks of prefix sums of neurons and of errors; of composed maps and lines, if some are."""
-        maps, lines = [layout.MAP_STEPS] * self.uses("scan"), [self._line_steps] * self.uses("lines")
+        maps, lines = [layout.MAP_STEPS] * self.plan.uses("scan"), [line_steps(self._real)] * self.plan.uses("lines")
         return [self.plan.block, self.plan.readout_block, *maps, *lines]
-
-    @property
-    def _line_steps(self) -> int:
-        """Steps of a cache line with two numbers of each."""
-        return LINE // (2 * np.dtype(self._real).itemsize)
-
-    def uses(self, *ways: str) -> bool:
-        """Return whether a block of synapses learns by one of some ways, the same on all ranks."""
-        return any(plan.uses(*ways) for plan in self.plans)
 
     def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
@@ -154,7 +133,7 @@ class SpikeMemory:
         settings, emitted = plan.settings, _place_emitted(table)
         settings["model"] = [self._address(item.request) for item in plan.plans]
         settings["maps"] = [
-            self._composes(post) * chosen for post, chosen in zip(posts, plan.chosen("scan"), strict=True)
+            self.maps.address_of(post) * chosen for post, chosen in zip(posts, plan.chosen("scan"), strict=True)
         ]
         settings["shared"] = [self._share_constants(post) for post in posts]
         settings["emitted"] = emitted[:-1]
@@ -221,149 +200,38 @@ class SpikeMemory:
             shared = [self._share_constants(post) for post in table.by_block(attrgetter("post"))]
             np.asarray(rows.settings)["shared"] = shared
 
-    def _composes(self, post: Population) -> int:
-        """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
-        found = self._composed.get(post.name)
-        return found[0].composed_address(found[1]) if found else 0
+    def _count_errors(self) -> int:
+        """Return the steps of which errors are kept: synapses learn of m steps after a sample."""
+        looking = self.plans if self.network.model.is_rewarded else self.plans[1:]
+        return max(plan.longest_cutoff() for plan in looking) + 2 * self.plan.m + 4
 
-    def _histories(self, n: int) -> dict[str, np.ndarray]:
+    def _histories(self) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
-        plan, m, prefix = self.plans[0], self.plan.m, self.uses("prefix")
-        longest = plan.longest_cutoff()
-        steps = plan.kept_steps() + m + 2
-        B, second = max(self.plan.block, 1), self.plan.sets == 2
-        ends = (longest + m) // B + 3 if prefix else 0
-        online = self.network.model.is_rewarded
-        rows = {"psi": steps, "L": steps, "F": steps if second or online else m + 2}
-        rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        kinds = {name: self._real if name in RINGS else float for name in rows}
-        rings = {name: allocate_aligned((length, n), kinds[name]) for name, length in rows.items()}
-        sparse = plan.chosen("prefix") & (self.network.incoming.blocks[:, layout.DENSE] == 0)
-        used = bool(np.any(sparse)) and not second and not online
-        self._lines = {"cells": allocate_aligned((n * used, 1 if n <= FEW_CELLS else 2, 4))}
-        for suffix, wanted in (("", not online), ("2", second)):
-            lines = self._lines["ends" + suffix] = allocate_aligned((ends * wanted, n, 4))
-            rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
-        line_steps, lined = self._line_steps, plan.longest_cutoff(plan.chosen("lines")) + m + 2
-        n_lines = (-(-lined // line_steps) + 1) * self.uses("lines")  # the first step of a line may be any
-        self._windows = allocate_aligned((n_lines, n, 2 * line_steps), self._real)
-        rings |= {f"window_{k}": self._windows[:, :, k] for k in range(2 * line_steps * (n_lines > 0))}
-        looking = self.plans if online else self.plans[1:]
-        errors = max(plan.longest_cutoff() for plan in looking) + 2 * m + 4  # synapses learn of m steps after a sample
-        sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
-        sums |= self._online(errors, ends, n) if online else {}
-        rings = {"f_av": allocate_aligned(n, self._real)} | rings
-        number = self.maps["number"]
-        for k, name in enumerate(MAP_NUMBERS[: number.shape[2]] if len(number) else ""):  # on all ranks, or on none
-            rings[f"stretch_{name}"] = number[:, :, k]
-        columns = self.maps["of_models"]
-        if len(columns):
-            rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
-            rings["stretch_apart"] = self.maps["apart"]
-            derived = self.maps["derived"]
-            rings |= {f"derived_{k}": derived[:, k] for k in range(derived.shape[1])}
-        rings |= self.rules.arrays
-        return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
+        m, n = self.plan.m, self.network.neurons[1] - self.network.neurons[0]
+        steps = self.plans[0].kept_steps() + m + 2
+        beside = self.plan.sets == 2 or self.network.model.is_rewarded
+        found = {"f_av": allocate_aligned(n, self._real)}
+        for name, length in {"psi": steps, "L": steps, "F": steps if beside else m + 2}.items():
+            found[name] = allocate_aligned((length, n), self._real)
+        for part in (self.sums, self.lines, self.maps, self.rules, self.td_errors):
+            found |= part.arrays
+        return found | {name: np.zeros((self._count_errors(), self.network.n_readouts)) for name in ERRORS}
 
-    def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
-        """Make what TD errors need; return the part that belongs to neurons."""
-        self.online |= {
-            "delta": np.zeros(n_errors),
-            "discount": np.ones(n_errors),
-            "running": np.array([0.0, 1.0]),
-            "end_factors": np.zeros((n_ends, 2)),
-            "last": np.zeros(n_ends, np.uint8),
-        }
-        if self.uses("scan"):
-            self.online["products"] = self.maps["products"]
-        self._ends = np.zeros((n_ends, len(ENDS), n))
-        sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
-        return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
-
-    def _maps(self, n: int) -> dict[str, np.ndarray]:
-        """Return what the kernel keeps of composed maps; arrays without entries if there are none."""
-        beside = self.plan.beside
-        scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
-        places = layout.MAPS * any(item.request.definition is None for item in scanned)
-        sizes = [program.composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
-        width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
-        whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
-        derived = max((size for *_, size, _ in sizes), default=0)
-        recorded = max((size + beside for *_, size in sizes if size), default=0)
-        return {
-            "number": allocate_aligned((places, n, self.plans[0].map_numbers(beside))),
-            "products": np.ones(layout.MAPS),
-            "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
-            "suffix_of_models": allocate_aligned((n, whole)),
-            "apart": allocate_aligned((layout.MAPS * (width > 0), n)),
-            "derived": allocate_aligned((layout.MAP_STEPS * (width > 0), derived, n), self._real),
-            "records": allocate_aligned((layout.MAP_STEPS * (recorded > 0), n + _lines(1), recorded)),
-            "addresses": np.array([self._composes(piece.population) for piece in self.network.pieces], np.int64),
-        }  # fmt: skip
-
-    def kernel_maps(self) -> Values:
-        """Return maps as the kernel takes them."""
-        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses("scan")
-        kind = 2 if self.network.model.is_rewarded else self.plan.sets - 1
-        return self.maps | {"in_use": in_use, "kind": kind, "recorded": layout.NEVER}
-
-    def kernel_online(self) -> Values:
-        """Return TD errors, and the sums that they need, as the kernel takes them."""
-        if not self.online:
-            arrays = {"delta": np.zeros(1), "discount": np.zeros(1), "running": np.zeros(2), "S": np.zeros(0)}
-            arrays |= {"U": np.zeros(0), "end_factors": np.zeros((0, 2)), "last": np.zeros(0, np.uint8)}
-            return arrays | {"in_use": False, "d_out": 1, "ends": np.zeros((0, len(ENDS), 0))}
-        sums = {name: self.history[name] for name in "SU"}
-        online = {name: array for name, array in self.online.items() if name != "products"}
-        return online | sums | {"in_use": True, "d_out": self.plan.d_out, "ends": self._ends}
-
-    def begin_episode(self, time: int) -> None:
-        """Let no trace that TD errors meet reach over step `time`, the first of a block."""
-        if len(self.online["last"]) and time:
-            self.online["last"][(time // self.plan.block - 1) % len(self.online["last"])] = 1
+    @property
+    def shared(self) -> dict[str, np.ndarray]:
+        """What TD errors need and is the same on every rank; empty without them."""
+        found = self.td_errors.shared
+        return found | {"products": self.maps.products} if found and self.plan.uses("scan") else found
 
     def kernel_histories(self, kappa_out: np.ndarray) -> Values:
         """Return the rings as the kernel takes them; `kappa_out` (n_readouts,) is the decay of readouts in a step."""
         widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
-            "lines": self._windows,
+            "lines": self.lines.array,
             "out_block": self.plan.readout_block,
             "out_powers": elementary.power(kappa_out, np.arange(self.plan.readout_block + 1)[:, None]),
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
         }
-
-    def kernel_sums(self) -> Values:
-        """Return prefix sums as the kernel takes them: those that are read together lie together."""
-        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses("prefix")
-        return (
-            {name: self.history[name] for name in ("R", "R2", *SUMS)}
-            | self._lines
-            | self._powers()
-            | {
-                "in_use": in_use,
-                "block": max(self.plan.block, 1),
-                "sets": self.plan.sets,
-            }
-        )
-
-    def _powers(self) -> dict[str, np.ndarray]:
-        """Return powers of decay factors within a block."""
-        B, model = max(self.plan.block, 1), self.network.model
-        k = np.arange(B + 1)
-        powers = np.zeros((len(self.network.pieces), 4, B + 1))
-        for row, piece in zip(powers, self.network.pieces, strict=True):
-            population, values = piece.population, piece.population.params
-            alpha = uniform_alpha(population, model.dt_ms)
-            row[1], row[3] = elementary.power(values.kappa, k), elementary.power(values.kappa_reg, k)
-            if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and not values.adaptive:
-                row[0] = elementary.power(alpha / values.kappa, k)
-                row[2] = elementary.power(alpha / values.kappa_reg, k)
-            if B == 1:  # no sums; the kernel reads kappa_reg at power 1
-                row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.where(self.plans[0].chosen("prefix"), self.plans[0].settings["alpha"], 1.0)
-        return {
-            "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
-        }  # fmt: skip
 
     def keep_arrived(self) -> None:
         """Keep the weights at latest arrivals where the optimizer steps in each time step, so that they go on alone."""
@@ -388,7 +256,7 @@ class SpikeMemory:
 
     def _list_moving(self) -> list[np.ndarray]:
         """Return all arrays that a sample or a flush changes, but weights."""
-        arrays = [*self.neurons.values(), *self.history.values(), *self.online.values()]
+        arrays = [*self.neurons.values(), *self.history.values(), *self.shared.values()]
         arrays += [table.factors for table in self.tables]
         for rows in self.rows:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE[1:], *PER_ROW)]
@@ -420,7 +288,7 @@ class SpikeMemory:
         """
         first, last = self.first_step(time) - base, time - base
         inputs, spikes = self.inputs.part(first, last), channel.own.part(first, last)
-        errors = {name: self.history[name] for name in ERRORS} | self.online
+        errors = {name: self.history[name] for name in ERRORS} | self.shared
         state = State({"blocks": self.blocks, "ways": self.plan.ways})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
@@ -499,7 +367,7 @@ class SpikeMemory:
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
         lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
-        return max(*lengths, len(self._windows) * self._line_steps)
+        return max(*lengths, len(self.lines.array) * line_steps(self._real))
 
     def nbytes(self) -> dict[str, int]:
         """Return bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
@@ -511,9 +379,8 @@ class SpikeMemory:
             )
         apart = self.rules.arrays
         histories = [array for name, array in self.history.items() if not name.startswith("end_") and name not in apart]
-        histories.append(self.maps["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
-            "histories": self.rules.nbytes
-            + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
+            "histories": self.rules.nbytes + self.maps.scratch_bytes
+            + sum(array.nbytes for array in (*histories, *self.sums.lines.values(), *self.neurons.values())),
         }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..algorithms.request import cutoff_steps, lags
 from ..kernels import layout
 from ..network import transmission
 from ..network.connectivity import Projection
@@ -25,7 +26,6 @@ from ..network.unsupported import list_features_of, require_supported
 from ..neurons.calls import Cells
 from ..neurons.compile import QUICK
 from ..parallel.spike_log import SpikeLog
-from ..plans.request import cutoff_steps, lags
 from ..rules.definition import LearningRule
 
 if TYPE_CHECKING:

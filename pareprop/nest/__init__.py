@@ -4,7 +4,7 @@ A script describes nodes and connections (`kernel`), which become a `Model` befo
 hands it to a `Simulation`, tells it what generators emit, lets it advance in pieces of any length, and records. What is
 made in a run is a new network, which takes over the state of the one before (`growth`). See the README of this folder.
 
-May import `simulation`, `engines`, `network`, `neurons`, `parallel`, `plans` and the ground.
+May import `simulation`, `engines`, `network`, `neurons`, `parallel`, `algorithms` and the ground.
 
 Where to add
 ------------

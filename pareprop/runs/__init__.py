@@ -1,7 +1,7 @@
 """One run: configuration, phases, provenance, comparison, verification, benchmark, and their commands.
 
 May import `exchange_formats`, `storage`, `simulation`, `tasks`, `plots`, `engines`, `network`, `neurons`,
-`parallel`, `plans`, `rules` and the ground.
+`parallel`, `algorithms`, `rules` and the ground.
 
 Where to add
 ------------

@@ -21,6 +21,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .. import elementary, machine, rng
+from ..algorithms.base import OntoNeurons
+from ..algorithms.plan import WAYS, Ways
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
@@ -38,8 +40,6 @@ from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
-from ..plans.plan import WAYS, Ways
-from ..plans.way import OntoNeurons
 from ..simulation.loop import Simulation
 from ..values import Values
 from .counters import Counters

@@ -1,6 +1,6 @@
 """The loop: samples in, weight changes out, observers informed; the digest of a run.
 
-May import `engines`, `network`, `parallel`, `plans` and the ground.
+May import `engines`, `network`, `parallel`, `algorithms` and the ground.
 
 Where to add
 ------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..algorithms.plan import NetworkPlan, compile_models
 from ..engines import footprint
 from ..engines.base import Engine, Settings
 from ..network import shared_reading
@@ -11,7 +12,6 @@ from ..network.model import Model
 from ..parallel.channel import ChannelSizes
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
-from ..plans.plan import NetworkPlan, compile_models
 from ..timers import Timers
 
 

@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 
 from .. import elementary, rng
+from ..algorithms.request import lags
 from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.sample import Sample
@@ -27,7 +28,6 @@ from ..network.model import Model
 from ..network.reward import Rollout
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
-from ..plans.request import lags
 from ..timers import Timers
 from .task import ClosedTask
 

@@ -29,6 +29,7 @@ from statistics import fmean
 
 import numpy as np
 
+from ..algorithms.plan import Ways
 from ..engines.base import Settings
 from ..engines.delays import LearnedDelays
 from ..engines.parameters import SUMMARY, Parameter
@@ -49,7 +50,6 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import Ways
 from ..timers import Timers
 from ..values import Values
 from . import kept, live_weights

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ..algorithms.plan import NetworkPlan
 from ..engines.base import Engine
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
@@ -26,7 +27,6 @@ from ..network.optimizers import default_optimizer
 from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
-from ..plans.plan import NetworkPlan
 from ..values import AnyValue
 from .score import Score
 

@@ -10,7 +10,8 @@ from networks import CaseTask
 
 import pareprop
 from pareprop import GradientDescent, Model
-from pareprop.engines import footprint, spike_memory
+from pareprop.algorithms.prefix import arrays as prefix_arrays
+from pareprop.engines import footprint
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import Spike, SpikeSettings
 from pareprop.network import synapse_table
@@ -206,7 +207,7 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bit by bit: rows that are empty, short and long, with repeated targets, whatever lies between two arrivals."""
-    monkeypatch.setattr(spike_memory, "FEW_CELLS", few_cells)
+    monkeypatch.setattr(prefix_arrays, "FEW_CELLS", few_cells)
     found = []
     for apart in (False, True):
         delays = [1, 2, 3, 5, 9]

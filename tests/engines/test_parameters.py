@@ -29,6 +29,7 @@ from pareprop import (
     Simulation,
     Uniform,
 )
+from pareprop.algorithms.plan import NetworkPlan
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
 from pareprop.exchange_formats import nest_template, sonata_network_writer
@@ -37,7 +38,6 @@ from pareprop.network.optimizers import SgdMomentum
 from pareprop.network.reward import Reward
 from pareprop.parallel import launcher
 from pareprop.parallel.exact_sums import sum_exactly
-from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
 
 CASES = find("learned")

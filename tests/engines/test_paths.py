@@ -7,12 +7,12 @@ import paths
 import pytest
 from small import silence
 
+from pareprop.algorithms.plan import NetworkPlan
 from pareprop.errors import ParepropWarning
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, AdamW, GradientDescent, Optimizer, SgdMomentum
 from pareprop.neurons import library
 from pareprop.parallel.exchange import Alone
-from pareprop.plans.plan import NetworkPlan
 from pareprop.rules import library as rules_library
 from pareprop.rules.definition import Eprop
 from pareprop.runs import benchmark

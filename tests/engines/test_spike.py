@@ -12,12 +12,12 @@ from properties import examples
 from reference import run_case
 from spike_networks import changes
 
-from pareprop.engines import spike_memory
+from pareprop.algorithms.plan import FOLD_STEPS, NetworkPlan
+from pareprop.algorithms.prefix import arrays as prefix_arrays
+from pareprop.algorithms.prefix.algorithm import LOSS
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
-from pareprop.plans.plan import FOLD_STEPS, NetworkPlan
-from pareprop.plans.prefix import LOSS
 
 SHORT = {"tau_m": 3.0, "kappa": 0.8, "kappa_reg": 0.8, "c_reg": 1.0, "model": "iaf"}  # what neurons forget soon
 LONG = {"tau_m": 20.0, "kappa": 0.9, "kappa_reg": 0.9, "model": "iaf"}
@@ -34,9 +34,9 @@ def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
     """
     expected = run_case(case)
     worst = 0.0
-    for without, few_cells in (((), spike_memory.FEW_CELLS), ((), 0), (("prefix",), 0), (("prefix", "scan"), 0)):
+    for without, few_cells in (((), prefix_arrays.FEW_CELLS), ((), 0), (("prefix",), 0), (("prefix", "scan"), 0)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(spike_memory, "FEW_CELLS", few_cells)
+            patch.setattr(prefix_arrays, "FEW_CELLS", few_cells)
             for n_steps, round_steps in ((0, 0), *splits):
                 run = spike_networks.simulation(case, n_steps, round_steps, without=without)
                 assert not spike_networks.ways(run) & set(without)

@@ -14,7 +14,7 @@ from params import first
 from properties import examples
 from reference import run_case
 
-from pareprop.plans.plan import FOLD_STEPS
+from pareprop.algorithms.plan import FOLD_STEPS
 
 # Prints one digest per case and length of rounds.
 DIGESTS = """

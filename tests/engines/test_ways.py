@@ -20,13 +20,13 @@ from corridor import CorridorTask
 from params import first
 from reference import run_batches, run_case
 
+from pareprop.algorithms.plan import NetworkPlan
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.neurons import library
-from pareprop.plans.plan import NetworkPlan
 from pareprop.simulation.loop import Simulation
 
 RULES = (

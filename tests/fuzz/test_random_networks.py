@@ -31,7 +31,7 @@ from any_network import BLOCK, Network
 
 import pareprop
 from pareprop import Model, Simulation, kernels, machine
-from pareprop.engines import spike_memory
+from pareprop.algorithms.prefix import arrays as prefix_arrays
 from pareprop.errors import InputError, ParepropError
 from pareprop.network import cuts, sharing, synapse_table
 from pareprop.parallel import launcher
@@ -216,7 +216,7 @@ def draw_surroundings(draw: random.Random, net: Network, n: int) -> dict[str, An
         "ranks": n, "per_node": draw.choice(["", "1", "2"]), "sending": draw.choice(SENDINGS),
         "cuts": ",".join(map(str, sorted(draw.randint(0, size) for _ in range(n - 1)))) if given else "",
         "share_above": "0" if given or draw.random() < 0.85 else "", "anew": draw.random() < 0.5,
-        "rows": draw.choice([0, synapse_table.FEWEST_ROWS]), "cells": draw.choice([0, spike_memory.FEW_CELLS]),
+        "rows": draw.choice([0, synapse_table.FEWEST_ROWS]), "cells": draw.choice([0, prefix_arrays.FEW_CELLS]),
         "replicas": 2 if replicated and not given and n % 2 == 0 and draw.random() < 0.6 else 1,  # cuts are of a group
     }  # fmt: skip
 
@@ -238,7 +238,7 @@ def surrounded(around: dict[str, Any], rank: int, number: int) -> Iterator[None]
         for module, name, value in values if around["anew"] else []:
             patch.setattr(module, name, value)
         patch.setattr(synapse_table, "FEWEST_ROWS", around["rows"])
-        patch.setattr(spike_memory, "FEW_CELLS", around["cells"])
+        patch.setattr(prefix_arrays, "FEW_CELLS", around["cells"])
         yield
 
 

@@ -12,6 +12,7 @@ import pytest
 from small import Once
 
 from pareprop import rng
+from pareprop.algorithms.request import cutoff_steps
 from pareprop.engines.base import Settings
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
@@ -27,7 +28,6 @@ from pareprop.network.reward import Reward
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.spike_log import SpikeLog
-from pareprop.plans.request import cutoff_steps
 from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS

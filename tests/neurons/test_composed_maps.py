@@ -7,7 +7,7 @@ import spike_networks
 from corridor import CorridorTask
 from params import first
 
-from pareprop.engines.spike_memory import MAP_NUMBERS
+from pareprop.algorithms.scan.arrays import MAP_NUMBERS
 from pareprop.errors import InputError
 from pareprop.kernels import layout
 from pareprop.network.model import Model

@@ -1,13 +1,13 @@
-"""Way `scan`: composed maps of steps. Several steps change a synapse's traces linearly, by numbers of its target."""
+"""When `scan` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from ..kernels import layout
-from ..network.connectivity import Projection
-from ..neurons.language import names_of
-from ..neurons.model import MOST_COMPOSED
-from .request import Request
-from .way import Cost, OntoNeurons
+from ...kernels import layout
+from ...network.connectivity import Projection
+from ...neurons.language import names_of
+from ...neurons.model import MOST_COMPOSED
+from ..base import Cost, OntoNeurons
+from ..request import Request
 
 # Costs in plain arrivals, measured with two arrivals per neuron and step.
 ARRIVAL = 2.2  # an arrival at NEST's own neurons, adapting, without moments

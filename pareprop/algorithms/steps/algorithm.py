@@ -1,10 +1,10 @@
-"""Way `steps`: a synapse is followed through each step between two arrivals; fits all synapses onto neurons."""
+"""When `steps` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from ..kernels import layout
-from .request import Request
-from .way import Cost, OntoNeurons
+from ...kernels import layout
+from ..base import Cost, OntoNeurons
+from ..request import Request
 
 FOLLOWED = 0.75  # cost of following a synapse through a step, in plain arrivals
 

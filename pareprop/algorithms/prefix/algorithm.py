@@ -1,17 +1,14 @@
-"""Way `prefix`: a gradient is the difference of two prefix sums over the target's history, plus a term that decays.
-
-For neurons that do not adapt and share one `tau_m`. An arrival here is a plain arrival: the unit of all costs.
-"""
+"""When `prefix` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from .. import elementary
-from ..kernels import layout
-from ..network.connectivity import Population
-from ..network.model import Model
-from ..network.reward import Reward
-from .request import Request, uniform_alpha
-from .way import OntoNeurons
+from ... import elementary
+from ...kernels import layout
+from ...network.connectivity import Population
+from ...network.model import Model
+from ...network.reward import Reward
+from ..base import OntoNeurons
+from ..request import Request, uniform_alpha
 
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
 ONLINE_BLOCK = 32  # steps of a block with rewards: episodes begin with one, and powers of gamma lambda count, too

@@ -1,10 +1,10 @@
-"""Way `static`: fixed weights."""
+"""When `static` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from ..kernels import layout
-from .request import Request
-from .way import Way
+from ...kernels import layout
+from ..base import Way
+from ..request import Request
 
 
 class Static(Way):

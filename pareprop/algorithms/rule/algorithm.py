@@ -1,12 +1,12 @@
-"""Way `rule`: learning rules given by equations; values of a step are computed once per target, synapses read them."""
+"""When `rule` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from ..kernels import layout
-from ..network.rule_options import definition_of
-from ..rules.bound import Bound
-from .request import Request
-from .way import Cost, OntoNeurons
+from ...kernels import layout
+from ...network.rule_options import definition_of
+from ...rules.bound import Bound
+from ..base import Cost, OntoNeurons
+from ..request import Request
 
 FOLLOWED = 0.5  # cost of following a synapse through a step, in plain arrivals
 ARRIVAL = 1.5  # cost of an arrival, in plain arrivals, where steps compose

@@ -25,16 +25,16 @@ from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
 from ..rules.bound import Bound
 from ..rules.program import compile_rule
+from .base import Way
 from .idle import tabulate_idle_steps
-from .lines import Lines
-from .prefix import Prefix, block_length
-from .readout import Readout, readout_block_length
+from .lines.algorithm import Lines
+from .prefix.algorithm import Prefix, block_length
+from .readout.algorithm import Readout, readout_block_length
 from .request import Request, filters_apart, lags
-from .rule import Rule
-from .scan import Scan
-from .static import Static
-from .steps import Steps
-from .way import Way
+from .rule.algorithm import Rule
+from .scan.algorithm import Scan
+from .static.algorithm import Static
+from .steps.algorithm import Steps
 
 WAYS: dict[str, Way] = {
     way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
@@ -269,6 +269,10 @@ class NetworkPlan:
     def ways(self) -> dict[str, str]:
         """Name of each projection that brings spikes to the way it learns."""
         return {name: plan.way.name for name, plan in self.plans.items()}
+
+    def uses(self, *names: str) -> bool:
+        """Return whether a projection learns by one of some ways, the same on all ranks."""
+        return any(plan.way.name in names for plan in self.plans.values())
 
     def follows(self, post: Population, through: str) -> bool:
         """Return whether traces at neurons, of a part of the derivatives, are followed step by step."""

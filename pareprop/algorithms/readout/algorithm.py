@@ -1,13 +1,13 @@
-"""Way `readout`: weights onto readouts; errors between arrivals are added up by prefix sums or step by step."""
+"""When `readout` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from .. import elementary
-from ..kernels import layout
-from ..network.model import Model
-from .prefix import LARGEST_BLOCK, LOSS, SMALLEST_BLOCK
-from .request import Request
-from .way import Way
+from ... import elementary
+from ...kernels import layout
+from ...network.model import Model
+from ..base import Way
+from ..prefix.algorithm import LARGEST_BLOCK, LOSS, SMALLEST_BLOCK
+from ..request import Request
 
 
 class Readout(Way):

@@ -1,11 +1,11 @@
-"""Way `lines`: as `steps`, but values of several steps of a target share a cache line; for optimizers with moments."""
+"""When `lines` fits, what it costs, what its synapses keep."""
 
 from __future__ import annotations
 
-from ..kernels import layout
-from .request import Request
-from .steps import Steps
-from .way import Cost
+from ...kernels import layout
+from ..base import Cost
+from ..request import Request
+from ..steps.algorithm import Steps
 
 BY_LINE = 0.25  # cost of following a synapse through a step, in plain arrivals
 

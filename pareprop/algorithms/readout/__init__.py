@@ -1,0 +1,1 @@
+"""Algorithm `readout`: weights onto readouts; errors between arrivals are added up by prefix sums or step by step."""

@@ -1,0 +1,1 @@
+"""Algorithm `static`: fixed weights."""
