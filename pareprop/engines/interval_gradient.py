@@ -21,7 +21,7 @@ from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
 from .parameters import Parameters
-from .plasticity import plastic
+from .plasticity import plastic, share_rates
 from .rules import IntervalRules, Kinds
 from .state import State
 
@@ -100,6 +100,7 @@ class IntervalGradient:
         self._pending: list[tuple] = []  # arguments of `_credit`, with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
+        share_rates(self.adaptive, self.plastic)
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
@@ -306,7 +307,6 @@ class IntervalGradient:
         if not self.n_collected:
             return
         divisors = {name: float(self.n_collected) * steps for name, steps in self._divisors.items()}
-        etas = {item.name: item.eta for item in self.plastic}
         for item in (*self.plastic, *self.adaptive):
             item.begin_step()
         if self._direct:
@@ -328,7 +328,6 @@ class IntervalGradient:
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
                 gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
-                item.eta = etas[item.name]
                 if self._direct:
                     item.clip()
                 else:

@@ -50,7 +50,11 @@ class Plastic(Optimized):
         Its delays, None if they stay.
     moved : list of np.ndarray
         (n_synapses,) of the span each, what moves with the synapses beside their weights; `moments` at first.
+    leader : Plastic or None
+        Whose learning rate is also its own: adaptive feedback learns with that of its readout projection.
     """
+
+    leader: Plastic | None = None
 
     def __init__(
         self,
@@ -104,6 +108,15 @@ class Plastic(Optimized):
         ends = self.table.row_ptr[self.span.rows + rows].tolist()
         etas = self.row_etas[rows[:-1]].tolist()
         return [(eta, first, last) for eta, first, last in zip(etas, ends[:-1], ends[1:], strict=True) if last > first]
+
+    @property
+    def eta(self) -> float:
+        """Learning rate, that of the leader if there is one."""
+        return self.leader.eta if self.leader else self._eta
+
+    @eta.setter
+    def eta(self, value: float) -> None:
+        self._eta = value
 
     @property
     def rate(self) -> float:
@@ -194,6 +207,13 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
         for span in table.spans
         if span.projection.plastic
     ]
+
+
+def share_rates(adaptive: Iterable[Plastic], projections: Iterable[Plastic]) -> None:
+    """Let adaptive feedback learn with the rates of the readout projections of the same names."""
+    leaders = {item.name: item for item in projections}
+    for item in adaptive:
+        item.leader = leaders[item.name]
 
 
 def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:

@@ -9,7 +9,7 @@ from ..network.local import LocalNetwork
 from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas, TreeSum
 from .parameters import Parameters
-from .plasticity import Plastic
+from .plasticity import Plastic, share_rates
 from .state import State
 
 
@@ -39,6 +39,7 @@ class SpikeBatch:
         self, network: LocalNetwork, plastic: list[Plastic], adaptive: list[Plastic], parameters: Parameters
     ) -> None:
         self._network, self._plastic, self._adaptive, self._parameters = network, plastic, adaptive, parameters
+        share_rates(adaptive, plastic)
         self._tables = (network.incoming, network.outgoing, network.following.adaptive)
         sizes, real = [len(table.weight) for table in self._tables], network.model.kernels.real
         self.sums = TreeSum([*(allocate_aligned(size, real) for size in sizes), *parameters.gradients])
@@ -66,12 +67,11 @@ class SpikeBatch:
         comm : MPI.Comm or None
             Ranks of this group; None: one process.
         """
-        divisor, etas = float(self.n_collected), {item.name: item.eta for item in self._plastic}
+        divisor = float(self.n_collected)
         arrays = dict(zip(map(id, self._tables), self.sums.total(replicas), strict=False))
         if self.first == {}:
             self.first = {key: array / divisor for key, array in arrays.items()}
         for item in (*self._plastic, *self._adaptive):
-            item.eta = etas[item.name]
             item.begin_step()
             item.step(arrays[id(item.table)], divisor)
         self._network.following.follow()

@@ -98,6 +98,19 @@ def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -
     assert len(digests) == 1 and out == pytest.approx(model.eprop.gain(model.projections[k].post, 1.0), rel=1e-14)
 
 
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_adaptive_feedback_learns_with_the_rate_that_its_readouts_are_set_to(variant: str) -> None:
+    simulation = Simulation(network(variant, GradientDescent(eta=1e-4, batch_size=2), feedback="adaptive"), WAVES)
+    readouts, feedback = simulation.network.outgoing, simulation.network.feedback
+    simulation.train(1)
+    before = readouts.weight.copy(), feedback.weight.copy()
+    simulation.set_eta(8e-4, "rec->out")
+    simulation.train(2)
+    change = feedback.weight - before[1]  # of one readout: synapses of both tables are in order of neurons
+    np.testing.assert_allclose(change, readouts.weight - before[0], rtol=0, atol=1e-15)
+    assert np.abs(change).max() > 1e-5
+
+
 def first_model(variant: str, n: int, chosen: bool) -> Model:
     """What a new user writes, who gives no optimizer; unless constants are `chosen` with the defaults of NEST."""
     among = {"rule": "fixed_indegree", "indegree": 10, "weight": Normal(std=0.05 if chosen else 0.5)}
