@@ -8,108 +8,123 @@ cdef enum:
     NONE = -1
 
 
-cdef inline int64_t tile_steps(const real[:, ::1] coefficient) noexcept nogil:
-    return TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
+cdef struct Segments:      # of the log that a block hears
+    Spikes** at
+    int64_t n
+
+cdef struct Arrivals:      # spikes of one step, ids[start:stop], and what each adds
+    const uint32_t* ids
+    int64_t start, stop
+    const real* coefficient   # of the step and the port, by target
+    real scale
+    real* by_delay            # by number of a synapse, or NULL
+
+cdef struct Tile:          # steps [first, last) in which the spikes of each source are linked
+    int64_t first, last
+    int64_t* head          # (n_sources), place of the first spike of each
+    int64_t* spikes        # two numbers per spike, in ascending steps: the place of the source's next one, its arrival
 
 
-def scratch_size(
-    bint same_step,
-    const int64_t[:, ::1] blocks,
-    SpikeLog inputs,
-    SegmentedLog heard,
-    int64_t n_ports,
-    const real[:, ::1] coefficient,
-):
-    """Numbers that `credit` writes down for the order of spikes by source; arguments as there."""
-    cdef int64_t b, n, most = 0, steps = tile_steps(coefficient), n_steps = coefficient.shape[0] // n_ports
-    cdef Spikes* input_log = &inputs.at
-    cdef Spikes** logs
-    for b in range(blocks.shape[0]):
-        if is_tiled(blocks, b, steps):
-            logs = heard.at if blocks[b, LOG] else &input_log
-            n = heard.n if blocks[b, LOG] else 1
-            most = max(most, room_for_links(same_step, blocks, b, steps, n_steps, logs, n))
-    return most
+cdef class Credit:
+    """The arrivals of an interval at synapses: each adds scale * coefficient[t n_ports + port, target].
 
-
-def credit(
-    bint same_step,
-    const int64_t[:, ::1] blocks,     # IN
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    SpikeLog inputs,                  # IN
-    SegmentedLog heard,               # IN
-    int64_t n_ports,
-    const real[:, ::1] coefficient,   # IN (T n_ports, n), from the sweep: ports of step 0, of step 1, ...
-    const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
-    real[::1] gradient,               # UPDATED, or the weights
-    int64_t[::1] scratch,             # at least `scratch_size` numbers
-    const int64_t[::1] shift,         # IN (n_blocks), number of a synapse less its place in `by_delay`, or NONE
-    real[::1] by_delay,               # UPDATED, of synapses whose delay learns
-    int64_t origin=0,                 # step of the run with which the log begins
-):
-    """Add scale * coefficient[t n_ports + port, target] to the gradient of a plastic synapse for each of its arrivals.
-
-    If its delay learns, add to `by_delay` the coefficient of the step after the arrival less that of the step before,
-    which is twice the derivative by the delay per unit of weight. So coefficients of step 0 are 0 then, and zeros
-    for step T follow in memory.
-
-    Parameters
-    ----------
-    same_step : whether a spike arrives in the step it is emitted (readouts), instead of after the delay
+    If the delay of a synapse learns, `by_delay` gets the coefficient of the step after the arrival less that of the
+    step before, which is twice the derivative by the delay per unit of weight. So coefficients of step 0 are 0 then,
+    and zeros for step T follow in memory.
     """
-    cdef int64_t t, b, k, n, emitted, steps = tile_steps(coefficient)
-    cdef int64_t* links = &scratch[0] if scratch.shape[0] > 0 else NULL
-    cdef Spikes* input_log = &inputs.at
-    cdef Spikes** logs
-    cdef real* delays
+
+    cdef public bint same_step                 # a spike arrives when it is emitted (readouts), not after the delay
+    cdef public int64_t[:, ::1] blocks
+    cdef public int64_t[::1] row_ptr
+    cdef public uint32_t[::1] target
+    cdef public SpikeLog inputs
+    cdef public SegmentedLog heard
+    cdef public int64_t n_ports
+    cdef public real[:, ::1] coefficient       # (T n_ports, n), from the sweep: ports of step 0, of step 1, ...
+    cdef public double[::1] scale              # (n_blocks): 1, or minus learning rate to update weights at once
+    cdef public real[::1] total                # UPDATED, gradients or weights
+    cdef public int64_t[::1] shift             # (n_blocks), number of a synapse less its place in `by_delay`, or NONE
+    cdef public real[::1] by_delay             # UPDATED, of synapses whose delay learns
+    cdef public int64_t origin                 # step of the run with which the log begins
+    cdef Spikes* input_log
+    cdef int64_t n_steps, tile_steps
+
+    def __init__(self, values):
+        bind(self, values)
+        self.input_log = &self.inputs.at
+        self.n_steps = self.coefficient.shape[0] // self.n_ports
+        self.tile_steps = TILE_BYTES // (max(self.coefficient.shape[1], 1) * <int64_t> sizeof(real))
+
+    def count_links(self):
+        """Return how many numbers `run` writes down for the order of spikes by source."""
+        cdef int64_t b, most = 0
+        for b in range(self.blocks.shape[0]):
+            if is_tiled(self, b):
+                most = max(most, room_for_links(self, b))
+        return most
+
+    def run(self, int64_t[::1] links):
+        """Credit all arrivals; `links` has room for `count_links` numbers."""
+        cdef int64_t t, b
+        cdef int64_t* written = &links[0] if links.shape[0] > 0 else NULL
+        with nogil:
+            for b in range(self.blocks.shape[0]):
+                if is_tiled(self, b):
+                    credit_tiles(self, b, written)
+            for t in range(self.n_steps):
+                for b in range(self.blocks.shape[0]):
+                    if self.blocks[b, PLASTIC] and t >= lag_of(self, b) + self.blocks[b, SINCE] and \
+                            not is_tiled(self, b):
+                        credit_step(self, t, b)
+
+
+cdef inline Segments segments_of(Credit of, int64_t b) noexcept nogil:
+    cdef Segments found
+    found.at = of.heard.at if of.blocks[b, LOG] else &of.input_log
+    found.n = of.heard.n if of.blocks[b, LOG] else 1
+    return found
+
+
+cdef inline void take(Arrivals* arrivals, const Spikes* log, int64_t emitted) noexcept nogil:
+    """Spikes of a segment of the log that were emitted in a step."""
+    arrivals.ids, arrivals.start, arrivals.stop = log.ids, log.ptr[emitted], log.ptr[emitted + 1]
+
+
+cdef void credit_step(Credit of, int64_t t, int64_t b) noexcept nogil:
+    """What arrives in step t at a block."""
+    cdef int64_t k, emitted = t - lag_of(of, b)
+    cdef Segments logs = segments_of(of, b)
+    cdef Arrivals arrivals
     cdef Coming coming
     cdef Rows rows
-    with nogil:
-        for b in range(blocks.shape[0]):
-            if is_tiled(blocks, b, steps):
-                logs = heard.at if blocks[b, LOG] else &input_log
-                n = heard.n if blocks[b, LOG] else 1
-                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, n_ports, coefficient, scale[b], gradient,
-                             links)
-        for t in range(coefficient.shape[0] // n_ports):
-            for b in range(blocks.shape[0]):
-                emitted = t - lag_of(same_step, blocks, b)
-                if emitted < blocks[b, SINCE] or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
-                    continue
-                delays = NULL
-                if by_delay.shape[0] > 0 and shift[b] != NONE:
-                    delays = &by_delay[0] - shift[b]
-                if not same_step and is_spread(blocks, b):
-                    if blocks[b, NUMBER] == 0:
-                        credit_spread(t, blocks, b, row_ptr, target, &inputs.at, heard, n_ports, coefficient, scale[b],
-                                      gradient, delays)
-                    continue
-                if t == 0 and not same_step:
-                    continue
-                logs = heard.at if blocks[b, LOG] else &input_log
-                n = heard.n if blocks[b, LOG] else 1
-                if not blocks[b, DENSE]:
-                    coming = find_coming(t, blocks, b, 1, mean_row(blocks, b, row_ptr), emitted, logs, n, n_ports,
-                                         coefficient)
-                    if delays == NULL and has_short_rows(blocks, b, row_ptr, target):
-                        for k in range(n):
-                            rows = rows_of(blocks, b, row_ptr, logs[k].ids, logs[k].ptr[emitted],
-                                           logs[k].ptr[emitted + 1])
-                            coming.next = credit_rows(
-                                rows, &target[0], &coefficient[t * n_ports + blocks[b, PORT], 0], <real> scale[b],
-                                &gradient[0], coming.next, coming.end, coming.each)
-                        continue
-                    fetch(coming)
-                if blocks[b, WIDTH] < LEAST_WIDTH and is_full(blocks, b):
-                    for k in range(n):
-                        credit_full(blocks, b, row_ptr, logs[k].ids, logs[k].ptr[emitted], logs[k].ptr[emitted + 1],
-                                    &coefficient[t * n_ports + blocks[b, PORT], 0], scale[b], &gradient[0])
-                    continue
-                for k in range(n):
-                    credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
-                                 logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
-                                 origin + t, gradient, n_ports * coefficient.shape[1], delays)
+    cdef bint is_spreading = not of.same_step and is_spread(of.blocks, b), is_each_full
+    if (t == 0 and not of.same_step and not is_spreading) or (is_spreading and of.blocks[b, NUMBER] != 0):
+        return
+    arrivals.coefficient = &of.coefficient[t * of.n_ports + of.blocks[b, PORT], 0]
+    arrivals.scale = of.scale[b]
+    arrivals.by_delay = NULL
+    if of.by_delay.shape[0] > 0 and of.shift[b] != NONE:
+        arrivals.by_delay = &of.by_delay[0] - of.shift[b]
+    if is_spreading:
+        credit_spread(of, t, b, &arrivals)
+        return
+    if not of.blocks[b, DENSE]:
+        coming = find_coming(of, t, b, 1, mean_row(of.blocks, b, of.row_ptr))
+        if arrivals.by_delay == NULL and has_short_rows(of.blocks, b, of.row_ptr, of.target):
+            for k in range(logs.n):
+                take(&arrivals, logs.at[k], emitted)
+                rows = rows_of(of.blocks, b, of.row_ptr, arrivals.ids, arrivals.start, arrivals.stop)
+                coming.next = credit_rows(rows, &of.target[0], arrivals.coefficient, arrivals.scale, &of.total[0],
+                                          coming.next, coming.end, coming.each)
+            return
+        fetch(coming)
+    is_each_full = of.blocks[b, WIDTH] < LEAST_WIDTH and is_full(of.blocks, b)
+    for k in range(logs.n):
+        take(&arrivals, logs.at[k], emitted)
+        if is_each_full:
+            credit_full(of, b, &arrivals)
+        else:
+            credit_block(of, t, b, &arrivals)
 
 
 cdef struct Coming:       # coefficients of a step that comes, which spikes will read here and there
@@ -118,23 +133,21 @@ cdef struct Coming:       # coefficients of a step that comes, which spikes will
     int64_t each          # lines for each spike of the present step
 
 
-cdef inline Coming find_coming(
-    int64_t t, const int64_t[:, ::1] blocks, int64_t b, int64_t later, int64_t synapses, int64_t emitted,
-    Spikes** logs, int64_t n_logs, int64_t n_ports, const real[:, ::1] coefficient
-) noexcept nogil:
+cdef inline Coming find_coming(Credit of, int64_t t, int64_t b, int64_t later, int64_t synapses) noexcept nogil:
     """Find the coefficients `later` steps after step t, if many spikes arrive; else nothing.
 
     A spike of this step reaches so many synapses; those of that step are as many, about.
     """
-    cdef int64_t k, place = (t + later) * n_ports + blocks[b, PORT], spikes = 0
-    cdef int64_t n_bytes = coefficient.shape[1] * <int64_t> sizeof(real)
+    cdef int64_t k, place = (t + later) * of.n_ports + of.blocks[b, PORT], spikes = 0, emitted = t - lag_of(of, b)
+    cdef int64_t n_bytes = of.coefficient.shape[1] * <int64_t> sizeof(real)
+    cdef Segments logs = segments_of(of, b)
     cdef Coming coming
     coming.next = coming.end = NULL
-    for k in range(n_logs):
-        spikes += logs[k].ptr[emitted + 1] - logs[k].ptr[emitted]
+    for k in range(logs.n):
+        spikes += logs.at[k].ptr[emitted + 1] - logs.at[k].ptr[emitted]
     coming.each = (n_bytes // LINE) // max(spikes, 1) + 1
-    if place < coefficient.shape[0] and spikes * synapses * LINE >= MANY * n_bytes:
-        coming.next = <const char*> &coefficient[place, 0]
+    if place < of.coefficient.shape[0] and spikes * synapses * LINE >= MANY * n_bytes:
+        coming.next = <const char*> &of.coefficient[place, 0]
         coming.end = coming.next + n_bytes
     return coming
 
@@ -145,20 +158,20 @@ cdef inline void fetch(Coming coming) noexcept nogil:
         coming.next += LINE
 
 
-cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+cdef inline int64_t lag_of(Credit of, int64_t b) noexcept nogil:
     """Steps from the row of the log to the arrival."""
-    return 0 if same_step else blocks[b, DELAY] - (1 if blocks[b, LOG] == 0 else 0)
+    return 0 if of.same_step else of.blocks[b, DELAY] - (1 if of.blocks[b, LOG] == 0 else 0)
 
 
-cdef inline int64_t first_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+cdef inline int64_t first_of(Credit of, int64_t b) noexcept nogil:
     """First step with an arrival that is credited; what arrives in step 0 is lost."""
-    return max(lag_of(same_step, blocks, b) + blocks[b, SINCE], 0 if same_step else 1)
+    return max(lag_of(of, b) + of.blocks[b, SINCE], 0 if of.same_step else 1)
 
 
-cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps) noexcept nogil:
+cdef inline bint is_tiled(Credit of, int64_t b) noexcept nogil:
     """Whether it pays to credit a block source by source: small networks, not readouts."""
-    return blocks[b, DENSE] and blocks[b, PLASTIC] and blocks[b, FACTORS] == 0 and steps >= FEWEST_STEPS and \
-        blocks[b, WIDTH] >= LEAST_WIDTH
+    return of.blocks[b, DENSE] and of.blocks[b, PLASTIC] and of.blocks[b, FACTORS] == 0 and \
+        of.tile_steps >= FEWEST_STEPS and of.blocks[b, WIDTH] >= LEAST_WIDTH
 
 
 cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noexcept nogil:
@@ -166,294 +179,222 @@ cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noex
     return i > first and ids[i] == ids[i - 1]
 
 
-cdef int64_t room_for_links(
-    bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, Spikes** logs, int64_t n
-) noexcept nogil:
+cdef int64_t room_for_links(Credit of, int64_t b) noexcept nogil:
     """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
-    cdef int64_t lag = lag_of(same_step, blocks, b), first = first_of(same_step, blocks, b), last, k, count, most = 0
-    while first < n_steps:
-        last = min(first + steps, n_steps)
+    cdef int64_t lag = lag_of(of, b), first = first_of(of, b), last, k, count, most = 0
+    cdef Segments logs = segments_of(of, b)
+    while first < of.n_steps:
+        last = min(first + of.tile_steps, of.n_steps)
         count = 0
-        for k in range(n):
-            count += logs[k].ptr[last - lag] - logs[k].ptr[first - lag]
+        for k in range(logs.n):
+            count += logs.at[k].ptr[last - lag] - logs.at[k].ptr[first - lag]
         most = max(most, count)
         first = last
-    return blocks[b, SOURCES] - blocks[b, SOURCE] + 2 * most
+    return of.blocks[b, SOURCES] - of.blocks[b, SOURCE] + 2 * most
 
 
-cdef void credit_tiles(
-    bint same_step,
-    const int64_t[:, ::1] blocks,
-    int64_t b,
-    int64_t steps,                    # of a tile
-    const int64_t[::1] row_ptr,
-    Spikes** logs,
-    int64_t n_logs,
-    int64_t n_ports,
-    const real[:, ::1] coefficient,
-    real scale,
-    real[::1] gradient,
-    int64_t* scratch,
-) noexcept nogil:
-    """As `credit_block` in all steps, source by source through tiles of steps: a row is read and written once there.
-
-    The spikes of a source are linked, in ascending steps.
-    """
-    cdef int64_t lag = lag_of(same_step, blocks, b), n_steps = coefficient.shape[0] // n_ports
-    cdef int64_t source = blocks[b, SOURCE]
-    cdef int64_t n = blocks[b, SOURCES] - source, first = first_of(same_step, blocks, b), last, s
-    cdef int64_t* head = scratch
-    cdef int64_t* spikes = scratch + n
-    while first < n_steps:
-        last = min(first + steps, n_steps)
+cdef void credit_tiles(Credit of, int64_t b, int64_t* links) noexcept nogil:
+    """As `credit_block` in all steps, source by source through tiles of steps: a row is read and written once there."""
+    cdef int64_t n = of.blocks[b, SOURCES] - of.blocks[b, SOURCE], s
+    cdef Tile tile
+    tile.last, tile.head, tile.spikes = first_of(of, b), links, links + n
+    while tile.last < of.n_steps:
+        tile.first, tile.last = tile.last, min(tile.last + of.tile_steps, of.n_steps)
         for s in range(n):
-            head[s] = NONE
-        link(first, last, lag, source, n, logs, n_logs, head, spikes)
+            tile.head[s] = NONE
+        link(of, b, &tile)
         for s in range(n):
-            if head[s] != NONE:
-                credit_source(blocks, b, row_ptr, s, head[s], spikes, n_ports, coefficient, scale, gradient)
-        first = last
+            if tile.head[s] != NONE:
+                credit_source(of, b, s, &tile)
 
 
-cdef void link(
-    int64_t first,
-    int64_t last,
-    int64_t lag,
-    int64_t source,
-    int64_t n,
-    Spikes** logs,
-    int64_t n_logs,
-    int64_t* head,                    # UPDATED (n): place of the first spike of each source from `source` on
-    int64_t* spikes,                  # OUT, two numbers per spike: the place of the source's next one, its arrival
-) noexcept nogil:
-    cdef int64_t t, i, k, place = 0, s
-    for t in range(last - 1, first - 1, -1):
-        for k in range(n_logs):
-            for i in range(logs[k].ptr[t - lag], logs[k].ptr[t - lag + 1]):
-                s = <int64_t> logs[k].ids[i] - source
-                if 0 <= s < n and not is_repeated(logs[k].ids, logs[k].ptr[t - lag], i):
-                    spikes[place] = head[s]
-                    spikes[place + 1] = t
-                    head[s] = place
+cdef void link(Credit of, int64_t b, const Tile* tile) noexcept nogil:
+    cdef int64_t t, i, k, place = 0, s, lag = lag_of(of, b), source = of.blocks[b, SOURCE]
+    cdef int64_t n = of.blocks[b, SOURCES] - source, start
+    cdef Segments logs = segments_of(of, b)
+    cdef const Spikes* log
+    for t in range(tile.last - 1, tile.first - 1, -1):
+        for k in range(logs.n):
+            log = logs.at[k]
+            start = log.ptr[t - lag]
+            for i in range(start, log.ptr[t - lag + 1]):
+                s = <int64_t> log.ids[i] - source
+                if 0 <= s < n and not is_repeated(log.ids, start, i):
+                    tile.spikes[place] = tile.head[s]
+                    tile.spikes[place + 1] = t
+                    tile.head[s] = place
                     place += 2
 
 
-cdef void credit_source(
-    const int64_t[:, ::1] blocks,
-    int64_t b,
-    const int64_t[::1] row_ptr,
-    int64_t s,
-    int64_t i,                        # place of its first spike
-    const int64_t* spikes,
-    int64_t n_ports,
-    const real[:, ::1] coefficient,
-    real scale,
-    real[::1] gradient,
-) noexcept nogil:
-    cdef int64_t start = row_ptr[blocks[b, ROW] + s], length = row_ptr[blocks[b, ROW] + s + 1] - start, n
-    cdef int64_t hole = hole_of(blocks, b, blocks[b, SOURCE] + s, length), column = blocks[b, TARGET]
-    cdef int64_t[GROUP] row
+cdef void credit_source(Credit of, int64_t b, int64_t s, const Tile* tile) noexcept nogil:
+    cdef int64_t start = of.row_ptr[of.blocks[b, ROW] + s], length = of.row_ptr[of.blocks[b, ROW] + s + 1] - start, n
+    cdef int64_t hole = hole_of(of.blocks, b, of.blocks[b, SOURCE] + s, length), i = tile.head[s]
+    cdef const real* row[GROUP]
+    cdef real scale = of.scale[b]
     while length > 0 and i != NONE:
         n = 0
         while i != NONE and n < GROUP:
-            row[n] = spikes[i + 1] * n_ports + blocks[b, PORT]
-            i = spikes[i]
+            row[n] = &of.coefficient[tile.spikes[i + 1] * of.n_ports + of.blocks[b, PORT], of.blocks[b, TARGET]]
+            i = tile.spikes[i]
             n += 1
-        credit_piece(hole, n, row, column, scale, coefficient, &gradient[start])
+        credit_piece(hole, n, row, 0, scale, &of.total[start])
         if hole < length:
-            credit_piece(length - hole, n, row, column + hole + 1, scale, coefficient, &gradient[start + hole])
+            credit_piece(length - hole, n, row, hole + 1, scale, &of.total[start + hole])
 
 
 cdef inline void credit_piece(
-    int64_t width, int64_t n, const int64_t* row, int64_t column, real scale, const real[:, ::1] coefficient,
-    real* gradient
+    int64_t width, int64_t n, const real** row, int64_t place, real scale, real* total
 ) noexcept nogil:
     """Neighbouring synapses of one source: their coefficients of n steps, one after the other."""
     cdef int64_t k
-    cdef const real* first = &coefficient[row[0], column]
-    cdef const real* second = &coefficient[row[min(1, n - 1)], column]
-    cdef const real* third = &coefficient[row[min(2, n - 1)], column]
+    cdef const real* first = row[0] + place
+    cdef const real* second = row[min(1, n - 1)] + place
+    cdef const real* third = row[min(2, n - 1)] + place
     if n == 1:
         for k in range(width):
-            gradient[k] += scale * first[k]
+            total[k] += scale * first[k]
     elif n == 2:
         for k in range(width):
-            gradient[k] = (gradient[k] + scale * first[k]) + scale * second[k]
+            total[k] = (total[k] + scale * first[k]) + scale * second[k]
     elif n == 3:
         for k in range(width):
-            gradient[k] = ((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]
+            total[k] = ((total[k] + scale * first[k]) + scale * second[k]) + scale * third[k]
     else:
-        add_four(width, scale, first, second, third, &coefficient[row[3], column], gradient)
+        add_four(width, scale, first, second, third, row[3] + place, total)
 
 
-cdef void credit_spread(
-    int64_t t,
-    const int64_t[:, ::1] blocks,
-    int64_t b,                        # first block of the projection
-    const int64_t[::1] row_ptr,
-    const uint32_t[::1] target,
-    Spikes* inputs,
-    SegmentedLog heard,
-    int64_t n_ports,
-    const real[:, ::1] coefficient,
-    real scale,
-    real[::1] gradient,
-    real* by_delay,                   # by number of a synapse, or NULL
-) noexcept nogil:
-    """All rows of the sources whose spikes arrive in step t at the shortest delay; what arrives in step 0 is lost."""
+cdef void credit_spread(Credit of, int64_t t, int64_t b, Arrivals* arrivals) noexcept nogil:
+    """All rows of the sources whose spikes arrive in step t at the shortest delay, which block b has.
+
+    What arrives in step 0 is lost.
+    """
     cdef uint32_t[WIDEST] at
-    cdef int64_t emitted = t - lag_of(False, blocks, b), last = 0, later, k
-    cdef Spikes** logs
-    while last < blocks[b, DELAYS]:
-        later = blocks[b + last, DELAY] - blocks[b, DELAY]
-        if t + later >= coefficient.shape[0] // n_ports:
+    cdef int64_t last = 0, later, k, emitted = t - lag_of(of, b)
+    cdef Segments logs = segments_of(of, b)
+    while last < of.blocks[b, DELAYS]:
+        later = of.blocks[b + last, DELAY] - of.blocks[b, DELAY]
+        if t + later >= of.n_steps:
             break
-        at[last] = <uint32_t> (later * n_ports * coefficient.shape[1])
+        at[last] = <uint32_t> (later * of.n_ports * of.coefficient.shape[1])
         last += 1
-    if target.shape[0] == 0:
+    if of.target.shape[0] == 0:
         return
-    logs = heard.at if blocks[b, LOG] else &inputs
-    fetch(find_coming(t, blocks, b, blocks[b + blocks[b, DELAYS] - 1, DELAY] - blocks[b, DELAY] + 1,
-                      mean_row(blocks, b, row_ptr, blocks[b, DELAYS]), emitted, logs,
-                      heard.n if blocks[b, LOG] else 1, n_ports, coefficient))
-    for k in range(heard.n if blocks[b, LOG] else 1):
-        credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, logs[k].ids, logs[k].ptr[emitted],
-                     logs[k].ptr[emitted + 1], &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0],
-                     n_ports * coefficient.shape[1], by_delay)
+    fetch(find_coming(of, t, b, of.blocks[b + of.blocks[b, DELAYS] - 1, DELAY] - of.blocks[b, DELAY] + 1,
+                      mean_row(of.blocks, b, of.row_ptr, of.blocks[b, DELAYS])))
+    for k in range(logs.n):
+        take(arrivals, logs.at[k], emitted)
+        credit_walks(of, t == 0, last, b, at, arrivals)
 
 
 cdef inline void credit_walks(
+    Credit of,
     int64_t first,                    # places of the delays that count: [first, last)
     int64_t last,
-    const int64_t[:, ::1] blocks,
     int64_t b,
-    const int64_t[::1] row_ptr,
-    const uint32_t* target,
     const uint32_t* at,               # by delay, where the coefficients of its step start
-    const uint32_t* ids,
-    int64_t start,
-    int64_t stop,
-    const real* coefficient,
-    real scale,
-    real* gradient,
-    int64_t step,                     # numbers from a coefficient to that of the step after
-    real* by_delay,                   # by number of a synapse, or NULL
+    const Arrivals* arrivals,
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
-    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
-    cdef int64_t later = rows_ahead(mean_row(blocks, b, row_ptr, blocks[b, DELAYS]))
-    cdef bint is_long = mean_row(blocks, b, row_ptr) >= LONG
+    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
+    cdef int64_t begun, end, ahead, delay, later = rows_ahead(mean_row(of.blocks, b, of.row_ptr, of.blocks[b, DELAYS]))
+    cdef bint is_long = mean_row(of.blocks, b, of.row_ptr) >= LONG
     cdef Walk walk
-    while i < stop and ids[i] < blocks[b, SOURCES]:
+    while i < arrivals.stop and arrivals.ids[i] < of.blocks[b, SOURCES]:
         i += 1
-        if is_repeated(ids, start, i - 1):
+        if is_repeated(arrivals.ids, arrivals.start, i - 1):
             continue
-        walk = walk_of(blocks, b, row_ptr, ids[i - 1], first, last)
-        ahead = walk_ahead(blocks, b, row_ptr, ids, i - 1, stop, later)
+        walk = walk_of(of.blocks, b, of.row_ptr, arrivals.ids[i - 1], first, last)
+        ahead = walk_ahead(of.blocks, b, of.row_ptr, arrivals.ids, i - 1, arrivals.stop, later)
         begun = walk.k
         if is_long:
-            while next_row(&walk, blocks, b, row_ptr, &delay, &end):
-                if by_delay == NULL:
-                    credit_row(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient)
-                else:
-                    credit_delays(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient, step,
-                                  by_delay)
+            while next_row(&walk, of.blocks, b, of.row_ptr, &delay, &end):
+                credit_targets(of, begun, end, ahead, NULL, arrivals.coefficient + at[delay], arrivals)
                 begun = end
             continue
-        end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+        end = write_offsets(&walk, of.blocks, b, of.row_ptr, at, offset)
         while begun < end:
-            if by_delay == NULL:
-                credit_row(begun, end, ahead, target, offset, coefficient, scale, gradient)
-            else:
-                credit_delays(begun, end, ahead, target, offset, coefficient, scale, gradient, step, by_delay)
+            credit_targets(of, begun, end, ahead, offset, arrivals.coefficient, arrivals)
             begun = end
-            end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+            end = write_offsets(&walk, of.blocks, b, of.row_ptr, at, offset)
 
 
-cdef void credit_full(
-    const int64_t[:, ::1] blocks,
-    int64_t b,
-    const int64_t[::1] row_ptr,
-    const uint32_t* ids,
-    int64_t first,
-    int64_t last,
+cdef inline void credit_targets(
+    Credit of,
+    int64_t start,                    # synapses [start, stop)
+    int64_t stop,
+    int64_t ahead,
+    const uint32_t* offset,           # as of `credit_row`
     const real* coefficient,
-    real scale,
-    real* gradient,
+    const Arrivals* arrivals,
 ) noexcept nogil:
+    """The synapses of a row, and their delays, if these learn."""
+    if arrivals.by_delay == NULL:
+        credit_row(start, stop, ahead, &of.target[0], offset, coefficient, arrivals.scale, &of.total[0])
+    else:
+        credit_delays(start, stop, ahead, &of.target[0], offset, coefficient, arrivals.scale, &of.total[0],
+                      of.n_ports * of.coefficient.shape[1], arrivals.by_delay)
+
+
+cdef void credit_full(Credit of, int64_t b, const Arrivals* arrivals) noexcept nogil:
     """As `credit_block`, where `is_full` and rows are short, such as those onto readouts."""
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), k, width = blocks[b, WIDTH]
-    gradient += row_ptr[blocks[b, ROW]] - blocks[b, SOURCE] * width
-    coefficient += blocks[b, TARGET]
-    while i < last and ids[i] < blocks[b, SOURCES]:
-        prefetch(gradient + ids[min(i + FULL_AHEAD, last - 1)] * width)
-        if not is_repeated(ids, first, i):
+    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
+    cdef int64_t k, width = of.blocks[b, WIDTH], end = of.blocks[b, SOURCES], stop = arrivals.stop
+    cdef const uint32_t* ids = arrivals.ids
+    cdef const real* coefficient = arrivals.coefficient + of.blocks[b, TARGET]
+    cdef real* total = &of.total[0] + of.row_ptr[of.blocks[b, ROW]] - of.blocks[b, SOURCE] * width
+    cdef real scale = arrivals.scale
+    while i < stop and ids[i] < end:
+        prefetch(total + ids[min(i + FULL_AHEAD, stop - 1)] * width)
+        if not is_repeated(ids, arrivals.start, i):
             for k in range(width):
-                gradient[ids[i] * width + k] += scale * coefficient[k]
+                total[ids[i] * width + k] += scale * coefficient[k]
         i += 1
 
 
-cdef void credit_block(
-    const int64_t[:, ::1] blocks,
-    int64_t b,
-    const int64_t[::1] row_ptr,
-    const uint32_t[::1] target,
-    const uint32_t* ids,
-    int64_t first,
-    int64_t last,
-    const real[::1] coefficient,
-    real each,                        # factor of coefficients
-    int64_t t,                        # step of the run
-    real[::1] gradient,
-    int64_t step,                     # numbers from a coefficient to that of the step after
-    real* by_delay,                   # by number of a synapse, or NULL
-) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), j, k, row, before, start, stop, hole, base
-    cdef int64_t ahead
-    cdef real scale = each
+cdef void credit_block(Credit of, int64_t t, int64_t b, const Arrivals* arrivals) noexcept nogil:
+    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
+    cdef int64_t j, k, row, before, start, stop, hole, ahead
+    cdef const real* coefficient
+    cdef real* total
+    cdef real scale = arrivals.scale
     cdef Found found
     row = NONE
-    while i < last and ids[i] < blocks[b, SOURCES]:
-        find_rows(&found, blocks, b, row_ptr, ids, &i, last)
+    while i < arrivals.stop and arrivals.ids[i] < of.blocks[b, SOURCES]:
+        find_rows(&found, of.blocks, b, of.row_ptr, arrivals.ids, &i, arrivals.stop)
         for j in range(found.n):
             before, row = row, found.row[j]
-            start, stop = row_ptr[row], row_ptr[row + 1]
-            ahead = fetch_ahead(&found, j, row_ptr, target, gradient)
-            if blocks[b, FACTORS]:
-                scale = <real> (each * factor_of(blocks, b, row, t))
-            if row == before:  # the source spiked twice in the step: it counts once, as in NEST
+            start, stop = of.row_ptr[row], of.row_ptr[row + 1]
+            ahead = fetch_ahead(&found, j, of.row_ptr, of.target, of.total)
+            if of.blocks[b, FACTORS]:
+                scale = <real> (arrivals.scale * factor_of(of.blocks, b, row, of.origin + t))
+            if row == before or stop == start:  # a source that spiked twice in the step counts once, as in NEST
                 continue
-            if blocks[b, DENSE]:
-                hole = start + hole_of(blocks, b, blocks[b, SOURCE] + row - blocks[b, ROW], stop - start)
-                base = blocks[b, TARGET] - start
+            total = &of.total[0]
+            if of.blocks[b, DENSE]:
+                hole = start + hole_of(of.blocks, b, of.blocks[b, SOURCE] + row - of.blocks[b, ROW], stop - start)
+                coefficient = arrivals.coefficient + of.blocks[b, TARGET] - start
                 for k in range(start, hole):
-                    gradient[k] += scale * coefficient[base + k]
+                    total[k] += scale * coefficient[k]
                 for k in range(hole, stop):
-                    gradient[k] += scale * coefficient[base + 1 + k]
-            elif by_delay == NULL:
-                gather(start, stop, ahead, target, coefficient, scale, gradient)
-            elif stop > start:
-                credit_delays(start, stop, ahead, &target[0], NULL, &coefficient[0], scale, &gradient[0], step,
-                              by_delay)
+                    total[k] += scale * coefficient[k + 1]
+            elif arrivals.by_delay == NULL:
+                gather(start, stop, ahead, &of.target[0], arrivals.coefficient, scale, total)
+            else:
+                credit_delays(start, stop, ahead, &of.target[0], NULL, arrivals.coefficient, scale, total,
+                              of.n_ports * of.coefficient.shape[1], arrivals.by_delay)
 
 
 cdef inline void gather(
-    int64_t start,
-    int64_t stop,
-    int64_t ahead,
-    const uint32_t[::1] target,
-    const real[::1] coefficient,
-    real scale,
-    real[::1] gradient,
+    int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const real* coefficient, real scale, real* total
 ) noexcept nogil:
     cdef int64_t k = start, end
     if ahead == 0:
         for k in range(start, stop):
-            gradient[k] += scale * coefficient[target[k]]
+            total[k] += scale * coefficient[target[k]]
         return
     while k < stop:
-        prefetch_stride(k + ahead, &target[0], &gradient[0])
+        prefetch_stride(k + ahead, target, total)
         end = k + STRIDE if k + STRIDE < stop else stop
         for k in range(k, end):
-            gradient[k] += scale * coefficient[target[k]]
+            total[k] += scale * coefficient[target[k]]
         k = end

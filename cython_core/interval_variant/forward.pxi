@@ -21,9 +21,6 @@ from pareprop.core.search cimport first_at_least, prefetch
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport FEW, Stopwatch, begin, lap, now, share, started
 
-include "sweep.pxi"
-include "credit.pxi"
-
 cdef class Synapses:
     """The synapses onto one kind of target, see delivery.pxd."""
 
@@ -35,6 +32,9 @@ cdef class Synapses:
     def __init__(self, values):
         bind(self, values)
 
+
+include "sweep.pxi"
+include "credit.pxi"
 
 cdef class Forward:
     """Runs this rank's recurrent neurons, and all readouts with the synapses from its neurons."""

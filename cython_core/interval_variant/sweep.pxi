@@ -1,53 +1,71 @@
 # Interval variant: sweep backward through the surrogate gradients of an interval.
 
+cdef inline void project(Synapses feedback, const double[::1] error, real[::1] signal) noexcept nogil:
+    """Add to the learning signals of neurons what the errors of the readouts bring: L += B E."""
+    cdef int64_t j, k, m
+    for m in range(feedback.blocks.shape[0]):
+        for k in range(feedback.blocks[m, SOURCE], feedback.blocks[m, SOURCES]):
+            j = row_of(feedback.blocks, m, k)
+            if j >= 0 and error[k] != 0.0:
+                add_row(feedback.blocks, m, k, feedback.row_ptr[j], feedback.row_ptr[j + 1], feedback.target,
+                        feedback.weight, error[k], signal)
 
-def sweep(
-    double kappa,                     # of the fastest readout, or of local ones
-    const double[::1] kappas,         # IN (n_out)
-    const double[::1] shares,         # IN (n_out), (1 - kappas) / (1 - kappa)
-    Neurons neurons not None,
-    const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
-    const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
-    const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
-    const real[::1] rate,             # IN, gradient of the firing-rate regularisation per unit of eligibility
-    double[::1] filtered,             # scratch (n_out)
-    real[::1] signal,                 # scratch (n)
-    real[:, ::1] adjoint,             # scratch (n_adjoint, n)
-    real[:, :, ::1] psi,              # (T, n_ports, n), IN port 0: surrogate gradients, OUT what an arrival in t adds
-):
-    """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
 
-    lam = L[t] + kappa lam ; c = (1-kappa) lam + rate. The rest is generated from the equations of a model; for leaky
-    neurons with adaptation: q = c + p ; p = rho p - adapt_beta psi[t] q ; b = psi[t] q + alpha b ; B[t] = zeta b,
-    written over psi[t].
-    """
-    cdef int64_t t, j, k, m, p, first, last, n = adjoint.shape[1]
-    cdef const NeuronModel* model
-    with nogil:
-        filtered[:] = 0.0
-        adjoint[:, :] = 0.0
-        for t in range(psi.shape[0] - 1, -1, -1):
-            if local.shape[0] > 0:
-                for j in range(n):
-                    signal[j] = local[t, j]
-            else:
-                signal[:] = 0.0
-            for k in range(filtered.shape[0]):
-                filtered[k] = shares[k] * error[t, k] + kappas[k] * filtered[k]
-            for m in range(blocks.shape[0]):
-                for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
-                    j = row_of(blocks, m, k)
-                    if j >= 0:
-                        add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
-            for p in range(neurons.pieces.shape[0]):
-                first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
-                model = <const NeuronModel*> neurons.models[p]
-                model.sweep(last - first, n, neurons.dt, column(neurons.constants, first), neurons.shared[p],
-                            history_of(neurons, t - 1, first), history_of(neurons, t, first), 1.0 - kappa,
-                            &signal[first], &rate[first], &adjoint[0, first], &psi[t, 0, first], n)
+cdef class Sweep:
+    """Backward pass of neurons whose synapses learn by one kind of e-prop."""
+
+    cdef public Neurons neurons
+    cdef public Synapses feedback              # rows are readouts
+    cdef public double kappa                   # of the fastest readout, or of local ones
+    cdef public double[::1] kappas, shares     # (n_out), the latter (1 - kappas) / (1 - kappa)
+    cdef public double[::1] filtered           # scratch (n_out)
+    cdef public real[::1] signal               # scratch (n)
+    cdef public real[:, ::1] adjoint           # (n_adjoint, n), of the first step after a pass
+
+    def __init__(self, values):
+        bind(self, values)
+
+    def run(
+        self,
+        const double[:, ::1] error,   # IN (T, n_out), 0 outside the learning window; None: `own` has all signals
+        const real[:, ::1] own,       # IN (T, n), filtered signals of neurons beside those of errors; (0, 0) without
+        const real[::1] rate,         # IN, gradient of the firing-rate regularisation per unit of eligibility
+        real[:, :, ::1] psi,          # (T, n_ports, n), IN port 0: surrogate gradients, OUT what an arrival in t adds
+    ):
+        """Exact gradient coefficients at O(1) per neuron and step.
+
+        lam = L[t] + kappa lam ; c = (1-kappa) lam + rate. The rest is generated from the equations of a model; for
+        leaky neurons with adaptation: q = c + p ; p = rho p - adapt_beta psi[t] q ; b = psi[t] q + alpha b ;
+        B[t] = zeta b, written over psi[t].
+        """
+        cdef bint projects = error is not None
+        cdef int64_t t, k
+        with nogil:
+            self.filtered[:] = 0.0
+            self.adjoint[:, :] = 0.0
+            for t in range(psi.shape[0] - 1, -1, -1):
+                if own.shape[0] > 0:
+                    for k in range(own.shape[1]):
+                        self.signal[k] = own[t, k]
+                else:
+                    self.signal[:] = 0.0
+                if projects:
+                    for k in range(self.filtered.shape[0]):
+                        self.filtered[k] = self.shares[k] * error[t, k] + self.kappas[k] * self.filtered[k]
+                    project(self.feedback, self.filtered, self.signal)
+                self.step(t, rate, psi[t])
+
+    cdef void step(self, int64_t t, const real[::1] rate, real[:, ::1] psi) noexcept nogil:
+        """Step all neurons back through step t."""
+        cdef int64_t p, first, last, n = self.adjoint.shape[1]
+        cdef const NeuronModel* model
+        for p in range(self.neurons.pieces.shape[0]):
+            first, last = self.neurons.pieces[p, FIRST], self.neurons.pieces[p, LAST]
+            model = <const NeuronModel*> self.neurons.models[p]
+            model.sweep(last - first, n, self.neurons.dt, column(self.neurons.constants, first),
+                        self.neurons.shared[p], history_of(self.neurons, t - 1, first),
+                        history_of(self.neurons, t, first), 1.0 - self.kappa, &self.signal[first], &rate[first],
+                        &self.adjoint[0, first], &psi[0, first], n)
 
 
 def sweep_readouts(const double[::1] kappa, const double[::1] zeta, double[:, ::1] error):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +23,39 @@ from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
+from .learning_signal import bind_feedback
 from .parameters import Parameters
 from .plasticity import plastic, share_rates
 from .rules import IntervalRules, Kinds
 from .state import State
 
 EMPTY = SpikeLog(0, 0)
+
+
+@dataclass
+class Credited:
+    """Synapses of a table that learn, the spikes that arrive there, and what an arrival adds to their gradient.
+
+    Attributes
+    ----------
+    table : SynapseTable
+        Their table.
+    blocks : np.ndarray
+        Its blocks, in which those learn.
+    inputs, heard : SpikeLog, SegmentedLog
+        Spikes of inputs and neurons.
+    coefficients : np.ndarray
+        (n_steps, n_ports, n_targets).
+    same_step : bool
+        Whether a spike arrives in the step it is emitted, instead of after the delay.
+    """
+
+    table: SynapseTable
+    blocks: np.ndarray
+    inputs: SpikeLog
+    heard: SegmentedLog
+    coefficients: np.ndarray
+    same_step: bool = False
 
 
 class IntervalGradient:
@@ -97,7 +127,7 @@ class IntervalGradient:
         stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._direct = self._direct and model.optimizer.max_norm is None
-        self._pending: list[tuple] = []  # arguments of `_credit`, with which `optimize` changes the weights
+        self._pending: list[Credited] = []  # with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         share_rates(self.adaptive, self.plastic)
@@ -115,8 +145,20 @@ class IntervalGradient:
         averages = {item.name: reads_signals(item.span.projection) for item in self.plastic}
         self._divisors = {name: averaged_steps if averaged else 1 for name, averaged in averages.items()}
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
-        self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint
+        scratch = {"filtered": np.zeros(network.n_readouts), "signal": allocate_aligned(n, self._real)}
+        self._scratch = scratch | {"adjoint": adjoint}
+        self._sweep = self._bind_sweep(cells.neurons)
+        self._sweeps = [self._bind_sweep(kind.neurons, kind.is_filtered) for kind in self.kinds.eprop]
         self._allocate()
+
+    def _bind_sweep(self, neurons: object, is_filtered: bool = True) -> Any:  # Any: each precision has a class
+        """Return the backward pass of neurons; all passes share scratch arrays."""
+        kappas, shares = self._kappas, self._shares
+        if not is_filtered:
+            kappas, shares = np.zeros_like(kappas), np.ones_like(shares)
+        filters = {"kappa": self.kappa if is_filtered else 0.0, "kappas": kappas, "shares": shares}
+        feedback = bind_feedback(self.network)
+        return self._kernel.Sweep({"neurons": neurons, "feedback": feedback} | filters | self._scratch)
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
@@ -203,41 +245,38 @@ class IntervalGradient:
         """
         self.n_collected += 1
         self._origin = origin
-        network = self.network
+        network, n_steps = self.network, len(psi)
         if not psi.shape[2]:  # no neurons, so no synapses
             return
-        table = network.feedback
 
-        def sweep(neurons: object, psi: np.ndarray, is_filtered: bool = True) -> None:
-            filters, blocks, own = (self.kappa, self._kappas, self._shares), table.blocks, local
-            if not is_filtered:
-                filters = 0.0, np.zeros_like(self._kappas), np.ones_like(self._shares)
-            if signals is not None:
-                blocks, own = blocks[:0], _filter_back(signals, filters[0]).astype(self._real)
-            self._kernel.sweep(
-                *filters, neurons, error, own, blocks, table.row_ptr, table.target, table.weight, rate,
-                *self._scratch, psi,
-            )  # fmt: skip
+        def sweep(kernel: Any, psi: np.ndarray) -> np.ndarray:  # Any: as of `_bind_sweep`
+            """Overwrite surrogate gradients by coefficients of arrivals, and return these."""
+            if signals is None:
+                kernel.run(error, local, rate, psi)
+            else:
+                kernel.run(None, _filter_back(signals, kernel.kappa).astype(self._real), rate, psi)
+            return psi
 
         with self.timers.phase("sweep"):
             self.follow(error, psi, rate, modulator, signals)
-            parts: list[tuple] = []
-            for kind in self.kinds.eprop:
-                kind.psi[: len(psi), 0] = psi[:, 0]
-                sweep(kind.neurons, kind.psi[: len(psi)], kind.is_filtered)
-                parts.append((network.incoming, kind.blocks, inputs, channel.heard, kind.psi[: len(psi)], False))
+            parts: list[Credited] = []
+            incoming = partial(Credited, network.incoming, inputs=inputs, heard=channel.heard)
+            for kind, kernel in zip(self.kinds.eprop, self._sweeps, strict=True):
+                kind.psi[:n_steps, 0] = psi[:, 0]
+                parts.append(incoming(kind.blocks, coefficients=sweep(kernel, kind.psi[:n_steps])))
             for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
-                parts.append((network.incoming, blocks, inputs, channel.heard, B[: len(psi), None], False))
+                parts.append(incoming(blocks, coefficients=B[:n_steps, None]))
+            coefficients = psi
             if self.parameters.items or self.delays or np.any(self.kinds.plain[:, layout.PLASTIC]):
-                sweep(self._cells.neurons, psi)
-            self.parameters.collect(self._scratch[-1], self._of_parameters, starts, is_reset)
+                coefficients = sweep(self._sweep, psi)
+            self.parameters.collect(self._scratch["adjoint"], self._of_parameters, starts, is_reset)
             if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
-                psi[0] *= 0.0
-            parts.append((network.incoming, self.kinds.plain, inputs, channel.heard, psi, False))
-            fired, swept = SegmentedLog([channel.own]), self._sweep(error)
+                coefficients[0] *= 0.0
+            parts.append(incoming(self.kinds.plain, coefficients=coefficients))
+            fired, swept = SegmentedLog([channel.own]), self._sweep_readouts(error)
             for table in (table for table in self._tables[1:] if len(table.blocks)):
                 blocks = self.kinds.onto_readouts if table is network.outgoing else table.blocks
-                parts.append((table, blocks, EMPTY, fired, swept[:, None], True))
+                parts.append(Credited(table, blocks, EMPTY, fired, swept[:, None], same_step=True))
         if self._direct:
             self._pending = parts
         else:
@@ -257,37 +296,39 @@ class IntervalGradient:
             modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]
             self.rules.run(psi, error, rate, modulator.astype(self._real), signals)
 
-    def _sweep(self, error: np.ndarray) -> np.ndarray:
+    def _sweep_readouts(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
         error = error.copy()
         self._kernel.sweep_readouts(self._kappas, self._zeta, error)
         return error.astype(self._real, copy=False)
 
-    def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
+    def _credit(self, parts: list[Credited], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
         """Add to an array of the table's synapses the coefficients of all arrivals, times a factor of their block."""
         with self.timers.phase("credit"):
-            for table, blocks, sources, spikes, coefficient, same_step in parts:
-                factors, array = into(table)
-                n_ports, coefficient = coefficient.shape[1], coefficient.reshape(-1, coefficient.shape[2])
-                needed = self._kernel.scratch_size(same_step, blocks, sources, spikes, n_ports, coefficient)
+            for part in parts:
+                table, coefficients = part.table, part.coefficients
+                scale, total = into(table)
+                kernel = self._kernel.Credit(
+                    {
+                        "same_step": part.same_step,
+                        "blocks": part.blocks,
+                        "row_ptr": table.row_ptr,
+                        "target": table.target,
+                        "inputs": part.inputs,
+                        "heard": part.heard,
+                        "n_ports": coefficients.shape[1],
+                        "coefficient": coefficients.reshape(-1, coefficients.shape[2]),
+                        "scale": scale,
+                        "total": total,
+                        "shift": self._shifts[id(table)],
+                        "by_delay": self.sums.arrays[len(self._tables)],
+                        "origin": self._origin,
+                    }
+                )
+                needed = kernel.count_links()
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
-                self._kernel.credit(
-                    same_step,
-                    blocks,
-                    table.row_ptr,
-                    table.target,
-                    sources,
-                    spikes,
-                    n_ports,
-                    coefficient,
-                    factors,
-                    array,
-                    self._links,
-                    self._shifts[id(table)],
-                    self.sums.arrays[len(self._tables)],
-                    self._origin,
-                )
+                kernel.run(self._links)
 
     def _find_shifts(self, table: SynapseTable) -> np.ndarray:
         """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from ..network.local import LocalNetwork
 
 
 def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -26,3 +30,10 @@ def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:
     for k, row in enumerate(weights):
         total += error[:, k, None] * row
     return total
+
+
+def bind_feedback(network: LocalNetwork) -> Any:  # Any: each precision has a class
+    """Return the kernel's view of the synapses from all readouts to this rank's neurons."""
+    table = network.feedback
+    names = ("blocks", "row_ptr", "target", "weight")
+    return network.model.kernels.interval.Synapses({name: getattr(table, name) for name in names})
