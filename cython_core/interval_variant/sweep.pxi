@@ -11,6 +11,15 @@ cdef inline void project(Synapses feedback, const double[::1] error, real[::1] s
                         feedback.weight, error[k], signal)
 
 
+def project_errors(Synapses feedback not None, const double[:, ::1] error, real[:, ::1] signal):
+    """Write the learning signals (T, n) of errors (T, n_out)."""
+    cdef int64_t t
+    with nogil:
+        signal[:, :] = 0.0
+        for t in range(error.shape[0]):
+            project(feedback, error[t], signal[t])
+
+
 cdef class Sweep:
     """Backward pass of neurons whose synapses learn by one kind of e-prop."""
 

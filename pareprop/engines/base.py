@@ -28,7 +28,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from ..values import Values
 from .cells import Cells
-from .learning_signal import learning_signal
+from .learning_signal import project_errors
 from .parameters import Parameters
 from .perturbed import Perturbing
 from .plasticity import Plastic
@@ -318,7 +318,7 @@ class Engine(ABC):
 
     def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return what comes through the feedback, see `find_signals`, for the hook to change."""
-        return learning_signal(error, self.network.dense_feedback()[:, columns])
+        return project_errors(self.network, error, columns)
 
     def shape(self, signal: np.ndarray, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return what the script's hook makes of learning signals, see `find_signals`."""

@@ -1,4 +1,4 @@
-"""Learning signals from errors."""
+"""Learning signals from errors: L = E B (Bellec et al. 2020, Methods), which a kernel computes for all that ask."""
 
 from __future__ import annotations
 
@@ -8,28 +8,7 @@ import numpy as np
 
 from ..network.local import LocalNetwork
 
-
-def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the learning signals of some neurons: L = E B (Bellec et al. 2020, Methods).
-
-    Readouts are added in ascending order: a matrix product may add in another order for another number of neurons.
-
-    Parameters
-    ----------
-    error : np.ndarray
-        float64 (n_steps, n_readouts), error signals E.
-    weights : np.ndarray
-        float64 (n_readouts, n), feedback weights B.
-
-    Returns
-    -------
-    np.ndarray
-        float64 (n_steps, n).
-    """
-    total = np.zeros((len(error), weights.shape[1]))
-    for k, row in enumerate(weights):
-        total += error[:, k, None] * row
-    return total
+TOGETHER = 64  # steps whose learning signals are computed at once, so that they stay in the cache
 
 
 def bind_feedback(network: LocalNetwork) -> Any:  # Any: each precision has a class
@@ -37,3 +16,19 @@ def bind_feedback(network: LocalNetwork) -> Any:  # Any: each precision has a cl
     table = network.feedback
     names = ("blocks", "row_ptr", "target", "weight")
     return network.model.kernels.interval.Synapses({name: getattr(table, name) for name in names})
+
+
+def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:
+    """Write the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
+    network.model.kernels.interval.project_errors(bind_feedback(network), np.ascontiguousarray(error), signal)
+
+
+def project_errors(network: LocalNetwork, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return the learning signals of some neurons of this rank, float64 (n_steps, n)."""
+    found = np.zeros((len(error), len(columns)))
+    signal = np.zeros((TOGETHER, network.neurons[1] - network.neurons[0]), network.model.kernels.real)
+    for first in range(0, len(error), TOGETHER) if len(columns) else ():
+        part = error[first : first + TOGETHER]
+        write_signals(network, part, signal)
+        found[first : first + len(part)] = signal[: len(part), columns]
+    return found

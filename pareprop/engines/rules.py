@@ -20,9 +20,9 @@ from ..rules.definition import Eprop
 from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values
 from .cells import Cells
+from .learning_signal import TOGETHER, write_signals
 
 RULE_TARGETS = np.asarray(layout.example_targets()).dtype
-TOGETHER = 64  # steps whose learning signals are computed at once, so that they stay in the cache
 
 
 class Learner:
@@ -462,16 +462,3 @@ class Kinds:
             ]
             psi = allocate_aligned(shape, model.kernels.real)
             self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), psi))
-
-
-def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:
-    """Write the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
-    table = network.feedback
-    blocks = table.blocks.copy()
-    blocks[:, layout.DELAY] = 1
-    for first in range(0, len(error), TOGETHER):
-        part = slice(first, first + TOGETHER)
-        signal[part] = 0.0
-        network.model.kernels.interval.inject(
-            blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error[part]), signal[part]
-        )

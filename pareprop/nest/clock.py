@@ -10,7 +10,6 @@ import numpy as np
 
 from ..arrays import sort_by
 from ..engines.base import Settings
-from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..kernels import layout
 from ..network.connectivity import Population
@@ -112,7 +111,7 @@ class Clock(Observer):
         self._generators = self.taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
         self.engine.record_ids(self.taps.recorded)
         own = self.engine.recorded_ids - self.network.neurons[0]
-        self._feedback = self.network.dense_feedback()[:, own]
+        self._recorded = own
         learns = np.zeros(self._nodes.n + 1, bool)  # others take no learning signals in NEST
         for bundle in self.bundles:
             if bundle.model.plastic:
@@ -240,7 +239,7 @@ class Clock(Observer):
         late = error[-AHEAD:]
         self._late_signals.append((step + len(error) - len(late), late.copy()))
         if self.taps.wants("learning_signal"):
-            own = learning_signal(error, self._feedback) * self._has_learning_inputs
+            own = self.engine.project(error, self._recorded) * self._has_learning_inputs
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
 
     # ---- weights -----------------------------------------------------------------------------------------------------

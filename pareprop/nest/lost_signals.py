@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import elementary
 from ..engines.interval_gradient import IntervalGradient
+from ..engines.learning_signal import project_errors
 from ..kernels import layout
 from ..network.local import LocalNetwork, given_by_equations
 from ..parallel.spike_log import SpikeLog
@@ -44,7 +44,7 @@ def take_back(
     surrogate : np.ndarray
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
-    signal = elementary.total_rows(network.dense_feedback().T * error)
+    signal = project_errors(network, error[None], np.arange(network.neurons[1] - network.neurons[0]))[0]
     for piece in network.pieces:
         if given_by_equations(piece.population):  # onto which NEST has no e-prop synapses
             signal[piece.first : piece.last] = 0.0

@@ -10,7 +10,6 @@ import small
 from commands import command, output_of, refusal_of, run_of
 from reference import run_case
 
-from pareprop.engines.learning_signal import learning_signal
 from pareprop.runs import report
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.record_settings import Record
@@ -103,7 +102,7 @@ def test_dynamics(recorded, name: str, index: int) -> None:
         window = np.arange(case["interval"]) >= case["interval"] - case["learning_window"]
         np.testing.assert_allclose(group[key][window], expected[key][steps][window], rtol=1e-10, err_msg=key)
     np.testing.assert_array_equal(group["target_signal"], case["targets"][steps])
-    signals = learning_signal(expected["error_signal"][steps], np.nan_to_num(case["w_fb"]).T[:, ids])
+    signals = expected["error_signal"][steps] @ np.nan_to_num(case["w_fb"]).T[:, ids]
     np.testing.assert_allclose(group["learning_signal"], signals, rtol=1e-10, atol=1e-12)
     assert np.abs(signals).max() > 0.01
     spikes = np.zeros((case["interval"], len(case["w_rec"])), bool)
