@@ -20,6 +20,7 @@ from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
+from .learning_signal import Taught
 from .local_readouts import LocalErrors
 from .plasticity import normalize
 from .sample import Sample
@@ -230,14 +231,11 @@ class Interval(Engine):
                 if self.network.model.learning_signal is not None:
                     signals = self.find_signals(error, np.arange(self.n_neurons))
             self.recorded = self._record(error, signals)
+        taught = Taught(error, self.local.filtered, rate, sample.modulator, signals)
         if learn:
-            local = self.local.filtered
-            self.gradient.collect(
-                sample.inputs, channel, error, local, psi, rate, self._starts, self._is_reset,
-                sample.modulator, self.origin, signals,
-            )  # fmt: skip
+            self.gradient.collect(sample.inputs, channel, psi, taught, self._starts, self._is_reset, self.origin)
         elif not self.settings.reset:
-            self.gradient.follow(error, psi, rate, sample.modulator, signals)
+            self.gradient.follow(psi, taught)
         if not self.settings.reset:
             self.kernel.count_late(T)
         self.n_samples, self._is_within = self.n_samples + 1, False

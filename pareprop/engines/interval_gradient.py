@@ -23,7 +23,7 @@ from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
-from .learning_signal import bind_feedback
+from .learning_signal import Taught, bind_feedback
 from .parameters import Parameters
 from .plasticity import plastic, share_rates
 from .rules import IntervalRules, Kinds
@@ -207,15 +207,11 @@ class IntervalGradient:
         self,
         inputs: SpikeLog,
         channel: Channel,
-        error: np.ndarray,
-        local: np.ndarray,
         psi: np.ndarray,
-        rate: np.ndarray,
+        taught: Taught,
         starts: bool,
         is_reset: bool,
-        modulator: np.ndarray | None = None,
-        origin: int = 0,
-        signals: np.ndarray | None = None,
+        origin: int,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -225,23 +221,15 @@ class IntervalGradient:
             Spikes of the inputs in the interval.
         channel : Channel
             Holds the spikes of the neurons that this rank listens to in the interval, and of its own.
-        error : np.ndarray
-            float64 (n_steps, n_readouts), error signals.
-        local : np.ndarray
-            (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
             (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
             overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
-        rate : np.ndarray
-            (n_neurons,), factors by which firing rates are regularised.
+        taught : Taught
+            What synapses learn from.
         starts, is_reset : bool
             Whether the run starts with this interval, and whether neurons started from rest.
-        modulator : np.ndarray or None
-            (n_steps,), which rules may read.
         origin : int
             Step of the run with which the interval began.
-        signals : np.ndarray or None
-            float64 (n_steps, n_neurons), learning signals in place of those of errors and `local`.
         """
         self.n_collected += 1
         self._origin = origin
@@ -251,19 +239,21 @@ class IntervalGradient:
 
         def sweep(kernel: Any, psi: np.ndarray) -> np.ndarray:  # Any: as of `_bind_sweep`
             """Overwrite surrogate gradients by coefficients of arrivals, and return these."""
-            if signals is None:
-                kernel.run(error, local, rate, psi)
+            if taught.signals is None:
+                kernel.run(taught.error, taught.local, taught.rate, psi)
             else:
-                kernel.run(None, _filter_back(signals, kernel.kappa).astype(self._real), rate, psi)
+                own = _filter_back(taught.signals, kernel.kappa).astype(self._real)
+                kernel.run(None, own, taught.rate, psi)
             return psi
 
         with self.timers.phase("sweep"):
-            self.follow(error, psi, rate, modulator, signals)
+            self.follow(psi, taught)
             parts: list[Credited] = []
             incoming = partial(Credited, network.incoming, inputs=inputs, heard=channel.heard)
             for kind, kernel in zip(self.kinds.eprop, self._sweeps, strict=True):
-                kind.psi[:n_steps, 0] = psi[:, 0]
-                parts.append(incoming(kind.blocks, coefficients=sweep(kernel, kind.psi[:n_steps])))
+                own = kind.coefficients[:n_steps]
+                own[:, 0] = psi[:, 0]
+                parts.append(incoming(kind.blocks, coefficients=sweep(kernel, own)))
             for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
                 parts.append(incoming(blocks, coefficients=B[:n_steps, None]))
             coefficients = psi
@@ -273,7 +263,7 @@ class IntervalGradient:
             if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
                 coefficients[0] *= 0.0
             parts.append(incoming(self.kinds.plain, coefficients=coefficients))
-            fired, swept = SegmentedLog([channel.own]), self._sweep_readouts(error)
+            fired, swept = SegmentedLog([channel.own]), self._sweep_readouts(taught.error)
             for table in (table for table in self._tables[1:] if len(table.blocks)):
                 blocks = self.kinds.onto_readouts if table is network.outgoing else table.blocks
                 parts.append(Credited(table, blocks, EMPTY, fired, swept[:, None], same_step=True))
@@ -283,18 +273,10 @@ class IntervalGradient:
             arrays = self.arrays
             self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
 
-    def follow(
-        self,
-        error: np.ndarray,
-        psi: np.ndarray,
-        rate: np.ndarray,
-        modulator: np.ndarray | None,
-        signals: np.ndarray | None,
-    ) -> None:
+    def follow(self, psi: np.ndarray, taught: Taught) -> None:
         """Find the coefficients of rules, whose states go on through the interval; arguments as of `collect`."""
         if self.rules.learners and psi.shape[2]:
-            modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]
-            self.rules.run(psi, error, rate, modulator.astype(self._real), signals)
+            self.rules.run(psi, taught)
 
     def _sweep_readouts(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,31 @@ import numpy as np
 from ..network.local import LocalNetwork
 
 TOGETHER = 64  # steps whose learning signals are computed at once, so that they stay in the cache
+
+
+@dataclass
+class Taught:
+    """What the synapses of a rank learn from in an interval of the interval variant.
+
+    Attributes
+    ----------
+    error : np.ndarray
+        float64 (n_steps, n_readouts), error signals.
+    local : np.ndarray
+        (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
+    rate : np.ndarray
+        (n_neurons,), factors by which firing rates are regularised.
+    modulator : np.ndarray or None
+        (n_steps,), which rules may read.
+    signals : np.ndarray or None
+        float64 (n_steps, n_neurons), learning signals in place of those of errors and `local`.
+    """
+
+    error: np.ndarray
+    local: np.ndarray
+    rate: np.ndarray
+    modulator: np.ndarray | None
+    signals: np.ndarray | None
 
 
 def bind_feedback(network: LocalNetwork) -> Any:  # Any: each precision has a class

@@ -20,7 +20,7 @@ from ..rules.definition import Eprop
 from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values
 from .cells import Cells
-from .learning_signal import TOGETHER, write_signals
+from .learning_signal import TOGETHER, Taught, write_signals
 
 RULE_TARGETS = np.asarray(layout.example_targets()).dtype
 
@@ -188,29 +188,10 @@ class IntervalRules(Rules):
         if reset:
             self.start()
 
-    def run(
-        self,
-        psi: np.ndarray,
-        error: np.ndarray,
-        rate: np.ndarray,
-        modulator: np.ndarray,
-        signals: np.ndarray | None = None,
-    ) -> None:
-        """Find the coefficients of an interval.
-
-        Parameters
-        ----------
-        psi : ndarray
-            (n_steps, n_ports, n), surrogate gradients, of the first port.
-        error : ndarray
-            (n_steps, n_readouts).
-        rate : ndarray
-            (n,), factor of the firing-rate regularisation.
-        modulator : ndarray
-            (n_steps,).
-        signals : ndarray or None
-            (n_steps, n), learning signals in place of those of the errors.
-        """
+    def run(self, psi: np.ndarray, taught: Taught) -> None:
+        """Find the coefficients of an interval from surrogate gradients, of the first port of (n_steps, n_ports, n)."""
+        modulator = np.zeros(len(psi)) if taught.modulator is None else taught.modulator[: len(psi)]
+        modulator, signals = modulator.astype(self._real), taught.signals
         for item, B, scratch in zip(self.learners, self.coefficients, self._scratch, strict=True):
             scratch[1].fill(0.0)
             steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` are those of all steps before
@@ -218,10 +199,10 @@ class IntervalRules(Rules):
                 part = slice(start, min(start + steps, len(psi)))
                 if "L" in item.at.rule.signals:
                     if signals is None:
-                        write_signals(self.network, error[part], self._signal[: part.stop - start])
+                        write_signals(self.network, taught.error[part], self._signal[: part.stop - start])
                     else:
                         self._signal[: part.stop - start] = signals[part]
-                self._run_part(item, part, psi[part], rate, modulator[part], B[part], scratch)
+                self._run_part(item, part, psi[part], taught.rate, modulator[part], B[part], scratch)
         if len(self.learners):
             self.before[...] = self._history[len(psi)] if self._history.shape[1] else 0.0
             self.goes_on = True
@@ -407,13 +388,13 @@ class EpropKind:
         Blocks of the incoming synapses, of which only those learn that this kind is for.
     neurons : object
         The kernel's view of neurons with models that follow that part of the derivatives.
-    psi : ndarray
-        (n_steps, n_ports, n), coefficients of arrivals.
+    coefficients : ndarray
+        (n_steps, n_ports, n), of arrivals; as port 0 surrogate gradients, before a backward pass.
     """
 
-    def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, psi: np.ndarray) -> None:
-        self.is_filtered, self.blocks, self.neurons, self.psi = rule.filter == "readout", blocks, neurons, psi
-        self.nbytes = psi.nbytes
+    def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, coefficients: np.ndarray) -> None:
+        self.is_filtered, self.blocks, self.neurons = rule.filter == "readout", blocks, neurons
+        self.coefficients, self.nbytes = coefficients, coefficients.nbytes
 
 
 class Kinds:
@@ -460,5 +441,5 @@ class Kinds:
                 network.program_of(piece.population, rule.through if name in posts else "all")
                 for name, piece in network.piece_of.items()
             ]
-            psi = allocate_aligned(shape, model.kernels.real)
-            self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), psi))
+            coefficients = allocate_aligned(shape, model.kernels.real)
+            self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), coefficients))
