@@ -44,7 +44,7 @@ MISTAKES = {
     "bench size": (["bench", "--neurons", "0"], "bench: neurons = 0: Input should be greater than or equal to 1"),
     "bench contradiction": (["bench", "--neurons", "5", "--indegree", "6"], "indegree = 6"),
     "bench file": (["bench", "--neurons", "5", "--indegree", "2", "--json", "OUT/no/figures.json"], "--json"),
-    "plot nothing": (["plot", "OUT"], "results.h5 does not exist"),
+    "plot nothing": (["plot", "OUT"], "results.h5: No such file or directory"),
 }
 
 

@@ -25,11 +25,11 @@ from reference import run_case
 
 import pareprop
 from pareprop import Adam, InputError, LearningRate, Model, StateError, open_run
+from pareprop.files import open_results
 from pareprop.kernels import rewire
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
 from pareprop.plots.delays import figure as delay_figure
-from pareprop.plots.reader import open_results
 from pareprop.runs.report import summary
 from pareprop.simulation import Simulation
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from pareprop.errors import InputError
+from pareprop.exchange_formats import sonata_spikes_writer as sonata
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import compare
-from pareprop.storage import joined_file, sonata
+from pareprop.storage import joined_file
 from pareprop.storage.growing_file import Column, GrowingFile
 from pareprop.storage.spike_block import SpikeBlock
 

@@ -15,9 +15,10 @@ from params import first
 import pareprop
 from pareprop import Adam, Model, rng
 from pareprop.errors import InputError
+from pareprop.exchange_formats import sonata_spikes_writer as sonata
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
-from pareprop.storage import record_settings, sonata
+from pareprop.storage import record_settings
 
 RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
        "n_reg=6", "validate_every=1", "figures=none")]  # fmt: skip
