@@ -118,7 +118,7 @@ def bernoulli_fill(
     const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, const double[::1] probability,
     int64_t[::1] ptr, int64_t number, uint32_t[::1] numbers
 ):
-    """The sources of the spikes that `bernoulli_count` counted, ascending in each step; they are called `number` and on.
+    """The sources of the spikes that `bernoulli_count` counted, ascending in each step, called `number` and on.
 
     Parameters
     ----------
