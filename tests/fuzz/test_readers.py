@@ -123,7 +123,7 @@ def test_weights_of_another_shape_are_told(run: Path) -> None:
         del file["loss"]
         file.move("loss2", "loss")
     found = open_run(run)
-    with pytest.raises(InputError, match="in->rec/delay must be numbers"):
+    with pytest.raises(InputError, match="in->rec/delay is missing"):
         found.weights("in->rec")
     with pytest.raises(InputError, match="loss takes 4096 GiB of memory"):
         found.losses  # noqa: B018
