@@ -70,9 +70,8 @@ class ComposedMaps:
     def arrays(self) -> dict[str, np.ndarray]:
         """What a state keeps: name to (rows, n_neurons), on all ranks or on none."""
         number, columns, derived = (self._arrays[name] for name in ("number", "of_models", "derived"))
-        found = {f"stretch_{name}": number[:, :, k] for k, name in enumerate(MAP_NUMBERS[: number.shape[2]])}
-        if not len(number):
-            found = {}
+        names = MAP_NUMBERS[: number.shape[2]] if len(number) else []
+        found = {f"stretch_{name}": number[:, :, k] for k, name in enumerate(names)}
         if len(columns):
             found |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
             found["stretch_apart"] = self._arrays["apart"]
