@@ -44,6 +44,7 @@ def furnish(folder: Path, figures: bool = False) -> dict[str, str]:
 
 
 def first_network() -> str:
-    """The code of README.md that builds its network and task."""
-    (text,) = (block.text for block in blocks(ROOT / "README.md") if "class Levels" in block.text)
+    """The code of the tutorial "A first script" that builds its network and task."""
+    page = ROOT / "scripts" / "handbook" / "tutorials" / "first_script.md"
+    (text,) = (block.text for block in blocks(page) if "class Levels" in block.text)
     return text.partition("simulation = ")[0]

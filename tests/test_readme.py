@@ -15,24 +15,18 @@ from pages import ROOT, blocks, furnish
 
 from pareprop import cli
 
-README = (ROOT / "README.md").read_text()
 PAGES = [
     path for path in sorted(ROOT.glob("**/README.md")) if not path.relative_to(ROOT).parts[0].startswith((".", "b"))
 ]
 CODE = (".py", ".pyx", ".pxd", ".pxi", ".h", ".c", ".sh", ".sbatch")
-ALL = [*PAGES, *sorted(ROOT.glob("scripts/handbook/*.md"))]
+ALL = [*PAGES, *sorted(ROOT.glob("scripts/handbook/**/*.md"))]
 
 
 def name(path: Path) -> str:
     return str((path.parent if path.name == "README.md" else path).relative_to(ROOT))
 
 
-LONG = ("pareprop/runs", "pareprop/storage", "pareprop/scaling")
-RUN = [
-    pytest.param(page, marks=[pytest.mark.slow] * (name(page) in LONG))
-    for page in PAGES
-    if any(block.runs for block in blocks(page))
-]
+RUN = [page for page in PAGES if any(block.runs for block in blocks(page))]
 
 
 def sh(text: str) -> str:
@@ -111,7 +105,7 @@ def test_names_exist() -> None:
     )
     known = set(re.findall(r"\w+", code))
     for page in ALL:
-        if name(page) != "pareprop/nest":
+        if page.stem not in ("nest", "nest_agreement"):
             found = re.findall(r"`([A-Za-z]\w*(?:_\w+|[a-z][A-Z]\w+))(?:\(\))?`", page.read_text())
             assert not set(found) - known, name(page)
 
@@ -120,7 +114,8 @@ def test_names_exist() -> None:
 def test_library(tmp_path: Path) -> None:
     """It learns, and prints the same alone and on two ranks."""
     script = tmp_path / "levels.py"
-    script.write_text(next(block.text for block in blocks(ROOT / "README.md") if block.language == "python"))
+    page = ROOT / "scripts" / "handbook" / "tutorials" / "first_script.md"
+    script.write_text(next(block.text for block in blocks(page) if block.language == "python"))
     alone = subprocess.run([*ranks.python(), str(script)], capture_output=True, text=True, timeout=900, check=False)
     assert (alone.returncode, alone.stderr) == (0, "")
     first, last, test = (float(number) for number in re.findall(r"\d+\.\d", alone.stdout)[:3])
@@ -134,7 +129,7 @@ def test_commands_are_all_there(capsys: pytest.CaptureFixture) -> None:
     """Every command of the package has a row, and every row a command."""
     _, _, errors = command(capsys)
     commands = re.findall(r"^  ([\w-]+) ", errors.partition("Commands:")[2], re.MULTILINE)
-    table = README.partition("## Commands")[2].partition("\n\nAll commands")[0]
+    table = (ROOT / "scripts/handbook/reference/commands.md").read_text().partition("\n\nAll commands")[0]
     assert sorted(re.findall(r"`pareprop ([\w-]+)", table)) == sorted(commands)
 
 

@@ -1,6 +1,6 @@
 """The handbook: `python -m sphinx -W -c scripts/handbook . build/handbook` makes it, from the top of the repository.
 
-Pages of the rooms are read where they lie; `tables` makes the tables of parameters from the code.
+`tables` makes the tables of parameters from the code.
 """
 
 import sys
@@ -18,9 +18,13 @@ release = pareprop.__version__
 
 root_doc = "scripts/handbook/index"
 include_patterns = [
-    "README.md", ".github/CONTRIBUTING.md", "jobs/README.md", "scripts/README.md", "scripts/handbook/**.md",
-    "pareprop/**.md", "cython_core/README.md", "tests/cases/README.md",
-]  # fmt: skip
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    "jobs/README.md",
+    "scripts/README.md",
+    "scripts/handbook/**.md",
+    "tests/cases/README.md",
+]
 exclude_patterns = [".git", ".ci", ".venv", ".*_cache", "build", "dist", "runs"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "tables"]
 

@@ -13,7 +13,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from pareprop import cli
-from pareprop.engines.base import RECORDED_UNITS
+from pareprop.engines.recorded import RECORDED_UNITS
 from pareprop.engines.traces import TRACES_UNITS
 from pareprop.errors import InputError
 from pareprop.network.losses import LOSSES
@@ -26,7 +26,7 @@ from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.surrogates import SURROGATES
-from pareprop.runs.parameter_tables import neuron_kinds, sections
+from pareprop.runs.parameter_tables import list_sections, neuron_kinds
 
 
 def row(*cells: object) -> str:
@@ -47,7 +47,7 @@ def summary(thing: object) -> str:
 
 def parameters(section: str) -> list[str]:
     """Return a Markdown table of the parameters of a section of `pareprop help parameters`."""
-    entries = sections()[section]
+    entries = list_sections()[section]
     head = ("parameter", "default", "unit", "bounds", "meaning", *(["of"] if any(one.of for one in entries) else []))
     rows = ((f"`{one.name}`", one.default, one.unit, one.bounds, one.meaning, one.of) for one in entries)
     return table(head, (cells[: len(head)] for cells in rows))
@@ -125,7 +125,7 @@ def takes_rewards(variant: str) -> bool:
 
 def reward() -> list[str]:
     """Settings of the loss of rewards."""
-    rows = ((f"`{one.name}`", one.default, one.meaning) for one in sections()["reward"])
+    rows = ((f"`{one.name}`", one.default, one.meaning) for one in list_sections()["reward"])
     return table(("setting", "default", "meaning and bounds"), rows)
 
 
@@ -184,12 +184,21 @@ def commands() -> list[str]:
 
 
 TABLES = {
-    "neurons": neurons, "neuron-models": neuron_models, "optimizers": optimizers, "losses": losses, "reward": reward,
-    "rules": rules, "surrogates": surrogates, "recorded": recorded, "commands": commands,
+    "neurons": neurons,
+    "neuron-models": neuron_models,
+    "optimizers": optimizers,
+    "losses": losses,
+    "reward": reward,
+    "rules": rules,
+    "surrogates": surrogates,
+    "recorded": recorded,
+    "commands": commands,
     "unsupported": unsupported,
-    **{name.replace("_", "-"): partial(parameters, name)
-       for name in ("readouts", "local_readouts", "background", "perturbations", "rewire", "space")},
-}  # fmt: skip
+    **{
+        name.replace("_", "-"): partial(parameters, name)
+        for name in ("readouts", "local_readouts", "background", "perturbations", "rewire", "space")
+    },
+}
 
 
 class Parameters(SphinxDirective):
