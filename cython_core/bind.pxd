@@ -3,7 +3,8 @@
 
 cdef inline object bind(object target, object values):
     """Set all public attributes of `target`: one that is forgotten would be read as memory that isn't there."""
-    declared = {name for name, item in vars(type(target)).items() if hasattr(item, "__set__")}
+    kinds = [kind for kind in type(target).__mro__ if kind is not object]
+    declared = {name for kind in kinds for name, item in vars(kind).items() if hasattr(item, "__set__")}
     if declared != values.keys():
         missing, unknown = sorted(declared - values.keys()), sorted(values.keys() - declared)
         raise TypeError(f"{type(target).__name__}: missing {missing}, unknown {unknown}")

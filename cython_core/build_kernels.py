@@ -41,9 +41,18 @@ from setuptools.command.sdist import sdist
 KERNELS = Path("cython_core")
 # Which kernels are compiled for each level; no other kernel imports one of them.
 LEVELLED = {
-    "interval", "interval_single", "spike", "spike_single", "neuron_models", "optimizers", "elementary_arrays",
-    "topology", "random", "signs", "rewire",
-}  # fmt: skip
+    "interval",
+    "interval_single",
+    "spike",
+    "spike_single",
+    "neuron_models",
+    "optimizers",
+    "elementary_arrays",
+    "topology",
+    "random",
+    "signs",
+    "rewire",
+}
 # Levels by architecture, as `cc -dumpmachine` begins, lowest first: their names, and what compilers call them.
 LEVELS = {
     "x86_64": {"x86-64": "x86-64", "v2": "x86-64-v2", "v3": "x86-64-v3", "v4": "x86-64-v4"},
@@ -152,10 +161,12 @@ class BuildKernels(build_ext):
         # those that compile longest come first, so that no processor waits for another at the end
         lines = {path: sum(Path(file).stat().st_size for file in [path, *kernels[path]]) for path in kernels}
         self.distribution.ext_modules = [
-            *(Extension(f"pareprop.core.{path.stem}", [str(path)], depends=kernels[path], include_dirs=[str(KERNELS)])
-              for path in sorted(kernels, key=lambda path: (-lines[path], path))),
+            *(
+                Extension(f"pareprop.core.{path.stem}", [str(path)], depends=kernels[path], include_dirs=[str(KERNELS)])
+                for path in sorted(kernels, key=lambda path: (-lines[path], path))
+            ),
             Extension(SHARED, []),
-        ]  # fmt: skip
+        ]
         super().finalize_options()
         self.is_in_place = bool(self.inplace)  # which `run` unsets
         if self.inplace:
@@ -211,13 +222,19 @@ class BuildKernels(build_ext):
             for name, march in levels.items()
         ]
         texts = {
-            "MODE": mode, "FLAGS": " ".join(flags), "LEVELS": "\n".join(lines),
+            "MODE": mode,
+            "FLAGS": " ".join(flags),
+            "LEVELS": "\n".join(lines),
             "MARCHES": "\n".join(f"{name}|{shlex.join(march)}" for name, march in known.items()),
             "INSTRUCTIONS": " ".join(self.instructions([*next(iter(known.values())), *flags])),
             "COMPILER": shlex.join(self.compiler.compiler_so),
-            "SOURCES": digest([*(path for path in KERNELS.rglob("*") if path.suffix in SOURCES),
-                               *(Path(self.build_temp, name) for name in GENERATED)]),
-        }  # fmt: skip
+            "SOURCES": digest(
+                [
+                    *(path for path in KERNELS.rglob("*") if path.suffix in SOURCES),
+                    *(Path(self.build_temp, name) for name in GENERATED),
+                ]
+            ),
+        }
         text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())
         path = Path(self.build_temp, "built_for.h")
         if not path.is_file() or path.read_text() != text:

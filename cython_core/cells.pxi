@@ -2,18 +2,13 @@
 #
 # Included by each engine in each precision. n = neurons of this rank; step s of a sample is step origin + s of the run.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 
-from pareprop.core.background cimport add_background
-from pareprop.core.bind cimport bind
-from pareprop.core.delivery cimport add_row, list_spikes
-from pareprop.core.layout cimport (
-    BY_EQUATIONS, DELAY, EARLY_CURRENT, FIRST, KEEPS_INPUT, LAST, MODEL, ROW, SOURCE, SOURCES,
-)
-from pareprop.core.neurons cimport integrate_readouts, keep_input, set_current
-from pareprop.core.perturbed cimport add_noise, draw_noise, drop_spikes, hold, release
+from pareprop.core.layout cimport BY_EQUATIONS, EARLY_CURRENT, FIRST, KEEPS_INPUT, LAST, MODEL
 from pareprop.core.readout_sums cimport ReadoutSums
-from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
+from pareprop.core.spike_log cimport SpikeLog
+
+include "delivery.pxi"
 
 cdef extern from *:    # the interface of generated models in this precision
     """
@@ -130,7 +125,7 @@ cdef enum:        # phases of a step
     SWEEP = 2
 
 
-cdef class Neurons:
+cdef class Neurons(Bound):
     """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
 
     cdef public int64_t first_id                   # id of the first one
@@ -144,7 +139,7 @@ cdef class Neurons:
     cdef public real[:, ::1] arriving              # (n_ports, n), sums of what arrives in a step
     cdef public real[::1] kept                     # input kept while refractory
     cdef public real[::1] due                      # scratch: whether forced neurons spike, -1 for others
-    # what Poisson background brings, see background.pxd
+    # what Poisson background brings, see background.pxi
     cdef public int64_t[:, ::1] backgrounds        # (n_backgrounds, BACKGROUND_COLUMNS)
     cdef public uint64_t[:, ::1] background_keys   # (n_backgrounds, 2)
     cdef public uint32_t[::1] background_levels
@@ -156,21 +151,15 @@ cdef class Neurons:
     # (n_rows, n_kept, n), what derivatives need later; step t is in row (t + 1) % n_rows, before step 0 in row 0
     cdef public real[:, :, ::1] history
 
-    def __init__(self, values):
-        bind(self, values)
 
-
-cdef class Readouts:
+cdef class Readouts(Bound):
     """All readouts, which every rank advances; y = V - E_L."""
 
     cdef public double[::1] y, arriving            # (n_readouts,)
     cdef public double[::1] alpha, zeta, drive, V_min
 
-    def __init__(self, values):
-        bind(self, values)
 
-
-cdef class Channel:
+cdef class Channel(Bound):
     """Logs and sums, which rounds complete. Entry t - base of a log is step t."""
 
     cdef public int64_t base
@@ -180,12 +169,9 @@ cdef class Channel:
     cdef public ReadoutSums sums                   # of what arrives at readouts in a round
     cdef public double[:, ::1] signal              # (n_steps, n_readouts), OUT: y
 
-    def __init__(self, values):
-        bind(self, values)
 
-
-cdef class Perturbed:
-    """What is done to this rank's neurons in the present sample, see perturbed.pxd; rows have PERTURBED_COLUMNS."""
+cdef class Perturbed(Bound):
+    """What is done to this rank's neurons in the present sample, see perturbed.pxi; rows have PERTURBED_COLUMNS."""
 
     cdef public int64_t[:, ::1] silences           # neurons that are held as if refractory
     cdef public real[::1] refractory               # (n,), scratch: of these neurons before the step
@@ -199,26 +185,21 @@ cdef class Perturbed:
     cdef public double[::1] dropout_p              # (n_dropouts,)
     cdef public int64_t[::1] lost                  # (n,), UPDATED: spikes of each neuron that were lost
 
-    def __init__(self, values):
-        bind(self, values)
 
-
-cdef class Sample:
+cdef class Sample(Bound):
     """The present sample."""
 
     cdef public int64_t origin                     # its first step
     cdef public int64_t before                     # steps of the run before step 0
+    cdef public bint starts                        # the run does: the first step has no constant current
     cdef public int64_t draws                      # number of the draws of its first step, in the streams of its phase
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
     cdef public int64_t[::1] forced                # ascending, neurons that spike where `due` says so, and nowhere else
     cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
     cdef public Perturbed perturbed
 
-    def __init__(self, values):
-        bind(self, values)
 
-
-cdef class Recorder:
+cdef class Recorder(Bound):
     """What is kept of some neurons in the present sample."""
 
     cdef public int64_t[::1] local                 # the neurons
@@ -227,57 +208,46 @@ cdef class Recorder:
     # (1 + n_steps, n_kept, n_recorded), OUT: what derivatives need, of the step before the sample first; or no columns
     cdef public double[:, :, ::1] kept
 
-    def __init__(self, values):
-        bind(self, values)
+
+include "background.pxi"
+include "neurons.pxi"
+include "perturbed.pxi"
 
 
 cdef void advance_neurons(
-    Neurons cells, Channel channel, Sample sample, Recorder recorder, int64_t t, bint starts, real[::1] psi
+    Neurons cells, Channel channel, Sample sample, Recorder recorder, int64_t t, real[::1] psi
 ) noexcept nogil:
-    """One step of the neurons, background and perturbations included; spikes that are not lost go to the log.
+    """One step t of the neurons, background and perturbations included; spikes that are not lost go to the log.
 
-    Parameters
-    ----------
-    t : the step of the run, or of the interval
-    starts : whether the run starts with this step
-    psi : OUT surrogate gradients
+    Surrogate gradients are written to psi.
     """
     cdef int64_t place = t - channel.base, count = channel.own.at.ptr[place], n = cells.v.shape[0]
     cdef int64_t s = t - sample.origin, step = sample.draws + s
-    add_background(step, cells.backgrounds, cells.background_keys, cells.background_levels, cells.background_weight,
-                   cells.arriving)
-    draw_noise(step, s, sample.perturbed.noises, sample.perturbed.noise_keys, sample.perturbed.noise_mean,
-               sample.perturbed.noise_std, sample.perturbed.noise)
-    hold(s, sample.perturbed.silences, cells.refractory, sample.perturbed.refractory)
-    advance_pieces(cells, sample, t, s, starts, psi)
-    release(s, sample.perturbed.silences, sample.perturbed.refractory, cells.refractory)
+    add_background(cells, step)
+    draw_noise(sample.perturbed, s, step)
+    hold(sample.perturbed, cells, s)
+    advance_pieces(cells, sample, t, psi)
+    release(sample.perturbed, cells, s)
     record(cells, recorder, t, s, psi)
     if n > 0:
         n = list_spikes(n, cells.first_id, &cells.z[0], &channel.own.at.ids[count])
-        count += drop_spikes(step, s, sample.perturbed.dropouts, sample.perturbed.dropout_keys,
-                             sample.perturbed.dropout_p, cells.first_id, n, &channel.own.at.ids[count],
-                             sample.perturbed.lost)
+        count += drop_spikes(sample.perturbed, s, step, cells.first_id, n, &channel.own.at.ids[count])
     channel.own.at.ptr[place + 1] = count
 
 
-cdef inline void advance_pieces(
-    Neurons cells, Sample sample, int64_t t, int64_t s, bint starts, real[::1] psi
-) noexcept nogil:
+cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t t, real[::1] psi) noexcept nogil:
     """One step of each piece: current, states, psi, spikes, reset."""
-    cdef int64_t p, first, last, model, k
-    cdef bint constant
+    cdef int64_t p, first, last, model, k, s = t - sample.origin
     cdef const real* due = &cells.due[0] if sample.forced.shape[0] > 0 else NULL
     for k in range(sample.forced.shape[0]):
         cells.due[sample.forced[k]] = sample.due[s, k]
     for p in range(cells.pieces.shape[0]):
         first, last, model = cells.pieces[p, FIRST], cells.pieces[p, LAST], cells.pieces[p, MODEL]
         if s <= 1 or sample.injected.shape[0] > 0 or sample.perturbed.noises.shape[0] > 0:
-            constant = not starts or (model & EARLY_CURRENT) != 0
-            set_current(first, last, constant, cells.I_e, sample.injected, s, cells.current)
-            add_noise(s, first, last, sample.perturbed.noises, sample.perturbed.noise, cells.current)
+            set_current(cells, sample, s, first, last, s > 0 or not sample.starts or (model & EARLY_CURRENT) != 0)
+            add_noise(sample.perturbed, cells, s, first, last)
         if model & KEEPS_INPUT:
-            keep_input(first, last, cells.alpha, cells.refractory_input, cells.refractory, cells.kept,
-                       cells.arriving[0])
+            keep_input(cells, first, last)
         advance_piece(cells, p, t, due, psi)
     for k in range(sample.forced.shape[0]):
         cells.due[sample.forced[k]] = -1
@@ -338,31 +308,19 @@ cdef inline void record(
             recorder.kept[s + 1, i, k] = cells.history[(t + 1) % length, i, j]
 
 
-cdef inline void advance_readouts(Readouts readouts, Channel channel, int64_t s, bint starts) noexcept nogil:
-    """One step of the readouts, step s of the sample; `starts` as for neurons."""
-    integrate_readouts(readouts.alpha, readouts.zeta, readouts.drive, not starts, readouts.V_min, readouts.arriving,
-                       readouts.y, channel.signal, s)
-
-
 def inject(
-    const int64_t[:, ::1] blocks,     # IN, rows are graded sources
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
+    Synapses currents not None,       # rows are graded sources
     const double[:, ::1] amplitude,   # IN (T, n_sources), pA
     real[:, ::1] injected,            # UPDATED (T + longest delay - 1, n), pA
 ):
     """Add weight * amplitude of every graded source to the current that its targets take in step t + delay - 1."""
-    cdef int64_t t, b, k, row, step
+    cdef int64_t t, b, step
     with nogil:
         for t in range(injected.shape[0]):
-            for b in range(blocks.shape[0]):
-                step = t - blocks[b, DELAY] + 1
-                if step < 0 or step >= amplitude.shape[0]:
-                    continue
-                for k in range(blocks[b, SOURCE], blocks[b, SOURCES]):
-                    if amplitude[step, k] != 0.0:
-                        row = row_of(blocks, b, k)
-                        if row >= 0:
-                            add_row(blocks, b, k, row_ptr[row], row_ptr[row + 1], target, weight, amplitude[step, k],
-                                    injected[t])
+            for b in range(currents.blocks.shape[0]):
+                step = t - currents.blocks[b, DELAY] + 1
+                if 0 <= step < amplitude.shape[0]:
+                    add_sources(currents, b, amplitude[step], injected[t])
+
+
+include "variant.pxi"

@@ -193,27 +193,29 @@ class Optimizer:
     def loop(self, name: str, arguments: str, lines: list[str]) -> str:
         """Return a loop over neighbouring synapses of what lines do to `w` and to what is kept."""
         kept = range(len(self.kept))
-        return "\n".join([
-            f"static ALWAYS_INLINE void NAMED({name})(",
+        return "\n".join(
+            [
+                f"static ALWAYS_INLINE void NAMED({name})(",
                 f"    const NAMED(Optimized) *of, int64_t start, int64_t n, {arguments})",
-            "{",
-            "    REAL fixed[MOST_FIXED];",
-            "    const REAL low = of->low, high = of->high;",
-            "    REAL *restrict gradient = of->gradient + start, *restrict weight = of->weight + start;",
-            *(f"    REAL *restrict k{k} = of->kept[{k}] + start;" for k in kept),
-            "    __builtin_memcpy(fixed, of->fixed, sizeof fixed);    /* nothing that is written can be in it */",
-            "    (void)fixed, (void)gradient, (void)moving;",
-            "    NEIGHBOURS for (int64_t i = 0; i < n; i++)",
-            "    {",
-            "        REAL w = weight[i];",
-            *(f"        REAL x{k} = k{k}[i];" for k in kept),
-            *(f"        {line}" for line in lines),
-            "        w = w > low ? w : low;",
-            "        weight[i] = w < high ? w : high;",
-            *(f"        k{k}[i] = x{k};" for k in kept),
-            "    }",
-            "}",
-        ])  # fmt: skip
+                "{",
+                "    REAL fixed[MOST_FIXED];",
+                "    const REAL low = of->low, high = of->high;",
+                "    REAL *restrict gradient = of->gradient + start, *restrict weight = of->weight + start;",
+                *(f"    REAL *restrict k{k} = of->kept[{k}] + start;" for k in kept),
+                "    __builtin_memcpy(fixed, of->fixed, sizeof fixed);    /* nothing that is written can be in it */",
+                "    (void)fixed, (void)gradient, (void)moving;",
+                "    NEIGHBOURS for (int64_t i = 0; i < n; i++)",
+                "    {",
+                "        REAL w = weight[i];",
+                *(f"        REAL x{k} = k{k}[i];" for k in kept),
+                *(f"        {line}" for line in lines),
+                "        w = w > low ? w : low;",
+                "        weight[i] = w < high ? w : high;",
+                *(f"        k{k}[i] = x{k};" for k in kept),
+                "    }",
+                "}",
+            ]
+        )
 
     def loops(self, code: int) -> list[str]:
         """Return the loops of a step, and of steps without a gradient."""
@@ -268,8 +270,19 @@ def switch(declaration: str, cases: list[list[str]], before: str = "", kind: str
         for code, lines in enumerate(cases)
         if lines
     ]
-    return "\n".join([declaration, "{", *([before] if before else []), f"    switch ({kind}) {{", *texts,
-                      "    default:", "        break;", "    }", "}"])  # fmt: skip
+    return "\n".join(
+        [
+            declaration,
+            "{",
+            *([before] if before else []),
+            f"    switch ({kind}) {{",
+            *texts,
+            "    default:",
+            "        break;",
+            "    }",
+            "}",
+        ]
+    )
 
 
 def filling(name: str, arguments: str, array: str, numbers: list[list[str]]) -> str:
@@ -300,29 +313,41 @@ def write_source(path: Path = EQUATIONS) -> str:
         for how in ("of, start, n, moving, 1, (REAL)1.0", "&of, 0, n, moving, 0, divisor")
     )
     idly = [
-        ["if (first)", f"    NAMED(idle_{code})(of, start, n, 1, moving, s, idle);",
-         "else", f"    NAMED(idle_{code})(of, start, n, 0, moving, s, idle);"] if item.idly else []
+        [
+            "if (first)",
+            f"    NAMED(idle_{code})(of, start, n, 1, moving, s, idle);",
+            "else",
+            f"    NAMED(idle_{code})(of, start, n, 0, moving, s, idle);",
+        ]
+        if item.idly
+        else []
         for code, item in enumerate(all_)
-    ]  # fmt: skip
-    return "\n\n".join([
-        HEAD + "enum { " + ", ".join(f"MOST_{name} = {size}" for name, size in sizes.items()) + " };",
-        f"static const char OPTIMIZERS[] = {json.dumps(json.dumps(kinds))};",
-        f"#define EACH_KEEPING(OF) {' '.join(f'OF({code})' for code, n in enumerate(kept) if n)}",
-        f"#define KEPT_OF(kind) ({' : '.join(f'(kind) == {code} ? {n}' for code, n in enumerate(kept))} : 0)",
-        filling("number_step", "int64_t n, double *of_step", "of_step", of_step),
-        filling("number_idle", "int64_t n, double *idle", "idle", idle),
-        filling("rate_of_series", "double eta, const double *of_step, double *rate", "rate",
-                [item.rate for item in all_]),
-        filling("terms_of_series", "double *term", "term", [item.terms for item in all_]),
-        "#endif",
-        OPTIMIZED.strip(),
-        filling("NAMED(number_fixed)", "double eta, REAL *fixed", "fixed", fixed),
-        filling("NAMED(number_moving)", "double eta, const double *of_step, REAL *moving", "moving", moving),
-        *(loop for code, item in enumerate(all_) for loop in item.loops(code)),
-        switch(STEP_OWED.strip(), owed, kind="of->kind"),
-        switch(STEP_MEAN.strip(), mean, NUMBERS_OF_MEAN.strip("\n")),
-        switch(STEP_IDLY.strip(), idly, NUMBERS_OF_IDLE.strip("\n"), kind="of->kind"),
-        "#ifdef SIDES",
-        switch(STEP_SIDE.strip(), [item.step_of_vectors() for item in all_]),
-        "#endif\n",
-    ])  # fmt: skip
+    ]
+    return "\n\n".join(
+        [
+            HEAD + "enum { " + ", ".join(f"MOST_{name} = {size}" for name, size in sizes.items()) + " };",
+            f"static const char OPTIMIZERS[] = {json.dumps(json.dumps(kinds))};",
+            f"#define EACH_KEEPING(OF) {' '.join(f'OF({code})' for code, n in enumerate(kept) if n)}",
+            f"#define KEPT_OF(kind) ({' : '.join(f'(kind) == {code} ? {n}' for code, n in enumerate(kept))} : 0)",
+            filling("number_step", "int64_t n, double *of_step", "of_step", of_step),
+            filling("number_idle", "int64_t n, double *idle", "idle", idle),
+            filling(
+                "rate_of_series",
+                "double eta, const double *of_step, double *rate",
+                "rate",
+                [item.rate for item in all_],
+            ),
+            filling("terms_of_series", "double *term", "term", [item.terms for item in all_]),
+            "#endif",
+            OPTIMIZED.strip(),
+            filling("NAMED(number_fixed)", "double eta, REAL *fixed", "fixed", fixed),
+            filling("NAMED(number_moving)", "double eta, const double *of_step, REAL *moving", "moving", moving),
+            *(loop for code, item in enumerate(all_) for loop in item.loops(code)),
+            switch(STEP_OWED.strip(), owed, kind="of->kind"),
+            switch(STEP_MEAN.strip(), mean, NUMBERS_OF_MEAN.strip("\n")),
+            switch(STEP_IDLY.strip(), idly, NUMBERS_OF_IDLE.strip("\n"), kind="of->kind"),
+            "#ifdef SIDES",
+            switch(STEP_SIDE.strip(), [item.step_of_vectors() for item in all_]),
+            "#endif\n",
+        ]
+    )

@@ -1,4 +1,4 @@
-# What the numbers mean that Python and the kernels exchange: columns of tables, modes, codes, parts of a message.
+# What the numbers mean that Python and the kernels exchange: columns of tables, codes, parts of a message.
 # Each stands here once; layout.pyx makes them a module, which Python reads through `pareprop.kernels`.
 
 from libc.stdint cimport int64_t
@@ -24,7 +24,7 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     FACTORS = 17    # address of short-term plasticity of its rows, (ROWS, FACTOR_COLUMNS); 0: all spikes count alike
     BLOCK_COLUMNS = 18
 
-cpdef enum:         # columns of short-term plasticity, float64 (n_rows, FACTOR_COLUMNS), see delivery.pxd
+cpdef enum:         # columns of short-term plasticity, float64 (n_rows, FACTOR_COLUMNS), see delivery.pxi
     FACTOR_U = 0
     RECOVERY = 1            # -dt / tau_rec
     FACILITATION = 2        # -dt / tau_fac, 0: there is none
@@ -45,7 +45,7 @@ cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neig
     MODEL = 2       # bits of the neuron model
     PIECE_COLUMNS = 3
 
-cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND_COLUMNS), see background.pxd
+cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND_COLUMNS), see background.pxi
     BACKGROUND_FIRST = 0    # first neuron of this rank that gets it, and one past the last
     BACKGROUND_LAST = 1
     BACKGROUND_NUMBER = 2   # what the first one is called in its population
@@ -56,7 +56,7 @@ cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND
     LEVELS_EACH = 7         # 1: each neuron has its own
     BACKGROUND_COLUMNS = 8
 
-cpdef enum:         # columns of `silences`, `noises` and `dropouts`, int64 (n, PERTURBED_COLUMNS), see perturbed.pxd
+cpdef enum:         # columns of `silences`, `noises` and `dropouts`, int64 (n, PERTURBED_COLUMNS), see perturbed.pxi
     PERTURBED_FIRST = 0     # this rank's neurons [first, last)
     PERTURBED_LAST = 1
     PERTURBED_NUMBER = 2    # what the first one is called in its population
@@ -94,7 +94,7 @@ cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fi
     int64_t lag                 # steps that its windows end before an arrival
     int64_t rule                # place in the table of rules; NO_LEARNER: by e-prop
     int64_t horizon             # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF: all
-    int64_t[4] kept             # places in Rows.kept of what the optimizer keeps, -1 for none
+    int64_t[4] kept             # places in Optimizing.moments of what the optimizer keeps, -1 for none
     int64_t model               # address of the targets' generated model, or 0
     int64_t maps                # address of their NeuronMaps, or 0
     int64_t shared              # 1: all targets have the constants of the first one

@@ -1,5 +1,5 @@
-# The precisions of weights, of neurons' state and of histories. Functions without state are written once for both;
-# a class can't be: `double.pxi` and `single.pxi` name its `real`, and the text of the class is included after them.
+# The precisions of weights, of neurons' state and of histories. Some functions are written once for both. Classes and
+# structs can't be: `double.pxi` and `single.pxi` name their `real`, and their text is included after them.
 
 ctypedef fused real:
     float

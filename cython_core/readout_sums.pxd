@@ -6,7 +6,6 @@
 from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.precision cimport real
 
 cdef extern from *:
     """
@@ -57,19 +56,6 @@ cdef extern from *:
     void add_value(double, ExactSum*) nogil
     void add_sum(ExactSum, ExactSum*) nogil
     double rounded(ExactSum) nogil
-
-
-cdef inline void add_row_exactly(
-    int64_t start,                    # the row's synapses: [start, stop)
-    int64_t stop,
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
-    double factor,                    # of each weight
-    ExactSum* sums,                   # UPDATED, one per readout
-) noexcept nogil:
-    cdef int64_t k
-    for k in range(start, stop):
-        add_value(factor * weight[k], &sums[target[k]])
 
 
 @final

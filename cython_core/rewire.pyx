@@ -8,6 +8,7 @@ from libc.math cimport rint, signbit, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
+from pareprop.core.bind cimport bind
 from pareprop.core.elementary cimport exp
 from pareprop.core.philox cimport Stream, below, normals, philox_block, stream, unit
 from pareprop.core.precision cimport real
@@ -49,52 +50,59 @@ def source_bits(
                 negative[k >> 3] = negative[k >> 3] | bit if sign < 0 else negative[k >> 3] & ~bit
 
 
-def shrink(
-    bint at_zero,                     # whether a synapse is dormant with theta = 0, too
-    double loss,                      # eta l1
-    double noise,                     # sqrt(2 eta T)
-    double Wmin,
-    double Wmax,
-    int64_t n_step,
-    const uint64_t[::1] key,          # IN (2), of the noise
-    const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
-    int64_t n_delays,                 # rows of each source
-    int64_t first_target,             # id of the target that is called 0
-    const uint32_t[::1] target,       # IN (n)
-    uint8_t[::1] negative,            # IN (n bits), signs before the optimizer's step; OUT: dormant synapses
-    real[::1] weight,                 # UPDATED (n)
-):
-    """theta = s w - eta l1 + sqrt(2 eta T) nu, w = s max(theta, 0) in [Wmin, Wmax]; return how many are dormant.
+cdef class Shrinking:
+    """How synapses shrink and walk: theta = s w - eta l1 + sqrt(2 eta T) nu, w = s max(theta, 0) in [Wmin, Wmax].
 
     nu is number 0 of stream (target, source, step).
     """
-    cdef int64_t row, k, count = 0, first = row_ptr[0]
-    cdef uint64_t[4] numbers
-    cdef double[1] nu
-    cdef double theta, s
-    cdef Stream draws
-    cdef uint8_t bit
-    with nogil:
-        for row in range(row_ptr.shape[0] - 1):
-            for k in range(row_ptr[row] - first, row_ptr[row + 1] - first):
-                bit = <uint8_t>(1 << (k & 7))
-                s = -1.0 if negative[k >> 3] & bit else 1.0
-                theta = s * weight[k] - loss
-                if noise > 0.0:
-                    draws = stream(key, <uint64_t>(first_target + target[k]))
-                    draws.second, draws.third = <uint64_t>(row // n_delays), <uint64_t>n_step
-                    philox_block(draws, 0, numbers)
-                    normals(numbers, 1, nu)
-                    theta += noise * nu[0]
-                if theta < 0.0 or (at_zero and theta == 0.0):
-                    count += 1
-                    negative[k >> 3] |= bit
-                else:
-                    negative[k >> 3] &= ~bit
-                theta = s * max(theta, 0.0)
-                theta = theta if theta > Wmin else Wmin
-                weight[k] = <real>(theta if theta < Wmax else Wmax)
-    return count
+
+    cdef public bint at_zero                   # whether a synapse is dormant with theta = 0, too
+    cdef public double loss                    # eta l1
+    cdef public double noise                   # sqrt(2 eta T)
+    cdef public double Wmin, Wmax
+    cdef public const uint64_t[::1] key        # (2), of the noise
+    cdef public int64_t n_delays               # rows of each source
+    cdef public int64_t first_target           # id of the target that is called 0
+
+    def __init__(self, values):
+        bind(self, values)
+
+    def run(
+        self,
+        int64_t n_step,
+        const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
+        const uint32_t[::1] target,       # IN (n)
+        uint8_t[::1] negative,            # IN (n bits), signs before the optimizer's step; OUT: dormant synapses
+        real[::1] weight,                 # UPDATED (n)
+    ):
+        """Shrink synapses; return how many are dormant."""
+        cdef int64_t row, k, count = 0, first = row_ptr[0]
+        cdef uint64_t[4] numbers
+        cdef double[1] nu
+        cdef double theta, s
+        cdef Stream draws
+        cdef uint8_t bit
+        with nogil:
+            for row in range(row_ptr.shape[0] - 1):
+                for k in range(row_ptr[row] - first, row_ptr[row + 1] - first):
+                    bit = <uint8_t>(1 << (k & 7))
+                    s = -1.0 if negative[k >> 3] & bit else 1.0
+                    theta = s * weight[k] - self.loss
+                    if self.noise > 0.0:
+                        draws = stream(self.key, <uint64_t>(self.first_target + target[k]))
+                        draws.second, draws.third = <uint64_t>(row // self.n_delays), <uint64_t>n_step
+                        philox_block(draws, 0, numbers)
+                        normals(numbers, 1, nu)
+                        theta += self.noise * nu[0]
+                    if theta < 0.0 or (self.at_zero and theta == 0.0):
+                        count += 1
+                        negative[k >> 3] |= bit
+                    else:
+                        negative[k >> 3] &= ~bit
+                    theta = s * max(theta, 0.0)
+                    theta = theta if theta > self.Wmin else self.Wmin
+                    weight[k] = <real>(theta if theta < self.Wmax else self.Wmax)
+        return count
 
 
 def set_bits(
@@ -113,144 +121,145 @@ def set_bits(
                         found += 1
 
 
-def choose(
-    int64_t n_step,
-    const uint64_t[::1] key,          # IN (2), of candidates
-    const uint64_t[::1] key_sign,     # IN (2)
-    const int8_t[::1] signs,          # IN (n_sources), or (0) if no source is bound
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    int64_t n_sources,
-    bint excludes_self,               # target j is source j, which it may not have
-    int64_t first_target,             # id of the target that is called 0
-    int64_t n_delays,                 # rows of each source
-    int64_t first_row,                # of these
-    const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
-    int64_t[::1] source,              # OUT (n), that comes instead
-    uint8_t[::1] negative,            # OUT (n), its sign bit
-):
-    """Draw new sources: uniformly, until each target has as many that it had not, as it loses."""
-    cdef int64_t first = 0, last, accepted, t, i, j, n_choices = n_sources - excludes_self
-    cdef uint64_t[4] numbers
-    cdef Stream draws
-    with nogil:
-        while first < gone.shape[0]:
-            last = first + 1
-            while last < gone.shape[0] and gone[last] == gone[first]:
-                last += 1
-            j = first_target + gone[first]
-            draws = stream(key, <uint64_t>j)
-            draws.third = <uint64_t>n_step
-            accepted, t = first, 0
-            while accepted < last:
-                if t & 3 == 0:
-                    philox_block(draws, <uint64_t>(t >> 2), numbers)
-                i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
-                i += excludes_self and i >= j
-                t += 1
-                if not is_chosen(source, first, accepted, i) and \
-                        not has(row_ptr, target, first_row, n_delays, i, gone[first]):
-                    source[accepted] = i
-                    accepted += 1
-            draw_signs(n_step, key_sign, signs, j, first, last, source, negative)
-            first = last
+cdef class Candidates:
+    """Sources that targets may have, and synapses that there are."""
+
+    cdef public const uint64_t[::1] key            # (2), of candidates
+    cdef public const uint64_t[::1] key_sign       # (2)
+    cdef public const int8_t[::1] signs            # (n_sources), or (0) if no source is bound
+    cdef public const int64_t[::1] row_ptr
+    cdef public const uint32_t[::1] target
+    cdef public int64_t n_sources
+    cdef public bint excludes_self                 # target j is source j, which it may not have
+    cdef public int64_t first_target               # id of the target that is called 0
+    cdef public int64_t n_delays                   # rows of each source
+    cdef public int64_t first_row                  # of these
+
+    def __init__(self, values):
+        bind(self, values)
+
+    def choose(
+        self,
+        int64_t n_step,
+        const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+        int64_t[::1] source,              # OUT (n), that comes instead
+        uint8_t[::1] negative,            # OUT (n), its sign bit
+    ):
+        """Draw new sources: uniformly, until each target has as many that it had not, as it loses."""
+        cdef int64_t first = 0, last, accepted, t, i, j, n_choices = self.n_sources - self.excludes_self
+        cdef uint64_t[4] numbers
+        cdef Stream draws
+        with nogil:
+            while first < gone.shape[0]:
+                last = end_of_target(gone, first)
+                j = self.first_target + gone[first]
+                draws = stream(self.key, <uint64_t>j)
+                draws.third = <uint64_t>n_step
+                accepted, t = first, 0
+                while accepted < last:
+                    if t & 3 == 0:
+                        philox_block(draws, <uint64_t>(t >> 2), numbers)
+                    i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
+                    i += self.excludes_self and i >= j
+                    t += 1
+                    if not is_among(&source[first], accepted - first, i) and not has(self, i, gone[first]):
+                        source[accepted] = i
+                        accepted += 1
+                draw_signs(self, n_step, j, first, last, source, negative)
+                first = last
 
 
-def choose_near(
-    int64_t n_step,
-    const uint64_t[::1] key,          # IN (2), of candidates
-    const uint64_t[::1] key_sign,     # IN (2)
-    const int8_t[::1] signs,          # IN (n_sources), or (0) if no source is bound
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    bint excludes_self,               # target j is source j, which it may not have
-    int64_t first_target,             # id of the target that is called 0
-    int64_t n_delays,                 # rows of each source
-    int64_t first_row,                # of these
-    const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
-    const int64_t[::1] left,          # IN (n), its source
-    const int64_t[:, :, ::1] parts,   # IN (n_targets, n_parts, 2), parts of `order` near the targets in `gone`
-    const uint32_t[::1] order,        # IN (n_sources)
-    const double[:, ::1] sources,     # IN (n_sources, 2 or 3), positions
-    const double[:, ::1] targets,     # IN (n_targets, 2 or 3), of the targets in `gone`
-    const double[::1] extent,         # IN (2 or 3)
-    bint periodic,
-    bint gaussian,                    # profile exp(-d^2 / (2 length^2)), else exp(-d / length)
-    double length,
-    double cutoff,
-    double probability,               # of a synapse at distance 0
-    double[::1] chance,               # scratch (as many sources as a target has near, at most)
-    int64_t[::1] source,              # OUT (n), that comes instead; -1: none is left
-    uint8_t[::1] negative,            # OUT (n), its sign bit
-):
-    """Draw new sources: by the distance, until each target has as many that it keeps not, as it loses.
+cdef class NearCandidates(Candidates):
+    """Sources that targets may have by their distance.
 
     They come in proportion to their odds p / (1 - p), p the probability of a synapse at their distance, and those that
     went may come back: where synapses go at random, pairs are then connected with probability p, as they were.
     Candidates are drawn evenly from the sources near, and taken with their odds over those at distance 0; where many in
     a row are not, one is drawn from those that are left by their odds, which is the same distribution.
     """
-    cdef int64_t first = 0, last, accepted, t, i, j, k, a, g = 0, p, n_near
-    cdef uint64_t[4] numbers
-    cdef Stream draws
-    cdef double total, most = odds(probability)
-    with nogil:
-        while first < gone.shape[0]:
-            last = first + 1
-            while last < gone.shape[0] and gone[last] == gone[first]:
-                last += 1
-            j = first_target + gone[first]
-            draws = stream(key, <uint64_t>j)
-            draws.third = <uint64_t>n_step
-            accepted, t, n_near = first, 0, 0
-            for p in range(parts.shape[1]):
-                n_near += parts[g, p, 1] - parts[g, p, 0]
-            while accepted < last and n_near > 0:
-                if t & 3 == 0:
-                    philox_block(draws, <uint64_t>(t >> 2), numbers)
-                t += 1
-                if t <= TRIES * (last - first):
-                    k, p = <int64_t>below(numbers[t - 1 & 3], <uint64_t>n_near), 0
-                    while k >= parts[g, p, 1] - parts[g, p, 0]:
-                        k -= parts[g, p, 1] - parts[g, p, 0]
-                        p += 1
-                    i = order[parts[g, p, 0] + k]
-                    # what `below` left of the number
-                    if unit(numbers[t - 1 & 3] * <uint64_t>n_near) * most >= odds(probability * profile(
-                            sources, i, targets, g, extent, periodic, gaussian, length, cutoff)) or \
-                            (excludes_self and i == j) or is_chosen(source, first, accepted, i) or \
-                            (has(row_ptr, target, first_row, n_delays, i, gone[first])
-                             and not is_chosen(left, first, last, i)):
-                        continue
-                else:
-                    total, k = 0.0, 0
-                    for p in range(parts.shape[1]):
-                        for a in range(parts[g, p, 0], parts[g, p, 1]):
-                            i = order[a]
-                            if not ((excludes_self and i == j) or is_chosen(source, first, accepted, i)
-                                    or (has(row_ptr, target, first_row, n_delays, i, gone[first])
-                                        and not is_chosen(left, first, last, i))):
-                                total += odds(probability * profile(
-                                    sources, i, targets, g, extent, periodic, gaussian, length, cutoff))
-                            chance[k] = total
+
+    cdef public const uint32_t[::1] order          # (n_sources)
+    cdef public const double[:, ::1] sources       # (n_sources, 2 or 3), positions
+    cdef public const double[::1] extent           # (2 or 3)
+    cdef public bint periodic
+    cdef public bint gaussian                      # profile exp(-d^2 / (2 length^2)), else exp(-d / length)
+    cdef public double length, cutoff
+    cdef public double probability                 # of a synapse at distance 0
+
+    def choose_near(
+        self,
+        int64_t n_step,
+        const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+        const int64_t[::1] left,          # IN (n), its source
+        const int64_t[:, :, ::1] parts,   # IN (n_targets, n_parts, 2), parts of `order` near the targets in `gone`
+        const double[:, ::1] targets,     # IN (n_targets, 2 or 3), of the targets in `gone`
+        double[::1] chance,               # scratch (as many sources as a target has near, at most)
+        int64_t[::1] source,              # OUT (n), that comes instead; -1: none is left
+        uint8_t[::1] negative,            # OUT (n), its sign bit
+    ):
+        """Draw new sources: by the distance, until each target has as many that it keeps not, as it loses."""
+        cdef int64_t first = 0, last, accepted, t, i, j, k, a, g = 0, p, n_near
+        cdef uint64_t[4] numbers
+        cdef Stream draws
+        cdef double total, most = odds(self.probability)
+        with nogil:
+            while first < gone.shape[0]:
+                last = end_of_target(gone, first)
+                j = self.first_target + gone[first]
+                draws = stream(self.key, <uint64_t>j)
+                draws.third = <uint64_t>n_step
+                accepted, t, n_near = first, 0, 0
+                for p in range(parts.shape[1]):
+                    n_near += parts[g, p, 1] - parts[g, p, 0]
+                while accepted < last and n_near > 0:
+                    if t & 3 == 0:
+                        philox_block(draws, <uint64_t>(t >> 2), numbers)
+                    t += 1
+                    if t <= TRIES * (last - first):
+                        i = self.order[place_near(parts, g, <int64_t>below(numbers[t - 1 & 3], <uint64_t>n_near))]
+                        # what `below` left of the number
+                        if unit(numbers[t - 1 & 3] * <uint64_t>n_near) * most >= odds_of(self, i, targets, g) or \
+                                not may_come(self, i, j, &source[first], accepted - first, &left[first], last - first):
+                            continue
+                    else:
+                        total, k = 0.0, 0
+                        for p in range(parts.shape[1]):
+                            for a in range(parts[g, p, 0], parts[g, p, 1]):
+                                i = self.order[a]
+                                if may_come(self, i, j, &source[first], accepted - first, &left[first], last - first):
+                                    total += odds_of(self, i, targets, g)
+                                chance[k] = total
+                                k += 1
+                        if total <= 0.0:
+                            break
+                        total *= unit(numbers[t - 1 & 3])
+                        k = 0
+                        while chance[k] <= total:  # the last one is above: numbers are below 1
                             k += 1
-                    if total <= 0.0:
-                        break
-                    total *= unit(numbers[t - 1 & 3])
-                    k = 0
-                    while chance[k] <= total:  # the last one is above: numbers are below 1
-                        k += 1
-                    p = 0
-                    while k >= parts[g, p, 1] - parts[g, p, 0]:
-                        k -= parts[g, p, 1] - parts[g, p, 0]
-                        p += 1
-                    i = order[parts[g, p, 0] + k]
-                source[accepted] = i
-                accepted += 1
-            draw_signs(n_step, key_sign, signs, j, first, accepted, source, negative)
-            for a in range(accepted, last):
-                source[a], negative[a] = -1, 0
-            first, g = last, g + 1
+                        i = self.order[place_near(parts, g, k)]
+                    source[accepted] = i
+                    accepted += 1
+                draw_signs(self, n_step, j, first, accepted, source, negative)
+                for a in range(accepted, last):
+                    source[a], negative[a] = -1, 0
+                first, g = last, g + 1
+
+
+cdef inline int64_t end_of_target(const uint32_t[::1] gone, int64_t first) noexcept nogil:
+    """One past the last synapse of the target that loses synapse `first`."""
+    cdef int64_t last = first + 1
+    while last < gone.shape[0] and gone[last] == gone[first]:
+        last += 1
+    return last
+
+
+cdef inline int64_t place_near(const int64_t[:, :, ::1] parts, int64_t g, int64_t k) noexcept nogil:
+    """Place of number k of what is in the parts of a target."""
+    cdef int64_t p = 0
+    while k >= parts[g, p, 1] - parts[g, p, 0]:
+        k -= parts[g, p, 1] - parts[g, p, 0]
+        p += 1
+    return parts[g, p, 0] + k
 
 
 cdef inline double odds(double probability) noexcept nogil:
@@ -258,60 +267,63 @@ cdef inline double odds(double probability) noexcept nogil:
     return probability / (1.0 - probability) if probability < 0.999999 else 1e6
 
 
-cdef inline double profile(
-    const double[:, ::1] sources, int64_t i, const double[:, ::1] targets, int64_t g, const double[::1] extent,
-    bint periodic, bint gaussian, double length, double cutoff
-) noexcept nogil:
-    """The probability of a synapse at the distance of a pair, relative to that at distance 0."""
+cdef inline double odds_of(NearCandidates of, int64_t i, const double[:, ::1] targets, int64_t g) noexcept nogil:
+    """Odds of a synapse at the distance of a pair."""
     cdef double square = 0.0, offset
     cdef int64_t axis
-    for axis in range(extent.shape[0]):
-        offset = sources[i, axis] - targets[g, axis]
-        if periodic:
-            offset -= rint(offset / extent[axis]) * extent[axis]
+    for axis in range(of.extent.shape[0]):
+        offset = of.sources[i, axis] - targets[g, axis]
+        if of.periodic:
+            offset -= rint(offset / of.extent[axis]) * of.extent[axis]
         square += offset * offset
-    if square > cutoff * cutoff:
+    if square > of.cutoff * of.cutoff:
         return 0.0
-    return exp(-square / (2.0 * length * length) if gaussian else -sqrt(square) / length)
+    return odds(of.probability * exp(
+        -square / (2.0 * of.length * of.length) if of.gaussian else -sqrt(square) / of.length
+    ))
 
 
-cdef inline bint is_chosen(const int64_t[::1] source, int64_t first, int64_t last, int64_t i) noexcept nogil:
+cdef inline bint may_come(
+    NearCandidates of, int64_t i, int64_t j, const int64_t* came, int64_t n_came, const int64_t* left, int64_t n_left
+) noexcept nogil:
+    """Whether source i may come to target j, to which others came in place of those that left."""
+    return not (of.excludes_self and i == j) and not is_among(came, n_came, i) and \
+        (not has(of, i, <uint32_t>(j - of.first_target)) or is_among(left, n_left, i))
+
+
+cdef inline bint is_among(const int64_t* sources, int64_t n, int64_t i) noexcept nogil:
     """Whether a source is among some."""
     cdef int64_t a
-    for a in range(first, last):
-        if source[a] == i:
+    for a in range(n):
+        if sources[a] == i:
             return True
     return False
 
 
 cdef inline void draw_signs(
-    int64_t n_step, const uint64_t[::1] key, const int8_t[::1] signs, int64_t j, int64_t first, int64_t last,
-    const int64_t[::1] source, uint8_t[::1] negative
+    Candidates of, int64_t n_step, int64_t j, int64_t first, int64_t last, const int64_t[::1] source,
+    uint8_t[::1] negative
 ) noexcept nogil:
     """Sign bits of the new synapses of a target: those of their sources, or drawn."""
     cdef uint64_t[4] numbers
     cdef Stream draws
     cdef int64_t a
     for a in range(first, last):
-        if signs.shape[0] > 0 and signs[source[a]] != 0:
-            negative[a] = signs[source[a]] < 0
+        if of.signs.shape[0] > 0 and of.signs[source[a]] != 0:
+            negative[a] = of.signs[source[a]] < 0
             continue
-        draws = stream(key, <uint64_t>j)
+        draws = stream(of.key_sign, <uint64_t>j)
         draws.second, draws.third = <uint64_t>source[a], <uint64_t>n_step
         philox_block(draws, 0, numbers)
         negative[a] = <uint8_t>(numbers[0] >> 63)
 
 
-cdef inline bint has(
-    const int64_t[::1] row_ptr, const uint32_t[::1] target, int64_t row, int64_t n_delays, int64_t i,
-    uint32_t wanted
-) noexcept nogil:
+cdef inline bint has(Candidates of, int64_t i, uint32_t wanted) noexcept nogil:
     """Whether the target has a synapse from source i with any delay."""
-    cdef int64_t place
-    row += i * n_delays
-    for _ in range(n_delays):
-        place = first_at_least(&target[0], row_ptr[row], row_ptr[row + 1], wanted)
-        if place < row_ptr[row + 1] and target[place] == wanted:
+    cdef int64_t place, row = of.first_row + i * of.n_delays
+    for _ in range(of.n_delays):
+        place = first_at_least(&of.target[0], of.row_ptr[row], of.row_ptr[row + 1], wanted)
+        if place < of.row_ptr[row + 1] and of.target[place] == wanted:
             return True
         row += 1
     return False

@@ -22,7 +22,7 @@ import numpy as np
 TYPES = {"bint": "bool", "double": "float", "float": "float", "real": "float", "str": "str", "tuple": "tuple[Any, ...]"}
 CLASS = re.compile(r"cdef class (\w+)(?:\((\w+)\))?:")
 FUNCTION = re.compile(r"(?:def|cpdef (?:[\w\[\], ]+ )?)\s*(\w+)\((.*)\)")
-ATTRIBUTES = re.compile(r"cdef (?:public|readonly) ([\w.]+(?:\[[^\]]*\])?) (.+)")
+ATTRIBUTES = re.compile(r"cdef (?:public|readonly) (?:const )?([\w.]+(?:\[[^\]]*\])?) (.+)")
 CONSTANT = re.compile(r"(\w+) = (.+)")
 MEMBER = re.compile(r"(\w+)(?: = .+)?$")
 

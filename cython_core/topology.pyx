@@ -7,6 +7,7 @@ synapses. A row holds the synapses of one delay and one source, targets ascendin
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from pareprop.core.bind cimport bind
 from pareprop.core.elementary cimport log1p
 from pareprop.core.philox cimport (
     DRAWS, Stream, below, draw_raw, philox_block, skips, stream as stream_of,
@@ -199,7 +200,7 @@ cdef class Drawing:
     `FIXED_INDEGREE`, drawn with replacement or else by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each
     pair, by geometric skips.
 
-    Parameters
+    Attributes
     ----------
     rule : one of the four
     n_sources : size of the source population, below 2**32
@@ -218,36 +219,35 @@ cdef class Drawing:
     moved : (`count_entries`, 2), 2**32 - 1 everywhere: the table if the rule `shuffles`, else empty
     """
 
+    cdef public int rule
+    cdef public int64_t n_sources, indegree, first_target
+    cdef public const int64_t[::1] indegrees
+    cdef public double probability
+    cdef public bint allow_multapses
+    cdef public object self_offset, delays, weight, keys
+    cdef public const uint32_t[::1] levels
+    cdef public uint32_t[::1] numbers
+    cdef public uint32_t[:, ::1] moved
     cdef Draw draw
-    cdef double probability
     cdef int64_t delay_low, n_delays
     cdef int weight_kind
     cdef double weight_a, weight_b
     cdef const uint64_t[::1] key_source, key_delay, key_weight
-    cdef const int64_t[::1] indegrees
-    cdef const uint32_t[::1] levels
-    cdef uint32_t[::1] numbers
-    cdef uint32_t[:, ::1] moved
 
-    def __init__(self, int rule, int64_t n_sources, int64_t indegree, const int64_t[::1] indegrees,
-                 int64_t first_target, double probability, bint allow_multapses, self_offset, delays,
-                 const uint32_t[::1] levels, weight, keys, uint32_t[::1] numbers, uint32_t[:, ::1] moved):
-        self.draw.rule = rule
-        self.draw.multapses = allow_multapses
-        self.draw.n_sources = n_sources
-        self.draw.indegree = indegree
-        self.indegrees, self.levels = indegrees, levels
-        self.draw.indegrees = &indegrees[0] if indegrees.shape[0] else NULL
-        self.draw.first_target = first_target
-        self.draw.self_offset = -n_sources - 2**40 if self_offset is None else self_offset  # out of range
-        self.draw.log_miss = log1p(-probability)
-        self.probability = probability
-        self.delay_low, self.n_delays = delays[0], delays[1] - delays[0] + 1
-        self.weight_kind, self.weight_a, self.weight_b = weight
-        self.key_source, self.key_delay, self.key_weight = keys
-        self.numbers, self.moved = numbers, moved
-        self.draw.moved = &moved[0, 0] if moved.shape[0] else NULL
-        self.draw.mask = <uint32_t> max(moved.shape[0] - 1, 0)
+    def __init__(self, values):
+        bind(self, values)
+        self.draw.rule, self.draw.multapses = self.rule, self.allow_multapses
+        self.draw.n_sources, self.draw.indegree = self.n_sources, self.indegree
+        self.draw.indegrees = &self.indegrees[0] if self.indegrees.shape[0] else NULL
+        self.draw.first_target = self.first_target
+        # None: out of range
+        self.draw.self_offset = -self.n_sources - 2**40 if self.self_offset is None else self.self_offset
+        self.draw.log_miss = log1p(-self.probability)
+        self.delay_low, self.n_delays = self.delays[0], self.delays[1] - self.delays[0] + 1
+        self.weight_kind, self.weight_a, self.weight_b = self.weight
+        self.key_source, self.key_delay, self.key_weight = self.keys
+        self.draw.moved = &self.moved[0, 0] if self.moved.shape[0] else NULL
+        self.draw.mask = <uint32_t> max(self.moved.shape[0] - 1, 0)
 
     def mark_sources(
         self,

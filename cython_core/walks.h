@@ -1,162 +1,217 @@
-/* Walks through synapses (see delivery.pxd): of a source whose delays differ, a stride at a time; of many sources with few
+/* Walks through synapses (see delivery.pxi): of a source whose delays differ, a stride at a time; of many sources with few
    synapses each; and the list of the neurons that spike. Functions of their own: as a part of a longer one they would keep
    their counters in memory. */
 
-#ifndef WALKS_H
-#define WALKS_H
 #include <stdint.h>
 
-#define APART static __attribute__((noinline))
+#ifdef IN_DOUBLE
+typedef uint64_t Fired;    /* a bit for each of as many neurons as a number has */
+#else
+typedef uint32_t Fired;
+#endif
+
+#define APART static __attribute__((noinline, unused))
+
+enum { STRIDE = 16, AT_ONCE = 16, OFFSETS = 512 };
+
+typedef struct {
+    int64_t start, stop, ahead;
+    const uint32_t *target, *offset;
+} Stretch;
+
+typedef struct {
+    int64_t first, last;
+    const uint32_t *at;
+    int is_long;
+    int64_t later, number, delay, row;
+    Stretch part;
+    int64_t shift;
+    _Alignas(64) uint32_t offset[OFFSETS + AT_ONCE];    /* whole lines of the cache */
+} Walk;
+
+typedef struct {
+    int64_t n, fetched;
+    const uint32_t *ids;
+    int64_t apart;
+    const int64_t *row_ptr;
+    const uint32_t *target;
+} ShortRows;
+
+/* what an arrival adds to the gradients of synapses, by target, and to those of delays: what it would add a step later,
+   `step` numbers on, less a step earlier */
+typedef struct {
+    const REAL *coefficient;
+    REAL scale;
+    int64_t step;
+    REAL *by_delay;    /* by number of a synapse, or NULL */
+} Credits;
 
 #define FETCH(values, place)                                                                                           \
     __builtin_prefetch((values) + (place));                                                                            \
     __builtin_prefetch((values) + (place) + STRIDE / 2);
 
-/* the strides [k, stop) of synapses: BODY for each of them, after what comes soon is fetched */
-#define STRIDES(k, stop, ahead, target, values, BODY)                                                                  \
-    STRIDES_OF(k, stop, FETCH(values, k + (ahead)) __builtin_prefetch((target) + k + (ahead));, BODY)
-#define STRIDES_OF(k, stop, FETCHES, BODY)                                                                             \
-    for (; k < (stop);) {                                                                                              \
+/* BODY for each synapse of a stretch, after what comes soon is fetched */
+#define STRIDES(values, BODY) STRIDES_OF(FETCH(values, k + ahead), BODY)
+#define STRIDES_OF(FETCHES, BODY)                                                                                      \
+    const uint32_t *const target = of->target;                                                                         \
+    const int64_t stop = of->stop, ahead = of->ahead;                                                                  \
+    for (int64_t k = of->start; k < stop;) {                                                                           \
         FETCHES                                                                                                        \
-        if (k + STRIDE <= (stop)) {                                                                                    \
+        __builtin_prefetch(target + k + ahead);                                                                        \
+        if (k + STRIDE <= stop) {                                                                                      \
             for (int i = 0; i < STRIDE; i++) {                                                                         \
                 BODY(k + i)                                                                                            \
             }                                                                                                          \
             k += STRIDE;                                                                                               \
         } else                                                                                                         \
-            for (; k < (stop); k++) {                                                                                  \
+            for (; k < stop; k++) {                                                                                    \
                 BODY(k)                                                                                                \
             }                                                                                                          \
     }
 
-/* `offset`: of each synapse from `start` on; `at`: of all */
-#define WALKS(T)                                                                                                       \
-    APART void spread_each_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                     \
-                               const uint32_t *offset, const T *restrict weight, T *restrict total)                    \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        offset -= start;                                                                                               \
-        STRIDES(k, stop, ahead, target, weight, SPREAD_EACH)                                                           \
-    }                                                                                                                  \
-    APART void spread_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                      \
-                              const T *restrict weight, T *restrict total)                                             \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        STRIDES(k, stop, ahead, target, weight, SPREAD)                                                                \
-    }                                                                                                                  \
-    APART void credit_each_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                     \
-                               const uint32_t *offset, const T *restrict coefficient, T scale, T *restrict gradient)   \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        offset -= start;                                                                                               \
-        STRIDES(k, stop, ahead, target, gradient, CREDIT_EACH)                                                         \
-    }                                                                                                                  \
-    APART void credit_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                      \
-                              const T *restrict coefficient, T scale, T *restrict gradient)                            \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        STRIDES(k, stop, ahead, target, gradient, CREDIT)                                                              \
-    }                                                                                                                  \
-    APART void credit_delays_each_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,              \
-                                      const uint32_t *offset, const T *restrict coefficient, T scale,                  \
-                                      T *restrict gradient, int64_t step, T *restrict by_delay)                        \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        const T *before = coefficient - step, *after = coefficient + step;                                             \
-        offset -= start;                                                                                               \
-        STRIDES_OF(k, stop, FETCH_BOTH(k + ahead), CREDIT_DELAYS_EACH)                                                 \
-    }                                                                                                                  \
-    APART void credit_delays_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,               \
-                                     const T *restrict coefficient, T scale, T *restrict gradient, int64_t step,       \
-                                     T *restrict by_delay)                                                             \
-    {                                                                                                                  \
-        int64_t k = start;                                                                                             \
-        const T *before = coefficient - step, *after = coefficient + step;                                             \
-        STRIDES_OF(k, stop, FETCH_BOTH(k + ahead), CREDIT_DELAYS)                                                      \
-    }
-
-#define SPREAD_EACH(k) total[target[k] + offset[k]] += weight[k];
 #define SPREAD(k) total[target[k]] += weight[k];
-#define CREDIT_EACH(k) gradient[k] += scale * coefficient[target[k] + offset[k]];
+#define SPREAD_EACH(k) total[target[k] + offset[k]] += weight[k];
 #define CREDIT(k) gradient[k] += scale * coefficient[target[k]];
-/* and by_delay: what the arrival would add a step later, less a step earlier */
-#define FETCH_BOTH(place) FETCH(gradient, place) FETCH(by_delay, place) __builtin_prefetch(target + (place));
-#define CREDIT_DELAYS_EACH(k)                                                                                          \
-    gradient[k] += scale * coefficient[target[k] + offset[k]];                                                         \
-    by_delay[k] += after[target[k] + offset[k]] - before[target[k] + offset[k]];
+#define CREDIT_EACH(k) gradient[k] += scale * coefficient[target[k] + offset[k]];
 #define CREDIT_DELAYS(k)                                                                                               \
-    gradient[k] += scale * coefficient[target[k]];                                                                     \
+    CREDIT(k)                                                                                                          \
     by_delay[k] += after[target[k]] - before[target[k]];
+#define CREDIT_DELAYS_EACH(k)                                                                                          \
+    CREDIT_EACH(k)                                                                                                     \
+    by_delay[k] += after[target[k] + offset[k]] - before[target[k] + offset[k]];
+
+APART void spread_row(const Stretch *of, const REAL *restrict weight, REAL *restrict total)
+{
+    STRIDES(weight, SPREAD)
+}
+
+APART void spread_each(const Stretch *of, const REAL *restrict weight, REAL *restrict total)
+{
+    const uint32_t *const offset = of->offset - of->start;
+    STRIDES(weight, SPREAD_EACH)
+}
+
+static inline void spread_stretch(const Stretch *of, const REAL *weight, REAL *total)
+{
+    if (of->offset)
+        spread_each(of, weight, total);
+    else
+        spread_row(of, weight, total);
+}
+
+/* the same of gradients; `shift`: of all targets */
+#define CREDITS                                                                                                        \
+    const REAL *restrict coefficient = by->coefficient + shift;                                                        \
+    const REAL scale = by->scale;
+#define BY_DELAYS                                                                                                      \
+    const REAL *before = coefficient - by->step, *after = coefficient + by->step;                                      \
+    REAL *restrict by_delay = by->by_delay;
+#define FETCH_BOTH FETCH(gradient, k + ahead) FETCH(by_delay, k + ahead)
+
+APART void credit_row(const Stretch *of, const Credits *by, int64_t shift, REAL *restrict gradient)
+{
+    CREDITS
+    STRIDES(gradient, CREDIT)
+}
+
+APART void credit_each(const Stretch *of, const Credits *by, int64_t shift, REAL *restrict gradient)
+{
+    const uint32_t *const offset = of->offset - of->start;
+    CREDITS
+    STRIDES(gradient, CREDIT_EACH)
+}
+
+APART void credit_delays_row(const Stretch *of, const Credits *by, int64_t shift, REAL *restrict gradient)
+{
+    CREDITS
+    BY_DELAYS
+    STRIDES_OF(FETCH_BOTH, CREDIT_DELAYS)
+}
+
+APART void credit_delays_each(const Stretch *of, const Credits *by, int64_t shift, REAL *restrict gradient)
+{
+    const uint32_t *const offset = of->offset - of->start;
+    CREDITS
+    BY_DELAYS
+    STRIDES_OF(FETCH_BOTH, CREDIT_DELAYS_EACH)
+}
+
+static inline void credit_stretch(const Stretch *of, const Credits *by, int64_t shift, REAL *gradient)
+{
+    if (by->by_delay && of->offset)
+        credit_delays_each(of, by, shift, gradient);
+    else if (by->by_delay)
+        credit_delays_row(of, by, shift, gradient);
+    else if (of->offset)
+        credit_each(of, by, shift, gradient);
+    else
+        credit_row(of, by, shift, gradient);
+}
 
 /* Rows of few synapses, one for each of n ids, `apart` rows from one id to the next: `row_ptr` begins with that of id 0.
    The first `fetched` of them are fetched ahead: where they begin, then their first and last synapses. */
-#define ROWS(T)                                                                                                        \
-    APART void spread_rows_##T(int64_t n, int64_t fetched, const uint32_t *ids, int64_t apart, const int64_t *row_ptr, \
-                               const uint32_t *target, const T *restrict weight, T *restrict total)                    \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            const int64_t *row = row_ptr + ids[i] * apart, stop = row[1];                                              \
-            FETCH_ROWS(weight)                                                                                         \
-            for (int64_t k = row[0]; k < stop; k++)                                                                    \
-                SPREAD(k)                                                                                              \
+enum { ROWS_AWAY = 16, LINE_BYTES = 64 };
+#define ROWS(values, FETCHES, FIRST, BODY)                                                                             \
+    const int64_t n = of->n, fetched = of->fetched, apart = of->apart;                                                 \
+    const uint32_t *const ids = of->ids, *const target = of->target;                                                   \
+    const int64_t *const row_ptr = of->row_ptr;                                                                        \
+    for (int64_t i = 0; i < n; i++) {                                                                                  \
+        const int64_t *row = row_ptr + ids[i] * apart, stop = row[1];                                                  \
+        if (i + ROWS_AWAY < fetched) {                                                                                 \
+            const int64_t *later = row_ptr + ids[i + ROWS_AWAY] * apart;                                               \
+            __builtin_prefetch(target + later[0]);                                                                     \
+            __builtin_prefetch(target + later[1] - 1);                                                                 \
+            __builtin_prefetch((values) + later[0]);                                                                   \
+            __builtin_prefetch((values) + later[1] - 1);                                                               \
         }                                                                                                              \
-    }                                                                                                                  \
-    /* a source counts once; with each row `each` cache lines of [next, end) are fetched; return where that ended */   \
-    APART const char *credit_rows_##T(int64_t n, int64_t fetched, const uint32_t *ids, int64_t apart,                  \
-                                      const int64_t *row_ptr, const uint32_t *target, const T *coefficient, T scale,   \
-                                      T *gradient, const char *next, const char *end, int64_t each)                    \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            const int64_t *row = row_ptr + ids[i] * apart, stop = row[1];                                              \
-            FETCH_ROWS(gradient)                                                                                       \
-            for (int64_t k = 0; k < each && next < end; k++, next += LINE_BYTES)                                       \
-                __builtin_prefetch(next);                                                                              \
-            for (int64_t k = i && ids[i] == ids[i - 1] ? stop : row[0]; k < stop; k++)                                 \
-                CREDIT(k)                                                                                              \
-        }                                                                                                              \
-        return next;                                                                                                   \
+        if (i + 2 * ROWS_AWAY < fetched)                                                                               \
+            __builtin_prefetch(row_ptr + ids[i + 2 * ROWS_AWAY] * apart);                                              \
+        FETCHES                                                                                                        \
+        for (int64_t k = FIRST; k < stop; k++)                                                                         \
+            BODY(k)                                                                                                    \
     }
 
-enum { ROWS_AWAY = 16, LINE_BYTES = 64 };
-#define FETCH_ROWS(values)                                                                                             \
-    if (i + ROWS_AWAY < fetched) {                                                                                     \
-        const int64_t *later = row_ptr + ids[i + ROWS_AWAY] * apart;                                                   \
-        __builtin_prefetch(target + later[0]);                                                                         \
-        __builtin_prefetch(target + later[1] - 1);                                                                     \
-        __builtin_prefetch((values) + later[0]);                                                                       \
-        __builtin_prefetch((values) + later[1] - 1);                                                                   \
-    }                                                                                                                  \
-    if (i + 2 * ROWS_AWAY < fetched)                                                                                   \
-        __builtin_prefetch(row_ptr + ids[i + 2 * ROWS_AWAY] * apart);
+APART void spread_rows(const ShortRows *of, const REAL *restrict weight, REAL *restrict total)
+{
+    ROWS(weight, , row[0], SPREAD)
+}
+
+/* coefficients of a step that comes, which spikes will read here and there */
+typedef struct {
+    const char *next, *end;
+    int64_t each;
+} Coming;
+
+/* a source counts once; with each row some cache lines of what comes are fetched */
+APART void credit_rows(const ShortRows *of, const Credits *by, Coming *coming, REAL *gradient)
+{
+    const int64_t each = coming->each, shift = 0;
+    const char *next = coming->next, *const end = coming->end;
+    CREDITS
+    ROWS(gradient, for (int64_t j = 0; j < each && next < end; j++, next += LINE_BYTES) __builtin_prefetch(next);,
+         i && ids[i] == ids[i - 1] ? stop : row[0], CREDIT)
+    coming->next = next;
+}
 
 /* The ids of all z that are not 0, ascending, counted from `first`; return how many. As many at once as z has bits, by
    vectors of any width. */
-#define LISTS(T, BITS)                                                                                                 \
-    APART int64_t list_spikes_##T(int64_t n, uint32_t first, const T *z, uint32_t *ids)                                \
-    {                                                                                                                  \
-        enum { AT_ONCE = 8 * sizeof(T) };                                                                              \
-        int64_t j = 0, count = 0;                                                                                      \
-        BITS bit[AT_ONCE];                                                                                             \
-        for (int i = 0; i < AT_ONCE; i++)                                                                              \
-            bit[i] = (BITS)1 << i;                                                                                     \
-        for (; j + AT_ONCE <= n; j += AT_ONCE) {                                                                       \
-            BITS fired = 0;                                                                                            \
-            for (int i = 0; i < AT_ONCE; i++)                                                                          \
-                fired |= z[j + i] != 0 ? bit[i] : 0;                                                                   \
-            for (; fired; fired &= fired - 1)                                                                          \
-                ids[count++] = first + (uint32_t)j + (uint32_t)__builtin_ctzll(fired);                                 \
-        }                                                                                                              \
-        for (; j < n; j++) {                                                                                           \
-            ids[count] = first + (uint32_t)j;                                                                          \
-            count += z[j] != 0;                                                                                        \
-        }                                                                                                              \
-        return count;                                                                                                  \
+APART int64_t list_spikes(int64_t n, uint32_t first, const REAL *z, uint32_t *ids)
+{
+    enum { ALL = 8 * sizeof(REAL) };
+    int64_t j = 0, count = 0;
+    Fired bit[ALL];
+    for (int i = 0; i < ALL; i++)
+        bit[i] = (Fired)1 << i;
+    for (; j + ALL <= n; j += ALL) {
+        Fired fired = 0;
+        for (int i = 0; i < ALL; i++)
+            fired |= z[j + i] != 0 ? bit[i] : 0;
+        for (; fired; fired &= fired - 1)
+            ids[count++] = first + (uint32_t)j + (uint32_t)__builtin_ctzll(fired);
     }
-
-WALKS(float)
-WALKS(double)
-ROWS(float)
-ROWS(double)
-LISTS(float, uint32_t)
-LISTS(double, uint64_t)
-#endif
+    for (; j < n; j++) {
+        ids[count] = first + (uint32_t)j;
+        count += z[j] != 0;
+    }
+    return count;
+}

@@ -8,16 +8,20 @@ cdef enum:
     NONE = -1
 
 
-cdef struct Segments:      # of the log that a block hears
-    Spikes** at
-    int64_t n
+cdef extern from "walks.h" nogil:
+    ctypedef struct Credits:       # what an arrival adds, by target; and to delays, by number of a synapse
+        const real* coefficient
+        real scale
+        int64_t step               # numbers from the coefficients of a step to those of the next
+        real* by_delay             # or NULL
 
-cdef struct Arrivals:      # spikes of one step, ids[start:stop], and what each adds
-    const uint32_t* ids
-    int64_t start, stop
-    const real* coefficient   # of the step and the port, by target
-    real scale
-    real* by_delay            # by number of a synapse, or NULL
+    ctypedef struct Coming:        # coefficients of a step that comes, which spikes will read here and there
+        const char* next           # cache line that is fetched next
+        const char* end
+        int64_t each               # lines for each spike of the present step
+
+    void credit_stretch(const Stretch* of, const Credits* by, int64_t shift, real* gradient)
+    void credit_rows(const ShortRows* of, const Credits* by, Coming* coming, real* gradient)
 
 cdef struct Tile:          # steps [first, last) in which the spikes of each source are linked
     int64_t first, last
@@ -25,8 +29,8 @@ cdef struct Tile:          # steps [first, last) in which the spikes of each sou
     int64_t* spikes        # two numbers per spike, in ascending steps: the place of the source's next one, its arrival
 
 
-cdef class Credit:
-    """The arrivals of an interval at synapses: each adds scale * coefficient[t n_ports + port, target].
+cdef class Credit(Synapses):
+    """The arrivals of an interval at synapses: each adds scale * coefficient[t n_ports + port, target] to `weight`.
 
     If the delay of a synapse learns, `by_delay` gets the coefficient of the step after the arrival less that of the
     step before, which is twice the derivative by the delay per unit of weight. So coefficients of step 0 are 0 then,
@@ -34,15 +38,11 @@ cdef class Credit:
     """
 
     cdef public bint same_step                 # a spike arrives when it is emitted (readouts), not after the delay
-    cdef public int64_t[:, ::1] blocks
-    cdef public int64_t[::1] row_ptr
-    cdef public uint32_t[::1] target
     cdef public SpikeLog inputs
     cdef public SegmentedLog heard
     cdef public int64_t n_ports
     cdef public real[:, ::1] coefficient       # (T n_ports, n), from the sweep: ports of step 0, of step 1, ...
     cdef public double[::1] scale              # (n_blocks): 1, or minus learning rate to update weights at once
-    cdef public real[::1] total                # UPDATED, gradients or weights
     cdef public int64_t[::1] shift             # (n_blocks), number of a synapse less its place in `by_delay`, or NONE
     cdef public real[::1] by_delay             # UPDATED, of synapses whose delay learns
     cdef public int64_t origin                 # step of the run with which the log begins
@@ -50,7 +50,7 @@ cdef class Credit:
     cdef int64_t n_steps, tile_steps
 
     def __init__(self, values):
-        bind(self, values)
+        super().__init__(values)
         self.input_log = &self.inputs.at
         self.n_steps = self.coefficient.shape[0] // self.n_ports
         self.tile_steps = TILE_BYTES // (max(self.coefficient.shape[1], 1) * <int64_t> sizeof(real))
@@ -73,64 +73,48 @@ cdef class Credit:
                     credit_tiles(self, b, written)
             for t in range(self.n_steps):
                 for b in range(self.blocks.shape[0]):
-                    if self.blocks[b, PLASTIC] and t >= lag_of(self, b) + self.blocks[b, SINCE] and \
+                    if self.blocks[b, PLASTIC] and t >= lag(self, b) + self.blocks[b, SINCE] and \
                             not is_tiled(self, b):
                         credit_step(self, t, b)
 
 
-cdef inline Segments segments_of(Credit of, int64_t b) noexcept nogil:
-    cdef Segments found
-    found.at = of.heard.at if of.blocks[b, LOG] else &of.input_log
-    found.n = of.heard.n if of.blocks[b, LOG] else 1
-    return found
-
-
-cdef inline void take(Arrivals* arrivals, const Spikes* log, int64_t emitted) noexcept nogil:
-    """Spikes of a segment of the log that were emitted in a step."""
-    arrivals.ids, arrivals.start, arrivals.stop = log.ids, log.ptr[emitted], log.ptr[emitted + 1]
-
-
 cdef void credit_step(Credit of, int64_t t, int64_t b) noexcept nogil:
     """What arrives in step t at a block."""
-    cdef int64_t k, emitted = t - lag_of(of, b)
-    cdef Segments logs = segments_of(of, b)
-    cdef Arrivals arrivals
+    cdef int64_t k, emitted = t - lag(of, b)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Credits by = credits_of(of, t, b)
     cdef Coming coming
-    cdef Rows rows
-    cdef bint is_spreading = not of.same_step and is_spread(of.blocks, b), is_each_full
+    cdef ShortRows rows
+    cdef bint is_spreading = not of.same_step and is_spread(of, b), is_each_full
     if (t == 0 and not of.same_step and not is_spreading) or (is_spreading and of.blocks[b, NUMBER] != 0):
         return
-    arrivals.coefficient = &of.coefficient[t * of.n_ports + of.blocks[b, PORT], 0]
-    arrivals.scale = of.scale[b]
-    arrivals.by_delay = NULL
-    if of.by_delay.shape[0] > 0 and of.shift[b] != NONE:
-        arrivals.by_delay = &of.by_delay[0] - of.shift[b]
     if is_spreading:
-        credit_spread(of, t, b, &arrivals)
+        credit_spread(of, t, b, &by)
         return
     if not of.blocks[b, DENSE]:
-        coming = find_coming(of, t, b, 1, mean_row(of.blocks, b, of.row_ptr))
-        if arrivals.by_delay == NULL and has_short_rows(of.blocks, b, of.row_ptr, of.target):
+        coming = find_coming(of, t, b, 1, mean_row(of, b))
+        if by.by_delay == NULL and has_short_rows(of, b):
             for k in range(logs.n):
-                take(&arrivals, logs.at[k], emitted)
-                rows = rows_of(of.blocks, b, of.row_ptr, arrivals.ids, arrivals.start, arrivals.stop)
-                coming.next = credit_rows(rows, &of.target[0], arrivals.coefficient, arrivals.scale, &of.total[0],
-                                          coming.next, coming.end, coming.each)
+                rows = rows_of(of, b, logs.at[k], emitted)
+                credit_rows(&rows, &by, &coming, &of.weight[0])
             return
         fetch(coming)
-    is_each_full = of.blocks[b, WIDTH] < LEAST_WIDTH and is_full(of.blocks, b)
+    is_each_full = of.blocks[b, WIDTH] < LEAST_WIDTH and is_full(of, b)
     for k in range(logs.n):
-        take(&arrivals, logs.at[k], emitted)
         if is_each_full:
-            credit_full(of, b, &arrivals)
+            credit_full(of, b, &by, logs.at[k], emitted)
         else:
-            credit_block(of, t, b, &arrivals)
+            credit_block(of, t, b, &by, logs.at[k])
 
 
-cdef struct Coming:       # coefficients of a step that comes, which spikes will read here and there
-    const char* next      # cache line that is fetched next
-    const char* end
-    int64_t each          # lines for each spike of the present step
+cdef inline Credits credits_of(Credit of, int64_t t, int64_t b) noexcept nogil:
+    """What an arrival in step t adds."""
+    cdef Credits by
+    by.coefficient = &of.coefficient[t * of.n_ports + of.blocks[b, PORT], 0]
+    by.scale, by.step, by.by_delay = <real> of.scale[b], of.n_ports * of.coefficient.shape[1], NULL
+    if of.by_delay.shape[0] > 0 and of.shift[b] != NONE:
+        by.by_delay = &of.by_delay[0] - of.shift[b]
+    return by
 
 
 cdef inline Coming find_coming(Credit of, int64_t t, int64_t b, int64_t later, int64_t synapses) noexcept nogil:
@@ -138,9 +122,9 @@ cdef inline Coming find_coming(Credit of, int64_t t, int64_t b, int64_t later, i
 
     A spike of this step reaches so many synapses; those of that step are as many, about.
     """
-    cdef int64_t k, place = (t + later) * of.n_ports + of.blocks[b, PORT], spikes = 0, emitted = t - lag_of(of, b)
+    cdef int64_t k, place = (t + later) * of.n_ports + of.blocks[b, PORT], spikes = 0, emitted = t - lag(of, b)
     cdef int64_t n_bytes = of.coefficient.shape[1] * <int64_t> sizeof(real)
-    cdef Segments logs = segments_of(of, b)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
     cdef Coming coming
     coming.next = coming.end = NULL
     for k in range(logs.n):
@@ -158,14 +142,14 @@ cdef inline void fetch(Coming coming) noexcept nogil:
         coming.next += LINE
 
 
-cdef inline int64_t lag_of(Credit of, int64_t b) noexcept nogil:
+cdef inline int64_t lag(Credit of, int64_t b) noexcept nogil:
     """Steps from the row of the log to the arrival."""
-    return 0 if of.same_step else of.blocks[b, DELAY] - (1 if of.blocks[b, LOG] == 0 else 0)
+    return 0 if of.same_step else lag_of(of, b)
 
 
 cdef inline int64_t first_of(Credit of, int64_t b) noexcept nogil:
     """First step with an arrival that is credited; what arrives in step 0 is lost."""
-    return max(lag_of(of, b) + of.blocks[b, SINCE], 0 if of.same_step else 1)
+    return max(lag(of, b) + of.blocks[b, SINCE], 0 if of.same_step else 1)
 
 
 cdef inline bint is_tiled(Credit of, int64_t b) noexcept nogil:
@@ -181,13 +165,13 @@ cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noex
 
 cdef int64_t room_for_links(Credit of, int64_t b) noexcept nogil:
     """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
-    cdef int64_t lag = lag_of(of, b), first = first_of(of, b), last, k, count, most = 0
-    cdef Segments logs = segments_of(of, b)
+    cdef int64_t delay = lag(of, b), first = first_of(of, b), last, k, count, most = 0
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
     while first < of.n_steps:
         last = min(first + of.tile_steps, of.n_steps)
         count = 0
         for k in range(logs.n):
-            count += logs.at[k].ptr[last - lag] - logs.at[k].ptr[first - lag]
+            count += logs.at[k].ptr[last - delay] - logs.at[k].ptr[first - delay]
         most = max(most, count)
         first = last
     return of.blocks[b, SOURCES] - of.blocks[b, SOURCE] + 2 * most
@@ -209,15 +193,15 @@ cdef void credit_tiles(Credit of, int64_t b, int64_t* links) noexcept nogil:
 
 
 cdef void link(Credit of, int64_t b, const Tile* tile) noexcept nogil:
-    cdef int64_t t, i, k, place = 0, s, lag = lag_of(of, b), source = of.blocks[b, SOURCE]
+    cdef int64_t t, i, k, place = 0, s, delay = lag(of, b), source = of.blocks[b, SOURCE]
     cdef int64_t n = of.blocks[b, SOURCES] - source, start
-    cdef Segments logs = segments_of(of, b)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
     cdef const Spikes* log
     for t in range(tile.last - 1, tile.first - 1, -1):
         for k in range(logs.n):
             log = logs.at[k]
-            start = log.ptr[t - lag]
-            for i in range(start, log.ptr[t - lag + 1]):
+            start = log.ptr[t - delay]
+            for i in range(start, log.ptr[t - delay + 1]):
                 s = <int64_t> log.ids[i] - source
                 if 0 <= s < n and not is_repeated(log.ids, start, i):
                     tile.spikes[place] = tile.head[s]
@@ -228,7 +212,7 @@ cdef void link(Credit of, int64_t b, const Tile* tile) noexcept nogil:
 
 cdef void credit_source(Credit of, int64_t b, int64_t s, const Tile* tile) noexcept nogil:
     cdef int64_t start = of.row_ptr[of.blocks[b, ROW] + s], length = of.row_ptr[of.blocks[b, ROW] + s + 1] - start, n
-    cdef int64_t hole = hole_of(of.blocks, b, of.blocks[b, SOURCE] + s, length), i = tile.head[s]
+    cdef int64_t hole = hole_of(of, b, of.blocks[b, SOURCE] + s, length), i = tile.head[s]
     cdef const real* row[GROUP]
     cdef real scale = of.scale[b]
     while length > 0 and i != NONE:
@@ -237,9 +221,9 @@ cdef void credit_source(Credit of, int64_t b, int64_t s, const Tile* tile) noexc
             row[n] = &of.coefficient[tile.spikes[i + 1] * of.n_ports + of.blocks[b, PORT], of.blocks[b, TARGET]]
             i = tile.spikes[i]
             n += 1
-        credit_piece(hole, n, row, 0, scale, &of.total[start])
+        credit_piece(hole, n, row, 0, scale, &of.weight[start])
         if hole < length:
-            credit_piece(length - hole, n, row, hole + 1, scale, &of.total[start + hole])
+            credit_piece(length - hole, n, row, hole + 1, scale, &of.weight[start + hole])
 
 
 cdef inline void credit_piece(
@@ -263,137 +247,110 @@ cdef inline void credit_piece(
         add_four(width, scale, first, second, third, row[3] + place, total)
 
 
-cdef void credit_spread(Credit of, int64_t t, int64_t b, Arrivals* arrivals) noexcept nogil:
+cdef void credit_spread(Credit of, int64_t t, int64_t b, const Credits* by) noexcept nogil:
     """All rows of the sources whose spikes arrive in step t at the shortest delay, which block b has.
 
     What arrives in step 0 is lost.
     """
     cdef uint32_t[WIDEST] at
-    cdef int64_t last = 0, later, k, emitted = t - lag_of(of, b)
-    cdef Segments logs = segments_of(of, b)
+    cdef int64_t last = 0, later, k
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Walk walk
     while last < of.blocks[b, DELAYS]:
         later = of.blocks[b + last, DELAY] - of.blocks[b, DELAY]
         if t + later >= of.n_steps:
             break
-        at[last] = <uint32_t> (later * of.n_ports * of.coefficient.shape[1])
+        at[last] = <uint32_t> (later * by.step)
         last += 1
     if of.target.shape[0] == 0:
         return
     fetch(find_coming(of, t, b, of.blocks[b + of.blocks[b, DELAYS] - 1, DELAY] - of.blocks[b, DELAY] + 1,
-                      mean_row(of.blocks, b, of.row_ptr, of.blocks[b, DELAYS])))
+                      mean_row(of, b, of.blocks[b, DELAYS])))
+    prepare_walks(&walk, of, b, t == 0, last, at)
     for k in range(logs.n):
-        take(arrivals, logs.at[k], emitted)
-        credit_walks(of, t == 0, last, b, at, arrivals)
+        credit_walks(of, b, by, logs.at[k], t - lag(of, b), &walk)
 
 
 cdef inline void credit_walks(
-    Credit of,
-    int64_t first,                    # places of the delays that count: [first, last)
-    int64_t last,
-    int64_t b,
-    const uint32_t* at,               # by delay, where the coefficients of its step start
-    const Arrivals* arrivals,
+    Credit of, int64_t b, const Credits* by, const Spikes* log, int64_t emitted, Walk* walk
 ) noexcept nogil:
-    cdef uint32_t[OFFSETS + AT_ONCE] offset
-    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
-    cdef int64_t begun, end, ahead, delay, later = rows_ahead(mean_row(of.blocks, b, of.row_ptr, of.blocks[b, DELAYS]))
-    cdef bint is_long = mean_row(of.blocks, b, of.row_ptr) >= LONG
-    cdef Walk walk
-    while i < arrivals.stop and arrivals.ids[i] < of.blocks[b, SOURCES]:
+    cdef const uint32_t* ids = log.ids
+    cdef int64_t start = log.ptr[emitted], stop = log.ptr[emitted + 1]
+    cdef int64_t i = first_at_least(ids, start, stop, of.blocks[b, SOURCE])
+    while i < stop and ids[i] < of.blocks[b, SOURCES]:
+        if not is_repeated(ids, start, i):
+            begin_walk(walk, of, b, ids, i, stop)
+            while go_on(walk, of, b):
+                credit_stretch(&walk.part, by, walk.shift, &of.weight[0])
         i += 1
-        if is_repeated(arrivals.ids, arrivals.start, i - 1):
-            continue
-        walk = walk_of(of.blocks, b, of.row_ptr, arrivals.ids[i - 1], first, last)
-        ahead = walk_ahead(of.blocks, b, of.row_ptr, arrivals.ids, i - 1, arrivals.stop, later)
-        begun = walk.k
-        if is_long:
-            while next_row(&walk, of.blocks, b, of.row_ptr, &delay, &end):
-                credit_targets(of, begun, end, ahead, NULL, arrivals.coefficient + at[delay], arrivals)
-                begun = end
-            continue
-        end = write_offsets(&walk, of.blocks, b, of.row_ptr, at, offset)
-        while begun < end:
-            credit_targets(of, begun, end, ahead, offset, arrivals.coefficient, arrivals)
-            begun = end
-            end = write_offsets(&walk, of.blocks, b, of.row_ptr, at, offset)
 
 
-cdef inline void credit_targets(
-    Credit of,
-    int64_t start,                    # synapses [start, stop)
-    int64_t stop,
-    int64_t ahead,
-    const uint32_t* offset,           # as of `credit_row`
-    const real* coefficient,
-    const Arrivals* arrivals,
-) noexcept nogil:
-    """The synapses of a row, and their delays, if these learn."""
-    if arrivals.by_delay == NULL:
-        credit_row(start, stop, ahead, &of.target[0], offset, coefficient, arrivals.scale, &of.total[0])
-    else:
-        credit_delays(start, stop, ahead, &of.target[0], offset, coefficient, arrivals.scale, &of.total[0],
-                      of.n_ports * of.coefficient.shape[1], arrivals.by_delay)
-
-
-cdef void credit_full(Credit of, int64_t b, const Arrivals* arrivals) noexcept nogil:
+cdef void credit_full(Credit of, int64_t b, const Credits* by, const Spikes* log, int64_t emitted) noexcept nogil:
     """As `credit_block`, where `is_full` and rows are short, such as those onto readouts."""
-    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
-    cdef int64_t k, width = of.blocks[b, WIDTH], end = of.blocks[b, SOURCES], stop = arrivals.stop
-    cdef const uint32_t* ids = arrivals.ids
-    cdef const real* coefficient = arrivals.coefficient + of.blocks[b, TARGET]
-    cdef real* total = &of.total[0] + of.row_ptr[of.blocks[b, ROW]] - of.blocks[b, SOURCE] * width
-    cdef real scale = arrivals.scale
+    cdef const uint32_t* ids = log.ids
+    cdef int64_t start = log.ptr[emitted], stop = log.ptr[emitted + 1], end = of.blocks[b, SOURCES]
+    cdef int64_t i = first_at_least(ids, start, stop, of.blocks[b, SOURCE]), k, width = of.blocks[b, WIDTH]
+    cdef const real* coefficient = by.coefficient + of.blocks[b, TARGET]
+    cdef real* total = &of.weight[0] + of.row_ptr[of.blocks[b, ROW]] - of.blocks[b, SOURCE] * width
+    cdef real scale = by.scale
     while i < stop and ids[i] < end:
         prefetch(total + ids[min(i + FULL_AHEAD, stop - 1)] * width)
-        if not is_repeated(ids, arrivals.start, i):
+        if not is_repeated(ids, start, i):
             for k in range(width):
                 total[ids[i] * width + k] += scale * coefficient[k]
         i += 1
 
 
-cdef void credit_block(Credit of, int64_t t, int64_t b, const Arrivals* arrivals) noexcept nogil:
-    cdef int64_t i = first_at_least(arrivals.ids, arrivals.start, arrivals.stop, of.blocks[b, SOURCE])
-    cdef int64_t j, k, row, before, start, stop, hole, ahead
+cdef void credit_block(Credit of, int64_t t, int64_t b, const Credits* by, const Spikes* log) noexcept nogil:
+    cdef const uint32_t* ids = log.ids
+    cdef int64_t last = log.ptr[t - lag(of, b) + 1]
+    cdef int64_t i = first_at_least(ids, log.ptr[t - lag(of, b)], last, of.blocks[b, SOURCE])
+    cdef int64_t j, k, row = NONE, before, hole
     cdef const real* coefficient
     cdef real* total
-    cdef real scale = arrivals.scale
+    cdef Credits own = by[0]
+    cdef Stretch part
     cdef Found found
-    row = NONE
-    while i < arrivals.stop and arrivals.ids[i] < of.blocks[b, SOURCES]:
-        find_rows(&found, of.blocks, b, of.row_ptr, arrivals.ids, &i, arrivals.stop)
+    part.offset = NULL
+    while i < last and ids[i] < of.blocks[b, SOURCES]:
+        find_rows(&found, of, b, ids, &i, last)
         for j in range(found.n):
             before, row = row, found.row[j]
-            start, stop = of.row_ptr[row], of.row_ptr[row + 1]
-            ahead = fetch_ahead(&found, j, of.row_ptr, of.target, of.total)
+            part.start, part.stop = of.row_ptr[row], of.row_ptr[row + 1]
+            part.ahead = fetch_ahead(&found, j, of)
             if of.blocks[b, FACTORS]:
-                scale = <real> (arrivals.scale * factor_of(of.blocks, b, row, of.origin + t))
-            if row == before or stop == start:  # a source that spiked twice in the step counts once, as in NEST
+                own.scale = <real> (by.scale * factor_of(of, b, row, of.origin + t))
+            if row == before or part.start == part.stop:  # what spiked twice in the step counts once, as in NEST
                 continue
-            total = &of.total[0]
+            total = &of.weight[0]
             if of.blocks[b, DENSE]:
-                hole = start + hole_of(of.blocks, b, of.blocks[b, SOURCE] + row - of.blocks[b, ROW], stop - start)
-                coefficient = arrivals.coefficient + of.blocks[b, TARGET] - start
-                for k in range(start, hole):
-                    total[k] += scale * coefficient[k]
-                for k in range(hole, stop):
-                    total[k] += scale * coefficient[k + 1]
-            elif arrivals.by_delay == NULL:
-                gather(start, stop, ahead, &of.target[0], arrivals.coefficient, scale, total)
+                hole = part.start + hole_of(of, b, of.blocks[b, SOURCE] + row - of.blocks[b, ROW],
+                                            part.stop - part.start)
+                coefficient = by.coefficient + of.blocks[b, TARGET] - part.start
+                for k in range(part.start, hole):
+                    total[k] += own.scale * coefficient[k]
+                for k in range(hole, part.stop):
+                    total[k] += own.scale * coefficient[k + 1]
+                continue
+            part.target = &of.target[0]
+            if by.by_delay == NULL:
+                gather(&part, &own, total)
             else:
-                credit_delays(start, stop, ahead, &of.target[0], NULL, arrivals.coefficient, scale, total,
-                              of.n_ports * of.coefficient.shape[1], arrivals.by_delay)
+                credit_stretch(&part, &own, 0, total)
 
 
-cdef inline void gather(
-    int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const real* coefficient, real scale, real* total
-) noexcept nogil:
-    cdef int64_t k = start, end
-    if ahead == 0:
-        for k in range(start, stop):
+cdef inline void gather(const Stretch* part, const Credits* by, real* total) noexcept nogil:
+    """As `credit_stretch` of one row."""
+    cdef int64_t k = part.start, stop = part.stop, end
+    cdef const uint32_t* target = part.target
+    cdef const real* coefficient = by.coefficient
+    cdef real scale = by.scale
+    if part.ahead == 0:
+        for k in range(k, stop):
             total[k] += scale * coefficient[target[k]]
         return
     while k < stop:
-        prefetch_stride(k + ahead, target, total)
+        prefetch_stride(k + part.ahead, target, total)
         end = k + STRIDE if k + STRIDE < stop else stop
         for k in range(k, end):
             total[k] += scale * coefficient[target[k]]

@@ -2,13 +2,9 @@
 
 cdef inline void project(Synapses feedback, const double[::1] error, real[::1] signal) noexcept nogil:
     """Add to the learning signals of neurons what the errors of the readouts bring: L += B E."""
-    cdef int64_t j, k, m
-    for m in range(feedback.blocks.shape[0]):
-        for k in range(feedback.blocks[m, SOURCE], feedback.blocks[m, SOURCES]):
-            j = row_of(feedback.blocks, m, k)
-            if j >= 0 and error[k] != 0.0:
-                add_row(feedback.blocks, m, k, feedback.row_ptr[j], feedback.row_ptr[j + 1], feedback.target,
-                        feedback.weight, error[k], signal)
+    cdef int64_t b
+    for b in range(feedback.blocks.shape[0]):
+        add_sources(feedback, b, error, signal)
 
 
 def project_errors(Synapses feedback not None, const double[:, ::1] error, real[:, ::1] signal):
@@ -20,7 +16,7 @@ def project_errors(Synapses feedback not None, const double[:, ::1] error, real[
             project(feedback, error[t], signal[t])
 
 
-cdef class Sweep:
+cdef class Sweep(Bound):
     """Backward pass of neurons whose synapses learn by one kind of e-prop."""
 
     cdef public Neurons neurons
@@ -30,9 +26,6 @@ cdef class Sweep:
     cdef public double[::1] filtered           # scratch (n_out)
     cdef public real[::1] signal               # scratch (n)
     cdef public real[:, ::1] adjoint           # (n_adjoint, n), of the first step after a pass
-
-    def __init__(self, values):
-        bind(self, values)
 
     def run(
         self,

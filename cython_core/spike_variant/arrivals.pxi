@@ -37,101 +37,100 @@ cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, real[::1] arri
 cdef inline void deliver_block_of(
     Engine engine, int64_t t, Rows rows, int64_t b, bint inside, real[::1] arriving
 ) noexcept nogil:
-    cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
-    cdef bint from_inputs = rows.blocks[b, LOG] == 0
-    cdef Spikes* one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
-    cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
-    cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
+    cdef int64_t k, emitted = t - lag_of(rows, b), place = emitted - engine.channel.base
+    cdef Spikes* one = &engine.channel.own.at if rows.from_own else &engine.channel.inputs.at
+    cdef Segments logs = Segments(&one, 1) if rows.from_own else segments_of(rows, b, &one, engine.channel.heard)
     cdef bint drawn = inside and is_drawn(engine, rows, b)
     cdef const Algorithm* of = algorithm_of(rows, b)
     if drawn:
         if rows.blocks[b, NUMBER] == 0:
-            deliver_drawn(engine, t, rows, b, logs, n, arriving)
+            deliver_drawn(engine, t, rows, b, logs.at, logs.n, arriving)
             if rows.settings[b].cutoff >= 0:
-                end_drawn(engine, t, rows, b, logs, n)
+                end_drawn(engine, t, rows, b, logs.at, logs.n)
     elif emitted >= rows.blocks[b, SINCE]:
-        for k in range(n):
-            deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
+        for k in range(logs.n):
+            if engine.learns and of.arrive != NULL:
+                deliver_spikes(engine, t, rows, b, logs.at[k], inside, arriving)
+            elif rows.sums != NULL:
+                add_spikes(rows, b, logs.at[k], place, t, rows.sums)
+            else:
+                deliver_block(rows, b, logs.at[k], place, t, arriving)
         if engine.queued:
             descend_queue(engine, t, rows, b, <real*> &arriving[0])
-    if rows.watch.shape[0] > 0:
+    if rows.watched.synapses.shape[0] > 0:
         note_weights(engine, t, rows, b)
     if engine.learns and of.end_windows != NULL and not drawn:
-        for k in range(n):
-            of.end_windows(engine, t, rows, b, emitted, logs[k])
+        for k in range(logs.n):
+            of.end_windows(engine, t, rows, b, emitted, logs.at[k])
     if engine.learns and of.fold != NULL and is_last(rows, b):
         of.fold(engine, t, rows, b)
 
 
 cdef inline void deliver_spikes(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log, bint inside,
-    real[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, const Spikes* log, bint inside, real[::1] arriving
 ) noexcept nogil:
-    """The spikes of a segment that were emitted then."""
+    """The spikes of a segment that arrive in step t at rows that learn."""
     cdef const uint32_t* ids = log.ids
-    cdef int64_t row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
+    cdef int64_t emitted = t - lag_of(rows, b), row, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    cdef bint learns = engine.learns and learns_ever(rows, b), short = is_short(rows, b)
+    cdef bint short = is_short(rows, b)
+    cdef Arrival spike
     if short:
-        fetch_first(rows, b, ids, i, stop, learns)
+        fetch_first(rows, b, ids, i, stop)
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        if learns and rows.blocks[b, NUMBER] == 0:
+        if rows.blocks[b, NUMBER] == 0:
             rows.emitted[rows.settings[b].emitted + ids[i] - rows.blocks[b, SOURCE]] = emitted
-        row = row_of(rows.blocks, b, ids[i])
+        row = row_of(rows, b, ids[i])
         if row < 0:
             i += 1
             continue
-        start = rows.row_ptr[row]
         if short:
-            fetch_row(rows, b, ids, i, stop, row, learns)
-        elif learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
+            fetch_row(rows, b, ids, i, stop, row)
+        elif i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
             prefetch_books(rows, row + (<int64_t> ids[i + AHEAD] - ids[i]) * rows.blocks[b, DELAYS])
         if has_books(rows, b, row):
-            ahead = 0 if short else row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-            deliver_spike(engine, t, rows, b, row, ids[i], ahead, learns, inside, arriving)
+            ahead = 0 if short else row_ahead(rows, b, ids, i, stop, row) - rows.row_ptr[row]
+            spike = Arrival(t, row, ids[i], ahead, factor_of(rows, b, row, t), <real*> &arriving[0])
+            deliver_spike(engine, rows, b, &spike, inside, arriving)
         i += 1
 
 
 cdef inline void deliver_spike(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, bint learns,
-    bint inside, real[::1] arriving
+    Engine engine, Rows rows, int64_t b, const Arrival* spike, bint inside, real[::1] arriving
 ) noexcept nogil:
-    cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef int64_t k, row = spike.row
     cdef bint delivered = False
-    cdef double factor = factor_of(rows.blocks, b, row, t)
-    cdef Arrival spike
-    if learns and rows.books[row, LATEST] == t:
+    if rows.books[row, LATEST] == spike.t:
         learn_again(rows, row)
-    elif learns:
-        spike = Arrival(t, row, source, ahead, factor, <real*> &arriving[0])
-        delivered = arrive(engine, rows, b, &spike)
+    else:
+        delivered = arrive(engine, rows, b, spike)
         if rows.blocks[b, FACTORS]:    # in the place of a spike that has entered by now
-            rows.factors[row, t % rows.factors.shape[1]] = factor
+            rows.factors[row, spike.t % rows.factors.shape[1]] = spike.factor
     if delivered:
         return
     if inside:
-        for k in range(start, stop):
-            cells_of(engine)[wide(engine) * rows.target[k]].arriving += <real> factor * rows.weight[k]
+        for k in range(rows.row_ptr[row], rows.row_ptr[row + 1]):
+            cells_of(engine)[wide(engine) * rows.target[k]].arriving += <real> spike.factor * rows.weight[k]
     elif rows.sums != NULL:
-        add_row_exactly(start, stop, rows.target, rows.weight, factor, rows.sums)
+        add_row_exactly(rows, row, spike.factor, rows.sums)
     else:
         if engine.queued:                  # a target adds its weights in the order of the sources
-            descend_queue(engine, t, rows, b, <real*> &arriving[0])
-        add_row(rows.blocks, b, source, start, stop, rows.target, rows.weight, <real> factor, arriving)
+            descend_queue(engine, spike.t, rows, b, <real*> &arriving[0])
+        add_row(rows, b, spike.source, row, <real> spike.factor, arriving)
 
 
 cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Keep the weights of watched synapses at which a spike arrives in step t."""
     cdef int64_t k
-    for k in range(rows.watch.shape[0]):
-        if rows.watch[k, 0] == b and rows.books[rows.watch[k, 1], LATEST] == t:
-            rows.watched[t - engine.sample.origin, k] = rows.weight[rows.watch[k, 2]]
+    for k in range(rows.watched.synapses.shape[0]):
+        if rows.watched.synapses[k, 0] == b and rows.books[rows.watched.synapses[k, 1], LATEST] == t:
+            rows.watched.weights[t - engine.sample.origin, k] = rows.weight[rows.watched.synapses[k, 2]]
 
 
 cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
     """A source that spikes twice in a step counts once for learning, as in NEST, but as an update of no gradient."""
-    if rows.first.shape[0] > 0:
-        rows.first[row] = NEVER
+    if rows.rates.first.shape[0] > 0:
+        rows.rates.first[row] = NEVER
 
 
 cdef void end_at_cutoff(
@@ -175,67 +174,54 @@ cdef inline int64_t later_row(
     return row + (<int64_t> ids[later] - ids[i]) * rows.blocks[b, DELAYS]
 
 
-cdef inline void fetch_first(
-    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, bint learns
-) noexcept nogil:
+cdef inline void fetch_first(Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop) noexcept nogil:
     """What the first spikes of a block of short rows need, which none before them fetched."""
-    cdef int64_t k, row
+    cdef int64_t k
     for k in range(i, min(i + 2 * AHEAD, stop)):
         if ids[k] < rows.blocks[b, SOURCES]:
-            row = row_of(rows.blocks, b, ids[k])
-            if learns:
-                prefetch_books(rows, row)
-            else:
-                prefetch(&rows.row_ptr[row])
+            prefetch_books(rows, row_of(rows, b, ids[k]))
     for k in range(i, min(i + AHEAD, stop)):
         if ids[k] < rows.blocks[b, SOURCES]:
-            fetch_synapses(rows, row_of(rows.blocks, b, ids[k]), True, learns)
+            fetch_synapses(rows, row_of(rows, b, ids[k]), True)
 
 
 cdef inline void fetch_row(
-    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t row, bint learns
+    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t row
 ) noexcept nogil:
     """What the spikes need that come next in a block of short rows."""
-    cdef int64_t later = later_row(rows, b, ids, i, i + 2 * AHEAD, stop, row)
-    if learns:
-        prefetch_books(rows, later)
-    else:
-        prefetch(&rows.row_ptr[later])
-    later = later_row(rows, b, ids, i, i + AHEAD, stop, row)
-    fetch_synapses(rows, later, True, learns)
+    prefetch_books(rows, later_row(rows, b, ids, i, i + 2 * AHEAD, stop, row))
+    fetch_synapses(rows, later_row(rows, b, ids, i, i + AHEAD, stop, row), True)
 
 
-cdef inline void fetch_synapses(Rows rows, int64_t row, bint weights, bint learns) noexcept nogil:
+cdef inline void fetch_synapses(Rows rows, int64_t row, bint weights) noexcept nogil:
     """Most rows are one or two cache lines long: no branch tells which, as no processor would foresee it."""
     cdef int64_t k = rows.row_ptr[row], last = rows.row_ptr[row + 1] - 1, line = 64 // <int64_t> sizeof(real)
     if last < k:
         return
-    fetch_synapse(rows, k, weights, learns)
-    fetch_synapse(rows, min(k + line, last), weights, learns)
-    fetch_synapse(rows, last, weights, learns)
+    fetch_synapse(rows, k, weights)
+    fetch_synapse(rows, min(k + line, last), weights)
+    fetch_synapse(rows, last, weights)
     k += 2 * line
     while k < last:
-        fetch_synapse(rows, k, weights, learns)
+        fetch_synapse(rows, k, weights)
         k += line
 
 
-cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights, bint learns) noexcept nogil:
+cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights) noexcept nogil:
     cdef int64_t trace
     prefetch(&rows.target[k])
     if weights:
         prefetch(&rows.weight[k])
-    if not learns:
-        return
-    prefetch(&rows.Y[k])
-    prefetch(&rows.C[k])
-    if rows.eps.shape[0] > 0:
-        prefetch(&rows.eps[k])
-    if rows.zbar.shape[0] > 0:
-        prefetch(&rows.zbar[k])
-    if rows.Y2.shape[0] > 0:
-        prefetch(&rows.Y2[k])
-    for trace in range(rows.traces.shape[0]):
-        prefetch(&rows.traces[trace, k])
+    prefetch(&rows.traces.Y[k])
+    prefetch(&rows.traces.C[k])
+    if rows.traces.eps.shape[0] > 0:
+        prefetch(&rows.traces.eps[k])
+    if rows.traces.zbar.shape[0] > 0:
+        prefetch(&rows.traces.zbar[k])
+    if rows.traces.Y2.shape[0] > 0:
+        prefetch(&rows.traces.Y2[k])
+    for trace in range(rows.traces.of_model.shape[0]):
+        prefetch(&rows.traces.of_model[trace, k])
 
 
 cdef void close_rows(
@@ -255,19 +241,19 @@ cdef void close_rows(
         while i < stop and ids[i] < last and count < LISTED:
             later = rows.emitted[place + ids[i] - first]
             if not emitted < later < emitted + cutoff:
-                found[count] = row_of(rows.blocks, b, ids[i])
+                found[count] = row_of(rows, b, ids[i])
                 count += found[count] >= 0
             i += 1
         for k in range(min(count, <int64_t> 2 * AHEAD)):
             prefetch_books(rows, found[k])
         for k in range(min(count, <int64_t> AHEAD) if short else 0):
-            fetch_synapses(rows, found[k], False, True)
+            fetch_synapses(rows, found[k], False)
         for k in range(count):
             row = found[k]
             if k + 2 * AHEAD < count:
                 prefetch_books(rows, found[k + 2 * AHEAD])
             if short and k + AHEAD < count and rows.books[found[k + AHEAD], LATEST] == t - cutoff:
-                fetch_synapses(rows, found[k + AHEAD], False, True)
+                fetch_synapses(rows, found[k + AHEAD], False)
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
                 # a source that spiked twice in that step stands there twice
                 algorithm_of(rows, b).close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
@@ -279,29 +265,29 @@ cdef inline bint arrive(Engine engine, Rows rows, int64_t b, const Arrival* spik
 
     Return whether it was delivered, too.
     """
-    if rows.first.shape[0] > 0 and rows.books[spike.row, LATEST] != NEVER:
+    if rows.rates.first.shape[0] > 0 and rows.books[spike.row, LATEST] != NEVER:
         take_rate(engine, rows, b, spike)
     return algorithm_of(rows, b).arrive(engine, rows, b, spike)
 
 
 cdef inline void take_rate(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
     """The rate that was in force at the row's latest update; before the first one that of the beginning."""
-    cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[spike.row, LATEST]
-    if latest == rows.first[spike.row]:
+    cdef int64_t k = rows.rates.since.shape[0] - 1, latest = rows.books[spike.row, LATEST]
+    if latest == rows.rates.first[spike.row]:
         k = 0
-    while k > 0 and rows.rate_since[k] > latest:
+    while k > 0 and rows.rates.since[k] > latest:
         k -= 1
-    if rows.rates[k, b] != rows.settings[b].eta:
+    if rows.rates.values[k, b] != rows.settings[b].eta:
         if engine.queued:                      # those that wait have another rate
             descend_queue(engine, spike.t, rows, b, spike.arriving)
-        rows.settings[b].eta = rows.rates[k, b]
+        rows.settings[b].eta = rows.rates.values[k, b]
 
 
 cdef inline void begin_row(Rows rows, int64_t row, int64_t t, int64_t cursor) noexcept nogil:
     """The first spike starts the bookkeeping of a row and updates nothing."""
     rows.books[row, CURSOR] = cursor
-    if rows.first.shape[0] > 0:
-        rows.first[row] = t
+    if rows.rates.first.shape[0] > 0:
+        rows.rates.first[row] = t
 
 
 cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
@@ -350,7 +336,7 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bi
     for b in range(rows.blocks.shape[0]):
         if learns_ever(rows, b) and rows.settings[b].lag == lag:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
-                row = row_of(rows.blocks, b, source)
+                row = row_of(rows, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
                     spike = Arrival(t, row, source, 0, 1.0, arriving)
                     arrive(engine, rows, b, &spike)

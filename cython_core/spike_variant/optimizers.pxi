@@ -44,3 +44,17 @@ cdef struct IdleSums:  # what steps without a gradient need that does not depend
     const double* powers                     # of what optimizer: its table
     double[MOST_IDLE_NUMBERS] numbers
     double[SERIES_COLUMNS] sums              # with eta = 1
+
+
+cdef class Optimizing(Bound):
+    """What synapses and rows keep for the steps of their optimizer."""
+
+    cdef public real[:, ::1] moments               # (n_moments, n_synapses)
+    cdef public double[::1] total                  # (n_synapses,), gradients that it took so far; empty: not kept
+    cdef public int64_t[::1] counters              # (n_rows,), optimizer steps made
+    cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the step that a place is for
+    cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
+    # of steps without a gradient, see algorithms/idle.py: powers, steps of a part and until none
+    cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
+    cdef public int64_t[:, ::1] idle_steps         # (k, 2)
+    cdef IdleSums[IDLE_FIRSTS] idle                # by first step

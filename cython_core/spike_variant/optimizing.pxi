@@ -8,19 +8,19 @@ cdef void optimize(Engine engine, int64_t due, Rows rows, int64_t b, int64_t row
     cdef real[MOST_MOVING] moving
     engine.work += stop - start
     if rows.settings[b].counted:
-        n = rows.counters[row] + 1
+        n = rows.optimizing.counters[row] + 1
         if n > due:
             return
-        rows.counters[row] = due
+        rows.optimizing.counters[row] = due
     if start == stop:                                    # synapses that move may come
         return
-    if rows.total.shape[0] > 0:
+    if rows.optimizing.total.shape[0] > 0:
         add_total(rows, start, stop)
     find_optimized(rows, b, row, &of)
     if not rows.settings[b].counted:
         step_owed(&of, start, stop - start, NULL)
         return
-    if rows.idle_steps[rows.settings[b].idle, 0] >= FEWEST_IDLE:
+    if rows.optimizing.idle_steps[rows.settings[b].idle, 0] >= FEWEST_IDLE:
         step_and_idle(engine, &of, rows, b, start, stop, n, due)
         return
     engine.work += (due - n) * (stop - start)
@@ -36,9 +36,9 @@ cdef inline void find_optimized(Rows rows, int64_t b, int64_t row, Optimized* of
     """The synapses of the table, and what a step needs that is the same for those of the row."""
     cdef int64_t j
     of.kind, of.low, of.high = rows.settings[b].optimizer, low_of(rows, b, row), high_of(rows, b, row)
-    of.gradient, of.weight = &rows.C[0], &rows.weight[0]
+    of.gradient, of.weight = &rows.traces.C[0], &rows.weight[0]
     for j in range(MOST_KEPT):
-        of.kept[j] = &rows.kept[rows.settings[b].kept[j], 0] if rows.settings[b].kept[j] >= 0 else NULL
+        of.kept[j] = &rows.optimizing.moments[rows.settings[b].kept[j], 0] if rows.settings[b].kept[j] >= 0 else NULL
     number_fixed(of.kind, constants_of(rows, b), rows.settings[b].eta, of.fixed)
 
 
@@ -53,8 +53,8 @@ cdef void step_and_idle(
     cdef const IdleSums* found
     cdef IdleSums rest
     while n <= due or n == first + 1:
-        if n - first <= rows.idle_steps[place, 1]:
-            count = min(due - n + 1, rows.idle_steps[place, 0])
+        if n - first <= rows.optimizing.idle_steps[place, 1]:
+            count = min(due - n + 1, rows.optimizing.idle_steps[place, 0])
             found = idle_sums(rows, b, n, count)
         else:                                            # a rest that changes no weight
             count = due - n + 1
@@ -77,7 +77,7 @@ cdef void add_total(Rows rows, int64_t start, int64_t stop) noexcept nogil:
     """Keep the gradients that the optimizer takes now."""
     cdef int64_t k
     for k in range(start, stop):
-        rows.total[k] -= rows.C[k]
+        rows.optimizing.total[k] -= rows.traces.C[k]
 
 
 cdef const IdleSums* idle_sums(Rows rows, int64_t b, int64_t n, int64_t count) noexcept nogil:
@@ -86,8 +86,8 @@ cdef const IdleSums* idle_sums(Rows rows, int64_t b, int64_t n, int64_t count) n
     They are kept for each table, as many of its rows wait since the same step: one that meets a spike later adds the
     steps in between.
     """
-    cdef IdleSums* found = &rows.idle[n % IDLE_FIRSTS]
-    cdef const double* powers = &rows.idle_powers[rows.settings[b].idle, 0, 0]
+    cdef IdleSums* found = &rows.optimizing.idle[n % IDLE_FIRSTS]
+    cdef const double* powers = &rows.optimizing.idle_powers[rows.settings[b].idle, 0, 0]
     cdef int64_t i
     cdef double[MOST_IDLE] rates
     if found.first != n or found.count > count or found.powers != powers:
@@ -110,10 +110,10 @@ cdef inline const double* constants_of(Rows rows, int64_t b) noexcept nogil:
 
 cdef inline const double* numbers_of_step(Rows rows, int64_t b, int64_t n) noexcept nogil:
     """Numbers of step n, and the rate of its series with eta = 1; those of the latest steps are kept."""
-    cdef int64_t place = n % rows.step_known.shape[1]
-    cdef double* found = &rows.step_numbers[b, place, 0]
-    if rows.step_known[b, place] != n:
-        rows.step_known[b, place] = n
+    cdef int64_t place = n % rows.optimizing.step_known.shape[1]
+    cdef double* found = &rows.optimizing.step_numbers[b, place, 0]
+    if rows.optimizing.step_known[b, place] != n:
+        rows.optimizing.step_known[b, place] = n
         number_step(rows.settings[b].optimizer, constants_of(rows, b), n, found)
         rate_of_series(rows.settings[b].optimizer, constants_of(rows, b), 1.0, found, found + MOST_OF_STEP)
     return found
@@ -135,6 +135,6 @@ cdef inline void step_fused(
     Rows rows, const Optimized* of, int64_t start, int64_t n, const real* moving
 ) noexcept nogil:
     """A step of the optimizer after a step of a window."""
-    if rows.total.shape[0] > 0:
+    if rows.optimizing.total.shape[0] > 0:
         add_total(rows, start, start + n)
     step_owed(of, start, n, moving)

@@ -32,17 +32,13 @@ cdef void teach_parameters(
     Synapses take the learning signal in the same step, so feedback that learns is the same on any ranks. Errors from
     before the sample, which began with step `origin`, have taught at its end.
     """
-    cdef int64_t i, j, b, k, row, p, slot, s = u + learned.d_out, seen = s % histories.error_ring.shape[0], F
+    cdef int64_t i, j, b, row, p, slot, s = u + learned.d_out, seen = s % histories.error_ring.shape[0], F
     if u < 0 or s < origin or learned.items.shape[0] == 0:
         return
     F = u % histories.F.shape[0]
     learned.signal[:] = 0.0
     for b in range(feedback.blocks.shape[0]):
-        for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
-            row = row_of(feedback.blocks, b, k) if histories.error_ring[seen, k] != 0.0 else -1
-            if row >= 0:
-                add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
-                        feedback.weight, histories.error_ring[seen, k], learned.signal)
+        add_sources(feedback, b, histories.error_ring[seen], learned.signal)
     for i in range(learned.items.shape[0]):
         p, slot = learned.items[i, 0], learned.items[i, 1]
         row = u % learned.ebar.shape[0]

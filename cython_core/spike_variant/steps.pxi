@@ -1,13 +1,10 @@
-# A time step of the network (not the way `steps`): neurons and readouts advance, errors become learning signals.
-
-from pareprop.core.neurons cimport add_rates, filter_rates
+# A time step of the network (not the algorithm `steps`): neurons and readouts advance, errors become learning signals.
 
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
     """One step of the neurons, and what learning needs of it."""
     cdef int64_t row = t % engine.histories.psi.shape[0]
-    advance_neurons(engine.neurons, engine.channel, engine.sample, engine.recorder, t, t == 0,
-                    engine.histories.psi[row])
+    advance_neurons(engine.neurons, engine.channel, engine.sample, engine.recorder, t, engine.histories.psi[row])
     if engine.learns:
         follow_rates(engine, t)
         follow_parameters(engine.learned, engine.neurons, engine.histories.psi, t)
@@ -16,15 +13,24 @@ cdef void advance(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef void follow_rates(Engine engine, int64_t t) noexcept nogil:
-    """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
     cdef int64_t p, row = t % engine.histories.F.shape[0]
     for p in range(engine.neurons.pieces.shape[0]):
-        filter_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], engine.sums.powers[p, 3, 1],
-                     engine.rates.dt, engine.neurons.z, engine.rates.c_reg, engine.rates.f_target, engine.rates.f_av,
-                     engine.histories.F[row])
+        filter_rates(engine.rates, engine.neurons, p, engine.sums.powers[p, 3, 1], engine.histories.F[row])
     if engine.errors.regularizes:
         with gil:
             engine.errors.regularize(t)
+
+
+cdef inline void filter_rates(
+    Rates rates, Neurons neurons, int64_t p, double kappa_reg, real[::1] F
+) noexcept nogil:
+    """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
+    cdef int64_t j
+    cdef real keep = kappa_reg, share = 1.0 - kappa_reg
+    share = share / <real> rates.dt   # z is 0 or 1: divided once, with the same bits
+    for j in range(neurons.pieces[p, FIRST], neurons.pieces[p, LAST]):
+        rates.f_av[j] = keep * rates.f_av[j] + share * neurons.z[j]
+        F[j] = rates.c_reg[j] * (rates.f_av[j] - rates.f_target[j])
 
 
 cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
@@ -95,12 +101,12 @@ cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noe
 
 cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
     cdef int64_t k, length = engine.histories.error_ring.shape[0], row = t % length, before = (t + length - 1) % length
-    cdef int64_t place = t % engine.histories.out_block if engine.histories.out_block > 0 else 0
-    if engine.histories.out_block == 0:
+    cdef int64_t place = t % engine.error_sums.block if engine.error_sums.block > 0 else 0
+    if engine.error_sums.block == 0:
         return
     for k in range(engine.histories.error_ring.shape[1]):
-        engine.histories.error_sums[row, k] = (engine.histories.error_sums[before, k] if place > 0 else 0.0) + (
-            engine.histories.out_powers[place, k] * engine.histories.error_ring[row, k]
+        engine.error_sums.sums[row, k] = (engine.error_sums.sums[before, k] if place > 0 else 0.0) + (
+            engine.error_sums.powers[place, k] * engine.histories.error_ring[row, k]
         )
 
 
@@ -116,31 +122,29 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
 
 
 cdef void find_signal(Engine engine, int64_t u) noexcept nogil:
-    cdef int64_t p
+    cdef int64_t p, j
+    cdef real share
+    cdef const real* F = &engine.histories.F[u % engine.histories.F.shape[0], 0]
+    cdef real* L = &engine.histories.L[u % engine.histories.L.shape[0], 0]
     project_errors(engine.feedback, engine.histories, u, engine.m)
     if engine.errors.shapes:
         with gil:
             engine.errors.shape(u)
     if engine.sums.sets == 1 and not engine.online.in_use:     # L + (1 - kappa_reg) F is all that synapses need
         for p in range(engine.neurons.pieces.shape[0]):
-            add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],
-                      1.0 - engine.sums.powers[p, 3, 1], engine.histories.F[u % engine.histories.F.shape[0]],
-                      engine.histories.L[u % engine.histories.L.shape[0]])
-    keep_step(engine.histories, u)
+            share = 1.0 - engine.sums.powers[p, 3, 1]
+            for j in range(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]):
+                L[j] = L[j] + share * F[j]
+    keep_step(engine.lines, engine.histories, u)
 
 
 cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int64_t m) noexcept nogil:
     """L of step u: the errors of step u + d_out, d_out = m + 1 - d_fb, through the feedback."""
-    cdef int64_t b, k, row, seen, place = u % histories.L.shape[0]
+    cdef int64_t b, place = u % histories.L.shape[0]
     histories.L[place][:] = 0.0
     for b in range(feedback.blocks.shape[0]):
-        seen = (u + m + 1 - feedback.blocks[b, DELAY]) % histories.error_ring.shape[0]
-        for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
-            if histories.error_ring[seen, k] != 0.0:
-                row = row_of(feedback.blocks, b, k)
-                if row >= 0:
-                    add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
-                            feedback.weight, histories.error_ring[seen, k], histories.L[place])
+        add_sources(feedback, b, histories.error_ring[(u + m + 1 - feedback.blocks[b, DELAY])
+                                                      % histories.error_ring.shape[0]], histories.L[place])
 
 
 cdef void extend_sums(Sums sums, Neurons neurons, Histories histories, int64_t u, int64_t place) noexcept nogil:

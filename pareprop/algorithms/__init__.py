@@ -1,13 +1,13 @@
-"""How each projection of the spike variant learns: by an algorithm, which a plan picks from `plan.WAYS`.
+"""Algorithms that evaluate the gradients of each projection in the spike variant, and the choice among them.
 
-Each algorithm is a folder: `algorithm.py` says when it fits and what it costs, `arrays.py` what it keeps of neurons;
-`cython_core/algorithms/NAME/` has its kernels. `base` has their base class, `request` all that the choice depends on.
-A plan is made from the model alone, so that it is the same on all ranks. Memory, checkpoints, notices and kernels read
-it. The page "Algorithms" of the handbook says what each does, and its bytes.
+Each algorithm is a folder: `algorithm.py` states when it fits and its cost, `arrays.py` allocates and lists its arrays,
+`structs` lists them for all; `cython_core/algorithms/NAME/` has its kernels. `base` has their base classes, `request`
+the inputs of the choice, which depends on the model alone, so that it is the same on all ranks.
 
-May import `network`, `neurons`, `parallel`, `rules` and the ground.
+May import `network`, `neurons`, `parallel`, `rules` and the core utilities.
 
-Where to add
-------------
-An algorithm: a folder with a class of `base.Way`, and its place in `plan.WAYS`. An optimizer needs nothing here.
+Where to add:
+
+- an algorithm: a folder with its class, its place in the list in `plan`, its arrays in that of `structs`, its number in
+  `cython_core/layout.pxd`, and its kernels.
 """

@@ -1,4 +1,4 @@
-"""Base class of the ways of learning: orders of evaluation of gradients, each with kernels of its own."""
+"""Base class of algorithms: each evaluates gradients in its own order, with its own kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..arrays import Array
+from ..kernels import layout
+from ..values import Values
 from .request import Request
 
 
@@ -25,43 +28,48 @@ class Cost:
     step: float = 0.0
 
 
-class Way(ABC):
-    """A way of learning: an order in which gradients of synapses are evaluated.
+class Algorithm(ABC):
+    """An algorithm: an order in which gradients of synapses are evaluated.
 
     Attributes
     ----------
     name : str
-        Name in arguments and messages.
-    mode : int
-        Number in kernels, see `layout.pxd`.
+        Name in arguments and messages, and of its folders.
     """
 
     name: ClassVar[str]
-    mode: ClassVar[int]
 
     @abstractmethod
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
 
     def numbers(self, request: Request) -> set[str]:
         """Return the names of the numbers that a synapse keeps beside weight, optimizer and traces of equations."""
         return set()
 
-    def mode_of(self, request: Request) -> int:
-        """Return the number of the way in kernels, for a projection."""
-        return self.mode
+    def code_of(self, request: Request) -> int:
+        """Return the number of the algorithm in kernels, for a projection; see `layout.pxd`."""
+        return int(getattr(layout, self.name.upper()))
 
     def takes_each_step(self, request: Request) -> bool:
         """Return whether synapses go through the time steps between two arrivals one by one."""
         return False
+
+    def takes_each_optimizer_step(self, request: Request) -> bool:
+        """Return whether the optimizer steps in each time step, if it is asked to; else at arrivals."""
+        return False
+
+    def kept_steps(self, cutoff: int) -> int:
+        """Return the steps of history that targets keep, if arrivals teach for up to `cutoff` steps."""
+        return 1
 
     def cost(self, request: Request) -> Cost:
         """Return the cost of learning of the projection's synapses."""
         return Cost()
 
 
-class OntoNeurons(Way):
-    """A way of projections onto neurons that learn.
+class OntoNeurons(Algorithm):
+    """An algorithm of projections onto neurons that learn.
 
     Attributes
     ----------
@@ -72,7 +80,7 @@ class OntoNeurons(Way):
     keeps_traces: ClassVar[bool] = True
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if not request.projection.plastic:
             return "its weights are fixed"
         if request.equations:
@@ -80,8 +88,28 @@ class OntoNeurons(Way):
         return "its targets are readouts" if request.post.role == "readout" else None
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Way.numbers`."""
+        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
         kept = {"C": True, "Y": True, "Y2": request.filters_apart, "h": request.model.is_rewarded}
         kept["zbar"] = self.keeps_traces and request.own_zbar and request.definition is None
         kept["eps"] = self.keeps_traces and request.adapts
         return {name for name, needed in kept.items() if needed}
+
+
+class Struct(ABC):
+    """Arrays of an algorithm on a rank: a struct of the kernels, which the algorithm's folder declares.
+
+    Attributes
+    ----------
+    name, kind : str
+        Attribute of the kernel that holds the struct, and the kernel's class of it.
+    arrays : list of Array
+        All that it keeps.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    arrays: list[Array]
+
+    @abstractmethod
+    def kernel(self) -> Values:
+        """Return the values of the struct by name."""

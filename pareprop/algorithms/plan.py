@@ -1,4 +1,4 @@
-"""`WAYS`, the list of all ways of learning, and the plan of a network: a way for each projection, kernels' tables."""
+"""`ALGORITHMS`, the list of all, and the plan of a network: an algorithm for each projection, and tables of kernels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..network.features import list_features
 from ..network.local import program_of
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, Optimizer
-from ..network.parameters import nearest
+from ..network.parameters import suggest_name
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
 from ..network.unsupported import require_supported
@@ -25,7 +25,7 @@ from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
 from ..rules.bound import Bound
 from ..rules.program import compile_rule
-from .base import Way
+from .base import Algorithm
 from .idle import tabulate_idle_steps
 from .lines.algorithm import Lines
 from .prefix.algorithm import Prefix, block_length
@@ -36,14 +36,14 @@ from .scan.algorithm import Scan
 from .static.algorithm import Static
 from .steps.algorithm import Steps
 
-WAYS: dict[str, Way] = {
-    way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
+ALGORITHMS: dict[str, Algorithm] = {
+    item.name: item for item in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 RULE_FOLD_STEPS = 256  # as FOLD_STEPS, for rules given by equations, while an arrival has not entered the traces yet
 TRACES = tuple(f"trace_{k}" for k in range(64))  # names of synapses' traces of neurons given by equations
 BLOCK_SETTINGS = np.asarray(layout.example_settings()).dtype
-Ways = str | Mapping[str, str]  # ways that a user asks for: one for all that learn onto neurons, or by name
+Algorithms = str | Mapping[str, str]  # what a user asks for: one for all projections onto neurons, or by name
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,22 @@ class Plan:
     ----------
     request : Request
         The projection, and all that the choice depends on.
-    way : Way
-        The way that was chosen.
+    algorithm : Algorithm
+        The algorithm that was chosen.
     """
 
     request: Request
-    way: Way
+    algorithm: Algorithm
 
     @property
     def learns(self) -> bool:
         """Whether weights learn."""
-        return not isinstance(self.way, Static)
+        return not isinstance(self.algorithm, Static)
 
     @property
     def numbers(self) -> set[str]:
         """Names of the numbers that a synapse keeps beside its weight and traces of equations."""
-        return self.way.numbers(self.request) | set(self.moments)
+        return self.algorithm.numbers(self.request) | set(self.moments)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -91,26 +91,23 @@ class Plan:
     def why_each_step(self) -> str | None:
         """Why synapses take time steps one by one, if optimize_each_step = False would spare them that; else None."""
         request, reason = self.request, self.request.needs_steps
-        if reason is None or not self.way.takes_each_step(request):
+        if reason is None or not self.algorithm.takes_each_step(request):
             return None
         other = replace(request, at_arrivals=True)
-        return None if _choose_way(other, None).takes_each_step(other) else reason
+        return None if _choose_algorithm(other, None).takes_each_step(other) else reason
 
     @cached_property
     def settings(self) -> dict[str, object]:
         """Fields of the projection's blocks in `BlockSettings` of the kernels, see `layout.pxd`."""
         request, optimizer, values = self.request, self.request.optimizer, self.request.post.params
-        singly = isinstance(self.way, Steps) or (
-            isinstance(self.way, Readout | Rule) and (not optimizer.accumulates or request.is_bounded)
-        )
         return {
-            "algorithm": self.way.mode_of(request),
+            "algorithm": self.algorithm.code_of(request),
             "cutoff": layout.NO_CUTOFF if request.equations else request.cutoff,
             "own_zbar": request.own_zbar,
             "adaptive": request.adapts,
             "optimizer": optimizer.code,
             "counted": not optimizer.accumulates,
-            "each_step": optimizer.optimize_each_step and singly,
+            "each_step": optimizer.optimize_each_step and self.algorithm.takes_each_optimizer_step(request),
             "moves": bool(request.projection.rewire),
             "lag": request.lag,
             "rule": self.learner,
@@ -162,11 +159,11 @@ class TablePlan:
         self.settings["idle"], self.idle_steps = tabulate_idle_steps(optimizers)
 
     def chosen(self, *names: str) -> np.ndarray:
-        """Return which blocks learn by one of some ways, bool (n_blocks,)."""
-        return np.array([plan.way.name in names for plan in self.plans], bool)
+        """Return which blocks learn by one of some algorithms, bool (n_blocks,)."""
+        return np.array([plan.algorithm.name in names for plan in self.plans], bool)
 
     def uses(self, *names: str) -> bool:
-        """Return whether a block learns by one of some ways."""
+        """Return whether a block learns by one of some algorithms."""
         return bool(self.chosen(*names).any())
 
     @cached_property
@@ -185,19 +182,6 @@ class TablePlan:
         names = set().union(*(plan.numbers for plan in self.plans))
         return names | set(TRACES[: max(plan.n_traces for plan in self.plans)] if self.learns else ())
 
-    def map_numbers(self, beside: bool) -> int:
-        """Return the numbers of a composed map of a target that is not given by equations, in halves of cache lines.
-
-        Numbers of eps are left out where no neuron adapts; those of one more trace have a line of their own.
-
-        Parameters
-        ----------
-        beside : bool
-            Whether synapses have one more trace, because of `kappa_reg` or rewards.
-        """
-        adapts = any(plan.request.adapts for plan in self.plans if isinstance(plan.way, Scan))
-        return 2 * layout.NUMBERS if beside else layout.NUMBERS if adapts else layout.FEW_NUMBERS
-
     def longest_cutoff(self, chosen: slice | np.ndarray = slice(None)) -> int:
         """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns.
 
@@ -214,8 +198,7 @@ class TablePlan:
 
     def kept_steps(self) -> int:
         """Return the steps of history that neurons keep, beside those by which learning signals lag behind."""
-        followed = self.longest_cutoff() if self.uses("steps") else 1
-        return max(followed, layout.MAP_STEPS * self.uses("scan"))
+        return max((plan.algorithm.kept_steps(self.longest_cutoff()) for plan in self.plans), default=1)
 
 
 class NetworkPlan:
@@ -225,10 +208,10 @@ class NetworkPlan:
     ----------
     model : Model
         The whole network.
-    ways : str, Mapping of str to str or None
-        Ways that are asked for: one for all projections that learn onto neurons, or name to way. A name is that of a
-        projection, or of a population: then of all projections that learn onto it. Projections onto one population may
-        learn by different ways.
+    algorithms : str, Mapping of str to str or None
+        What the user asks for: one for all projections that learn onto neurons, or name to algorithm. A name is that of
+        a projection, or of a population: then of all projections that learn onto it. Projections onto one population
+        may learn by different algorithms.
 
     Attributes
     ----------
@@ -244,10 +227,10 @@ class NetworkPlan:
     Raises
     ------
     InputError
-        If the spike variant does not know a loss, an optimizer or a delay of the model, or a way is not possible.
+        If the spike variant does not know a loss, an optimizer or a delay of the model, or an algorithm does not fit.
     """
 
-    def __init__(self, model: Model, ways: Ways | None = None) -> None:
+    def __init__(self, model: Model, algorithms: Algorithms | None = None) -> None:
         require_known(model)
         loop = lags(model)
         is_apart, kept, learners = filters_apart(model), learning.list_kept(model), learning.index_rules(model)
@@ -262,17 +245,19 @@ class NetworkPlan:
             )
             for item in items
         }  # fmt: skip
-        asked = {} if ways is None else _list_asked(requests, ways)
-        self.plans = {name: Plan(request, _choose_way(request, asked.get(name))) for name, request in requests.items()}
+        asked = {} if algorithms is None else _list_asked(requests, algorithms)
+        self.plans = {
+            name: Plan(request, _choose_algorithm(request, asked.get(name))) for name, request in requests.items()
+        }
 
     @property
-    def ways(self) -> dict[str, str]:
-        """Name of each projection that brings spikes to the way it learns."""
-        return {name: plan.way.name for name, plan in self.plans.items()}
+    def algorithms(self) -> dict[str, str]:
+        """Name of each projection that brings spikes, to the name of its algorithm."""
+        return {name: plan.algorithm.name for name, plan in self.plans.items()}
 
     def uses(self, *names: str) -> bool:
-        """Return whether a projection learns by one of some ways, the same on all ranks."""
-        return any(plan.way.name in names for plan in self.plans.values())
+        """Return whether a projection learns by one of some algorithms, the same on all ranks."""
+        return any(plan.algorithm.name in names for plan in self.plans.values())
 
     def follows(self, post: Population, through: str) -> bool:
         """Return whether traces at neurons, of a part of the derivatives, are followed step by step."""
@@ -281,7 +266,7 @@ class NetworkPlan:
     @cached_property
     def _stepped(self) -> set[tuple[str, str]]:
         """Names of populations with the part of their derivatives that synapses follow step by step."""
-        plans = [plan for plan in self.plans.values() if isinstance(plan.way, Steps)]
+        plans = [plan for plan in self.plans.values() if isinstance(plan.algorithm, Steps)]
         return {(plan.request.post.name, plan.request.through or "all") for plan in plans}
 
     def composed(self, post: Population) -> Part | None:
@@ -307,12 +292,12 @@ class NetworkPlan:
                 self.beside,
             )
             for key, plans in onto.items()
-            if any(isinstance(plan.way, Scan) for plan in plans)
+            if any(isinstance(plan.algorithm, Scan) for plan in plans)
         }
 
     def of_table(self, table: SynapseTable) -> TablePlan:
         """Return the plans of all blocks of a table."""
-        return TablePlan(table.by_block(lambda item: self.plans[item.name]))
+        return TablePlan(table.map_blocks(lambda item: self.plans[item.name]))
 
     def of_projections(self, projections: Iterable[Projection]) -> TablePlan:
         """Return the plans of projections as if each were one block."""
@@ -332,7 +317,7 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
         compile(definitions[name].learning_through(through), comm, _list_parts(model, post, plan, through), learns)
     of_rules = [Part("rule_interval" if plan is None else "rule_spike", model.precision)]
     for at in learning.list_rules(model):
-        compile_rule(learning.bind(at, definitions[at.post.name]), comm, of_rules)
+        compile_rule(learning.bind_rule(at, definitions[at.post.name]), comm, of_rules)
 
 
 def _list_parts(model: Model, post: Population, plan: NetworkPlan | None, through: str) -> list[Part]:
@@ -343,34 +328,40 @@ def _list_parts(model: Model, post: Population, plan: NetworkPlan | None, throug
     return [*(Part(kind, model.precision) for kind in kinds), *([maps] if maps else [])]
 
 
-def _choose_way(request: Request, asked: str | None) -> Way:
-    """Return the first way that fits, or the one that is asked for if it does."""
+def _choose_algorithm(request: Request, asked: str | None) -> Algorithm:
+    """Return the first algorithm that fits, or the one that is asked for if it does."""
     if asked is None:
-        return next(way for way in WAYS.values() if not way.why_not(request))
-    if reason := WAYS[asked].why_not(request):
-        raise InputError(f"ways: projection '{request.projection.name}' cannot learn by '{asked}': {reason}")
-    return WAYS[asked]
+        return next(item for item in ALGORITHMS.values() if not item.why_not(request))
+    if reason := ALGORITHMS[asked].why_not(request):
+        raise InputError(f"algorithms: projection '{request.projection.name}' cannot learn by '{asked}': {reason}")
+    return ALGORITHMS[asked]
 
 
-def _list_asked(requests: Mapping[str, Request], ways: object) -> dict[str, str]:
-    """Return the ways that are asked for by name of the projection."""
+def _list_asked(requests: Mapping[str, Request], algorithms: object) -> dict[str, str]:
+    """Return the algorithms that are asked for by name of the projection."""
     plastic = [item for item in requests.values() if item.projection.plastic and item.post.role == "recurrent"]
-    if isinstance(ways, str):
-        ways = dict.fromkeys((item.projection.name for item in plastic), ways)
-    if not isinstance(ways, Mapping):
-        raise InputError(f"ways = {quote(ways)} must be the name of a way, or a table of projections and ways")
+    if isinstance(algorithms, str):
+        algorithms = dict.fromkeys((item.projection.name for item in plastic), algorithms)
+    if not isinstance(algorithms, Mapping):
+        raise InputError(
+            f"algorithms = {quote(algorithms)} must be the name of an algorithm, "
+            "or a table of projections and algorithms"
+        )
     targets, asked = {item.post.name for item in plastic}, dict[str, str]()
-    for name, way in ways.items():
-        if not isinstance(way, str) or way not in WAYS:
-            raise InputError(f"ways: {quote(name)}: unknown way {quote(way)}{nearest(str(way), WAYS)}")
+    for name, wanted in algorithms.items():
+        if not isinstance(wanted, str) or wanted not in ALGORITHMS:
+            hint = suggest_name(str(wanted), ALGORITHMS)
+            raise InputError(f"algorithms: {quote(name)}: unknown algorithm {quote(wanted)}{hint}")
         if name in requests:
-            asked[name] = way
+            asked[name] = wanted
         elif name in targets:
             onto = [item.projection.name for item in plastic if item.post.name == name]
-            asked = dict.fromkeys(onto, way) | asked
+            asked = dict.fromkeys(onto, wanted) | asked
         else:
-            hint = nearest(str(name), [*requests, *targets])
-            raise InputError(f"ways: {quote(name)} is no projection, nor a population of neurons that learns{hint}")
+            hint = suggest_name(str(name), [*requests, *targets])
+            raise InputError(
+                f"algorithms: {quote(name)} is no projection, nor a population of neurons that learns{hint}"
+            )
     return asked
 
 
@@ -378,7 +369,7 @@ def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
     require_supported("", list_features(model))
     for readouts in model.of_role("readout") if not model.is_rewarded else ():
-        model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
+        model.eprop.require_known(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
     for owner, optimizer in ({"": model.optimizer} | owners).items():
         own = optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step

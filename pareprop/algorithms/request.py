@@ -1,4 +1,4 @@
-"""`Request`: a projection with all that the choice of its way of learning depends on, from the model alone."""
+"""`Request`: a projection with all that the choice of its algorithm depends on, from the model alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..kernels import layout
 from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
-from ..network.neurons import CUTOFF_LIMIT, whole_steps
+from ..network.neurons import CUTOFF_LIMIT, round_up_steps
 from ..network.optimizers import Optimizer, Summed
 from ..network.parameters import Distribution
 from ..network.rule_options import definition_of
@@ -89,7 +89,7 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
     if np.isinf(cutoff):
         return layout.NO_CUTOFF
     given = hasattr(population.params, "definition")
-    steps = int(np.rint(cutoff / dt_ms) if given else whole_steps(cutoff, dt_ms))
+    steps = int(np.rint(cutoff / dt_ms) if given else round_up_steps(cutoff, dt_ms))
     if steps > CUTOFF_LIMIT:
         raise InputError(
             f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "
@@ -103,12 +103,12 @@ def filters_apart(model: Model) -> bool:
     if any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent")):
         return True
     unfiltered = any(rule.filter == "none" for rule in learning.list_eprop(model))
-    return unfiltered or bool(learning.reads(model, "L") or learning.reads(model, "F"))
+    return unfiltered or bool(learning.list_rules_reading(model, "L") or learning.list_rules_reading(model, "F"))
 
 
 @dataclass(frozen=True)
 class Request:
-    """A projection, and what ways of learning ask about it.
+    """A projection, and what algorithms ask about it.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class Request:
 
     @property
     def why_not_whole(self) -> str | None:
-        """Why the options of its e-prop need a way that goes step by step; None if they do not."""
+        """Why the options of its e-prop need an algorithm that goes step by step; None if they do not."""
         if self.through or not self.is_filtered:
             return f"it learns by a part of e-prop, '{learning.rule_of(self.projection).name}'"
         return None

@@ -1,13 +1,15 @@
-"""The two variants of e-prop: run a sample, learn, hold state between samples.
+"""Engines of the two variants of e-prop: run a sample, learn, hold state between samples.
 
-May import `network`, `neurons`, `parallel`, `algorithms`, `rules` and the ground.
+May import `network`, `neurons`, `parallel`, `algorithms`, `rules` and the core utilities.
 
-Where to add
-------------
-A variant: a subclass of `base.Engine`, which names all that the loop asks for, and an entry of `ENGINES` below. What an
-engine keeps from one sample to the next: its `state`, and `nest.growth`, by which a network that has grown continues.
-Losses and optimizers: in `network`. Learning rules: in `rules/library`. Ways of learning of the spike variant: in
-`algorithms`.
+Where to add:
+
+- a variant: an entry of `VARIANTS` in `network/variants.py`, a subclass of `base.Engine`, an entry of `ENGINES` below,
+  and kernels in `cython_core`;
+- state that an engine keeps between samples: its `state`, and `nest/growth.py`, which copies it into a grown network;
+- a recorded quantity of neurons: a field of `Recorded` in `base` and its unit; of synapses: `traces`;
+- a perturbation: a class in `network/perturbations.py`, a method of `Model`, its effect in `perturbed`;
+- optimizers of neuron parameters: `parameters`; traces of the spike variant: `parameter_traces`.
 """
 
 from ..network.variants import ENGINES

@@ -9,29 +9,30 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..algorithms.plan import NetworkPlan, Ways
+from ..algorithms.plan import Algorithms, NetworkPlan
 from ..errors import InputError, quote
-from ..network.cuts import round_steps
-from ..network.local import LocalNetwork, given_by_equations, target_rate
+from ..network.cuts import count_round_steps
+from ..network.local import LocalNetwork, target_rate
 from ..network.losses import LOSSES, Context, Evaluation, Loss
-from ..network.model import Model, equations_of
+from ..network.model import Model
 from ..network.synapse_table import SynapseTable
-from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from ..values import Values
 from .cells import Cells
+from .currents import Currents
 from .learning_signal import project_errors
 from .parameters import Parameters
 from .perturbed import Perturbing
 from .plasticity import Plastic
+from .recorded import Dynamics, Recorded
 from .sample import Sample
 from .state import State
 
@@ -46,14 +47,14 @@ class Settings:
         Last steps of a sample with a learning signal, where the sample has no window of its own.
     round_steps : int
         Steps between exchanges, 0 for the min-delay.
-    ways : str, Mapping of str to str or None
-        Ways of learning that are asked for, see `NetworkPlan`; the interval variant has one.
+    algorithms : str, Mapping of str to str or None
+        Algorithms that are asked for, see `NetworkPlan`; the interval variant has one.
     """
 
     learning_window: int
     _: KW_ONLY
     round_steps: int = 0
-    ways: Ways | None = None
+    algorithms: Algorithms | None = None
 
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
@@ -64,52 +65,6 @@ class Settings:
     def _require_window(self, lowest: int, n_steps: int) -> None:
         if not lowest <= self.learning_window <= n_steps:
             raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
-
-
-# quantities of neurons that can be recorded, the attributes of `Recorded`, and their units
-RECORDED_UNITS = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
-
-
-@dataclass
-class Recorded:
-    """Dynamics of this rank's recorded neurons in one sample.
-
-    Attributes
-    ----------
-    record : np.ndarray
-        int64 (n,), ids of the neurons.
-    V_m : np.ndarray
-        (n_steps, n), membrane voltage in mV.
-    adaptation : np.ndarray
-        (n_steps, n), adaptation variable.
-    surrogate_gradient : np.ndarray
-        (n_steps, n), in 1/mV.
-    learning_signal : np.ndarray
-        (n_steps, n), learning signals, summed over the readouts of all ranks.
-    states : dict
-        Name to (n_steps, n), states and `records` of models given by equations; NaN where a neuron has none of that
-        name. All names of the network, on any rank.
-    kept : np.ndarray
-        (1 + n_steps, n_kept, n), what derivatives of such models need of each step, from the step before the sample
-        on; no columns unless `Engine.keeps_derivatives`.
-    """
-
-    record: np.ndarray
-    V_m: np.ndarray
-    adaptation: np.ndarray
-    surrogate_gradient: np.ndarray
-    learning_signal: np.ndarray
-    states: dict[str, np.ndarray] = field(default_factory=dict)
-    kept: np.ndarray = field(default_factory=lambda: np.zeros((1, 0, 0)))
-
-
-def recorded_states(model: Model) -> dict[str, str]:
-    """Return names and units of all states and `records` of a network's models given by equations."""
-    units_of_states: dict[str, str] = {}
-    for definition in equations_of(model).values():
-        units = {name: definition.units[name] for name in definition.states} | dict.fromkeys(definition.records, "")
-        units_of_states = units | units_of_states
-    return units_of_states
 
 
 class Engine(ABC):
@@ -151,12 +106,12 @@ class Engine(ABC):
         Spikes of the last sample in the whole network.
     inputs : SpikeLog
         Spikes of the inputs in the last sample, those that perturbations left.
-    recorded_ids : np.ndarray
-        int64 (n,), ids of the recorded neurons of this rank.
+    dynamics : Dynamics
+        Which neurons are recorded.
     recorded : Recorded or None
-        Dynamics of the recorded neurons in the last sample, None without such neurons.
-    keeps_derivatives : bool
-        Whether `Recorded.kept` is recorded, too; set before `record_ids`.
+        Dynamics of these neurons in the last sample, None without such neurons.
+    currents : Currents
+        Currents that graded sources inject.
     rounds : Rounds
         Steps between exchanges of all ranks, between those of the ranks of a node, and while messages are under way.
 
@@ -170,6 +125,8 @@ class Engine(ABC):
     learns_at_the_end: bool  # whether weights change in `optimize` alone, not within samples
     resets: bool  # whether neurons and traces of each sample start anew
     steps_alone: ClassVar[int]  # steps that a single process runs neurons before its readouts follow
+    follows: ClassVar[bool]  # whether ranks without neurons follow, step by step, one that has all of them
+    time = 0  # step of logs and histories with which the present sample, or the next one, begins
 
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
     channel: Channel
@@ -179,8 +136,8 @@ class Engine(ABC):
     inputs: SpikeLog
 
     @classmethod
-    def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan | None:
-        """Return how each projection of a network learns; None for a variant with one way of learning."""
+    def plan_of(cls, model: Model, algorithms: Algorithms | None = None) -> NetworkPlan | None:
+        """Return how each projection of a network learns; None for a variant with one algorithm."""
         return None
 
     def __init__(
@@ -208,9 +165,7 @@ class Engine(ABC):
         self.parameters = Parameters(network, self.cells)
         self.constants, self.y = self.cells.constants, self.cells.y
         self.round_steps, self.steps_within_nodes = self._round_lengths()
-        delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
-        # currents injected in samples before, by the step of the next sample in which neurons get them
-        self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
+        self.currents = Currents(network, self._kernels)
         self.perturbing = Perturbing(network, self._kernels)
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self._amplitudes = np.zeros((0, 0))  # currents of a sample in pieces
@@ -218,9 +173,7 @@ class Engine(ABC):
         self._stream = ""  # what keys of random draws end with
         self._test: int | None = None  # index of the present sample, if it does not train
         self.recorded: Recorded | None = None
-        self.recorded_ids = np.zeros(0, np.int64)
-        self.keeps_derivatives = False
-        self._tracks: list[np.ndarray] = []
+        self.dynamics = Dynamics(network, n_steps)
 
     def force(self, ids: np.ndarray, due: np.ndarray) -> None:
         """Have neurons of the package spike at given steps, and at no others, in the samples that follow.
@@ -254,11 +207,11 @@ class Engine(ABC):
 
         If each sample starts anew, so do the currents that are on their way.
         """
-        begun, carried = self.origin, self.carried.copy()
+        begun, carried = self.origin, self.currents.carried.copy()
         yield
         self.tested += self.origin - begun
         if self.resets:
-            self.carried[...] = carried
+            self.currents.carried[...] = carried
 
     @property
     def first_draw(self) -> int:
@@ -270,9 +223,26 @@ class Engine(ABC):
     def origin(self) -> int:
         """Step of the run with which the present sample, or the next one, begins."""
 
+    @property
+    @abstractmethod
+    def _starts(self) -> bool:
+        """Whether the run starts with the present sample: its first step has no constant current, as in NEST."""
+
+    def _begin_steps(self, inputs: SpikeLog, n_steps: int, currents: np.ndarray | None) -> None:
+        """Begin a sample of `n_steps` steps: its inputs, perturbations and currents."""
+        self.n, self.inputs = n_steps, inputs
+        self.currents.begin()
+        self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
+        self._perturbed = self.perturbing.begin(n_steps)
+        self.inject(currents)
+
+    def _find_window(self, sample: Sample, n_steps: int) -> slice | np.ndarray:
+        """Return the steps of a sample of `n_steps` steps that have a learning signal."""
+        return slice(n_steps - self.settings.learning_window, n_steps) if sample.window is None else sample.window
+
     def evaluate(self, *arguments: Any) -> Evaluation:  # Any: those of `Loss.evaluate`
         """Return errors and loss of the present sample, or of a step of it, by a loss that sees its context."""
-        self.loss.see(self.context)
+        self.loss.set_context(self.context)
         return self.loss.evaluate(*arguments)
 
     @property
@@ -284,7 +254,7 @@ class Engine(ABC):
         """Return the derivatives of the script's loss of firing rates by these, float64 (n,), for its neurons."""
         loss = self.network.model.activity
         assert isinstance(loss, Loss)  # else nobody asks
-        loss.see(self._see(np.arange(self.n_neurons)))
+        loss.set_context(self._see(np.arange(self.n_neurons)))
         return loss.evaluate(rate_hz[None].astype(float), self._targets_hz, slice(None)).error[0]
 
     @property
@@ -338,24 +308,6 @@ class Engine(ABC):
         """Return spikes of the inputs, from step `first` of the sample on, without those that perturbations remove."""
         return self.perturbing.thin(inputs, first, self.first_draw, self.n_steps)
 
-    def population_rates(self) -> np.ndarray:
-        """Return the firing rates of the populations in the last sample, float64 (n_populations,) in Hz, on rank 0.
-
-        Other ranks do not have all spikes.
-        """
-        sizes = np.array([group.size for group in self.network.model.of_role("recurrent")])
-        n_steps = min(self.n, len(self.log.ptr) - 1)  # an episode that failed had fewer
-        counts = np.histogram(self.log.ids[: self.log.ptr[n_steps]], np.cumsum([0, *sizes]))[0]
-        return counts / (sizes * max(n_steps, 1) * self.network.model.dt_ms / 1000.0)
-
-    def find_spiked(self) -> np.ndarray:
-        """Return which populations spiked in the last sample, bool (n_populations,); on rank 0 alone."""
-        sizes = [group.size for group in self.network.model.of_role("recurrent")]
-        spiked, found = np.zeros(self.network.n_recurrent, bool), np.zeros(len(sizes), bool)
-        spiked[self.log.ids[: self.log.ptr[min(self.n, len(self.log.ptr) - 1)]]] = True
-        found[np.searchsorted(np.cumsum(sizes), np.flatnonzero(spiked), "right")] = True
-        return found
-
     @property
     def is_on_one_rank(self) -> bool:
         """Whether one rank of several has all neurons, and the others follow it."""
@@ -366,7 +318,7 @@ class Engine(ABC):
         network, longest = self.network, self.settings.round_steps
         if network.n_sharing == 1 and not longest:  # no spike is needed elsewhere
             return self.n_steps, self.n_steps
-        within, between = round_steps(network.model, self.n_steps, network.nodes, network.cuts)
+        within, between = count_round_steps(network.model, self.n_steps, network.nodes, network.cuts)
         if network.n_sharing == 1:  # others follow it when messages have come
             within = between
         return min(longest or between, between), min(longest or within, within)
@@ -386,8 +338,8 @@ class Engine(ABC):
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(
-            {name: getattr(channel, name) for name in ("own", "heard", "sums", "signal")}
-            | {"inputs": inputs, "base": 0}
+            {"own": channel.own_spikes, "heard": channel.received_spikes, "sums": channel.sums}
+            | {"signal": channel.signal, "inputs": inputs, "base": 0}
         )
         return channel
 
@@ -395,7 +347,7 @@ class Engine(ABC):
         """Add the seconds that the kernel and its exchanges counted to the timers, and reset them."""
         add_times(self.channel.meeting, self.timers)
         for phase in phases:
-            self.timers.add(phase, getattr(self.kernel, f"{phase}_seconds"))
+            self.timers.add_seconds(phase, getattr(self.kernel, f"{phase}_seconds"))
             setattr(self.kernel, f"{phase}_seconds", 0.0)
 
     @abstractmethod
@@ -445,6 +397,16 @@ class Engine(ABC):
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode, or of the sample in pieces."""
 
+    def _run(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the present sample in rounds."""
+
+        def run(first: int, last: int) -> None:
+            steps = self.time + first, self.time + last
+            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_on_one_rank and self.follows)
+
+        self.perturbing.run(first, last, run)
+        self._add_times("deliver", "update", "sweep")
+
     @abstractmethod
     def begin_pieces(self, learn: bool) -> None:
         """Collective: begin a sample that comes in pieces: `feed` takes some of its steps, `advance` runs them."""
@@ -460,14 +422,25 @@ class Engine(ABC):
             These steps alone; target and window are needed in the spike variant, and not read in the interval variant.
         """
         last = first + len(piece.inputs.ptr) - 1
-        self.inputs.append(first, piece.inputs, last - first)
+        self.inputs.append_steps(first, piece.inputs, last - first)
         if piece.currents is not None:
             self._amplitudes[first:last] = piece.currents
         self.inject(self._amplitudes)
 
-    @abstractmethod
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of a sample, float64 (n_steps, n_currents); again when those of more steps are known."""
+        injected = self.currents.inject(currents, self.n)
+        self.kernel.sample = self._kernels.Sample(
+            {
+                "origin": self.time,
+                "before": self.origin - self.time,
+                "starts": self._starts,
+                "draws": self.first_draw,
+                "injected": injected,
+                "perturbed": self._perturbed,
+            }
+            | self._forced
+        )
 
     def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
         """Take the action at a decision step, which was run, and the reward since the decision before."""
@@ -524,64 +497,18 @@ class Engine(ABC):
         """Return learned delays in steps, not rounded, by projection, (n_synapses,) of its span."""
         return {}
 
-    def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
-
-        They are of the last sample, or of the present one as far as it was run, (n_steps, n).
-        """
-        states = self._name_states(self.recorded_ids - self.network.neurons[0], self.n_steps)
-        V_m = self._tracks[0]
-        if "V_m" in states:  # of models given by equations, which kernels do not shift by E_L
-            V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
-        return V_m, self._tracks[1], self._tracks[2]
-
-    def record_ids(self, ids: np.ndarray) -> None:
+    def record(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
-        first, last = self.network.neurons
-        before, self.recorded_ids = self.recorded_ids, ids[(ids >= first) & (ids < last)]
-        if self._tracks and not len(before) and not len(self.recorded_ids):
-            return
-        self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
-        names = ("V_m", "adaptation", "psi")
-        n, widths = len(self.recorded_ids), self.network.widths
-        self._states = np.zeros((widths["states"], self.n_steps, n))
-        self._kept = np.zeros((1 + self.n_steps, widths["kept"] if self.keeps_derivatives else 0, n))
-        self.kernel.recorder = self._kernels.Recorder(
-            {"local": self.recorded_ids - first, "state": self._states, "kept": self._kept}
-            | dict(zip(names, self._tracks, strict=True))
-        )
+        self.dynamics.choose(ids)
+        self.kernel.recorder = self._kernels.Recorder(self.dynamics.for_kernel())
 
-    def _record(self, error: np.ndarray, signals: np.ndarray | None = None) -> Recorded | None:
-        """Return the dynamics of the last sample, with learning signals of all neurons where they are known."""
-        if not len(self.recorded_ids):
-            return None
-        local = self.recorded_ids - self.network.neurons[0]
-        V_m, adaptation, psi = (track[: len(error)].copy() for track in self._tracks)
-        V_m += self.network.cells["E_L"][local]
-        signal = self.find_signals(error, local) if signals is None else signals[:, local]
-        states = self._name_states(local, len(error))
-        if "V_m" in states:
-            V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
-        kept = self._kept[: 1 + len(error)].copy()
-        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal, states, kept)
-
-    def _name_states(self, local: np.ndarray, n_steps: int) -> dict[str, np.ndarray]:
-        """Return the recorded states of neurons whose model is given by equations, by name, and their `records`."""
-        names = recorded_states(self.network.model)
-        states = {name: np.full((n_steps, len(local)), np.nan) for name in names}
-        for piece in self.network.pieces:
-            chosen, program = np.flatnonzero((local >= piece.first) & (local < piece.last)), piece.program
-            if not len(chosen) or not given_by_equations(piece.population):
-                continue
-            tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
-            if program.definition.records:
-                values = self.network.values_of(piece, local[chosen])
-                constants = program.values(values, self.network.model.dt_ms) | tracks
-                trees = program.definition.records
-                tracks |= {name: evaluate(tree, constants) for name, tree in trees.items()}
-            for name, track in tracks.items():
-                states[name][:, chosen] = track
-        return states
+    def _take_dynamics(self, error: np.ndarray, signals: np.ndarray | None = None) -> None:
+        """Take what was recorded in the last sample; `signals`: learning signals of all neurons, if they are known."""
+        local = self.dynamics.local
+        self.recorded = None
+        if len(local):
+            signal = self.find_signals(error, local) if signals is None else signals[:, local]
+            self.recorded = self.dynamics.take(signal)
 
     @abstractmethod
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
@@ -591,7 +518,7 @@ class Engine(ABC):
         """Yield projections that keep mean squared gradients, with weights and these, (n_synapses,) of the span."""
         for item in self.plastic:
             if "variance" in item.optimizer.moments:
-                yield item, item.table.weight[item.span.first : item.span.last], self._squares(item)
+                yield item, item.table.weight[item.span.synapses], self._squares(item)
 
     def _squares(self, item: Plastic) -> np.ndarray:
         return item.moments["variance"]
@@ -627,7 +554,7 @@ class Engine(ABC):
         """Update rows and learning-signal weights after the arrays of `state()` were filled."""
         for item in self.plastic:
             item.restore()
-        self.network.following.follow()
+        self.network.following.copy_weights()
         self.parameters.refresh()
 
     @property
@@ -638,40 +565,3 @@ class Engine(ABC):
     @abstractmethod
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind, "gradients" among them."""
-
-    # ---- for the variants --------------------------------------------------------------------------------------------
-
-    def _add_currents(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
-        """Return injected currents by the step in which neurons get them, one after they were injected.
-
-        Parameters
-        ----------
-        currents : np.ndarray or None
-            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
-        n_steps : int
-            Steps of the sample.
-        before : np.ndarray
-            (longest delay, n_neurons), currents of samples before that the first steps get.
-
-        Returns
-        -------
-        np.ndarray
-            (n_steps + longest delay, n_neurons), the last rows for later samples; no rows without graded sources.
-        """
-        table = self.network.currents
-        if not len(table.blocks):
-            return np.zeros((0, self.n_neurons), self.real)
-        injected = np.zeros((n_steps + len(before), self.n_neurons), self.real)
-        injected[: len(before)] = before
-        if currents is not None:
-            self._kernels.inject(table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:])
-        return injected
-
-    def _carry(self, by_step: np.ndarray, n_steps: int) -> None:
-        """Keep the rows of `_add_currents` beyond `n_steps` steps for the next sample."""
-        if len(by_step):
-            self.carried[...] = by_step[n_steps:][: len(self.carried)]
-
-    def _get_carried(self) -> np.ndarray:
-        """Return `carried` for a state: a ring, or one value per neuron where currents take one step."""
-        return self.carried if len(self.carried) > 1 else self.carried[0]

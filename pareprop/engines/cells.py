@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..network.local import LocalNetwork, LocalPopulation
+from ..network.local_background import LocalBackground
 from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import Program, is_shared
 from ..values import Values
@@ -54,10 +55,11 @@ class Cells:
         self._kernels = kernels
         # what the kernel calls of programs, without and with parameters that learn
         kinds = (["step"], ["step", "trace"]) if network.model.eprop.is_online else (["step", "sweep"],) * 2
+        self._background = LocalBackground(network)
         self._values: Values = (
             self.parameters
             | self.state
-            | network.background()
+            | self._background.arrays
             | {
                 "first_id": network.neurons[0],
                 "pieces": network.piece_table,
@@ -104,7 +106,7 @@ class Cells:
         return self._kernels.Neurons(self._values | {"models": models, "history": self.neurons.history})
 
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:
-        """Return the ring buffer of later arrivals, for projections whose spikes are spread, see `delivery.pxd`.
+        """Return the ring buffer of later arrivals, for projections whose spikes are spread, see `delivery.pxi`.
 
         Parameters
         ----------
@@ -139,7 +141,7 @@ class Cells:
 
     def draw_from(self, stream: str) -> None:
         """Let the background draw from the streams whose keys end with `stream`."""
-        np.asarray(self.neurons.background_keys)[...] = self._network.background_keys(stream)
+        np.asarray(self.neurons.background_keys)[...] = self._background.make_keys(stream)
 
     def renew(self, pieces: Iterable[LocalPopulation]) -> None:
         """Copy what `LocalNetwork.relearn` computed into the kernel's arrays."""

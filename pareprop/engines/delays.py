@@ -15,12 +15,13 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..kernels import rewire as kernel
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .moving import MovingSynapses
 from .optimized import Optimized
 
 AT_ONCE = 2**16  # synapses that are sorted at a time, about: their values stay in the cache
 
 
-class LearnedDelays(Optimized):
+class LearnedDelays(MovingSynapses, Optimized):
     """The delays of one projection on this rank with their optimizer and its state.
 
     Parameters
@@ -28,9 +29,7 @@ class LearnedDelays(Optimized):
     table : SynapseTable
         Table of the synapses.
     span : ProjectionSlice
-        The projection, which keeps rows for all its sources and the delays that they may come to have.
-    moving : list of np.ndarray
-        (n_synapses,) of the span each, such as moments of the weights, which move with the synapses.
+        The projection.
 
     Attributes
     ----------
@@ -40,28 +39,20 @@ class LearnedDelays(Optimized):
         Synapses that came into another row with the latest step.
     """
 
-    def __init__(self, table: SynapseTable, span: ProjectionSlice, moving: list[np.ndarray]) -> None:
+    def __init__(self, table: SynapseTable, span: ProjectionSlice) -> None:
         rule = span.projection.learn_delay
         assert rule is not None and rule.low is not None and rule.high is not None  # delays of others stay
         n, real = span.last - span.first, table.weight.dtype
-        super().__init__(rule, n, real)
-        self.table, self.span, self.name = table, span, f"{span.projection.name}.delay"
+        Optimized.__init__(self, rule, n, real)
+        MovingSynapses.__init__(self, table, span)
+        self.name = f"{span.projection.name}.delay"
         self._rule = rule.model_copy(update={"Wmin": rule.low, "Wmax": rule.high})
         self.delay = allocate_aligned(n, real)
-        whole = np.repeat(span.delays[span.block(np.arange(span.n_rows))], np.diff(self._row_ptr))
+        whole = np.repeat(span.delays[span.find_blocks(np.arange(span.n_rows))], np.diff(self.row_ptr))
         self.delay[:] = np.clip(whole, rule.low, rule.high)  # bounds need not be whole
         self.moved = 0
-        mine = slice(span.first, span.last)
-        self._arrays = [table.target[mine], table.weight[mine], *moving, self.delay, *self.moments.values()]
-
-    @property
-    def weight(self) -> np.ndarray:
-        """Weights of the synapses, (n_synapses,)."""
-        return self._arrays[1]
-
-    @property
-    def _row_ptr(self) -> np.ndarray:
-        return self.table.row_ptr[self.span.rows : self.span.rows + self.span.n_rows + 1]
+        self.arrays = {"delay": self.delay} | {f"delay_{name}": array for name, array in self.moments.items()}
+        self.moving += self.arrays.values()
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor`, (n_synapses,) of the span, and clear the gradient."""
@@ -74,7 +65,7 @@ class LearnedDelays(Optimized):
 
     def sort(self) -> int:
         """Move synapses into the rows of the whole delays nearest to theirs; return how many moved."""
-        ptr, n_delays, moved = self._row_ptr, len(self.span.delays), 0
+        ptr, n_delays, moved = self.row_ptr, len(self.span.delays), 0
         ends = ptr[::n_delays].copy()  # of the sources
         source, n_sources = 0, len(ends) - 1
         while source < n_sources:
@@ -85,13 +76,9 @@ class LearnedDelays(Optimized):
             if not n:
                 continue
             order, scratch = np.empty(n, np.int64), np.empty(n, np.int64)
-            target, delay = self._arrays[0][mine], self.delay[mine]
+            target, delay = self.target[mine], self.delay[mine]
             here = kernel.sort_by_delay(int(self.span.delays[0]), n_delays, ptr[rows], target, delay, order, scratch)
-            for array in self._arrays if here else ():
+            for array in self.moving if here else ():
                 array[mine] = array[mine].take(order)
             moved += here
         return moved
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return arrays for a checkpoint, by name."""
-        return {"delay": self.delay} | {f"delay_{name}": array for name, array in self.moments.items()}

@@ -6,35 +6,43 @@ What neurons and rules keep is known once their models are compiled, see `plans.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
 from ..algorithms.plan import FOLD_STEPS, NetworkPlan, TablePlan
+from ..algorithms.structs import STRUCTS
+from ..arrays import count_array_bytes
 from ..kernels import layout
 from ..machine import require_bytes
 from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
-from ..network.cuts import cut
+from ..network.cuts import choose_bounds
 from ..network.drawing import find_local_range
-from ..network.local import ALMOST_ALL, given_by_equations, program_of
+from ..network.local import ALMOST_ALL, program_of
 from ..network.model import Model
-from ..network.synapse_table import count_bytes, pays_index, spread_steps
+from ..network.synapse_table import count_bytes, count_spread_steps, pays_index
+from ..values import Later
 from . import rules
 
 SPIKING = ("input", "recurrent")
+SAMPLE = 20_000  # neurons of which arrays are made to count bytes, at most
 PARAMETERS, STATE = 12, 7  # numbers of a neuron: in double precision, and in that of the model
-SUMS = 12  # numbers of a neuron for prefix sums: four sums, and two cells of four
 
 
 def require(
-    model: Model, n_steps: int, rank: int = 0, size: int = 1, cuts: np.ndarray | None = None,
+    model: Model,
+    n_steps: int,
+    rank: int = 0,
+    size: int = 1,
+    cuts: np.ndarray | None = None,
     plan: NetworkPlan | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Raise `InputError`, naming the largest part, if the local part of a rank is larger than the memory.
 
     `cuts` is int64 (size + 1,), the first neuron of each rank and the number of all; None: as `cut` says.
     """
-    cuts = cut(model, size) if cuts is None else cuts
+    cuts = choose_bounds(model, size) if cuts is None else cuts
     first, last = cuts[rank : rank + 2].tolist()
     parts = list_parts(model, n_steps, first, last, plan)
     what = max(parts, key=parts.__getitem__)
@@ -58,11 +66,11 @@ def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkP
         kept = n_steps * ports * (1 + len(learning.list_eprop(model))) + (n_steps + 1) * _count_kept(model)
         parts[f"history of {n} neurons over n_steps = {n_steps}"] = float(n * real * kept)
     elif plan:
-        parts[f"history of {n} neurons"] = n * _count_history(model, plan, onto.table, real)
-    waiting = max((spread_steps(model, item) for item in model.projections), default=0)
+        parts[f"history of {n} neurons"] = _count_history(model, plan, onto.table, n)
+    waiting = max((count_spread_steps(model, item) for item in model.projections), default=0)
     parts[f"buffer of later arrivals at {n} neurons"] = float(n * real * waiting * ports)
     parts["parameters that learn"] = _count_parameters(model, n)
-    none, one = (rules.count_bytes(model, plan, n_steps, k) for k in (0, 1))
+    none, one = (rules.count_bytes(model, n_steps, k) * (plan is None) for k in (0, 1))
     parts[f"what learning rules keep of {n} neurons"] = float(none + n * (one - none))
     return parts
 
@@ -76,7 +84,7 @@ def count_heard(model: Model, first: int, last: int) -> dict[str, float]:
     for item in model.projections:
         if item.pre.role == item.post.role == "recurrent":
             low, high = _overlap(model, item.post, first, last)
-            expected[item.pre.name] += (high - low) * RULES[item.rule].indegree(item) / item.pre.size
+            expected[item.pre.name] += (high - low) * RULES[item.rule].compute_indegree(item) / item.pre.size
     heard = {}
     for group in model.of_role("recurrent"):
         low, high = _overlap(model, group, first, last)
@@ -118,9 +126,12 @@ class _Projections:
         low, high = _overlap(model, item.pre if item.post.role == "readout" else item.post, *self._ends)
         n_delays, words, ids = item.delay_range[1] - item.delay_range[0] + 1, 0.0, 0.0
         if item.post.role == "readout":  # on the ranks of its sources
-            synapses, senders = item.post.size * rule.indegree(item) * (high - low) / item.pre.size, float(high - low)
+            synapses, senders = (
+                item.post.size * rule.compute_indegree(item) * (high - low) / item.pre.size,
+                float(high - low),
+            )
         else:
-            synapses = (high - low) * rule.indegree(item)
+            synapses = (high - low) * rule.compute_indegree(item)
             senders = self._heard.get(item.pre.name, float(item.pre.size)) * (synapses > 0)
             ids = senders * (self._lists and item.pre.role == "recurrent")
         rows = senders * n_delays
@@ -154,31 +165,18 @@ def _is_direct(model: Model) -> bool:
 def _count_kept(model: Model) -> int:
     """Return the numbers that neurons keep of each step for derivatives: all of a rank have as many."""
     kept = learning.list_kept(model)
-    groups = [group for group in model.of_role("recurrent") if given_by_equations(group) or kept[group.name]]
-    return max([0, *(program_of(group, kept[group.name]).n_kept for group in groups)])
+    return max((program_of(group, kept[group.name]).n_kept for group in model.of_role("recurrent")), default=0)
 
 
-def _count_history(model: Model, plan: NetworkPlan, table: TablePlan, real: int) -> float:
-    """Return the bytes of the history of a neuron in the spike variant, see `SpikeMemory`."""
-    m, prefix, second, online = plan.m, table.uses("prefix"), plan.sets == 2, model.is_rewarded
-    steps = table.kept_steps() + m + 2
-    found = real * (1 + 2 * steps + (steps if second or online else m + 2) + _count_kept(model) * (steps + 1))
-    if prefix:
-        ends = (table.longest_cutoff() + m) // max(plan.block, 1) + 3
-        found += 8 * ((m + 1) * (1 + second) + SUMS + 4 * ends * (second + (not online)))
-    scanned = [item.request for item in table.plans if item.way.name == "scan"]
-    if any(request.definition is None for request in scanned):
-        found += 8 * layout.MAPS * table.map_numbers(second or online)
-    pairs = [(plan.composed(request.post), request.post) for request in scanned if request.definition]
-    kept = learning.list_kept(model)
-    sizes = [program_of(post, kept[post.name]).composed_sizes(chosen) for chosen, post in pairs if chosen]
-    if sizes:
-        maps, others, entries, derived, records = np.max(sizes, axis=0).tolist()
-        found += 8 * (layout.SUFFIX * (maps + others * (second or online)) + maps + others + entries + layout.MAPS)
-        found += layout.MAP_STEPS * (real * derived + 8 * records)
-    if table.uses("lines"):
-        found += 2 * real * (table.longest_cutoff(table.chosen("lines")) + m + 2)
-    return found
+def _count_history(model: Model, plan: NetworkPlan, table: TablePlan, n: int) -> float:
+    """Return the bytes that algorithms and histories keep of n neurons in the spike variant."""
+    sample = max(1, min(n, SAMPLE))
+    rank: Later = rules.Nobody(model, sample)
+    rank.incoming = SimpleNamespace(blocks=np.zeros((len(table.plans), layout.BLOCK_COLUMNS), np.int64))
+    arrays = [item for kind in STRUCTS for item in kind(rank, plan, (table, table), 1).arrays if item.per == "neuron"]
+    steps = table.kept_steps() + plan.m + 3
+    kept = _count_kept(model) * steps * np.dtype(model.kernels.real).itemsize
+    return n * (count_array_bytes(arrays) / sample + kept)
 
 
 def _count_parameters(model: Model, n: int) -> float:

@@ -20,7 +20,7 @@ from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
-from .learning_signal import Taught
+from .learning_signal import Taught, bind_synapses
 from .local_readouts import LocalErrors
 from .plasticity import normalize
 from .sample import Sample
@@ -52,8 +52,8 @@ class IntervalSettings(Settings):
 
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
-        if self.ways is not None:
-            require_supported("", {"ways": f"ways = {quote(self.ways)}"} | name_variant("interval"))
+        if self.algorithms is not None:
+            require_supported("", {"algorithms": f"algorithms = {quote(self.algorithms)}"} | name_variant("interval"))
         self._require_window(1 if self.average_gradient else 0, n_steps)  # no average over no steps
         super().check(n_steps)
 
@@ -71,7 +71,7 @@ class Interval(Engine):
     settings: IntervalSettings
     settings_type = IntervalSettings
     learns_at_the_end = True
-    steps_alone = 16
+    steps_alone, follows = 16, False
 
     def __init__(
         self,
@@ -103,21 +103,19 @@ class Interval(Engine):
         n_steps = self.n_steps + bool(self.gradient.delays)
         self.psi = allocate_aligned((n_steps, max(network.widths["ports"], 1), n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
-        incoming, outgoing = (
-            self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
-            for table in (network.incoming, network.outgoing)
-        )
         self._ring = self.cells.allocate_ring(network.incoming.spans)
         self.kernel = self._kernels.Forward(
-            neurons=self.cells.neurons,
-            readouts=self.cells.readouts,
-            incoming=incoming,
-            outgoing=outgoing,
-            psi=self.psi,
-            ring=self._ring,
-            keeps_fixed=self.settings.keeps_fixed,
+            {
+                "neurons": self.cells.neurons,
+                "readouts": self.cells.readouts,
+                "incoming": bind_synapses(self._kernels, network.incoming),
+                "outgoing": bind_synapses(self._kernels, network.outgoing),
+                "psi": self.psi,
+                "ring": self._ring,
+                "keeps_fixed": self.settings.keeps_fixed,
+            }
         )
-        self.record_ids(np.zeros(0, np.int64))
+        self.record(np.zeros(0, np.int64))
 
     def bind(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
@@ -160,40 +158,16 @@ class Interval(Engine):
             if reset:
                 transmission.start_rows(factors[transmission.LIVE])
             factors[transmission.AGAIN] = factors[transmission.LIVE]
-        self.n, self._is_within = self.n_steps, True
-        self.inputs, self._current_before = inputs, self.carried.copy()
-        self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
-        self._perturbed = self.perturbing.begin(self.n_steps)
-        self.inject(currents)
+        self._is_within, self.kernel.channel.inputs = True, inputs
+        self._begin_steps(inputs, self.n_steps, currents)
         if self.first_arrivals is not None:
             np.add.at(np.atleast_2d(self.neurons["arriving"]), *self.first_arrivals)
             self.first_arrivals = None
-        self.channel.barrier()
-
-    def inject(self, currents: np.ndarray | None) -> None:
-        """Set the currents of the interval, see `Engine.inject`."""
-        self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
-        self.kernel.channel.inputs = self.inputs
-        self.kernel.sample = self._kernels.Sample(
-            {
-                "origin": 0,
-                "before": self.origin,
-                "draws": self.first_draw,
-                "injected": self._by_step[: self.n_steps],
-                "perturbed": self._perturbed,
-            }
-            | self._forced
-        )
-        self._carry(self._by_step, self.n_steps)
+        self.channel.synchronize_ranks()
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; more may follow."""
-
-        def run(first: int, last: int) -> None:
-            self.kernel.run(self.channel.meeting, first, last, self.round_steps, self._starts)
-
-        self.perturbing.run(first, last, run)
-        self._add_times("deliver", "update")
+        self._run(first, last)
 
     @property
     def origin(self) -> int:
@@ -202,7 +176,6 @@ class Interval(Engine):
 
     @property
     def _starts(self) -> bool:
-        """Whether the run starts with the present interval: its first step has no constant current, as in NEST."""
         if self.resets:
             return self._test is None and self.origin == self.tested
         return self.n_samples == 0
@@ -218,19 +191,19 @@ class Interval(Engine):
         if self.gradient.delays:
             self.psi[T] = 0.0  # an episode before may have run that step
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
-        window = slice(T - self.settings.learning_window, T) if sample.window is None else sample.window
+        window = self._find_window(sample, T)
         self.evaluation = self.evaluate(self.show_signal(), sample.target, window, sample.rollout)
         error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:
-            with self.timers.phase("sweep"):
+            with self.timers.time_phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
         rate, signals = np.zeros(0), None
-        with self.channel.guarded() if self.has_hooks else nullcontext():  # they may fail on one rank alone
+        with self.channel.share_errors() if self.has_hooks else nullcontext():  # they may fail on one rank alone
             if learn or not self.settings.reset:
                 rate = self._find_rate(T)
                 if self.network.model.learning_signal is not None:
                     signals = self.find_signals(error, np.arange(self.n_neurons))
-            self.recorded = self._record(error, signals)
+            self._take_dynamics(error, signals)
         taught = Taught(error, self.local.filtered, rate, sample.modulator, signals)
         if learn:
             self.gradient.collect(sample.inputs, channel, psi, taught, self._starts, self._is_reset, self.origin)
@@ -272,7 +245,7 @@ class Interval(Engine):
         self.feed(0, piece)
         self.advance(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
-        self._carry(self._by_step, neuron_steps)
+        self.currents.carry(neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
 
     def optimize(self) -> None:
@@ -288,7 +261,7 @@ class Interval(Engine):
     def _listen(self, moved: bool) -> None:
         """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:
-            self.exchange.listen(self.network.list_heard, moved)
+            self.exchange.update_subscriptions(self.network.list_heard, moved)
 
     def refresh(self) -> None:
         """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
@@ -297,7 +270,7 @@ class Interval(Engine):
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
-        self.gradient.sums.open(leaf)
+        self.gradient.sums.open_leaf(leaf)
 
     def skip(self, n: int, learn: bool) -> None:
         """Count `n` samples that other groups of ranks run."""
@@ -314,11 +287,11 @@ class Interval(Engine):
 
     def get_own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the interval, see `Engine.get_own_spikes`."""
-        return self.channel.own
+        return self.channel.own_spikes
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank received, see `Engine.get_heard_spikes`."""
-        return self.channel.heard.part(0, self.n)
+        return self.channel.received_spikes.slice_steps(0, self.n)
 
     def show_delays(self) -> dict[str, np.ndarray]:
         """Return the delays that learn, see `Engine.show_delays`."""
@@ -327,7 +300,7 @@ class Interval(Engine):
     def state_within(self) -> State:
         """Return, beside the weights and moments of `state`, what the rest of the present interval reads."""
         state = self.state()
-        carried = self._current_before if self._is_within else self.carried
+        carried = self.currents.before if self._is_within else self.currents.carried
         state.neurons = self.neurons | {"psi": self.psi, "ring": self._ring, "carried": carried}
         self.gradient.add_to(state)
         return state
@@ -350,7 +323,7 @@ class Interval(Engine):
         for item in self.gradient.adaptive:
             item.count(state, "adaptive")
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
-        state.neurons |= {"carried": self._get_carried()}
+        state.neurons |= {"carried": self.currents.state}
         state.shared = {"y": self.y}
         if (rules := self.gradient.rules).learners and not self.settings.reset:
             state.neurons |= rules.states | {"rule_before": rules.before}

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -22,40 +19,16 @@ from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
+from .arrivals import ArrivalAccumulator, Arrivals
+from .backward_pass import BackwardPass
 from .cells import Cells
-from .learning_signal import Taught, bind_feedback
+from .learning_signal import Taught
 from .parameters import Parameters
 from .plasticity import plastic, share_rates
 from .rules import IntervalRules, Kinds
 from .state import State
 
 EMPTY = SpikeLog(0, 0)
-
-
-@dataclass
-class Credited:
-    """Synapses of a table that learn, the spikes that arrive there, and what an arrival adds to their gradient.
-
-    Attributes
-    ----------
-    table : SynapseTable
-        Their table.
-    blocks : np.ndarray
-        Its blocks, in which those learn.
-    inputs, heard : SpikeLog, SegmentedLog
-        Spikes of inputs and neurons.
-    coefficients : np.ndarray
-        (n_steps, n_ports, n_targets).
-    same_step : bool
-        Whether a spike arrives in the step it is emitted, instead of after the delay.
-    """
-
-    table: SynapseTable
-    blocks: np.ndarray
-    inputs: SpikeLog
-    heard: SegmentedLog
-    coefficients: np.ndarray
-    same_step: bool = False
 
 
 class IntervalGradient:
@@ -113,30 +86,25 @@ class IntervalGradient:
     ) -> None:
         self.network, self.averaged_steps, self.timers = network, averaged_steps, timers
         model = network.model
-        self._kernel, self._real, self._cells = model.kernels.interval, model.kernels.real, cells
-        constants, n = cells.constants, cells.neurons.v.shape[0]
-        self._kappas, self._zeta = constants["alpha"], constants["zeta"]
-        self.kappa = float(self._kappas.min()) if network.n_readouts else 0.0
-        if model.local:
-            self.kappa = model.local.constants(model.dt_ms)[0]
-        self._shares, slower = np.ones(network.n_readouts), self._kappas > self.kappa
-        self._shares[slower] = (1.0 - self._kappas[slower]) / (1.0 - self.kappa)
+        self._real = model.kernels.real
+        self.backward = BackwardPass(network, cells)
+        self.kappa = self.backward.kappa
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._direct = self._direct and model.optimizer.max_norm is None
-        self._pending: list[Credited] = []  # with which `optimize` changes the weights
+        self._pending: list[Arrivals] = []  # with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         share_rates(self.adaptive, self.plastic)
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
-        self._shifts = {id(table): self._find_shifts(table) for table in self._tables}
+        places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
+        self._accumulator = ArrivalAccumulator(model.kernels.interval, self._tables, places, timers)
         self.parameters = parameters
-        self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         self.first: dict[int, np.ndarray] | None = None
         self.norm = math.nan
@@ -144,21 +112,8 @@ class IntervalGradient:
         self.kinds = Kinds(network, self.rules, cells, n_steps)
         averages = {item.name: reads_signals(item.span.projection) for item in self.plastic}
         self._divisors = {name: averaged_steps if averaged else 1 for name, averaged in averages.items()}
-        adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
-        scratch = {"filtered": np.zeros(network.n_readouts), "signal": allocate_aligned(n, self._real)}
-        self._scratch = scratch | {"adjoint": adjoint}
-        self._sweep = self._bind_sweep(cells.neurons)
-        self._sweeps = [self._bind_sweep(kind.neurons, kind.is_filtered) for kind in self.kinds.eprop]
+        self._kernels = [self.backward.bind_neurons(kind.neurons, kind.is_filtered) for kind in self.kinds.eprop]
         self._allocate()
-
-    def _bind_sweep(self, neurons: object, is_filtered: bool = True) -> Any:  # Any: each precision has a class
-        """Return the backward pass of neurons; all passes share scratch arrays."""
-        kappas, shares = self._kappas, self._shares
-        if not is_filtered:
-            kappas, shares = np.zeros_like(kappas), np.ones_like(shares)
-        filters = {"kappa": self.kappa if is_filtered else 0.0, "kappas": kappas, "shares": shares}
-        feedback = bind_feedback(self.network)
-        return self._kernel.Sweep({"neurons": neurons, "feedback": feedback} | filters | self._scratch)
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
@@ -195,7 +150,7 @@ class IntervalGradient:
 
     def clear(self) -> None:
         """Drop what samples of a batch have added so far."""
-        self.sums.clear()
+        self.sums.clear_sums()
         self._pending = []
 
     @property
@@ -232,90 +187,46 @@ class IntervalGradient:
             Step of the run with which the interval began.
         """
         self.n_collected += 1
-        self._origin = origin
+        self._accumulator.origin = origin
         network, n_steps = self.network, len(psi)
         if not psi.shape[2]:  # no neurons, so no synapses
             return
 
-        def sweep(kernel: Any, psi: np.ndarray) -> np.ndarray:  # Any: as of `_bind_sweep`
-            """Overwrite surrogate gradients by coefficients of arrivals, and return these."""
-            if taught.signals is None:
-                kernel.run(taught.error, taught.local, taught.rate, psi)
-            else:
-                own = _filter_back(taught.signals, kernel.kappa).astype(self._real)
-                kernel.run(None, own, taught.rate, psi)
-            return psi
-
-        with self.timers.phase("sweep"):
+        with self.timers.time_phase("sweep"):
             self.follow(psi, taught)
-            parts: list[Credited] = []
-            incoming = partial(Credited, network.incoming, inputs=inputs, heard=channel.heard)
-            for kind, kernel in zip(self.kinds.eprop, self._sweeps, strict=True):
+            parts: list[Arrivals] = []
+            incoming = partial(Arrivals, network.incoming, inputs=inputs, heard=channel.received_spikes)
+            for kind, kernel in zip(self.kinds.eprop, self._kernels, strict=True):
                 own = kind.coefficients[:n_steps]
                 own[:, 0] = psi[:, 0]
-                parts.append(incoming(kind.blocks, coefficients=sweep(kernel, own)))
+                parts.append(incoming(kind.blocks, coefficients=self.backward.run(taught, own, kernel)))
             for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
                 parts.append(incoming(blocks, coefficients=B[:n_steps, None]))
             coefficients = psi
             if self.parameters.items or self.delays or np.any(self.kinds.plain[:, layout.PLASTIC]):
-                coefficients = sweep(self._sweep, psi)
-            self.parameters.collect(self._scratch["adjoint"], self._of_parameters, starts, is_reset)
+                coefficients = self.backward.run(taught, psi)
+            self.parameters.collect(self.backward.adjoint, self._of_parameters, starts, is_reset)
             if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
                 coefficients[0] *= 0.0
             parts.append(incoming(self.kinds.plain, coefficients=coefficients))
-            fired, swept = SegmentedLog([channel.own]), self._sweep_readouts(taught.error)
+            fired, swept = SegmentedLog([channel.own_spikes]), self.backward.run_readouts(taught.error)
             for table in (table for table in self._tables[1:] if len(table.blocks)):
                 blocks = self.kinds.onto_readouts if table is network.outgoing else table.blocks
-                parts.append(Credited(table, blocks, EMPTY, fired, swept[:, None], same_step=True))
+                parts.append(Arrivals(table, blocks, EMPTY, fired, swept[:, None], same_step=True))
         if self._direct:
             self._pending = parts
         else:
             arrays = self.arrays
-            self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
+            self._accumulator.add(
+                self.sums.arrays[len(self._tables)],
+                parts,
+                lambda table: (np.ones(len(table.blocks)), arrays[id(table)]),
+            )
 
     def follow(self, psi: np.ndarray, taught: Taught) -> None:
         """Find the coefficients of rules, whose states go on through the interval; arguments as of `collect`."""
         if self.rules.learners and psi.shape[2]:
             self.rules.run(psi, taught)
-
-    def _sweep_readouts(self, error: np.ndarray) -> np.ndarray:
-        """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
-        error = error.copy()
-        self._kernel.sweep_readouts(self._kappas, self._zeta, error)
-        return error.astype(self._real, copy=False)
-
-    def _credit(self, parts: list[Credited], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
-        """Add to an array of the table's synapses the coefficients of all arrivals, times a factor of their block."""
-        with self.timers.phase("credit"):
-            for part in parts:
-                table, coefficients = part.table, part.coefficients
-                scale, total = into(table)
-                kernel = self._kernel.Credit(
-                    {
-                        "same_step": part.same_step,
-                        "blocks": part.blocks,
-                        "row_ptr": table.row_ptr,
-                        "target": table.target,
-                        "inputs": part.inputs,
-                        "heard": part.heard,
-                        "n_ports": coefficients.shape[1],
-                        "coefficient": coefficients.reshape(-1, coefficients.shape[2]),
-                        "scale": scale,
-                        "total": total,
-                        "shift": self._shifts[id(table)],
-                        "by_delay": self.sums.arrays[len(self._tables)],
-                        "origin": self._origin,
-                    }
-                )
-                needed = kernel.count_links()
-                if needed > len(self._links):
-                    self._links = np.zeros(int(1.25 * needed), np.int64)
-                kernel.run(self._links)
-
-    def _find_shifts(self, table: SynapseTable) -> np.ndarray:
-        """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""
-        places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
-        return np.array(table.by_block(lambda item: places.get(f"{item.name}.delay", -1)), np.int64)
 
     def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
@@ -334,20 +245,24 @@ class IntervalGradient:
             item.begin_step()
         if self._direct:
             rates = {item.name: item.rate for item in self.plastic}
-            self._credit(self._pending, lambda table: (_rates(table, rates, divisors), table.weight))
+            self._accumulator.add(
+                self.sums.arrays[len(self._tables)],
+                self._pending,
+                lambda table: (_rates(table, rates, divisors), table.weight),
+            )
             self._pending = []
-        with self.timers.phase("communicate"):
-            self.sums.total(replicas)
+        with self.timers.time_phase("communicate"):
+            self.sums.sum_over_groups(replicas)
         arrays = self.arrays
         if self.first == {}:
             self.first = {key: array.copy() for key, array in arrays.items()}
             for item in self.plastic:
-                self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
+                self.first[id(item.table)][item.span.synapses] /= divisors[item.name]
         if (max_norm := self.network.model.optimizer.max_norm) is not None:
             self.norm = self._find_norm(comm, divisors)
             by = max(1.0, self.norm / max_norm) if math.isfinite(self.norm) else 1.0
             divisors = {name: divisor * by for name, divisor in divisors.items()}
-        with self.timers.phase("optimize"):
+        with self.timers.time_phase("optimize"):
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
                 gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
@@ -358,16 +273,14 @@ class IntervalGradient:
             divisor = float(self.n_collected * self.averaged_steps)
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):
                 delays.step(gradient, 2.0 * divisor)
-            self.network.following.follow()
+            self.network.following.copy_weights()
             self.parameters.step(self._of_parameters, divisor, comm)
         self.n_collected = 0
 
     def _find_norm(self, comm: Comm, divisors: dict[str, float]) -> float:
         """Collective: return the norm of the gradient of all weights; what is not finite ends the run."""
         arrays = self.arrays
-        parts = [
-            (arrays[id(item.table)][item.span.first : item.span.last], divisors[item.name]) for item in self.plastic
-        ]
+        parts = [(arrays[id(item.table)][item.span.synapses], divisors[item.name]) for item in self.plastic]
         return find_norm(comm, parts)
 
     @property
@@ -376,14 +289,6 @@ class IntervalGradient:
         return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
 
 
-def _filter_back(signals: np.ndarray, kappa: float) -> np.ndarray:
-    """Return what follows of signals, (n_steps, n), from each step on, weighted by kappa to the number of steps."""
-    filtered = signals.copy()
-    for t in range(len(filtered) - 2, -1, -1):
-        filtered[t] += kappa * filtered[t + 1]
-    return filtered
-
-
 def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
     """Return minus the learning rate of each block of `table`, divided as its projection asks; float64 (n_blocks,)."""
-    return np.array(table.by_block(lambda item: -etas.get(item.name, 0.0) / divisors.get(item.name, 1.0)), float)
+    return np.array(table.map_blocks(lambda item: -etas.get(item.name, 0.0) / divisors.get(item.name, 1.0)), float)

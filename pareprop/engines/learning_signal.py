@@ -37,16 +37,16 @@ class Taught:
     signals: np.ndarray | None
 
 
-def bind_feedback(network: LocalNetwork) -> Any:  # Any: each precision has a class
-    """Return the kernel's view of the synapses from all readouts to this rank's neurons."""
-    table = network.feedback
+def bind_synapses(kernels: Any, table: Any, **others: object) -> Any:  # Any: each precision has classes
+    """Return the kernel's view of the synapses of a table, with `others` in place of its arrays."""
     names = ("blocks", "row_ptr", "target", "weight")
-    return network.model.kernels.interval.Synapses({name: getattr(table, name) for name in names})
+    return kernels.Synapses({name: getattr(table, name) for name in names} | others)
 
 
 def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:
     """Write the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
-    network.model.kernels.interval.project_errors(bind_feedback(network), np.ascontiguousarray(error), signal)
+    kernels = network.model.kernels.interval
+    kernels.project_errors(bind_synapses(kernels, network.feedback), np.ascontiguousarray(error), signal)
 
 
 def project_errors(network: LocalNetwork, error: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ class LocalErrors:
         self._ranges: list[tuple[int, int]] = []
         if not self.rule:
             return
-        self.kappa, self._jump = self.rule.constants(network.model.dt_ms)
+        self.kappa, self._jump = self.rule.compute_constants(network.model.dt_ms)
         self._n_compared = 0  # neurons of all ranks with a readout
         for population in network.model.of_role("recurrent"):
             if population.name in self.rule.of:
@@ -100,7 +100,7 @@ class LocalErrors:
             for low in range(columns.start, columns.stop, STRIP):
                 high = min(low + STRIP, columns.stop)
                 signal, part = self._filter(own, place, low, high), slice(low - columns.start, high - columns.start)
-                signal = np.ascontiguousarray(self.rule.low_pass(signal, self.network.model.dt_ms), signal.dtype)
+                signal = np.ascontiguousarray(self.rule.filter_low_pass(signal, self.network.model.dt_ms), signal.dtype)
                 if self.measured_from is not None:
                     correlations.append(correlate(*self._means(signal, target[:, part]), self.measured_from))
                 kept = (self.kept >= low) & (self.kept < high)
@@ -112,22 +112,22 @@ class LocalErrors:
 
     def _means(self, *courses: np.ndarray) -> list[np.ndarray]:
         """Return the means over trials, if trials fill the sample."""
-        course = self.rule.course_loss() if self.rule is not None else None
+        course = self.rule.make_trajectory_loss() if self.rule is not None else None
         if course is None or self._start or len(self.filtered) % course.trials:
             return list(courses)
-        return [course.mean(values) for values in courses]
+        return [course.average_trials(values) for values in courses]
 
     def _teach(self, signal: np.ndarray, target: np.ndarray, part: slice, low: int) -> np.ndarray:
         """Write the learning signals of neurons from column `low` on; return their losses."""
         assert self.rule is not None  # as in `compare`
         losses, none = np.zeros(signal.shape[1]), np.zeros_like(signal[0])
-        constants, course = (self.kappa, self.rule.feedback), self.rule.course_loss()
+        constants, course = (self.kappa, self.rule.feedback), self.rule.make_trajectory_loss()
         if course is None:
             kernel.compare(*constants, self._start, part.start, low, signal, target, none, losses, self.filtered)
             return losses
         error = np.zeros(signal.shape)
-        error[self._start :], losses = course.of_columns(signal[self._start :], target[self._start :, part])
-        error = self.rule.low_pass(error, self.network.model.dt_ms, backward=True).astype(signal.dtype)
+        error[self._start :], losses = course.evaluate_columns(signal[self._start :], target[self._start :, part])
+        error = self.rule.filter_low_pass(error, self.network.model.dt_ms, backward=True).astype(signal.dtype)
         # filtered as the difference to no target
         kernel.compare(*constants, 0, 0, low, error, np.zeros_like(error), none, np.zeros(len(losses)), self.filtered)
         return losses
@@ -158,8 +158,8 @@ class LocalErrors:
         InputError
             On all ranks, if there are no targets or their shape is wrong on any.
         """
-        with channel.guarded():  # each rank calls `targets` alone
-            losses = self.compare(channel.own, targets)
+        with channel.share_errors():  # each rank calls `targets` alone
+            losses = self.compare(channel.own_spikes, targets)
         return collectives.sum_in_order(channel.comm, losses) / max(self._n_compared, 1)
 
     def learning_signal(self, columns: np.ndarray) -> np.ndarray:
@@ -176,4 +176,4 @@ class LocalErrors:
 
 def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
-    return course_losses.correlate(signal[first:], target[first:])[0]
+    return course_losses.correlate_columns(signal[first:], target[first:])[0]

@@ -45,7 +45,7 @@ class OnlineRewards:
         discount : float
             gamma lambda, 0 at the first decision: traces begin there.
         """
-        error, entropy = self._loss.score(signal, action)
+        error, entropy = self._loss.compute_score(signal, action)
         delta = self._td_error(reward, float(signal[-1])) if self._any else 0.0
         discount = self._loss.gamma * self._loss.lambda_ if self._any else 0.0
         self._value, self._bonus, self._any = float(signal[-1]), self._loss.c_H * entropy, True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arrays import allocate_aligned
@@ -25,6 +24,8 @@ class Optimized:
         Steps of the optimizer so far.
     moments : dict
         Name to (size,), see `Optimizer.moments`.
+    arrays : dict
+        What a checkpoint keeps for learning alone: moments and what a subclass adds, by name.
     """
 
     name: str
@@ -32,10 +33,7 @@ class Optimized:
     def __init__(self, optimizer: Optimizer, size: int, dtype: DTypeLike = float) -> None:
         self.optimizer, self.eta, self.n_steps = optimizer, optimizer.eta, 0
         self.moments = {name: allocate_aligned(size, dtype) for name in optimizer.moments}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of a checkpoint that only learning needs, by name."""
-        return self.moments
+        self.arrays = dict(self.moments)
 
     def count(self, state: State, kind: str) -> None:
         """Add learning rate and steps to a state."""
@@ -44,4 +42,4 @@ class Optimized:
     @property
     def nbytes(self) -> int:
         """Bytes of `arrays`."""
-        return sum(array.nbytes for array in self.arrays().values())
+        return sum(array.nbytes for array in self.arrays.values())

@@ -51,6 +51,7 @@ class Parameter(Optimized):
         super().__init__(population.learn[parameter], size)
         self.population, self.parameter, self.mine = population, parameter, mine
         self.name, self.value, self._n = f"{population.name}.{parameter}", allocate_aligned(size), n
+        self.arrays["value"] = self.value
         self.values[:] = start
         self.initial = self.values.copy()
         is_log, low, high = self.optimizer.scale == "log", self.optimizer.low, self.optimizer.high
@@ -89,10 +90,6 @@ class Parameter(Optimized):
         change = np.zeros_like(gradient)
         self._rule.step(self.eta, divisor, self.n_steps, gradient, change, **moments)
         self.values[:] = np.clip(self.values * elementary.exp(change), self.optimizer.low, self.optimizer.high)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return values and moments, by name."""
-        return {"value": self.value} | self.moments
 
 
 class Parameters:
@@ -197,7 +194,7 @@ class Parameters:
         """Add values, moments and counters to a state."""
         for item in self.items:
             kind = state.shared if item.optimizer.shared else state.neurons
-            kind.update({f"learned/{item.name}/{name}": array for name, array in item.arrays().items()})
+            kind.update({f"learned/{item.name}/{name}": array for name, array in item.arrays.items()})
             item.count(state, "parameters")
 
     def refresh(self) -> None:
@@ -213,7 +210,7 @@ class Parameters:
             comm = None
         at_bound = int(np.count_nonzero((values == low) | (values == high)))
         ends = np.min(values, initial=np.inf), np.max(values, initial=-np.inf), len(values), at_bound
-        lows, highs, counts, at_bounds = zip(*collectives.gather(comm, ends), strict=True)
+        lows, highs, counts, at_bounds = zip(*collectives.gather_values(comm, ends), strict=True)
         least, most, n = float(min(lows)), float(max(highs)), sum(map(int, counts))
         apart = values - (middle := 0.5 * least + 0.5 * most)
         first, second = sum_exactly(comm, np.stack([apart, apart * apart])) / n
@@ -229,7 +226,7 @@ class Parameters:
         """Collective: return on rank 0 a copy of the values of all neurons of the population, or of the shared one."""
         if item.optimizer.shared:
             return values.copy()
-        return np.concatenate([np.zeros(0), *collectives.to_root(comm, [values])])
+        return np.concatenate([np.zeros(0), *collectives.send_items_to_root(comm, [values])])
 
     @property
     def nbytes(self) -> int:

@@ -16,7 +16,7 @@ from ..network.connectivity import Population
 from ..network.drawing import find_local_range
 from ..network.local import LocalNetwork, cell_values
 from ..network.perturbations import Applied, Dropout, Injection, Silence
-from ..parallel.partition import overlap
+from ..parallel.partition import find_overlap
 from ..parallel.spike_log import SpikeLog
 
 KINDS = {Silence: "silences", Injection: "noises", Dropout: "dropouts"}  # tables of the kernels
@@ -57,7 +57,7 @@ class Perturbing:
         The keys of their draws end with `stream`.
         """
         self._stream = stream
-        self.active = perturbations.choose(self._network.model.perturbations, phase, asked)
+        self.active = perturbations.choose_perturbations(self._network.model.perturbations, phase, asked)
         for item in self.active:
             if item.kind == "cut" and learn:
                 raise InputError(f"cut '{item.name}': samples of phase '{phase}' are learned from: nothing can be cut")
@@ -125,20 +125,20 @@ class Perturbing:
         if not acting:
             return inputs
         n = len(inputs.ptr) - 1
-        steps, ids = inputs.spikes(n)
+        steps, ids = inputs.list_spikes(n)
         stays = np.ones(len(ids), bool)
         for item in acting:
             start, stop = item.steps_of(n_steps)
             population = self._population(item)
             number = ids.astype(np.int64) - self._network.model.offset(population)
             inside = (steps + first >= start) & (steps + first < stop)
-            for low, high in perturbations.cells_of(item.options, population):
+            for low, high in perturbations.list_cell_ranges(item.options, population):
                 mine = np.flatnonzero(stays & inside & (number >= low) & (number < high))
                 if isinstance(item.options, Dropout):
                     when = steps[mine] + first + first_draw
                     mine = mine[perturbations.draw_lost(self._key(item), when, number[mine], item.options.p)]
                 stays[mine] = False
-        return SpikeLog.of(steps[stays], ids[stays], n)
+        return SpikeLog.from_spikes(steps[stays], ids[stays], n)
 
     def run(self, first: int, last: int, steps: Callable[[int, int], None]) -> None:
         """Run steps [first, last) by calls of `steps`, split where cuts begin or end; cut weights are 0 then."""
@@ -147,7 +147,7 @@ class Perturbing:
                 steps(low, high)
                 continue
             spans = [
-                (table, slice(span.first, span.last))
+                (table, span.synapses)
                 for table in (self._network.incoming, self._network.outgoing)
                 for span in table.spans
                 if span.projection.name in names
@@ -160,7 +160,7 @@ class Perturbing:
             finally:
                 for (table, place), weight in zip(spans, kept, strict=True):
                     table.weight[place] = weight
-            self._network.following.follow()  # feedback that the kernel has copied from readout synapses
+            self._network.following.copy_weights()  # feedback that the kernel has copied from readout synapses
 
     def _population(self, item: Applied) -> Population:
         return next(one for one in self._network.model.populations if one.name == item.of)
@@ -169,15 +169,15 @@ class Perturbing:
         return self._population(item).role
 
     def _key(self, item: Applied) -> np.ndarray:
-        return rng.key(self._network.model.seed, f"{item.name}/{item.kind}{self._stream}")
+        return rng.make_key(self._network.model.seed, f"{item.name}/{item.kind}{self._stream}")
 
     def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
         """Return ranges of this rank's neurons that it acts on: first, one past the last, the first's number."""
         model, (first, last), ranges = self._network.model, self._network.neurons, []
         population = self._population(item)
         offset = model.offset(population)
-        for start, stop in perturbations.cells_of(item.options, population):
-            low, high = overlap(first, last, offset + start, offset + stop)
+        for start, stop in perturbations.list_cell_ranges(item.options, population):
+            low, high = find_overlap(first, last, offset + start, offset + stop)
             if low < high:
                 ranges.append((low - first, high - first, low - offset))
         return ranges

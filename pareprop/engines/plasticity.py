@@ -48,8 +48,6 @@ class Plastic(Optimized):
         Moves its synapses, None if they stay.
     delays : LearnedDelays or None
         Its delays, None if they stay.
-    moved : list of np.ndarray
-        (n_synapses,) of the span each, what moves with the synapses beside their weights; `moments` at first.
     leader : Plastic or None
         Whose learning rate is also its own: adaptive feedback learns with that of its readout projection.
     """
@@ -67,16 +65,16 @@ class Plastic(Optimized):
         super().__init__(optimizer, span.last - span.first, table.weight.dtype)
         self.table, self.span, self.name, self.gain = table, span, span.projection.name, 1.0
         if not keeps_moments:
-            self.moments = {}
+            self.moments, self.arrays = {}, {}
         self.row_etas: np.ndarray | None = None  # learning rate of each row of the span, if they differ
         projection = span.projection
         self.keeps_signs = keeps_moments and projection.keeps_signs and not projection.rewire
         self._signs = self._list_signs()
-        self.moved = list(self.moments.values())
-        self.rewiring = None
-        self.delays = LearnedDelays(table, span, self.moved) if projection.learn_delay else None
-        if projection.rewire:
-            self.rewiring = Rewiring(table, span, seed, by_samples=not keeps_moments)
+        self.delays = LearnedDelays(table, span) if projection.learn_delay else None
+        self.rewiring = Rewiring(table, span, seed, by_samples=not keeps_moments) if projection.rewire else None
+        for part in filter(None, (self.delays, self.rewiring)):
+            part.moving += self.moments.values()
+        self.arrays |= self.delays.arrays if self.delays else {}
         # the optimizer's step may take theta across 0; `Rewiring` applies the bounds to theta
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
         self._rule = optimizer.model_copy(update=unbounded) if self.rewiring else optimizer
@@ -85,7 +83,7 @@ class Plastic(Optimized):
         """Return ranges of synapses of one sign, 0 if none is kept: (n, 3), first, one past the last, sign."""
         if not self.keeps_signs or not self.span.n_rows:
             return np.array([[self.span.first, self.span.last, 0]])
-        of_rows = self.span.row_signs()
+        of_rows = self.span.list_row_signs()
         rows = np.concatenate([[0], np.flatnonzero(np.diff(of_rows)) + 1, [len(of_rows)]])
         ends = self.table.row_ptr[self.span.rows + rows]
         return np.column_stack([ends[:-1], ends[1:], of_rows[rows[:-1]]]).astype(np.int64)
@@ -130,19 +128,15 @@ class Plastic(Optimized):
             return self.delays.moved
         return len(self.rewiring.latest) if self.rewiring else None
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return moments, and delays that learn with theirs, by name."""
-        return self.moments | (self.delays.arrays() if self.delays else {})
-
     def add_to(self, state: State, kind: str) -> None:
         """Add weights, `arrays`, and the ends of synapses that move to a state."""
         ends = self.rewiring.topology() if self.rewiring else {}
-        state.add_synapses(kind, self.table, self.span, weight=self.table.weight, **self.arrays(), **ends)
+        state.add_synapses(kind, self.table, self.span, weight=self.table.weight, **self.arrays, **ends)
 
     def restore(self) -> None:
         """Move synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
-            self.rewiring.restore(self.moved)
+            self.rewiring.restore()
         if self.delays:
             self.delays.sort()
 
@@ -165,7 +159,7 @@ class Plastic(Optimized):
         """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
             rate = self.rate if self.optimizer.scaled else self.eta
-            self.rewiring.step(self.n_steps, rate, self.optimizer, self.moved)
+            self.rewiring.step(self.n_steps, rate, self.optimizer)
         elif self.keeps_signs or not is_clipped:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self._signs, self.table.weight)
 
@@ -201,7 +195,7 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
             signs.check_bounds(kept, optimizer.Wmin, optimizer.Wmax, span.projection.requires_positive, here)
         if span.projection.rewire:
             rewire.check_bounds(span.projection, optimizer.Wmin, optimizer.Wmax, f"projection '{span.projection.name}'")
-        _require_bounds(span, optimizer, table.weight[span.first : span.last])
+        _require_bounds(span, optimizer, table.weight[span.synapses])
     return [
         Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments, seed=seed)
         for span in table.spans
@@ -237,13 +231,13 @@ def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: f
     for item in items:
         rule, projection = item.optimizer, projections[item.name]
         if (rule.normalized or rule.scaled) and rule.follows_gradient and _is_filtered(projection.learning_rule):
-            item.gain = model.eprop.gain(projection.post, model.dt_ms)
+            item.gain = model.eprop.compute_gain(projection.post, model.dt_ms)
         if rule.scaled:
             here, n_sources = (
                 f"projection '{item.name}': optimizer: scaled",
-                RULES[projection.rule].indegree(projection),
+                RULES[projection.rule].compute_indegree(projection),
             )
-            scale = scaled.scale_of(Scaled(), here, projection, n_sources, model.dt_ms)
+            scale = scaled.compute_std(Scaled(), here, projection, n_sources, model.dt_ms)
             item.gain *= scale * scale / max(n_signals, 1.0) if rule.follows_gradient else scale / n_taken
 
 

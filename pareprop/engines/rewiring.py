@@ -24,12 +24,13 @@ from ..network.delays import DistanceDelay
 from ..network.optimizers import Optimizer
 from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .moving import MovingSynapses
 
 MOVE = 5  # columns of a move: step of the optimizer, target, source that went, source that came, new delay
 AT_ONCE = 2**14  # synapses that get new sources by the distance at a time
 
 
-class Rewiring:
+class Rewiring(MovingSynapses):
     """The moving synapses of one projection on this rank.
 
     Parameters
@@ -37,7 +38,7 @@ class Rewiring:
     table : SynapseTable
         Table of the synapses.
     span : ProjectionSlice
-        The projection, which keeps rows for all its sources.
+        The projection.
     seed : int
         Seed of the model.
     by_samples : bool
@@ -55,12 +56,13 @@ class Rewiring:
     def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int, by_samples: bool = False) -> None:
         projection, rule = span.projection, span.projection.rewire
         assert rule is not None  # synapses of others stay where they are
-        self.table, self.span, self.rule, self._by_samples = table, span, rule, by_samples
+        super().__init__(table, span)
+        self.rule, self._by_samples = rule, by_samples
         self._keys = {
-            what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
+            what: rng.make_key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
         }
         self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
-        self._near = RULES[projection.rule].near(seed, projection)
+        self._near = RULES[projection.rule].make_grid(seed, projection)
         law = projection.delay_law
         self._delays = law if isinstance(law, DistanceDelay) else None  # other delays stay as they are
         self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
@@ -73,11 +75,11 @@ class Rewiring:
     def begin(self) -> None:
         """Keep the signs of all synapses before weights change."""
         self._kept_topology = None  # that of a checkpoint is of no more use
-        kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
+        kernel.sign_bits(self.weight, self._bits)
         if self._by_samples and len(self._signs):  # a weight at its bound 0 is +0.0 there, of either sign
-            kernel.source_bits(self._row_ptr(), self._signs, self._bits)
+            kernel.source_bits(self.row_ptr, self._signs, self._bits)
 
-    def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
+    def step(self, n_step: int, eta: float, optimizer: Optimizer) -> None:
         """Shrink weights after a step of the optimizer, or after a sample, and move dormant synapses.
 
         Parameters
@@ -88,71 +90,56 @@ class Rewiring:
             Learning rate of the step.
         optimizer : Optimizer
             Has the bounds of the weights.
-        others : list of np.ndarray
-            (n_synapses,) of the span each, such as moments; they move with the synapses.
         """
-        span, table = self.span, self.table
         due = n_step % self.rule.every == 0
         rate = eta if due or not self._by_samples else 0.0
-        count = kernel.shrink(
-            self._by_samples,
-            rate * self.rule.l1,
-            math.sqrt(2.0 * rate * self.rule.temperature),
-            optimizer.Wmin,
-            optimizer.Wmax,
-            n_step,
-            self._keys["rewire-noise"],
-            self._row_ptr(),
-            len(span.delays),
-            self._first_target,
-            table.target[span.first : span.last],
-            self._bits,
-            table.weight[span.first : span.last],
+        shrinking = kernel.Shrinking(
+            {
+                "at_zero": self._by_samples,
+                "loss": rate * self.rule.l1,
+                "noise": math.sqrt(2.0 * rate * self.rule.temperature),
+                "Wmin": optimizer.Wmin,
+                "Wmax": optimizer.Wmax,
+                "key": self._keys["rewire-noise"],
+                "n_delays": len(self.span.delays),
+                "first_target": self._first_target,
+            }
         )
-        self.latest = self._replace_dormant(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
+        count = shrinking.run(n_step, self.row_ptr, self.target, self._bits, self.weight)
+        self.latest = self._replace_dormant(n_step, count) if due and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)
 
     def topology(self) -> dict[str, np.ndarray]:
         """Return source and delay in steps of each synapse for a checkpoint, as they can't be drawn again."""
-        row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
+        row = np.repeat(np.arange(len(self.row_ptr) - 1), np.diff(self.row_ptr))
         source, block = np.divmod(row, len(self.span.delays))
         kept = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
         self._kept_topology = kept
         return dict(zip(("source", "delay"), kept, strict=True))
 
-    def restore(self, others: list[np.ndarray]) -> None:
+    def restore(self) -> None:
         """Sort synapses into the rows that the arrays of `topology`, filled from a checkpoint, name.
 
         Each synapse has its target and values already.
-
-        Parameters
-        ----------
-        others : list of np.ndarray
-            (n_synapses,) of the span each, sorted with the synapses.
         """
-        span, table, ptr = self.span, self.table, self._row_ptr()
+        span, ptr = self.span, self.row_ptr
         assert self._kept_topology is not None  # `topology` was called before
         source, delay = self._kept_topology
-        mine = slice(span.first, span.last)
         row = source.astype(np.int64) * len(span.delays) + np.searchsorted(span.delays, delay)
-        order = np.lexsort((table.target[mine], row))
-        for array in (table.target[mine], table.weight[mine], *others):
+        order = np.lexsort((self.target, row))
+        for array in self.moving:
             array[...] = array[order]
         ptr[1:] = ptr[0] + np.cumsum(np.bincount(row, minlength=len(ptr) - 1))
         self._kept_topology = None
 
-    def _row_ptr(self) -> np.ndarray:
-        first = self.span.rows
-        return self.table.row_ptr[first : first + len(self.span.delays) * self.span.n_sources + 1]
-
-    def _replace_dormant(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
+    def _replace_dormant(self, n_step: int, count: int) -> np.ndarray:
         """Give the dormant synapses new sources; return the moves, see `latest`."""
         span, table = self.span, self.table
         gone = np.empty(count, np.int64)
         kernel.set_bits(self._bits, gone)
         row = np.searchsorted(table.row_ptr, gone + span.first, side="right") - 1 - span.rows
-        target = table.target[gone + span.first]
+        target = self.target[gone]
         source, block = np.divmod(row, len(span.delays))
         order = np.lexsort((source, target))
         came, negative = self._choose_sources(n_step, target[order], source[order])
@@ -163,8 +150,8 @@ class Rewiring:
         gone, row, target, source, block = gone[left], row[left], target[order], source[order], block[order]
         ids = target.astype(np.int64) + self._first_target
         if self._near is not None and self._delays is not None:
-            block = np.searchsorted(span.delays, self._delays.steps(self._near.lengths(came, ids)))
-        self._move_synapses(gone, row, came * len(span.delays) + block, target, negative, others)
+            block = np.searchsorted(span.delays, self._delays.compute_steps(self._near.compute_lengths(came, ids)))
+        self._move_synapses(gone, row, came * len(span.delays) + block, target, negative)
         moves = np.empty((len(came), MOVE), np.int64)
         moves[:, 0], moves[:, 1], moves[:, 2], moves[:, 3], moves[:, 4] = n_step, ids, source, came, span.delays[block]
         return moves
@@ -176,41 +163,42 @@ class Rewiring:
         """
         span, table, near = self.span, self.table, self._near
         came, negative = np.empty(len(target), np.int64), np.empty(len(target), np.uint8)
-        keys = self._keys["rewire"], self._keys["rewire-sign"]
-        itself, rows = self._excludes_self, (self._first_target, len(span.delays), span.rows)
-        topology = self._signs, table.row_ptr, table.target
+        found = {
+            "key": self._keys["rewire"],
+            "key_sign": self._keys["rewire-sign"],
+            "signs": self._signs,
+            "row_ptr": table.row_ptr,
+            "target": table.target,
+            "n_sources": span.n_sources,
+            "excludes_self": self._excludes_self,
+            "first_target": self._first_target,
+            "n_delays": len(span.delays),
+            "first_row": span.rows,
+        }
         if near is None:
-            kernel.choose(n_step, *keys, *topology, span.n_sources, itself, *rows, target, came, negative)
+            kernel.Candidates(found).choose(n_step, target, came, negative)
             return came, negative
         space, probability, first = near.space, span.projection.probability, 0
         assert probability is not None  # the rule has one
+        candidates = kernel.NearCandidates(
+            found
+            | {
+                "order": near.order,
+                "sources": near.sources,
+                "extent": np.array(space.extent),
+                "periodic": space.periodic,
+                "gaussian": space.profile == "gaussian",
+                "length": space.length,
+                "cutoff": space.cutoff,
+                "probability": probability,
+            }
+        )
         while first < len(target):
             last = int(np.searchsorted(target, target[min(first + AT_ONCE, len(target)) - 1], side="right"))
-            places = near.targets(np.unique(target[first:last]).astype(np.int64) + self._first_target)
-            parts = near.parts(near.cells(places))
+            places = near.position_targets(np.unique(target[first:last]).astype(np.int64) + self._first_target)
+            parts, some = near.list_ranges(near.index_cells(places)), slice(first, last)
             chance = np.empty(np.diff(parts).sum(axis=(1, 2)).max())
-            kernel.choose_near(
-                n_step,
-                *keys,
-                *topology,
-                itself,
-                *rows,
-                target[first:last],
-                left[first:last],
-                parts,
-                near.order,
-                near.sources,
-                places,
-                np.array(space.extent),
-                space.periodic,
-                space.profile == "gaussian",
-                space.length,
-                space.cutoff,
-                probability,
-                chance,
-                came[first:last],
-                negative[first:last],
-            )
+            candidates.choose_near(n_step, target[some], left[some], parts, places, chance, came[some], negative[some])
             first = last
         return came, negative
 
@@ -221,22 +209,19 @@ class Rewiring:
         new_row: np.ndarray,
         target: np.ndarray,
         negative: np.ndarray,
-        others: list[np.ndarray],
     ) -> None:
         """Remove synapses from their rows and insert new ones into others, in place; rows count from `span.rows`."""
-        span, table = self.span, self.table
-        mine, ptr = slice(span.first, span.last), self._row_ptr()
+        ptr = self.row_ptr
         order = np.lexsort((target, new_row))
         before, places = np.empty(len(gone), np.int64), np.empty(len(gone), np.int64)
         moved = np.empty((2 * len(gone), 3), np.int64)
-        kernel.insertions(ptr, table.target, new_row[order], target[order], before)
-        kernel.segments(gone, before - span.first, moved, places)
-        for array in (table.target[mine], table.weight[mine], *others):
+        kernel.insertions(ptr, self.table.target, new_row[order], target[order], before)
+        kernel.segments(gone, before - self.span.first, moved, places)
+        for array in self.moving:
             kernel.move(moved, array.itemsize, array.view(np.uint8))
-        table.target[mine][places] = target[order]
-        table.weight[mine][places] = np.where(negative[order] == 1, -0.0, 0.0)
-        for array in others:
-            array[places] = 0.0
+            array[places] = 0
+        self.target[places] = target[order]
+        self.weight[places] = np.where(negative[order] == 1, -0.0, 0.0)
         n = len(ptr) - 1
         ptr[1:] += np.cumsum(np.bincount(new_row, minlength=n) - np.bincount(row, minlength=n))
 

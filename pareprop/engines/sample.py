@@ -11,7 +11,7 @@ from .. import elementary, rng
 from ..errors import InputError, quote
 from ..kernels import checksum
 from ..network.features import list_features
-from ..network.learning import reads
+from ..network.learning import list_rules_reading
 from ..network.model import Model
 from ..network.parameters import is_number, is_whole
 from ..network.reward import Rollout
@@ -154,12 +154,12 @@ class Sample:
             raise InputError(f"rates_hz {rates.shape} must be (n_inputs,) or ({len(target)}, n_inputs)")
         if not np.all(np.isfinite(rates)) or np.any(rates < 0):
             raise InputError(f"rates_hz must be finite and at least 0, the lowest is {np.min(rates)}")
-        key = rng.key(seed, f"poisson/{index}")
+        key = rng.make_key(seed, f"poisson/{index}")
         probability = -elementary.expm1(-rates * dt_ms / 1000.0)
         if rates.ndim == 1:
-            spikes = SpikeLog.from_arrays(*rng.bernoulli(key, probability, len(target)))
+            spikes = SpikeLog.from_arrays(*rng.draw_bernoulli(key, probability, len(target)))
             return cls(spikes, target, **{"n_inputs": len(rates)} | others)
-        raster = rng.uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
+        raster = rng.draw_uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
         return cls.from_raster(raster, target, **others)
 
     def __post_init__(self) -> None:
@@ -180,16 +180,19 @@ class Sample:
     def part(self, first: int, last: int) -> Sample:
         """Return steps [first, last) of the sample."""
         rows = {name: None if (array := getattr(self, name)) is None else array[first:last] for name in BY_STEP}
-        return replace(self, inputs=self.inputs.part(first, last), **rows)
+        return replace(self, inputs=self.inputs.slice_steps(first, last), **rows)
 
     def checksums(self) -> dict[str, int]:
         """Return a checksum of 64 bits of each thing that the sample holds, by name; local targets have none."""
         ptr = self.inputs.ptr
         held: dict[str, Iterable[object]] = {
-            "input spikes": (ptr, self.inputs.ids[: ptr[-1]]), "target": (self.target,), "currents": (self.currents,),
-            "window": (self.window,), "label": (None if self.label is None else np.array(self.label),),
+            "input spikes": (ptr, self.inputs.ids[: ptr[-1]]),
+            "target": (self.target,),
+            "currents": (self.currents,),
+            "window": (self.window,),
+            "label": (None if self.label is None else np.array(self.label),),
             "rollout": () if self.rollout is None else vars(self.rollout).values(),
-        }  # fmt: skip
+        }
         for name in ("modulator", "factors"):
             if getattr(self, name) is not None:
                 held[name] = (getattr(self, name),)
@@ -198,9 +201,12 @@ class Sample:
     def check(self, n_steps: int, model: Model, needs_target: bool = True) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
         wanted: dict[str, tuple[int, ...]] = {
-            "target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current")),
-            "window": (n_steps,), "modulator": (n_steps,), "factors": (n_steps, model.size("readout")),
-        }  # fmt: skip
+            "target": (n_steps, model.size("readout")),
+            "currents": (n_steps, model.size("current")),
+            "window": (n_steps,),
+            "modulator": (n_steps,),
+            "factors": (n_steps, model.size("readout")),
+        }
         for name, shape in wanted.items():
             value = getattr(self, name)
             if value is not None and value.shape != shape:
@@ -219,7 +225,7 @@ class Sample:
         if given := {name: f"field '{name}'" for name in ("currents", "factors") if getattr(self, name) is not None}:
             require_supported("sample: ", given | list_features(model))
         if self.modulator is None:
-            for name in reads(model, "M"):
+            for name in list_rules_reading(model, "M"):
                 raise InputError(f"rule {name} reads M; the network has no modulator")
         self._check_label(model.size("readout"))
         n_inputs = model.size("input")

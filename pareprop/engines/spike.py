@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..algorithms.plan import FOLD_STEPS, NetworkPlan, Ways
+from ..algorithms.plan import FOLD_STEPS, Algorithms, NetworkPlan
 from ..algorithms.request import lags
 from ..errors import InputError
 from ..kernels import layout
@@ -31,8 +31,9 @@ from .parameter_traces import ParameterTraces
 from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
 from .spike_batch import SpikeBatch
-from .spike_memory import KINDS, SpikeMemory, new_books
+from .spike_memory import KINDS, SpikeMemory
 from .state import State
+from .table_memory import TableMemory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +73,14 @@ class Spike(Engine):
     plan: NetworkPlan
     settings_type = SpikeSettings
     learns_at_the_end = False  # or if samples are runs of their own
-    steps_alone = 1  # errors of the step before are learned from
+    steps_alone, follows = 1, True  # errors of the step before are learned from
     _own_value: float
     _own_problem: Exception | None = None  # of a function of the script, until `_raise_own_problem`
 
     @classmethod
-    def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan:
+    def plan_of(cls, model: Model, algorithms: Algorithms | None = None) -> NetworkPlan:
         """Return how each projection learns, see `Engine.plan_of`."""
-        return NetworkPlan(model, ways)
+        return NetworkPlan(model, algorithms)
 
     def __init__(
         self,
@@ -102,18 +103,18 @@ class Spike(Engine):
         self.before = 0  # steps of the run before step 0: of samples that were runs of their own
         self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
         self.neurons = self.cells.state
-        self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
+        self.memory = SpikeMemory(network, plan, n_steps, self.cells)
         self.traces = ParameterTraces(network, self.parameters, plan.d_out, plan.m)
-        self.cells.keep(len(self.memory.history["psi"]) + 1)
         # without batches adaptive feedback learns with the readout synapses
         tables = self.memory.tables if is_batched else self.memory.tables[:2]
-        found = [plastic(table, model.optimizer, keeps_moments=is_batched, seed=model.seed) for table in tables]
+        found = [plastic(item.table, model.optimizer, keeps_moments=is_batched, seed=model.seed) for item in tables]
         self.plastic, adaptive = [*found[0], *found[1]], [item for items in found[2:] for item in items]
         normalize([*self.plastic, *adaptive], model, n_steps, settings.learning_window)
         self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if is_batched else None
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
-            item.moved = [*item.moments.values(), *self.memory.traces(item.table, item.span)]
+            assert item.rewiring is not None
+            item.rewiring.moving += [array[item.span.synapses] for array in self._keeper(item).of_synapses.values()]
         self._is_to_step, self._d_out = False, lags(model).d_out  # whether to step when the sample has ended
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
@@ -121,7 +122,7 @@ class Spike(Engine):
         self._ring = self.cells.allocate_ring(static)
         self.kernel = self._bind_kernel()
         self._start = self.memory.list_starts(self.y) if self.resets else []
-        self.record_ids(np.zeros(0, np.int64))
+        self.record(np.zeros(0, np.int64))
 
     def bind(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
@@ -132,48 +133,48 @@ class Spike(Engine):
         kernels, network, memory, model = self._kernels, self.network, self.memory, self.network.model
         shapes = model.learning_signal is not None and self.n_neurons > 0
         regularizes = model.activity is not None and self.n_neurons > 0
+        errors = {
+            "error": self.error,
+            "target": self._no_target,
+            "window": np.zeros(self.n_steps, np.uint8),
+            "factors": np.zeros((0, 0)),
+            "E_L": self.constants["E_L"],
+            "cross_entropy": self.loss is LOSSES["cross_entropy"],
+            "calls": self._calls_loss,
+            "own": self._find_own_errors if self._calls_loss else None,
+            "shapes": shapes,
+            "shape": self._shape_signals if shapes else None,  # a method would keep this engine alive
+            "regularizes": regularizes,
+            "regularize": self._add_rate_errors if regularizes else None,
+        }
+        feedback = {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")} | {
+            "symmetric": network.following.symmetric_place,
+            "adaptive": network.following.adaptive_place,
+            "dropped": np.zeros(network.n_readouts, network.feedback.weight.dtype),
+        }
+        rates = network.parameters(kernels.Rates) | {"f_av": memory.history["f_av"], "dt": model.dt_ms}
         return kernels.Engine(
-            neurons=self.cells.neurons,
-            rates=kernels.Rates(
-                network.parameters(kernels.Rates) | {"f_av": memory.history["f_av"], "dt": network.model.dt_ms}
-            ),
-            readouts=self.cells.readouts,
-            errors=kernels.Errors(
-                {
-                    "error": self.error,
-                    "target": self._no_target,
-                    "window": np.zeros(self.n_steps, np.uint8),
-                    "factors": np.zeros((0, 0)),
-                    "E_L": self.constants["E_L"],
-                    "cross_entropy": self.loss is LOSSES["cross_entropy"],
-                    "calls": self._calls_loss,
-                    "own": self._find_own_errors if self._calls_loss else None,
-                    "shapes": shapes,
-                    "shape": self._shape_signals if shapes else None,  # a method would keep this engine alive
-                    "regularizes": regularizes,
-                    "regularize": self._add_rate_errors if regularizes else None,
-                }
-            ),
-            **dict(zip(KINDS, memory.rows, strict=True)),
-            feedback=kernels.Feedback(
-                {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")}
-                | {
-                    "symmetric": network.following.symmetric_place,
-                    "adaptive": network.following.adaptive_place,
-                    "dropped": np.zeros(network.n_readouts, network.feedback.weight.dtype),
-                }
-            ),
-            histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
-            sums=kernels.Sums(memory.sums.kernel()),
-            online=kernels.Online(memory.td_errors.kernel()),
-            maps=kernels.ComposedMaps(memory.maps.kernel()),
-            learned=kernels.Learned(self.traces.for_kernel()),
-            learners=kernels.Learners(memory.rules.kernel_learners()),
-            ring=self._ring,
-            m=self.plan.m,
-            fold_steps=FOLD_STEPS,
-            lead=self.settings.lead,
+            {item.kind: item.rows for item in memory.tables}
+            | {name: getattr(kernels, item.kind)(item.kernel()) for name, item in memory.structs.items()}
+            | {
+                "neurons": self.cells.neurons,
+                "rates": kernels.Rates(rates),
+                "readouts": self.cells.readouts,
+                "errors": kernels.Errors(errors),
+                "feedback": kernels.Feedback(feedback),
+                "learned": kernels.Learned(self.traces.for_kernel()),
+                "ring": self._ring,
+                "m": self.plan.m,
+                "fold_steps": FOLD_STEPS,
+                "lead": self.settings.lead,
+            }
         )
+
+    def _keeper(self, item: Plastic) -> TableMemory:
+        """Return the memory of the table that a projection's synapses lie in."""
+        found = self.memory.find_table(item.table)
+        assert found is not None  # what learns has one
+        return found
 
     @cached_property
     def _no_target(self) -> np.ndarray:
@@ -187,22 +188,15 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
-        self._begin_sample(sample, learn)
-        self._run(0, self.n)
-        return self._end_sample(sample)
-
-    def _begin_sample(self, sample: Sample, learn: bool) -> None:
-        assert sample.target is not None  # `Sample.check` has looked
-        self.n, self.inputs = len(sample.target), sample.inputs
         self._begin(sample, learn)
-        self._own_value = 0.0
+        self._run(0, self.n)
+        return self._end_sample(sample, self.time + self.n)
 
     def begin_pieces(self, learn: bool) -> None:
         """Collective: see `Engine.begin_pieces`."""
-        n, model = self.n_steps, self.network.model
-        self._amplitudes, self._carried_before = np.zeros((n, model.size("current"))), self.carried.copy()
+        n = self.n_steps
         target, window = np.zeros((n, self.network.n_readouts)), np.zeros(n, bool)
-        self._begin_sample(Sample(SpikeLog(n), target, window=window), learn)
+        self._begin(Sample(SpikeLog(n), target, window=window), learn)
 
     def feed(self, first: int, piece: Sample) -> None:
         """Take what happens in the next steps, see `Engine.feed`."""
@@ -217,29 +211,20 @@ class Spike(Engine):
             np.asarray(errors.factors)[steps] = piece.factors
         self.memory.rules.take_modulator(self.time + first, steps.stop - first, piece.modulator)
 
-    def inject(self, currents: np.ndarray | None) -> None:
-        """Set the currents of the sample, see `Engine.inject`."""
-        self._inject(self._add_currents(currents, self.n, self._carried_before))
+    @property
+    def _starts(self) -> bool:
+        return self.time == 0
 
-    def _inject(self, by_step: np.ndarray) -> None:
-        self._carry(by_step, self.n)
-        self.kernel.sample = self._kernels.Sample(
-            {
-                "origin": self.time,
-                "before": self.before,
-                "draws": self.first_draw,
-                "injected": by_step[: self.n],
-                "perturbed": self._perturbed,
-            }
-            | self._forced
-        )
-
-    def _end_sample(self, sample: Sample) -> tuple[np.ndarray, float]:
-        self.time = self._last_step = self.time + self.n
+    def _end_sample(self, sample: Sample, end: int) -> tuple[np.ndarray, float]:
+        """End a sample of `n` steps; the next one begins with step `end`."""
+        self._last_step, self.time = self.time + self.n, end
         self._raise_own_problem()
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
-        self.recorded = self._record(self.evaluation.error)
+        if sample.rollout is None:
+            self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
+        else:
+            self.evaluation = self.evaluate(self.show_signal(), None, slice(None), sample.rollout)
+        self._take_dynamics(self.evaluation.error)
         self._count_sample()
         return self.evaluation.error, self.evaluation.loss
 
@@ -247,14 +232,15 @@ class Spike(Engine):
         """Collective: raise what a function of the script has met since the last call, maybe on one rank alone."""
         if self._calls_loss or self.has_hooks:
             problem, self._own_problem = self._own_problem, None
-            with self.channel.guarded():
+            with self.channel.share_errors():
                 if problem is not None:
                     raise problem
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
-        self.n, self.inputs = self.n_steps, inputs
-        self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
+        n = self.n_steps
+        self._begin(Sample(SpikeLog(n), self._no_target, window=np.zeros(n, bool)), learn)
+        self.inputs = inputs
         self.memory.td_errors.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
         self._rewards = OnlineRewards(self.loss)
@@ -262,18 +248,8 @@ class Spike(Engine):
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode, or of the sample in pieces; more may follow."""
         before = self.time - self.kernel.channel.base
-        self.memory.inputs.append(before + first, self.inputs.part(first, last), last - first)
+        self.memory.inputs.append_steps(before + first, self.inputs.slice_steps(first, last), last - first)
         self._run(first, last)
-
-    def _run(self, first: int, last: int) -> None:
-        """Collective: run steps [first, last) of the present sample."""
-
-        def run(first: int, last: int) -> None:
-            steps = self.time + first, self.time + last
-            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_on_one_rank)
-
-        self.perturbing.run(first, last, run)
-        self._add_times("deliver", "update", "sweep")
 
     @property
     def origin(self) -> int:
@@ -293,20 +269,14 @@ class Spike(Engine):
         """Collective: as `Interval.finish`; after an episode run on without input until the next may begin."""
         rollout = sample.rollout
         if rollout is None:
-            return self._end_sample(sample)
+            return self._end_sample(sample, self.time + self.n)
         T = rollout.n_steps
         after = 0.0 if rollout.terminated else rollout.bootstrap
         self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
-        self._last_step, end = self.time + T, following_block(self.time + T)
+        self.n, end = T, following_block(self.time + T)
         self.inputs = SpikeLog(end - self.time)
         self.advance(T, end - self.time)
-        self._raise_own_problem()
-        self.n, self.time = T, end
-        self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.evaluation = self.evaluate(self.show_signal(), None, slice(None), rollout)
-        self.recorded = self._record(self.evaluation.error)
-        self._count_sample()
-        return self.evaluation.error, self.evaluation.loss
+        return self._end_sample(sample, end)
 
     def _count_sample(self) -> None:
         """Count a sample of a batch after its last step; what it made is taken up if it was a run of its own."""
@@ -317,27 +287,27 @@ class Spike(Engine):
                 self._collect(counts=True)
         if self.resets:
             self.before, self.time = self.before + self.n_steps, 0
-            self.carried.fill(0.0)
+            self.currents.carried.fill(0.0)
 
     def _collect(self, counts: bool) -> None:
         """Bring all synapses up to date with the samples so far; their gradients are added to the batch, or dropped."""
         assert self.batch is not None
         kept = [] if self.resets else self.memory.snapshot()
         self.flush()
-        gradients = [array.copy() if kept else array for array in self.memory.gradients()]
+        gradients = [item.gradient.copy() if kept else item.gradient for item in self.memory.tables]
         for array, values in kept:
             array[...] = values
         self._raise_own_problem()
         if counts:
             self.batch.add(gradients)
-        for array, gradient in zip(self.memory.gradients(), gradients, strict=True):  # what is taken up again is known
-            array -= gradient
+        for table, gradient in zip(self.memory.tables, gradients, strict=True):  # what is taken up again is known
+            table.gradient[...] -= gradient
         self._owes = None
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
         if self.batch and self.resets:
-            self.batch.sums.open(leaf)
+            self.batch.sums.open_leaf(leaf)
 
     def skip(self, n: int, learn: bool) -> None:
         """Count `n` samples that other groups of ranks run."""
@@ -382,35 +352,31 @@ class Spike(Engine):
             self._restart()
         elif self.batch and self.learned and self._owes not in (None, learn):
             self._collect(counts=bool(self._owes))
-        run, memory, t = self.kernel, self.memory, self.time
+        assert sample.target is not None  # `Sample.check` has looked
+        run, memory, t, n = self.kernel, self.memory, self.time, len(sample.target)
         self.learned, self._is_to_step, self._owes = self.learned or learn, learn, learn
         for item in () if self.batch else self._rewired:
             item.begin_step()
         base = memory.first_step(t)
         for log in (memory.inputs, self.channel):
-            log.forget(base - run.channel.base, t - run.channel.base)
-        memory.inputs.append(t - base, sample.inputs, self.n)
+            log.drop_steps(base - run.channel.base, t - run.channel.base)
+        memory.inputs.append_steps(t - base, sample.inputs, n)
         self.traces.begin()
-        memory.rules.take_modulator(t, self.n, sample.modulator)
+        memory.rules.take_modulator(t, n, sample.modulator)
         run.channel.base, run.learns = base, learn if self.resets else self.learned
         run.spread_until = layout.NEVER  # another state may have been loaded, weights set
-        self._perturbed = self.perturbing.begin(self.n)
-        self._inject(self._add_currents(sample.currents, self.n, self.carried))
-        self._inside = run.errors.window = self._window(sample)
+        self._begin_steps(sample.inputs, n, sample.currents)
+        self._inside, self._own_value = np.zeros(n, bool), 0.0
+        self._inside[self._find_window(sample, n)] = True
+        run.errors.window = self._inside.view(np.uint8)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         run.errors.factors = np.zeros((0, 0)) if sample.factors is None else sample.factors
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
         etas = {item.name: item.rate if learn and not self.batch else 0.0 for item in self.plastic}
-        for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
-            blocks = table.by_block(lambda item: etas.get(item.name, 0.0))
-            np.asarray(rows.settings)["eta"] = blocks
-            changes = len(rows.rate_since)
-            if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
-                rows.rate_since = np.append(rows.rate_since, self.time)
-                rows.rates = np.concatenate([rows.rates, [blocks]])
-            np.asarray(rows.watched)[...] = np.nan
+        for table in self.memory.tables:
+            table.set_rates(etas, self.time)
 
     def delay_rates(self, first: dict[str, float]) -> None:
         """Delay a change of the learning rate to a synapse's update after the next one, as in NEST.
@@ -420,21 +386,17 @@ class Spike(Engine):
         first : dict
             Name of a plastic projection to the learning rate of its first update.
         """
-        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
-            blocks = table.by_block(lambda item: first.get(item.name, 0.0))
-            if not len(rows.rate_since):
-                rows.first = np.full(len(table.row_ptr) - 1, layout.NEVER)
-                rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
-            np.asarray(rows.rates)[0] = blocks
+        for table in self.memory.tables[:2]:
+            table.delay_rates(first)
 
     def keep_gradients(self) -> None:
         """Keep the sum of all gradients of each synapse from now on, or those of the first batch, for `gradients`."""
         if self.batch:
             self.batch.first = {}
             return
-        self._before = {id(table): table.weight.copy() for table in self.memory.tables[:2]}
-        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
-            rows.total = np.zeros(len(table.weight))
+        self._before = {id(item.table): item.table.weight.copy() for item in self.memory.tables[:2]}
+        for item in self.memory.tables[:2]:
+            item.rows.optimizing.total = np.zeros(len(item.table.weight))
 
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the sums of gradients by `id` of the table, of the weights that `show_weights` returned.
@@ -443,13 +405,11 @@ class Spike(Engine):
         """
         if self.batch:
             return self.batch.first or {}
-        found = {}
-        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
-            found[id(table)] = total = np.array(rows.total)
-            for item in self.plastic:
-                own = slice(item.span.first, item.span.last)
-                if item.table is table and item.optimizer.accumulates and item.rate:
-                    total[own] = (self._before[id(table)][own] - weights[id(table)][own]) / item.rate
+        found = {id(item.table): np.array(item.rows.optimizing.total) for item in self.memory.tables[:2]}
+        for item in self.plastic:
+            if item.optimizer.accumulates and item.rate:
+                key, own = id(item.table), item.span.synapses
+                found[key][own] = (self._before[key][own] - weights[key][own]) / item.rate
         return found
 
     def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
@@ -468,26 +428,16 @@ class Spike(Engine):
             float64 (n_steps, n_synapses), weights of the last sample, NaN where no spike arrives; each sample fills it
             anew.
         """
-        rows = self.memory.rows[self.memory.tables.index(table)]
-        if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have none
-            rows.books = new_books(len(table.row_ptr) - 1)
-        row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
-        block = np.array([table.find_block(k) for k in row.tolist()], np.int64)
-        rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
-        rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
-        return watched
-
-    def _window(self, sample: Sample) -> np.ndarray:
-        if sample.window is not None:
-            return np.ascontiguousarray(sample.window).view(np.uint8)
-        return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
+        found = self.memory.find_table(table)
+        assert found is not None  # feedback that does not learn is not watched
+        return found.watch(synapses, self.n_steps)
 
     def _value(self, sample: Sample) -> float:
         if self._calls_loss:
             return self._own_value
         if sample.factors is not None:  # which errors have, and the loss has not
-            return self.evaluate(self.show_signal(), sample.target, self._inside.view(bool)).loss
-        error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
+            return self.evaluate(self.show_signal(), sample.target, self._inside).loss
+        error, target, inside = self.error[: self.n], sample.target, self._inside
         assert target is not None  # as in `run`
         if not inside.all():
             error, target = error[inside], target[inside]
@@ -536,17 +486,17 @@ class Spike(Engine):
 
     def get_own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, see `Engine.get_own_spikes`."""
-        return self.channel.own.part(*self._last())
+        return self.channel.own_spikes.slice_steps(*self._last())
 
     def get_spikes_under_way(self) -> tuple[int, SpikeLog, SpikeLog]:
         """Return what synapses may not have taken yet: the first step, spikes of the inputs, and of own neurons."""
         base, first = self.kernel.channel.base, self.memory.first_step(self.time)
         steps = first - base, self.time - base
-        return first, self.memory.inputs.part(*steps), self.channel.own.part(*steps)
+        return first, self.memory.inputs.slice_steps(*steps), self.channel.own_spikes.slice_steps(*steps)
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self.channel.heard.part(*self._last())
+        return self.channel.received_spikes.slice_steps(*self._last())
 
     def _last(self) -> tuple[int, int]:
         """Return the half-open range of steps of the last sample in the logs."""
@@ -557,27 +507,21 @@ class Spike(Engine):
 
     def keep_arrived(self) -> None:
         """Have `get_weights` know the weights of the latest arrivals, before the first sample."""
-        self.memory.keep_arrived()
-
-    def _arrived(self, table: SynapseTable) -> np.ndarray:
-        """Return the weights of the latest arrivals, NaN where there was none; empty where they are not kept."""
-        known = [
-            rows.arrived for rows, other in zip(self.memory.rows, self.memory.tables, strict=False) if other is table
-        ]
-        return np.asarray(known[0]) if known else np.zeros(0)
+        for table in self.memory.tables:
+            table.keep_arrived()
 
     def get_weights(self, table: SynapseTable) -> np.ndarray:
         """Return the weights of the latest arrivals, without the steps that were made since."""
-        arrived = self._arrived(table)
-        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
+        found = self.memory.find_table(table)
+        return found.get_weights() if found else super().get_weights(table)
 
     def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
         """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
-        arrived, before = self._arrived(table), self.get_weights(table)[places]
-        changed, weight, before = (values[weight != before] for values in (places, weight, before))
-        table.weight[changed] = weight + (table.weight[changed] - before)
-        if len(arrived):
-            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight)
+        found = self.memory.find_table(table)
+        if found:
+            found.set_weights(places, weight)
+        else:
+            super().set_weights(table, places, weight)
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Collective: return weights after a flush, by `id` of their table; undo the flush.
@@ -588,7 +532,8 @@ class Spike(Engine):
             return {}
         kept = self.memory.snapshot()
         self.flush()
-        shown = {id(table): table.weight.copy() for table in (*self.memory.tables[:2], self.network.feedback)}
+        tables = [item.table for item in self.memory.tables[:2]]
+        shown = {id(table): table.weight.copy() for table in (*tables, self.network.feedback)}
         for array, values in kept:
             array[...] = values
         self._raise_own_problem()
@@ -603,7 +548,7 @@ class Spike(Engine):
         self.kernel.learns = self.learned
         filled = self.time - self.kernel.channel.base
         self.memory.inputs.ptr[filled + 1 :] = self.memory.inputs.ptr[filled]
-        self.channel.silence(filled)
+        self.channel.clear_steps_after(filled)
         self.kernel.flush(self.time)
 
     # ---- state -------------------------------------------------------------------------------------------------------
@@ -634,7 +579,7 @@ class Spike(Engine):
         state.count(self, "tested")
         for item in self.plastic:
             item.count(state, "plastic")
-        state.neurons |= {"carried": self._get_carried()}
+        state.neurons |= {"carried": self.currents.state}
         state.shared |= {"y": self.y}
         if not self.resets:
             self.traces.add_to(state)
@@ -658,7 +603,7 @@ class Spike(Engine):
             self.kernel.channel.base = self.memory.first_step(self.time)
         (self.state() if whole else self.state_of_cells()).load(numbers, shared)
         if self.batch:
-            self.batch.sums.clear()
+            self.batch.sums.clear_sums()
             self.batch.n_collected = 0
 
     def refresh(self) -> None:
@@ -668,7 +613,7 @@ class Spike(Engine):
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
-        neurons, history = self.memory.neurons, self.memory.history
+        neurons, history = self.neurons, self.memory.history
         return (
             self.parameters.by_neuron()
             | self.memory.rules.list_arrays_to_check()
@@ -679,7 +624,7 @@ class Spike(Engine):
     def _squares(self, item: Plastic) -> np.ndarray:
         if self.batch:
             return super()._squares(item)
-        return self.memory.array(self.memory.tables.index(item.table), "variance")[item.span.first : item.span.last]
+        return self._keeper(item).of_synapses["variance"][item.span.synapses]
 
     @property
     def history_steps(self) -> int:

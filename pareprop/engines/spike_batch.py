@@ -68,13 +68,13 @@ class SpikeBatch:
             Ranks of this group; None: one process.
         """
         divisor = float(self.n_collected)
-        arrays = dict(zip(map(id, self._tables), self.sums.total(replicas), strict=False))
+        arrays = dict(zip(map(id, self._tables), self.sums.sum_over_groups(replicas), strict=False))
         if self.first == {}:
             self.first = {key: array / divisor for key, array in arrays.items()}
         for item in (*self._plastic, *self._adaptive):
             item.begin_step()
             item.step(arrays[id(item.table)], divisor)
-        self._network.following.follow()
+        self._network.following.copy_weights()
         self._parameters.step(self.sums.arrays[len(self._tables) :], divisor, comm)
         for array in self.sums.arrays:
             array.fill(0.0)

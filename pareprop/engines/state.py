@@ -95,7 +95,7 @@ class State:
         for name, array in values.items():
             array = np.asarray(array)
             if len(array) != span.last - span.first:
-                array = array[span.first : span.last]
+                array = array[span.synapses]
             self.synapses[f"{kind}/{span.projection.name}/{name}"] = table, span, array
 
     def put(self, name: str, numbers: object, shared: dict[str, np.ndarray]) -> None:

@@ -1,8 +1,7 @@
 """Eligibility traces of chosen synapses, step by step, from what the kernels record of neurons.
 
 The kernels never hold these traces: the interval variant goes backward through time, the spike variant updates synapses
-when spikes arrive. Here traces are stepped forward, for few synapses. Equations: Bellec et al. 2020 (doi
-10.1038/s41467-020-17236-y), equations 22 to 28; Korcsak-Gorzo et al. 2025 (arXiv:2511.21674).
+when spikes arrive. Here the definition of e-prop, a rule of the library, is followed step by step, for few synapses.
 """
 
 from __future__ import annotations
@@ -23,17 +22,23 @@ from ..network.local import given_by_equations
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..network.unsupported import list_features_of, require_supported
+from ..neurons import built_in
+from ..neurons import library as neurons
 from ..neurons.calls import Cells
 from ..neurons.compile import QUICK
 from ..parallel.spike_log import SpikeLog
+from ..rules import library as rules
+from ..rules.bound import Bound
 from ..rules.definition import LearningRule
+from ..rules.literal import Literal
+from ..values import Given
 
 if TYPE_CHECKING:
     from .base import Engine
 
 # quantities of synapses that can be recorded, and their units, for help: that of the weights depends on their port
 TRACES_UNITS = dict.fromkeys(("eligibility", "eligibility_trace", "gradient"), "1 / unit of the weight")
-FILTERS = ("ebar", "ereg", "f_av", "past", "past_regular", "waiting")  # steps change these, and `_eligibility`
+FILTERS = ("f_av", "waiting")  # steps change these, and states of the definition and of equations
 HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # last steps of a sample, followed again with a cutoff
 NEVER = -1e18  # step of the latest arrival before the first one
 
@@ -79,39 +84,30 @@ class Factors:
 
     def of(self, k: int, steps: np.ndarray) -> np.ndarray:
         """Return the factors of spikes that arrive at synapse k in some steps of the sample, ascending."""
-        return transmission.follow(self.rows[k], steps)
+        return transmission.advance_row(self.rows[k], steps)
 
 
-class Plain:
-    """Eligibility e of synapses onto NEST's own neurons, from filtered arrivals and a trace of adaptation.
+def define(model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]) -> Literal:
+    """Return the definition of e-prop for NEST's neurons "iaf" or "iaf_adapt" in a model's variant.
 
     Parameters
     ----------
-    alpha, zeta, rho, beta : np.ndarray
-        float64 (n,), of the targets.
+    model : Model
+        The network.
+    kind : str
+        The neurons.
+    constants : Mapping
+        Those of the targets that the definition reads.
+    kappa : float
+        Decay of the filter of eligibility.
+    shape : int or tuple of int
+        Shape of the synapses; constants are broadcast to it.
     """
-
-    def __init__(self, alpha: np.ndarray, zeta: np.ndarray, rho: np.ndarray, beta: np.ndarray) -> None:
-        self._alpha, self._zeta, self._rho, self._beta = alpha, zeta, rho, beta
-        self.state = np.zeros((2, len(alpha)))  # filtered arrivals, trace of adaptation
-
-    def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
-        """Step forward; return e (n,).
-
-        Parameters
-        ----------
-        arrivals, psi : np.ndarray
-            float64 (n,), spikes that enter, and surrogate gradients of the targets.
-        kept : np.ndarray
-            (2, n_kept, n), what derivatives need of the step before and of this step.
-        works : np.ndarray
-            bool (n,), whether the step is followed; past a cutoff traces decay, and there is no e.
-        """
-        zbar, eps = self.state
-        zbar[:] = self._alpha * zbar + self._zeta * arrivals
-        e = np.where(works, psi * (zbar - self._beta * eps), 0.0)
-        eps[:] = self._rho * eps + e
-        return e
+    kind += "" if model.eprop.is_online else built_in.INTERVAL
+    rule = rules.get(f"eprop_{kind}")
+    assert isinstance(rule, LearningRule)
+    bound = Bound(rule, neurons.get(kind))
+    return Literal(bound, bound.values({}, constants, model.dt_ms, kappa), shape)
 
 
 class Equations:
@@ -141,7 +137,17 @@ class Equations:
         self._decay = cells.caller("decay", n, n, cells.dt, 1, cells.constant, self._before_decay, n)
 
     def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
-        """Step forward; see `Plain.step`."""
+        """Step forward; return e (n,).
+
+        Parameters
+        ----------
+        arrivals, psi : np.ndarray
+            float64 (n,), spikes that enter, and surrogate gradients of the targets.
+        kept : np.ndarray
+            (2, n_kept, n), what derivatives need of the step before and of this step.
+        works : np.ndarray
+            bool (n,), whether the step is followed; past a cutoff traces decay, and there is no e.
+        """
         self._kept[...], self._psi[:] = kept[:, : self._kept.shape[1]], psi
         self._own[...], self._entered[...], self._before_decay[...] = self.state, 0.0, self.state
         self._trace()
@@ -196,140 +202,85 @@ class Traces:
         int64, neurons whose dynamics the engine must record; empty for synapses onto readouts.
     """
 
+    _equations: Equations | None = None  # of neurons given by equations
+
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
-        network, model, projection = engine.network, engine.network.model, chosen.projection
+        model, projection = engine.network.model, chosen.projection
         check(model, projection)
         self._prepare(engine, chosen)
-        n, readouts = len(self._source), network.readout_constants()
-        self._d_out = lags(model).d_out if self._online and not self._onto_readouts else 0
-        self._held, self._cutoff = 0, layout.NO_CUTOFF
+        n, self._held, self._cutoff = len(self._source), 0, layout.NO_CUTOFF
         if self._online and (cutoff := cutoff_steps(projection.post, model.dt_ms)) != layout.NO_CUTOFF:
             self._held, self._cutoff = lags(model).m, cutoff
-        self._eligibility: Plain | Equations
-        if self._onto_readouts:
-            self.record = np.zeros(0, np.int64)
-            constants = readouts["alpha"][self._target], readouts["zeta"][self._target]
-            self._eligibility = Plain(*constants, np.zeros(n), np.zeros(n))
-        else:
-            self.record = np.unique(self._target)
-            self._set_constants(projection, float(readouts["alpha"][0]) if network.n_readouts else 0.0)
-        self.ebar, self.ereg, self.f_av, self.waiting = np.zeros((4, n))
-        self.past, self.past_regular = np.zeros((2, max(self._d_out, 1), n))  # traces that errors to come meet
+        self.record = np.zeros(0, np.int64) if self._onto_readouts else np.unique(self._target)
+        if _follows_equations(projection):
+            self._equations = self._compile()
+        self._literal = self._define()
+        # what learning signals meet, states that `names` calls by those of the model, and these
+        self._met = "eligibility" if getattr(rule_of(projection), "filter", "") == "none" else "eligibility_trace"
+        self._linear = [name for name in ("zbar", "eps") if name in self._literal.synapse]
+        self._of_model = [] if self._onto_readouts else [*definition_of(projection.post).states]
+        self._n_kept = self._equations.n_kept if self._equations else 0
+        self.waiting = np.zeros(n)
+        self.past = np.zeros((self._d_out, 2, n))  # of steps before: traces that errors to come meet, regularisation
         # with a cutoff, the last steps are stepped through again when it is known whether a spike arrives after them
         self.latest = np.full(n, NEVER)  # step of the latest arrival before the held ones, from the next sample on
         self.held_arrivals, self.held_psi, self.held_fired = np.zeros((3, self._held, n))
-        self.held_kept = np.zeros((self._held + (self._held > 0), *self._kept_shape))
+        self.held_kept = np.zeros((self._held + (self._held > 0), self._n_kept, n))
+        self._carried: tuple[str, ...] = ()  # attributes that the next sample reads
+        if self._online:
+            self._carried = (*FILTERS, "past", "coming", *(("latest", *HELD) if self._held else ()))
 
     def _prepare(self, engine: Engine, chosen: Chosen) -> None:
-        """Set the attributes that arrivals need."""
-        model, projection = engine.network.model, chosen.projection
+        """Set the attributes that arrivals and the regularisation of firing rates need."""
+        network, model, projection = engine.network, engine.network.model, chosen.projection
         self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
         self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
         self._factors = None if projection.transmission is None else Factors(model, chosen)
-        self.states: list[dict[str, np.ndarray]] | None = None  # states after each step of a sample, where wanted
         self.start: dict[str, np.ndarray] = {}  # state with which samples start in the spike variant; empty: they go on
         self._source = chosen.source + model.offset(projection.pre)
         self._target = chosen.target + model.offset(projection.post)
         self.coming = np.zeros((projection.delay_range[1] + 1, len(self._source)))  # arrivals of the next samples
-
-    def _set_constants(self, projection: Projection, kappa: float) -> None:
-        """Set the attributes that steps of synapses onto neurons need; `kappa` is that of the readouts."""
-        network, post, n = self._engine.network, projection.post, len(self._target)
-        model, local = network.model, self._target - network.neurons[0]
-        self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
-        self._kappa = model.local.constants(model.dt_ms)[0] if model.local else kappa
-        self._share, self._kappa_reg = 1.0 - self._kappa, 0.0
-        if self._online:
-            self._kappa, self._share, self._kappa_reg = post.params.kappa, 1.0, post.params.kappa_reg
-        rule = rule_of(projection)
-        self._is_filtered = getattr(rule, "filter", "readout") == "readout"
-        through = getattr(rule, "through", "all")
-        if _follows_equations(projection):
-            program = network.program_of(post, through)
-            self._engine.keeps_derivatives = True
-            values = network.values_of(network.piece_of[post.name], local) if n else {}
-            self._eligibility = Equations(Cells(program, n, values, model.dt_ms), projection.port_index)
-            return
-        alpha, zeta, rho, beta = (network.cells[name][local] for name in ("alpha", "zeta", "rho", "adapt_beta"))
-        zeta = np.ones(n) if self._online else zeta
-        self._eligibility = Plain(alpha, zeta, rho, beta if getattr(post.params, "adaptive", False) else np.zeros(n))
-
-    @property
-    def _kept_shape(self) -> tuple[int, int]:
-        """Shape of what derivatives need of a step: numbers of a target, synapses."""
-        item = self._eligibility
-        return item.n_kept if isinstance(item, Equations) else 0, len(self._target)
-
-    def follow(self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray) -> dict[str, np.ndarray]:
-        """Step through the sample that the engine has just run.
-
-        Parameters
-        ----------
-        inputs, spikes : SpikeLog
-            Spikes of the inputs that the engine ran with, and of all neurons, by id.
-        error : np.ndarray
-            float64 (n_steps, n_readouts), error signals.
-
-        Returns
-        -------
-        dict
-            `TRACES_UNITS`, (n_steps, n) each. The gradient of a step is what its error adds to that of the sample: its
-            learning signal times the trace, which in the spike variant is that of d_out steps before; and the share of
-            the firing-rate regularisation. Past `eprop_isi_trace_cutoff` there is no e, and traces decay; rows of the
-            last steps of a sample say what holds if no spike arrives after it.
-        """
-        n_steps = len(error)
-        arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
-        traces = {name: np.zeros((n_steps, len(self._target))) for name in TRACES_UNITS}
-        recorded = self._engine.recorded
-        if (self._online and not getattr(self._engine, "learned", True)) or not len(self._target):
-            return traces
-        psi = signal = fired = np.zeros_like(traces["gradient"])
-        kept = np.zeros((1 + n_steps, *self._kept_shape))
-        rate: np.ndarray | float = 1.0
-        regular: np.ndarray | float
+        self.f_av = np.zeros(len(self._target))
+        self._d_out = lags(model).d_out if self._online and not self._onto_readouts else 0
+        self._kappa_reg = getattr(projection.post.params, "kappa_reg", 0.0)  # acts in the spike variant alone
+        self._c_reg = self._f_target = np.zeros(len(self._target))
         if not self._onto_readouts:
-            assert recorded is not None  # the recorder has asked for it
-            column = np.searchsorted(recorded.record, self._target)
-            psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
-            kept = recorded.kept[:, : kept.shape[1], column]
-            fired = self._find_own_spikes(spikes, n_steps)
-        if not self._online:
-            self._eligibility.state[:], self.ebar[:] = 0.0, 0.0
-            rate = self._regularize(fired) if not self._onto_readouts else 1.0
-        works = self._find_works(arrivals, n_steps)
-        arrivals, psi, fired, kept = self._hold(arrivals[:n_steps], psi, fired, kept)
-        snapshot: list[np.ndarray] = []
-        for i in range(self._held + n_steps):
-            if self._held and i == n_steps:
-                snapshot = [array.copy() for array in self._stepped()]
-            self.waiting += arrivals[i]
-            entering = np.where(works[i], self.waiting, 0.0)
-            self.waiting -= entering
-            e, t = self._eligibility.step(entering, psi[i], kept[i : i + 2], works[i]), i - self._held
-            if self._onto_readouts:
-                e, self.ebar[:] = entering, self._eligibility.state[0]
-                trace, regular = np.where(works[i], self.ebar, 0.0), 0.0
-            else:
-                self.ebar[:] = self._kappa * self.ebar + self._share * e
-                met_by_signal = self.ebar if self._is_filtered else e
-                trace, regular = self._delay_traces(e, works[i], fired[i]) if self._online else (met_by_signal, e)
-            if t >= 0 and self.states is not None:
-                self.states.append(self._name_states(e))
-            if t >= 0:
-                traces["eligibility"][t], traces["eligibility_trace"][t] = e, self.ebar
-                met = error[t, self._target] if self._onto_readouts else signal[t]
-                traces["gradient"][t] = met * trace + rate * regular
-        for array, before in zip(self._stepped(), snapshot, strict=False):
-            array[...] = before
-        return traces
+            local = self._target - network.neurons[0]
+            self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
+
+    def _compile(self) -> Equations:
+        """Return what gives the eligibility of synapses onto neurons given by equations."""
+        network, projection = self._engine.network, self._chosen.projection
+        post, local = projection.post, self._target - network.neurons[0]
+        program = network.program_of(post, getattr(rule_of(projection), "through", "all"))
+        self._engine.dynamics.keeps_derivatives = True
+        values = network.values_of(network.piece_of[post.name], local) if len(local) else {}
+        return Equations(Cells(program, len(local), values, network.model.dt_ms), projection.port_index)
+
+    def _define(self) -> Literal:
+        """Return the definition with the constants of the synapses."""
+        network, params = self._engine.network, self._chosen.projection.post.params
+        model, readouts, kind = network.model, network.readout_constants(), "iaf"
+        kappa = float(readouts["alpha"][0]) if network.n_readouts else 0.0
+        if self._online:
+            kappa = getattr(params, "kappa", 0.0)  # readouts have none
+        elif model.local:
+            kappa = model.local.compute_constants(model.dt_ms)[0]
+        constants: Given = {"alpha": 0.0, "zeta": 1.0}  # for e of equations, in place of psi
+        if self._onto_readouts:
+            constants = {name: readouts[name][self._target] for name in constants}
+        elif not self._equations:
+            kind = "iaf_adapt" if params.adaptive else "iaf"
+            names, local = ("alpha", "zeta", "rho", "adapt_beta"), self._target - network.neurons[0]
+            constants = {name: network.cells[name][local] for name in names}
+        return define(model, kind, {**constants, "kappa_reg": self._kappa_reg}, kappa, len(self._target))
 
     @property
     def names(self) -> list[str]:
         """Names of the states that `list_states` returns."""
         if self._onto_readouts:
             return ["zbar"]
-        return [*(f"eps_{name}" for name in definition_of(self._chosen.projection.post).states), "e", "ebar", "ereg"]
+        return [*(f"eps_{name}" for name in self._of_model), "e", "ebar", "ereg"]
 
     def record_states(
         self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
@@ -338,46 +289,95 @@ class Traces:
 
         Arguments as of `list_states`; states have names that begin with "state_".
         """
-        self.states = []
-        traces = self.follow(inputs, spikes, error)
-        return traces | self._stack(self.states, len(error))
-
-    def _stack(self, states: list[dict[str, np.ndarray]], n_steps: int) -> dict[str, np.ndarray]:
-        none = np.zeros((n_steps, len(self._target)))
+        steps, none = self.list_states(inputs, spikes, error, modulator), np.zeros((len(error), len(self._target)))
+        names = {name: name for name in TRACES_UNITS} | {f"state_{name}": name for name in self.names}
         return {
-            f"state_{name}": np.stack([state[name] for state in states]) if states and name in states[0] else none
-            for name in self.names
+            key: np.stack([step[name] for step in steps]) if steps and name in steps[0] else none
+            for key, name in names.items()
         }
 
     def list_states(
         self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
     ) -> list[dict[str, np.ndarray]]:
-        """Step through the sample that the engine has just run; return the states after each step, (n,) each.
+        """Step through the sample that the engine has just run; return `TRACES_UNITS` and states of each step.
+
+        The gradient of a step is what its error adds to that of the sample: its learning signal times the trace, which
+        in the spike variant is that of d_out steps before; and the share of the firing-rate regularisation. Past
+        `eprop_isi_trace_cutoff` there is no e, and traces decay; what is returned of the last steps of a sample holds
+        if no spike arrives after it.
 
         Parameters
         ----------
         inputs, spikes : SpikeLog
-            As of `follow`.
-        error : ndarray
-            As of `follow`.
+            Spikes of the inputs that the engine ran with, and of all neurons, by id.
+        error : np.ndarray
+            float64 (n_steps, n_readouts), error signals.
         modulator : ndarray or None
             (n_steps,), what learning rules read as `M`.
+
+        Returns
+        -------
+        list of dict
+            Of each step, (n,) by name; empty without synapses, and where the spike variant did not learn.
         """
-        self.states = []
-        self.follow(inputs, spikes, error)
-        return self.states
-
-    def _name_states(self, e: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the states of the synapses after a step, by name, (n,) each."""
+        n_steps, n = len(error), len(self._target)
+        arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
+        recorded = self._engine.recorded
+        if (self._online and not getattr(self._engine, "learned", True)) or not n:
+            return []
+        psi = fired = np.zeros((n_steps, n))
+        kept, rate = np.zeros((1 + n_steps, self._n_kept, n)), np.zeros(n)
+        nothing, ones = np.zeros((0, n)), np.ones(n)
         if self._onto_readouts:
-            return {"zbar": self._eligibility.state[0].copy()}
-        names = list(definition_of(self._chosen.projection.post).states)
-        eps = {f"eps_{name}": row.copy() for name, row in zip(names, self._eligibility.state, strict=False)}
-        return eps | {"e": e, "ebar": self.ebar.copy(), "ereg": self.ereg.copy()}
+            signal = error[:, self._target]
+        else:
+            assert recorded is not None  # the recorder has asked for it
+            column = np.searchsorted(recorded.record, self._target)
+            psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
+            kept = recorded.kept[:, : self._n_kept, column]
+            fired = find_spikes(spikes, n_steps, self._target)
+            rate = rate if self._online else self._regularize(fired)
+        if not self._online:
+            self._literal.start_synapses()
+            if self._equations:
+                self._equations.state[:] = 0.0
+        works = self._find_works(arrivals, n_steps)
+        arrivals, psi, fired, kept = self._hold(arrivals[:n_steps], psi, fired, kept)
+        psi, found, met = np.where(works, psi, 0.0), [], []
+        before_held: dict[str, np.ndarray] = {}
+        for i in range(self._held + n_steps):
+            entering, drive, pre = arrivals[i], psi[i], arrivals[i]
+            if self._held:
+                if i == n_steps:
+                    before_held = copied(self.state())
+                pre = entering = np.where(works[i], self.waiting + arrivals[i], 0.0)
+                self.waiting = self.waiting + arrivals[i] - entering
+            if self._equations:
+                drive, pre = self._equations.step(entering, drive, kept[i : i + 2], works[i]), ones
+            rate = self._follow_rate(fired[i]) if self._online else rate
+            regular = self._literal.step(nothing, nothing, {"psi": drive, "L": 0.0, "F": rate}, pre)
+            found.append(self._name_states(entering))
+            met.append((found[-1][self._met], regular))
+        self.load_state(before_held)
+        joined = np.concatenate([self.past, np.where(works[:, None], met, 0.0)])
+        self.past, shown = joined[n_steps : n_steps + self._d_out], joined[self._held : self._held + n_steps]
+        gradient = signal * shown[:, 0] + shown[:, 1]
+        return [step | {"gradient": row} for step, row in zip(found[self._held :], gradient, strict=True)]
 
-    def _stepped(self) -> list[np.ndarray]:
-        """Return the arrays that a step changes."""
-        return [self._eligibility.state, *(getattr(self, name) for name in FILTERS)]
+    def _name_states(self, entering: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the traces and states of the synapses after a step, by name, (n,) each."""
+        states = self._literal.synapse
+        if self._onto_readouts:
+            return {"eligibility": entering, "eligibility_trace": states["zbar"], "zbar": states["zbar"]}
+        rows = [*self._equations.state.copy()] if self._equations else [states[name] for name in self._linear]
+        named = {f"eps_{name}": row for name, row in zip(self._of_model, rows, strict=False)}
+        return states | named | {"eligibility": states["e"], "eligibility_trace": states["ebar"]}
+
+    def _follow_rate(self, fired: np.ndarray) -> np.ndarray:
+        """Filter the targets' spikes in a step of the spike variant; return what regularises their rates, (n,)."""
+        keep, dt = self._kappa_reg, self._engine.network.model.dt_ms
+        self.f_av = keep * self.f_av + (1.0 - keep) * fired / dt
+        return self._c_reg * (self.f_av - self._f_target)
 
     def _regularize(self, fired: np.ndarray) -> np.ndarray:
         """Return the factor of e in the gradient of an interval by which firing rates are regularised, (n,)."""
@@ -411,17 +411,6 @@ class Traces:
                 setattr(self, name, joined[-1][-len(held) :].copy())
         return joined
 
-    def _delay_traces(self, e: np.ndarray, works: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the traces of d_out steps before, and what regularisation added then, both 0 where not followed."""
-        keep, dt = self._kappa_reg, self._engine.network.model.dt_ms
-        self.ereg[:] = keep * self.ereg + (1.0 - keep) * e
-        self.f_av[:] = keep * self.f_av + (1.0 - keep) * fired / dt
-        before, regular = self.past[0].copy(), self.past_regular[0].copy()
-        self.past[:-1], self.past_regular[:-1] = self.past[1:].copy(), self.past_regular[1:].copy()
-        self.past[-1] = np.where(works, self.ebar if self._is_filtered else e, 0.0)
-        self.past_regular[-1] = np.where(works, self._c_reg * (self.f_av - self._f_target) * self.ereg, 0.0)
-        return before, regular
-
     def _find_arrivals(self, log: SpikeLog, n_steps: int) -> np.ndarray:
         """Return what arrives at each synapse in each step, float64 (n_steps + n_later, n): 0, 1 or a factor."""
         delay = self._chosen.delay
@@ -447,39 +436,49 @@ class Traces:
             self.coming = total[n_steps:].copy()
         return total
 
-    def _find_own_spikes(self, log: SpikeLog, n_steps: int) -> np.ndarray:
-        fired = np.zeros((n_steps, len(self._target)))
-        for k, steps in enumerate(_steps_of(log, n_steps, self._target)):
-            fired[steps, k] = 1.0
-        return fired
-
-    @property
-    def _carried(self) -> tuple[str, ...]:
-        return (*FILTERS, "coming", *(("latest", *HELD) if self._held else ()))
-
     def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays that the next sample reads, (.., n) each; none in the interval variant."""
-        if not self._online:
+        """Return the arrays that the next sample reads, (.., n) each; none of e-prop in the interval variant."""
+        if not self._carried:
             return {}
-        state = {name: getattr(self, name) for name in self._carried} | {"eligibility": self._eligibility.state}
+        state = {name: getattr(self, name) for name in self._carried}
+        for name in ("neuron", "synapse"):
+            table = getattr(self._literal, name)
+            state[name] = np.array([*table.values()]).reshape(len(table), len(self._target))
+        if self._equations:
+            state["equations"] = self._equations.state
         if self._factors is not None:
             state["factors"] = self._factors.rows[:, transmission.STATE].T
         return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Load what `state` returned."""
-        if not self._online:
-            return
-        self._eligibility.state[...] = state["eligibility"]
-        if self._factors is not None:
-            self._factors.rows[:, transmission.STATE] = state["factors"].T
-        for name in self._carried:
+        for name in self._carried if state else ():
             setattr(self, name, np.array(state[name], float))
+        for name in {"neuron", "synapse"} & state.keys():
+            table = getattr(self._literal, name)
+            setattr(self._literal, name, dict(zip(table, np.array(state[name], float), strict=True)))
+        if self._equations and state:
+            self._equations.state[...] = state["equations"]
+        if self._factors is not None and state:
+            self._factors.rows[:, transmission.STATE] = state["factors"].T
+
+
+def find_spikes(log: SpikeLog, n_steps: int, ids: np.ndarray) -> np.ndarray:
+    """Return in which steps neurons spike, 1 or 0, (n_steps, n)."""
+    fired = np.zeros((n_steps, len(ids)))
+    for k, steps in enumerate(_steps_of(log, n_steps, ids)):
+        fired[steps, k] = 1.0
+    return fired
+
+
+def copied(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return copies of arrays."""
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _steps_of(log: SpikeLog, n_steps: int, cells: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the steps in which each of some cells spiked."""
-    steps, ids = log.spikes(n_steps)
+    steps, ids = log.list_spikes(n_steps)
     order = np.argsort(ids, kind="stable")
     first, last = (np.searchsorted(ids[order], cells, side) for side in ("left", "right"))
     for low, high in zip(first, last, strict=True):

@@ -21,12 +21,12 @@ cdef extern from "algorithms/lines/lines.h" nogil:
     void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const real* psi, const real* L, real* lines)
 
 
-cdef inline void keep_step(Histories histories, int64_t u) noexcept nogil:
+cdef inline void keep_step(Lines lines, Histories histories, int64_t u) noexcept nogil:
     """Write step u into the lines, if there are some."""
-    cdef int64_t n = histories.lines.shape[1]
-    if histories.lines.shape[0] > 0 and n > 0:
-        keep_lines(u, histories.lines.shape[0], n, &histories.psi[u % histories.psi.shape[0], 0],
-                   &histories.L[u % histories.L.shape[0], 0], &histories.lines[0, 0, 0])
+    cdef int64_t n = lines.line.shape[1]
+    if lines.line.shape[0] > 0 and n > 0:
+        keep_lines(u, lines.line.shape[0], n, &histories.psi[u % histories.psi.shape[0], 0],
+                   &histories.L[u % histories.L.shape[0], 0], &lines.line[0, 0, 0])
 
 
 cdef void work_lines(Engine engine, const Window* given, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -38,15 +38,15 @@ cdef void work_lines(Engine engine, const Window* given, Rows rows, int64_t b, i
         return
     window.first, window.n, window.traces = given.first, given.n, given.traces
     window.moving = given.moving if given.fused else NULL
-    window.n_blocks, window.n_targets = engine.histories.lines.shape[0], engine.histories.lines.shape[1]
-    window.lines = &engine.histories.lines[0, 0, 0]
+    window.n_blocks, window.n_targets = engine.lines.line.shape[0], engine.lines.line.shape[1]
+    window.lines = &engine.lines.line[0, 0, 0]
     find_optimized(rows, b, row, &window.of)
     window.kappa = rows.settings[b].kappa
     window.alpha, window.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
     window.beta = &engine.neurons.adapt_beta[0]
-    window.target, window.Y = &rows.target[0], &rows.Y[0]
-    window.zbar = &rows.zbar[0] if rows.settings[b].own_zbar else NULL
-    window.eps = &rows.eps[0] if rows.settings[b].adaptive else NULL
+    window.target, window.Y = &rows.target[0], &rows.traces.Y[0]
+    window.zbar = &rows.traces.zbar[0] if rows.settings[b].own_zbar else NULL
+    window.eps = &rows.traces.eps[0] if rows.settings[b].adaptive else NULL
     line_window(&window, start, stop)
 
 

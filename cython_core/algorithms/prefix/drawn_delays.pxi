@@ -49,25 +49,26 @@ cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
 
 cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """What a step knows of a projection; b: any of its blocks."""
+    cdef const BlockSettings* given = &rows.settings[b]
     cdef Drawn of
     cdef Present* now = present_of(engine, t)
     cdef const End* end = NULL if now.block == 0 else end_of(engine.sums.ends, now.block - 1)
     memset(&of, 0, sizeof(Drawn))
-    of.t, of.cutoff, of.block, of.starts = t, rows.settings[b].cutoff, now.block, now.place == 0
+    of.t, of.cutoff, of.block, of.starts = t, given.cutoff, now.block, now.place == 0
     of.row_ptr, of.n_synapses = &rows.row_ptr[0], rows.target.shape[0]
     of.books, of.Z, of.target = <Book*> &rows.books[0, 0], &rows.Z[0], &rows.target[0]
     of.signs = &rows.signs[0] if rows.signs.shape[0] > 0 else NULL
-    of.weight, of.Y, of.C = &rows.weight[0], &rows.Y[0], &rows.C[0]
+    of.weight, of.Y, of.C = &rows.weight[0], &rows.traces.Y[0], &rows.traces.C[0]
     of.at = targets_at(engine, t, end)
     of.shrink, of.alpha_block = shrink(engine, b, 1), engine.sums.alpha_powers[b, engine.sums.block + 1]
     of.alpha_place = engine.sums.alpha_powers[b, now.place]
-    of.kappa_place = kept_power(&engine.of_place, rows.settings[b].kappa, now.place - 1)
-    of.d, of.alpha, of.kappa = unit(engine, t, t, b), rows.settings[b].alpha, rows.settings[b].kappa
-    of.eta, of.low, of.high = rows.settings[b].eta, rows.settings[b].Wmin, rows.settings[b].Wmax
+    of.kappa_place = kept_power(&engine.of_place, given.kappa, now.place - 1)
+    of.d, of.alpha, of.kappa = unit_of(engine, t, t, b), given.alpha, given.kappa
+    of.eta, of.low, of.high = given.eta, given.Wmin, given.Wmax
     of.decays, of.is_short = engine.decays, is_short(rows, b)
-    if rows.first.shape[0] > 0:
-        of.first, of.rate_since, of.n_rates = &rows.first[0], &rows.rate_since[0], rows.rate_since.shape[0]
-        of.rates, of.n_blocks = &rows.rates[0, b], rows.rates.shape[1]
+    if rows.rates.first.shape[0] > 0:
+        of.first, of.rate_since, of.n_rates = &rows.rates.first[0], &rows.rates.since[0], rows.rates.since.shape[0]
+        of.rates, of.n_blocks = &rows.rates.values[0, b], rows.rates.values.shape[1]
     return of
 
 
@@ -95,21 +96,22 @@ cdef void deliver_drawn(
                 count += 1
                 i += 1
                 if count == MOST_LISTED:
-                    arrive_listed(engine, t, rows, b, &of, found, count, arriving)
+                    arrive_listed(engine, rows, b, &of, found, count, arriving)
                     count = 0
-    arrive_listed(engine, t, rows, b, &of, found, count, arriving)
+    arrive_listed(engine, rows, b, &of, found, count, arriving)
     engine.work += of.work
 
 
 cdef void arrive_listed(
-    Engine engine, int64_t t, Rows rows, int64_t b, Drawn* of, const int64_t* found, int64_t count,
-    real[::1] arriving
+    Engine engine, Rows rows, int64_t b, Drawn* of, const int64_t* found, int64_t count, real[::1] arriving
 ) noexcept nogil:
-    cdef int64_t number, i = arrive_drawn(of, found, 0, count)
+    cdef int64_t number, source, i = arrive_drawn(of, found, 0, count)
+    cdef Arrival spike
     while i < count:
         number = found[i] - rows.blocks[b, ROW]
-        deliver_spike(engine, t, rows, b + number % rows.blocks[b, DELAYS], found[i],
-                      rows.blocks[b, SOURCE] + number // rows.blocks[b, DELAYS], 0, True, True, arriving)
+        source = rows.blocks[b, SOURCE] + number // rows.blocks[b, DELAYS]
+        spike = Arrival(of.t, found[i], source, 0, 1.0, <real*> &arriving[0])    # without short-term plasticity
+        deliver_spike(engine, rows, b + number % rows.blocks[b, DELAYS], &spike, True, arriving)
         i = arrive_drawn(of, found, i + 1, count)
 
 

@@ -79,9 +79,9 @@ cdef void cross_online(
     cdef double Z = rows.Z[row]
     for k in range(rows.row_ptr[row], rows.row_ptr[row + 1]):
         j = rows.target[k]
-        rows.C[k] -= gradient_online(rows.Y[k], Z, rows.h[k], Q, end[OF_S, j], end[OF_U, j])
-        rows.h[k] = keep * (rows.Y[k] * end[OF_A, j] + Z * end[OF_D, j] + rows.h[k])
-        rows.Y[k] = kappa_power * (rows.Y[k] + Z * end[OF_R, j])
+        rows.traces.C[k] -= gradient_online(rows.traces.Y[k], Z, rows.traces.h[k], Q, end[OF_S, j], end[OF_U, j])
+        rows.traces.h[k] = keep * (rows.traces.Y[k] * end[OF_A, j] + Z * end[OF_D, j] + rows.traces.h[k])
+        rows.traces.Y[k] = kappa_power * (rows.traces.Y[k] + Z * end[OF_R, j])
     rows.Z[row] = Z * alpha_power
     rows.books[row, CURSOR] += 1
 
@@ -94,7 +94,9 @@ cdef void add_gradient_online(
     cdef double Z = rows.Z[row], Q = engine.online.running[0]
     for k in range(start, stop):
         j = rows.target[k]
-        rows.C[k] += sign * gradient_online(rows.Y[k], Z, rows.h[k], Q, engine.online.S[j], engine.online.U[j])
+        rows.traces.C[k] += sign * gradient_online(
+            rows.traces.Y[k], Z, rows.traces.h[k], Q, engine.online.S[j], engine.online.U[j]
+        )
 
 
 cdef void enter_online(Engine engine, Rows rows, int64_t row, int64_t before, double d) noexcept nogil:
@@ -105,6 +107,6 @@ cdef void enter_online(Engine engine, Rows rows, int64_t row, int64_t before, do
         j = rows.target[k]
         R = engine.sums.R[before, j]
         x = engine.sums.D[j] - R * engine.sums.A[j]
-        rows.Y[k] -= d * R
-        rows.h[k] -= d * x
-        rows.C[k] += d * (engine.online.U[j] - R * engine.online.S[j] - x * engine.online.running[0])
+        rows.traces.Y[k] -= d * R
+        rows.traces.h[k] -= d * x
+        rows.traces.C[k] += d * (engine.online.U[j] - R * engine.online.S[j] - x * engine.online.running[0])

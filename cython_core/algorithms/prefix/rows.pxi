@@ -44,27 +44,27 @@ cdef bint arrive_open(Engine engine, Rows rows, int64_t b, const Arrival* spike)
         crossing = last_crossing(engine, t, rows, b, row)
         Z = rows.Z[row]
         if entered:
-            d = unit(engine, t, t, b) * spike.factor
+            d = unit_of(engine, t, t, b) * spike.factor
         if rows.blocks[b, DENSE]:
             if engine.queued == TOGETHER or (engine.queued > 0 and unlike(rows, engine.queue[0].row, row)):
                 descend_queue(engine, t, rows, b, spike.arriving)
             engine.queue[engine.queued] = Descent(
-                start, row, hole_of(rows.blocks, b, spike.source, stop - start), Z, d, spike.factor, crossing
+                start, row, hole_of(rows, b, spike.source, stop - start), Z, d, spike.factor, crossing
             )
             engine.queued += 1
         else:
             descend_row(wide(engine), start, stop, spike.ahead, &rows.target[0], Z, d, crossing, rows.settings[b].eta,
                         low_of(rows, b, row), high_of(rows, b, row), <real> spike.factor,
-                        targets_at(engine, t, crossing.end), &rows.weight[0], &rows.Y[0], &rows.C[0])
+                        targets_at(engine, t, crossing.end), &rows.weight[0], &rows.traces.Y[0], &rows.traces.C[0])
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
             rows.books[row, WAITING] = 0
         return True
     advance_prefix(engine, present_of(engine, t).block, rows, b, row)
-    subtract_gradients(engine, rows, row, start, stop)
+    add_gradients(engine, rows, row, start, stop, -1)
     optimize(engine, t + engine.lead - 1, rows, b, row)
-    add_gradients(engine, rows, row, start, stop)
+    add_gradients(engine, rows, row, start, stop, 1)
     wait(engine, t, rows, row)
     if entered:
         enter(engine, t, rows, b, row, 0)
@@ -113,8 +113,9 @@ cdef void descend_part(
         row = &engine.queue[i]
         if row.hole != first:
             k = row.start + first - (first > row.hole)
-            cross(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
-            found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d, <real> row.factor)
+            cross(k, k + n, &rows.target[0], row.crossing, &rows.traces.Y[0], &rows.traces.C[0])
+            found[count] = Row(&rows.weight[k], &rows.traces.Y[k], &rows.traces.C[k], row.Z, row.d, row.Z + row.d,
+                               <real> row.factor)
             count += 1
     if count == TOGETHER:
         descend_four(n, eta, low, high, at, found[0], found[1], found[2], found[3])
@@ -172,7 +173,7 @@ cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
     return plain and rows.settings[b].algorithm == PREFIX and not rows.blocks[b, DENSE]
 
 
-cdef inline double unit(Engine engine, int64_t t, int64_t p, int64_t b) noexcept nogil:
+cdef inline double unit_of(Engine engine, int64_t t, int64_t p, int64_t b) noexcept nogil:
     """What a spike that enters in step p adds to Z in the block of step t - m: alpha^-(p - o)."""
     return 1.0 / engine.sums.alpha_powers[b, p - present_of(engine, t).first + 1]
 
@@ -195,8 +196,9 @@ cdef inline int64_t row_before_close(Engine engine, int64_t t) noexcept nogil:
 cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """The spike of the row that arrived `entry_lag` steps before step t enters."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine)
-    cdef int64_t before = row_before_entry(engine, t)
-    cdef double d = unit(engine, t, p, b)
+    cdef int64_t s, before = row_before_entry(engine, t)
+    cdef double d = unit_of(engine, t, p, b)
+    cdef Filtered of
     if rows.blocks[b, FACTORS]:
         d *= rows.factors[row, p % rows.factors.shape[1]]
     engine.work += stop - start
@@ -209,38 +211,40 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
         enter_online(engine, rows, row, before, d)
         return
     if uses_cells(engine, rows, b):
-        enter_row(wide(engine), start, stop, ahead, &rows.target[0], d, targets_at(engine, t, NULL), &rows.Y[0],
-                  &rows.C[0])
+        enter_row(wide(engine), start, stop, ahead, &rows.target[0], d, targets_at(engine, t, NULL), &rows.traces.Y[0],
+                  &rows.traces.C[0])
         return
-    enter_apart(start, stop, &rows.target[0], d, &engine.sums.R[before, 0], &engine.sums.A[0], &engine.sums.D[0],
-                &rows.Y[0], &rows.C[0])
-    if engine.sums.sets == 2:
-        enter_apart(start, stop, &rows.target[0], d, &engine.sums.R2[before, 0], &engine.sums.A2[0], &engine.sums.D2[0],
-                    &rows.Y2[0], &rows.C[0])
+    for s in range(engine.sums.sets):
+        of = sums_of(engine, rows, s, before)
+        enter_apart(start, stop, &rows.target[0], d, of.R, of.A, of.D, of.Y, &rows.traces.C[0])
 
 
-cdef void subtract_gradients(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    """Turn C into minus the gradient since it was made."""
+cdef struct Filtered:  # sums of one of the two filters, and what synapses keep of it
+    double* R
+    double* A
+    double* D
+    real* Y
+
+
+cdef inline Filtered sums_of(Engine engine, Rows rows, int64_t s, int64_t row) noexcept nogil:
+    """Those of set s, with R of one of its rows."""
+    if s == 0:
+        return Filtered(&engine.sums.R[row, 0], &engine.sums.A[0], &engine.sums.D[0], &rows.traces.Y[0])
+    return Filtered(&engine.sums.R2[row, 0], &engine.sums.A2[0], &engine.sums.D2[0], &rows.traces.Y2[0])
+
+
+cdef void add_gradients(
+    Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign
+) noexcept nogil:
+    """Turn C into minus the gradient since it was made (sign -1), or back (1)."""
+    cdef int64_t s
+    cdef Filtered of
     if engine.online.in_use:
-        add_gradient_online(engine, rows, row, start, stop, -1)
+        add_gradient_online(engine, rows, row, start, stop, sign)
         return
-    subtract_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0],
-                      &rows.Y[0], &rows.C[0])
-    if engine.sums.sets == 2:
-        subtract_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0],
-                          &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
-
-
-cdef void add_gradients(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    """The way back."""
-    if engine.online.in_use:
-        add_gradient_online(engine, rows, row, start, stop, 1)
-        return
-    add_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0],
-                 &rows.Y[0], &rows.C[0])
-    if engine.sums.sets == 2:
-        add_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0],
-                     &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
+    for s in range(engine.sums.sets):
+        of = sums_of(engine, rows, s, 0)
+        add_gradient(start, stop, sign, &rows.target[0], rows.Z[row], of.A, of.D, of.Y, &rows.traces.C[0])
 
 
 cdef void advance_prefix(Engine engine, int64_t wanted, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -256,10 +260,11 @@ cdef void advance_prefix(Engine engine, int64_t wanted, Rows rows, int64_t b, in
                          engine.online.ends[end], engine.online.end_factors[end, 0], engine.online.end_factors[end, 1])
             continue
         crossing = next_crossing(engine, rows, b, row)
-        cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.traces.Y[0], &rows.traces.C[0])
         if engine.sums.sets == 2:
             crossing.end, crossing.shrink = end_of(engine.sums.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
-            cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+            cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.traces.Y2[0],
+                      &rows.traces.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -315,17 +320,17 @@ cdef void close_prefix(
     power = kept_power(&engine.of_place, engine.incoming.settings[b].kappa, k - 1)
     if uses_cells(engine, rows, b):
         close_row(wide(engine), start, stop, 0 if is_short(rows, b) else FURTHER, &rows.target[0], Z,
-                  Z_before, power, crossing, targets_at(engine, t, crossing.end), &rows.Y[0], &rows.C[0])
+                  Z_before, power, crossing, targets_at(engine, t, crossing.end), &rows.traces.Y[0], &rows.traces.C[0])
     elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
-        hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        hole = hole_of(rows, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 close_dense(n, Z, Z_before, power, &engine.sums.R[before, j], &engine.sums.A[j], &engine.sums.D[j],
-                            &rows.Y[i], &rows.C[i])
+                            &rows.traces.Y[i], &rows.traces.C[i])
     else:
-        subtract_gradients(engine, rows, row, start, stop)
+        add_gradients(engine, rows, row, start, stop, -1)
         rescale(engine, t - engine.m, k, 1, True, rows, b, row, start, stop)
     rows.Z[row] *= engine.sums.alpha_powers[b, k]
 
@@ -338,7 +343,7 @@ cdef bint arrive_closed(Engine engine, Rows rows, int64_t b, const Arrival* spik
     cdef int64_t place, i, j
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
-    cdef double d = unit(engine, t, t, b) * spike.factor if enters else 0.0, Z, Z_before, power
+    cdef double d = unit_of(engine, t, t, b) * spike.factor if enters else 0.0, Z, Z_before, power
     engine.work += stop - start
     if engine.sums.sets == 2:
         optimize(engine, t + engine.lead - 1, rows, b, row)
@@ -354,7 +359,7 @@ cdef bint arrive_closed(Engine engine, Rows rows, int64_t b, const Arrival* spik
     if rows.blocks[b, DENSE]:
         if engine.queued:
             descend_queue(engine, t, rows, b, spike.arriving)
-        hole = hole_of(rows.blocks, b, spike.source, stop - start)
+        hole = hole_of(rows, b, spike.source, stop - start)
         for after in range(2):
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
@@ -362,11 +367,11 @@ cdef bint arrive_closed(Engine engine, Rows rows, int64_t b, const Arrival* spik
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.settings[b].eta, low_of(rows, b, row),
                              high_of(rows, b, row), <real> spike.factor, &engine.sums.R[before, j],
                              &engine.sums.R[enters_after, j], &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i],
-                             &rows.Y[i], &rows.C[i], &spike.arriving[j])
+                             &rows.traces.Y[i], &rows.traces.C[i], &spike.arriving[j])
     else:
         reopen_row(wide(engine), start, stop, spike.ahead, &rows.target[0], Z, Z_before, power, enters, d,
                    rows.settings[b].eta, low_of(rows, b, row), high_of(rows, b, row), <real> spike.factor,
-                   targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0], &rows.C[0])
+                   targets_at(engine, t, NULL), &rows.weight[0], &rows.traces.Y[0], &rows.traces.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = present_of(engine, t).block
     rows.books[row, CLOSED] = 0
@@ -385,7 +390,7 @@ cdef void reopen(
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0
-    add_gradients(engine, rows, row, start, stop)
+    add_gradients(engine, rows, row, start, stop, 1)
 
 
 cdef void rescale(
@@ -394,19 +399,16 @@ cdef void rescale(
 ) noexcept nogil:
     """Between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
     cdef int64_t s, now_ = row_before_close(engine, e + engine.m)
+    cdef Filtered of
     cdef double power, Z = rows.Z[row] if k > 0 else 0.0
     for s in range(engine.sums.sets):
+        of = sums_of(engine, rows, s, now_)
         power = kappa_power(engine, b, 2 * s + 1, k - 1)
-        if to and s == 0:
-            to_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R[now_, 0], &rows.Y[0])
-        elif to:
-            to_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R2[now_, 0], &rows.Y2[0])
+        if to:
+            to_trace(start, stop, &rows.target[0], Z, power, of.R, of.Y)
         else:
             power = kappa_power(engine, b, 2 * s + 1, n) / power
-            if s == 0:
-                from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R[now_, 0], &rows.Y[0])
-            else:
-                from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R2[now_, 0], &rows.Y2[0])
+            from_trace(start, stop, &rows.target[0], Z, power, of.R, of.Y)
 
 
 cdef void catch_up_prefix(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -429,7 +431,7 @@ cdef void enter_spikes(
     cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = row_of(rows.blocks, b, ids[i])
+        row = row_of(rows, b, ids[i])
         if row < 0:
             i += 1
             continue
@@ -437,7 +439,7 @@ cdef void enter_spikes(
             pass
         elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
-            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
+            ahead = row_ahead(rows, b, ids, i, stop, row) - rows.row_ptr[row]
             enter(engine, t, rows, b, row, ahead)
         i += 1
 

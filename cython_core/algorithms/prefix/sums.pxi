@@ -90,12 +90,8 @@ cdef extern from "algorithms/prefix/formulas.h" nogil:
         int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
         const double* D, real* Y, real* C
     )
-    void subtract_gradient(
-        int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
-        const real* Y, real* C
-    )
     void add_gradient(
-        int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
+        int64_t start, int64_t stop, double sign, const uint32_t* target, double Z, const double* A, const double* D,
         const real* Y, real* C
     )
     void to_trace(

@@ -101,7 +101,7 @@ cdef void work_rule(Engine engine, const Window* window, Rows rows, int64_t b, i
             (<RuleTrace> <intptr_t> targets.trace)(
                 width, engine.neurons.v.shape[0], &rows.target[k], <const real*> <intptr_t> targets.own,
                 numbers_of(engine, rows.settings[b].rule, window.first + i), <real> window.traces[i],
-                &rows.traces[0, k], rows.traces.shape[1], &rows.C[k]
+                &rows.traces.of_model[0, k], rows.traces.of_model.shape[1], &rows.traces.C[k]
             )
             if window.fused:
                 step_fused(rows, &of, k, width, window.moving + MOST_MOVING * i)
@@ -158,8 +158,9 @@ cdef inline void find_row(Engine engine, Rows rows, int64_t b, int64_t row, RULE
     """The row's synapses and what they read of their targets."""
     cdef int64_t k = rows.settings[b].rule, start = rows.row_ptr[row]
     cdef const RuleTargets* targets = &engine.learners.table[k]
-    of.n, of.x_stride, of.stride = rows.row_ptr[row + 1] - start, rows.traces.shape[1], engine.neurons.v.shape[0]
-    of.target, of.x, of.C, of.weight = &rows.target[start], &rows.traces[0, start], &rows.C[start], &rows.weight[start]
+    of.n, of.stride = rows.row_ptr[row + 1] - start, engine.neurons.v.shape[0]
+    of.x, of.x_stride = &rows.traces.of_model[0, start], rows.traces.of_model.shape[1]
+    of.target, of.C, of.weight = &rows.target[start], &rows.traces.C[start], &rows.weight[start]
     of.present = <const real*> <intptr_t> targets.present
     of.end, of.end_columns = <const real*> <intptr_t> targets.end, targets.n_ends
     of.shared = targets.shared
@@ -176,7 +177,7 @@ cdef bint arrive_rule(Engine engine, Rows rows, int64_t b, const Arrival* spike)
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t t = spike.t, row = spike.row, n = rows.row_ptr[row + 1] - rows.row_ptr[row]
     cdef int64_t end = max(t - rows.settings[b].lag, 0)
-    cdef bint descends = not rows.settings[b].counted and rows.total.shape[0] == 0
+    cdef bint descends = not rows.settings[b].counted and rows.optimizing.total.shape[0] == 0
     cdef RULE_EVENT[MOST_EVENTS] events
     cdef RULE_ROW of
     if rows.books[row, LATEST] == NEVER:

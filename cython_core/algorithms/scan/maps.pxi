@@ -25,10 +25,10 @@ cdef enum:
     NODES_AHEAD = 32         # synapses to the one whose maps are fetched
     NEAR = 1000              # neurons of which a cache holds the maps
     NEAR_BY_EQUATIONS = 3000    # the same of neurons given by equations
-    NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
+    NOT_OPEN = -(1 << 30)    # in ScanRows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
     RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
-    ALPHA = 0                # places of their powers in Rows.powers
+    ALPHA = 0                # places of their powers in ScanRows.powers
     KAPPA = 1
     KAPPA_REG = 2
     MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
@@ -224,7 +224,7 @@ cdef void extend_gaps(Engine engine, ComposedMaps at, int64_t end) noexcept nogi
 
 cdef inline void mark_row(Rows rows, int64_t row) noexcept nogil:
     """What the end of a block asks of each row: 2 cursor, + 1 if a spike waits."""
-    rows.mark[row] = 2 * rows.books[row, CURSOR] + (rows.books[row, WAITING] != 0)
+    rows.scan.mark[row] = 2 * rows.books[row, CURSOR] + (rows.books[row, WAITING] != 0)
 
 
 cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
@@ -232,17 +232,17 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
     cdef int64_t b, row, key, first, last, waiting = 0, end = engine.maps.reached
     cdef int64_t old = 2 * (end - GAPS * MAP_STEPS)
     for b in range(rows.blocks.shape[0]):
-        rows.head[b, :] = NOBODY
+        rows.scan.head[b, :] = NOBODY
         if rows.settings[b].algorithm != SCAN or not is_last(rows, b):    # there stand all rows of the projection
             continue
         first = rows.blocks[b, ROW]
         last = first + rows.blocks[b, ROWS]
         for row in range(first, last):
-            if rows.mark[row] % (2 * MAP_STEPS) == 0 and rows.mark[row] != old:
+            if rows.scan.mark[row] % (2 * MAP_STEPS) == 0 and rows.scan.mark[row] != old:
                 continue
-            key = MAP_STEPS if rows.mark[row] == old else key_of(end, rows, row) - (end - MAP_STEPS)
+            key = MAP_STEPS if rows.scan.mark[row] == old else key_of(end, rows, row) - (end - MAP_STEPS)
             if key >= 0 and (rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.settings[b].moves):
-                rows.following[row], rows.head[b, key] = rows.head[b, key], row
+                rows.scan.following[row], rows.scan.head[b, key] = rows.scan.head[b, key], row
                 waiting += key < MAP_STEPS
     return waiting
 
@@ -264,9 +264,9 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
     cdef int64_t end = engine.maps.reached, count = 0, row, following
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
-    row = rows.head[b, u - (end - MAP_STEPS)]
+    row = rows.scan.head[b, u - (end - MAP_STEPS)]
     while row != NOBODY:
-        following = rows.following[row]
+        following = rows.scan.following[row]
         if following != NOBODY:
             prefetch_books(rows, following)
         plan(engine, u, rows, b, row, entering_, &work)
@@ -284,10 +284,10 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
 
 cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Bring rows forward whose gap is given up."""
-    cdef int64_t end = engine.maps.reached, row = rows.head[b, MAP_STEPS], following
+    cdef int64_t end = engine.maps.reached, row = rows.scan.head[b, MAP_STEPS], following
     cdef Work work
     while row != NOBODY:
-        following = rows.following[row]
+        following = rows.scan.following[row]
         if following != NOBODY:
             prefetch_books(rows, following)
         begin_work(engine, end, rows, row, &work)
@@ -326,9 +326,9 @@ cdef inline double power_in(Rows rows, int64_t b, int64_t place, int64_t n) noex
     cdef const BlockSettings* of = &rows.settings[b]
     cdef double decay = of.alpha if place == ALPHA else of.kappa if place == KAPPA else of.kappa_reg
     cdef double* known
-    if n >= rows.powers.shape[2]:
+    if n >= rows.scan.powers.shape[2]:
         return power_of(decay, n)
-    known = &rows.powers[b, place, n]
+    known = &rows.scan.powers[b, place, n]
     if isnan(known[0]):
         known[0] = power_of(decay, n)
     return known[0]
@@ -360,26 +360,28 @@ cdef inline void take_row(
     NeuronRow* of
 ) noexcept nogil:
     """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
-    cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.settings[b].model != 0 else NEAR
+    cdef const BlockSettings* given = &rows.settings[b]
+    cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if given.model != 0 else NEAR
     of.X = NULL
     of.moment = of.variance = NULL
     of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
     of.readable = rows.target.shape[0] - start
-    of.Y, of.C, of.weight, of.dense = &rows.Y[start], &rows.C[start], &rows.weight[start], rows.blocks[b, DENSE]
-    if rows.settings[b].model != 0:
-        for k in range(rows.traces.shape[0]):
-            traces[k] = &rows.traces[k, start]
+    of.Y, of.C = &rows.traces.Y[start], &rows.traces.C[start]
+    of.weight, of.dense = &rows.weight[start], rows.blocks[b, DENSE]
+    if given.model != 0:
+        for k in range(rows.traces.of_model.shape[0]):
+            traces[k] = &rows.traces.of_model[k, start]
     else:
-        traces[0] = &rows.zbar[start] if rows.settings[b].own_zbar else NULL
-        traces[1] = &rows.eps[start] if rows.settings[b].adaptive else NULL
+        traces[0] = &rows.traces.zbar[start] if given.own_zbar else NULL
+        traces[1] = &rows.traces.eps[start] if given.adaptive else NULL
     of.trace, of.common, of.arrived = traces, rows.Z[row], work.arrived
     if engine.online.in_use:
-        of.X = &rows.h[start]
-    elif rows.Y2.shape[0] > 0:
-        of.X = &rows.Y2[start]
-    if arriving != NULL and rows.settings[b].counted:
-        of.moment = &rows.kept[rows.settings[b].kept[0], start]
-        of.variance = &rows.kept[rows.kept.shape[0] - 1, start]
+        of.X = &rows.traces.h[start]
+    elif rows.traces.Y2.shape[0] > 0:
+        of.X = &rows.traces.Y2[start]
+    if arriving != NULL and given.counted:
+        of.moment = &rows.optimizing.moments[given.kept[0], start]
+        of.variance = &rows.optimizing.moments[rows.optimizing.moments.shape[0] - 1, start]
     of.nodes_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > near and not of.dense else 0
     of.row_ahead = ahead
     of.updates, of.eta, of.low, of.high = work.updates, work.eta, work.low, work.high
@@ -539,7 +541,7 @@ cdef void close_scan(
     plan(engine, end, rows, b, row, entering_, &work)
     work.last_credit = end
     work_synapses(engine, &work, end, rows, b, row, rows.row_ptr[following] - rows.row_ptr[row], NULL)
-    rows.mark[row] = NOT_OPEN
+    rows.scan.mark[row] = NOT_OPEN
 
 
 cdef void bring_scan(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:

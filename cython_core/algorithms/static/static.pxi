@@ -3,15 +3,16 @@
 
 cdef inline bint is_spread_static(Rows rows, int64_t b) noexcept nogil:
     """Whether spikes at the block go by the ring: its weights stay as they are until they arrive."""
-    return rows.settings[b].algorithm == STATIC and is_spread(rows.blocks, b)
+    return rows.settings[b].algorithm == STATIC and is_spread(rows, b)
 
 
 cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
-    """What arrives in step t at static synapses with several delays; see delivery.pxd.
+    """What arrives in step t at static synapses with several delays; see delivery.pxi.
 
     Where the ring is not known, what was emitted before is spread again.
     """
     cdef int64_t step = t, b
+    cdef Spikes* inputs = &engine.channel.inputs.at
     if engine.ring.shape[0] == 0:
         return
     if engine.spread_until != t:
@@ -20,8 +21,8 @@ cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
     while step <= t:
         for b in range(rows.blocks.shape[0]):
             if rows.blocks[b, NUMBER] == 0 and is_spread_static(rows, b):
-                spread(step, engine.channel.base, t, rows.blocks, b, rows.row_ptr, rows.target, rows.weight,
-                       &engine.channel.inputs.at, engine.channel.heard.at, engine.channel.heard.n, engine.ring)
+                spread(rows, b, segments_of(rows, b, &inputs, engine.channel.heard), engine.channel.base, step, t,
+                       engine.ring)
         step += 1
     engine.spread_until = step
     take_slot(engine.ring[t % engine.ring.shape[0]], engine.neurons.arriving)

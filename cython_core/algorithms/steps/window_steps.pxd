@@ -6,7 +6,6 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from pareprop.core.elementary cimport power_of
 from pareprop.core.precision cimport real
 
 cdef enum:
@@ -104,32 +103,3 @@ cdef inline void credit_online_both(
         ereg[i] = kappa_reg * ereg[i] + share * e[i]
         owed[i] = owed[i] - (delta * h[i] + F[i] * ereg[i])
         h[i] = discount * h[i] + L[i] * ebar[i]
-
-
-cdef inline void decay(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,       # IN
-    bint own_zbar,
-    bint adaptive,
-    bint second,
-    int64_t n,                        # steps without a learning signal
-    double kappa,
-    double kappa_reg,
-    const real[::1] alpha,            # IN (n)
-    const real[::1] rho,              # IN (n)
-    real[::1] zbar,                   # UPDATED
-    real[::1] eps,                    # UPDATED
-    real[::1] ebar,                   # UPDATED
-    real[::1] ereg,                   # UPDATED
-) noexcept nogil:
-    cdef int64_t k
-    cdef real shrink = power_of(kappa, n), shrink_reg = power_of(kappa_reg, n)
-    for k in range(start, stop):
-        ebar[k] *= shrink
-        if second:
-            ereg[k] *= shrink_reg
-        if own_zbar:
-            zbar[k] *= <real>power_of(alpha[target[k]], n)
-        if adaptive:
-            eps[k] *= <real>power_of(rho[target[k]], n)

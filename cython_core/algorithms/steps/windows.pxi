@@ -39,23 +39,24 @@ cdef void close_stepwise(
 
 cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
-    cdef int64_t u, latest = rows.books[row, LATEST], lag = rows.settings[b].lag, end = t - lag
-    cdef bint each_step = rows.settings[b].each_step, counted = rows.settings[b].counted
+    cdef const BlockSettings* given = &rows.settings[b]
+    cdef int64_t u, latest = rows.books[row, LATEST], lag = given.lag, end = t - lag
+    cdef bint each_step = given.each_step, counted = given.counted
     cdef const Algorithm* of = algorithm_of(rows, b)
-    cdef bint summed = of.sum_up != NULL and not each_step and engine.histories.out_block > 0
+    cdef bint summed = of.sum_up != NULL and not each_step and engine.error_sums.block > 0
     cdef Window window
     if rows.books[row, CLOSED]:
-        rows.books[row, CLOSED] = 0 if t > latest + rows.settings[b].cutoff else 1
+        rows.books[row, CLOSED] = 0 if t > latest + given.cutoff else 1
         return
-    if rows.settings[b].cutoff >= 0:
-        end = min(end, latest - lag + rows.settings[b].cutoff)
+    if given.cutoff >= 0:
+        end = min(end, latest - lag + given.cutoff)
     if each_step and counted and latest < lag and end > latest - lag:
         # the history before the start of the task counts for the optimizer, though nothing is there
         optimize(engine, min(end, 0) + engine.lead, rows, b, row)
     u = rows.books[row, CURSOR]
     while u < end:
         # one step of the optimizer follows each step of the history, but for those that are due from before
-        window.fused = each_step and (not counted or rows.counters[row] == u + engine.lead)
+        window.fused = each_step and (not counted or rows.optimizing.counters[row] == u + engine.lead)
         if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
             of.sum_up(engine, u, end, rows, b, row)
             break
@@ -67,7 +68,7 @@ cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) 
         of.work(engine, &window, rows, b, row)
         u += window.n
         if window.fused and counted:
-            rows.counters[row] = u + engine.lead
+            rows.optimizing.counters[row] = u + engine.lead
         elif each_step and not window.fused:
             optimize(engine, u + engine.lead, rows, b, row)
     rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
@@ -125,7 +126,7 @@ cdef void work_neurons(Engine engine, const Window* window, Rows rows, int64_t b
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = start, last, hole = stop, dense = -1
     engine.work += window.n * (stop - start)
     if rows.blocks[b, DENSE]:
-        hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        hole = start + hole_of(rows, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
     while k < stop:
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
@@ -187,8 +188,8 @@ cdef void decay_model(
     while k < stop:
         last = min(k + CHUNK, stop)
         columns = collect_constants(engine, model, last - k, -1, &rows.target[k])
-        model.decay(last - k, columns.stride, engine.neurons.dt, n_steps, columns.constant, &rows.traces[0, k],
-                    rows.traces.shape[1])
+        model.decay(last - k, columns.stride, engine.neurons.dt, n_steps, columns.constant, &rows.traces.of_model[0, k],
+                    rows.traces.of_model.shape[1])
         k = last
 
 
@@ -232,15 +233,15 @@ cdef void work_chunk(
         if model != NULL:
             collect_history(engine, model, first + i, width, dense, target, i == 0, &columns)
             model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant,
-                        columns.before, columns.kept, psi, window.traces[i], &rows.traces[0, start],
-                        rows.traces.shape[1], e)
+                        columns.before, columns.kept, psi, window.traces[i], &rows.traces.of_model[0, start],
+                        rows.traces.of_model.shape[1], e)
         else:
             if rows.settings[b].own_zbar:
-                filter_own(width, window.traces[i], alpha, &rows.zbar[start], e)
+                filter_own(width, window.traces[i], alpha, &rows.traces.zbar[start], e)
             else:
                 repeat(width, window.traces[i], e)
             if rows.settings[b].adaptive:
-                eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
+                eligibility_adaptive(width, psi, beta, rho, &rows.traces.eps[start], e)
             else:
                 eligibility(width, psi, e)
         if apart or online:
@@ -255,15 +256,16 @@ cdef void work_chunk(
                 seen = (first + i + engine.online.d_out) % engine.online.delta.shape[0]
                 delta, discount = engine.online.delta[seen], engine.online.discount[seen]
                 if apart:
-                    credit_online_both(width, kappa, kappa_reg, delta, discount, e, L, F, &rows.Y[start],
-                                       &rows.Y2[start], &rows.h[start], &rows.C[start])
+                    credit_online_both(width, kappa, kappa_reg, delta, discount, e, L, F, &rows.traces.Y[start],
+                                       &rows.traces.Y2[start], &rows.traces.h[start], &rows.traces.C[start])
                 else:
-                    credit_online(width, kappa, 1.0 - kappa_reg, delta, discount, e, L, F, &rows.Y[start],
-                                  &rows.h[start], &rows.C[start])
+                    credit_online(width, kappa, 1.0 - kappa_reg, delta, discount, e, L, F, &rows.traces.Y[start],
+                                  &rows.traces.h[start], &rows.traces.C[start])
             else:
-                credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
+                credit_both(width, kappa, kappa_reg, e, L, F, &rows.traces.Y[start], &rows.traces.Y2[start],
+                            &rows.traces.C[start])
         else:
-            credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
+            credit(width, kappa, e, L, &rows.traces.Y[start], &rows.traces.C[start])
         if window.fused:
             step_fused(rows, &of, start, width, window.moving + MOST_MOVING * i)
         place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
@@ -277,13 +279,19 @@ cdef inline int64_t last_credited(Rows rows, int64_t b, int64_t row) noexcept no
 
 cdef void decay_neurons(Engine engine, int64_t n, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Let what synapses keep decay by n steps."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
-    cdef bint own_zbar = rows.settings[b].own_zbar and rows.settings[b].model == 0
-    if rows.settings[b].model != 0:
-        decay_model(engine, <const NeuronModel*> rows.settings[b].model, rows, start, stop, n)
-    decay(start, stop, rows.target, own_zbar, rows.settings[b].adaptive, engine.sums.sets == 2, n,
-          rows.settings[b].kappa, rows.settings[b].kappa_reg, engine.neurons.alpha, engine.neurons.rho,
-          rows.zbar, rows.eps, rows.Y, rows.Y2)
+    cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef const BlockSettings* of = &rows.settings[b]
+    cdef real shrink = power_of(of.kappa, n), shrink_reg = power_of(of.kappa_reg, n)
+    if of.model != 0:
+        decay_model(engine, <const NeuronModel*> of.model, rows, start, stop, n)
+    for k in range(start, stop):
+        rows.traces.Y[k] *= shrink
+        if engine.sums.sets == 2:
+            rows.traces.Y2[k] *= shrink_reg
+        if of.own_zbar and of.model == 0:
+            rows.traces.zbar[k] *= <real> power_of(engine.neurons.alpha[rows.target[k]], n)
+        if of.adaptive:
+            rows.traces.eps[k] *= <real> power_of(engine.neurons.rho[rows.target[k]], n)
 
 
 cdef void bring_steps(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...kernels import layout
 from ..base import Cost
 from ..request import Request
 from ..steps.algorithm import Steps
@@ -13,10 +12,10 @@ BY_LINE = 0.25  # cost of following a synapse through a step, in plain arrivals
 class Lines(Steps):
     """Follows synapses step by step, with the same bits as `Steps`."""
 
-    name, mode = "lines", layout.LINES
+    name = "lines"
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if reason := super().why_not(request):
             return reason
         if request.optimizer.accumulates or not request.optimizer.optimize_each_step:
@@ -29,6 +28,10 @@ class Lines(Steps):
             return "it learns from rewards"
         return "populations filter by a kappa_reg of their own" if request.filters_apart else None
 
+    def kept_steps(self, cutoff: int) -> int:
+        """Return the steps of history that targets keep in addition to lines."""
+        return 1
+
     def cost(self, request: Request) -> Cost:
-        """Return the cost, see `Way.cost`."""
+        """Return the cost, see `Algorithm.cost`."""
         return Cost(step=BY_LINE)

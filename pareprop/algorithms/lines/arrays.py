@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ...arrays import LINE, allocate_aligned
+from ...arrays import LINE, Array, allocate_aligned
 from ...network.local import LocalNetwork
+from ...values import Values
+from ..base import Struct
 from ..plan import NetworkPlan, TablePlan
 
 
@@ -14,29 +18,25 @@ def line_steps(real: type) -> int:
     return LINE // (2 * np.dtype(real).itemsize)
 
 
-class Lines:
+class Lines(Struct):
     """Histories in cache lines, (n_blocks, n_neurons, 2 line_steps), see algorithms/lines/lines.h.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    plan : NetworkPlan
-        How each projection learns.
-    table : TablePlan
-        Of the synapses onto neurons.
 
     Attributes
     ----------
-    array : np.ndarray
-        The lines; without blocks if no synapse reads them.
-    arrays : dict
-        What a state keeps: name to (n_blocks, n_neurons).
+    n_steps : int
+        Steps that the lines hold; 0 if no synapse reads them.
     """
 
-    def __init__(self, network: LocalNetwork, plan: NetworkPlan, table: TablePlan) -> None:
-        real, n = network.model.kernels.real, network.neurons[1] - network.neurons[0]
-        steps, kept = line_steps(real), table.longest_cutoff(table.chosen("lines")) + plan.m + 2
+    name, kind = "lines", "Lines"
+
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
+        real, n, onto = network.model.kernels.real, network.neurons[1] - network.neurons[0], tables[0]
+        steps, kept = line_steps(real), onto.longest_cutoff(onto.chosen("lines")) + plan.m + 2
         n_blocks = (-(-kept // steps) + 1) * plan.uses("lines")  # the first step of a line may be any
-        self.array = allocate_aligned((n_blocks, n, 2 * steps), real)
-        self.arrays = {f"window_{k}": self.array[:, :, k] for k in range(2 * steps * (n_blocks > 0))}
+        self._line, self.n_steps = allocate_aligned((n_blocks, n, 2 * steps), real), n_blocks * steps
+        columns = range(2 * steps * (n_blocks > 0))
+        self.arrays = [Array(f"window_{k}", self._line[:, :, k], whole=self._line) for k in columns]
+
+    def kernel(self) -> Values:
+        """Return the lines."""
+        return {"line": self._line}

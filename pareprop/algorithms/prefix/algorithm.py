@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ... import elementary
-from ...kernels import layout
 from ...network.connectivity import Population
 from ...network.model import Model
 from ...network.reward import Reward
@@ -19,11 +18,11 @@ LOSS = {"double": 1e3, "single": 30.0}
 class Prefix(OntoNeurons):
     """Needs powers of decays within a block of steps that all neurons of a population share."""
 
-    name, mode = "prefix", layout.PREFIX
+    name = "prefix"
     keeps_traces = False
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
         if request.is_batched:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ... import elementary
-from ...arrays import allocate_aligned
+from ...arrays import Array, allocate_aligned
 from ...kernels import layout
 from ...network.local import LocalNetwork
 from ...values import Values
+from ..base import Struct
 from ..plan import NetworkPlan, TablePlan
+from ..readout.arrays import count_errors
 from ..request import uniform_alpha
 
 SUMS = ("A", "D", "A2", "D2")
@@ -22,53 +26,39 @@ def count_ends(plan: NetworkPlan, table: TablePlan) -> int:
     return (table.longest_cutoff() + plan.m) // max(plan.block, 1) + 3 if plan.uses("prefix") else 0
 
 
-class PrefixSums:
-    """Prefix sums of this rank's neurons, `Sums` of the kernels.
+class PrefixSums(Struct):
+    """Prefix sums of this rank's neurons."""
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    plan : NetworkPlan
-        How each projection learns.
-    table : TablePlan
-        Of the synapses onto neurons.
+    name, kind = "sums", "Sums"
 
-    Attributes
-    ----------
-    arrays : dict
-        What a state keeps: name to (n_neurons,) or (rows, n_neurons).
-    lines : dict
-        Memory of the cells and ends of blocks, in lines of the cache.
-    """
-
-    def __init__(self, network: LocalNetwork, plan: NetworkPlan, table: TablePlan) -> None:
-        self._network, self._plan, self._table = network, plan, table
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
+        self._network, self._plan, self._table = network, plan, tables[0]
         n = self._n = network.neurons[1] - network.neurons[0]
         used, second, online = plan.uses("prefix"), plan.sets == 2, network.model.is_rewarded
-        ends, rows = count_ends(plan, table), {"R": used, "R2": used and second}
+        ends, rows = count_ends(plan, tables[0]), {"R": used, "R2": used and second}
         self._sums = {name: allocate_aligned(((plan.m + 1) * wanted, n)) for name, wanted in rows.items()}
         self._sums |= {name: allocate_aligned(n * used) for name in SUMS}
-        sparse = table.chosen("prefix") & (network.incoming.blocks[:, layout.DENSE] == 0)
+        sparse = tables[0].chosen("prefix") & (network.incoming.blocks[:, layout.DENSE] == 0)
         by_cells = bool(np.any(sparse)) and not second and not online
-        self.lines = {
+        self._lines = {
             "cells": allocate_aligned((n * by_cells, 1 if n <= FEW_CELLS else 2, 4)),
             "ends": allocate_aligned((ends * (not online), n, 4)),
             "ends2": allocate_aligned((ends * second, n, 4)),
         }
-        self.arrays = self._sums | {
-            f"end_{name}{suffix}": self.lines[f"ends{suffix}"][:, :, column]
+        self.arrays = [Array(name, values) for name, values in self._sums.items()]
+        self.arrays += [Array("cells", self._lines["cells"], saved=False)]
+        self.arrays += [
+            Array(f"end_{name}{suffix}", whole[:, :, column], ring="blocks", whole=whole)
             for suffix in ("", "2")
+            for whole in (self._lines[f"ends{suffix}"],)
             for column, name in enumerate("RAD")
-        }
+        ]
 
     def kernel(self) -> Values:
         """Return the sums as the kernel takes them: those that are read together lie together."""
         plan = self._plan
-        found = self._sums | self.lines | self._powers()
-        return found | {
-            "in_use": self._n > 0 and plan.uses("prefix"), "block": max(plan.block, 1), "sets": plan.sets
-        }  # fmt: skip
+        settings = {"in_use": self._n > 0 and plan.uses("prefix"), "block": max(plan.block, 1), "sets": plan.sets}
+        return self._sums | self._lines | self._powers() | settings
 
     def _powers(self) -> dict[str, np.ndarray]:
         """Return powers of decay factors within a block."""
@@ -88,48 +78,33 @@ class PrefixSums:
         return {"powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1)}
 
 
-class TDErrors:
-    """TD errors of the latest steps, and the sums that they need, `Online` of the kernels; empty without rewards.
+class TDErrors(Struct):
+    """TD errors of the latest steps, and the sums that they need; empty without rewards."""
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    plan : NetworkPlan
-        How each projection learns.
-    table : TablePlan
-        Of the synapses onto neurons.
-    n_errors : int
-        Steps of which errors are kept.
+    name, kind = "online", "Online"
 
-    Attributes
-    ----------
-    shared : dict
-        Arrays that are the same on every rank, by name.
-    arrays : dict
-        What a state keeps of neurons: name to (n_neurons,) or (rows, n_neurons).
-    """
-
-    def __init__(self, network: LocalNetwork, plan: NetworkPlan, table: TablePlan, n_errors: int) -> None:
-        self._plan, used = plan, network.model.is_rewarded
-        n, ends = network.neurons[1] - network.neurons[0], count_ends(plan, table) * used
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
+        self._plan, self._used = plan, network.model.is_rewarded
+        n, ends = network.neurons[1] - network.neurons[0], count_ends(plan, tables[0]) * self._used
+        n_errors = count_errors(network, plan, tables) if self._used else 1
         self._known = {
-            "delta": np.zeros(n_errors if used else 1),
-            "discount": np.ones(n_errors if used else 1),
+            "delta": np.zeros(n_errors),
+            "discount": np.ones(n_errors),
             "running": np.array([0.0, 1.0]),
             "end_factors": np.zeros((ends, 2)),
             "last": np.zeros(ends, np.uint8),
         }
-        self.shared = self._known if used else {}
         self._ends = np.zeros((ends, len(ENDS), n))
         self._sums = {name: allocate_aligned(n * (ends > 0)) for name in "SU"}
         columns = {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if ends else "")}
-        self.arrays = self._sums | columns if used else {}
+        self.arrays = [Array(name, values, "rank") for name, values in self._known.items()]
+        self.arrays += [Array(name, values) for name, values in self._sums.items()]
+        self.arrays += [Array(*item, ring="blocks", whole=self._ends) for item in columns.items()]
+        self.arrays *= self._used
 
     def kernel(self) -> Values:
         """Return TD errors and sums as the kernel takes them."""
-        in_use = bool(self.shared)
-        more = {"in_use": in_use, "d_out": self._plan.d_out if in_use else 1, "ends": self._ends}
+        more = {"in_use": self._used, "d_out": self._plan.d_out if self._used else 1, "ends": self._ends}
         return self._known | self._sums | more
 
     def begin_episode(self, time: int) -> None:

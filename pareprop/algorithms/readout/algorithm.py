@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from ... import elementary
-from ...kernels import layout
 from ...network.model import Model
-from ..base import Way
+from ..base import Algorithm
 from ..prefix.algorithm import LARGEST_BLOCK, LOSS, SMALLEST_BLOCK
 from ..request import Request
 
 
-class Readout(Way):
+class Readout(Algorithm):
     """The gradient of a synapse is that of its readout's errors, filtered by the spikes of its source."""
 
-    name, mode = "readout", layout.READOUT
+    name = "readout"
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if not request.projection.plastic:
             return "its weights are fixed"
         return None if request.post.role == "readout" else "its targets are neurons"
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Way.numbers`."""
+        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
         return {"C", "h"} if request.model.is_rewarded else {"C"}
+
+    def takes_each_optimizer_step(self, request: Request) -> bool:
+        """Return whether the optimizer steps in each time step, see `Algorithm.takes_each_optimizer_step`."""
+        return not request.optimizer.accumulates or request.is_bounded
 
 
 def readout_block_length(model: Model) -> int:

@@ -15,10 +15,10 @@ ARRIVAL = 1.5  # cost of an arrival, in plain arrivals, where steps compose
 class Rule(OntoNeurons):
     """Follows a rule step by step, or by composed maps of steps."""
 
-    name, mode = "rule", layout.RULE_STEPS
+    name = "rule"
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if not request.projection.plastic:
             return "its weights are fixed"
         if request.post.role == "readout":
@@ -26,20 +26,24 @@ class Rule(OntoNeurons):
         return None if request.equations else "it learns by e-prop"
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Way.numbers`."""
+        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
         return {"C"}
 
     def cost(self, request: Request) -> Cost:
-        """Return the cost, see `Way.cost`."""
+        """Return the cost, see `Algorithm.cost`."""
         return Cost(arrival=ARRIVAL) if self.composes(request) else Cost(step=FOLLOWED)
 
-    def mode_of(self, request: Request) -> int:
-        """Return the number of the way in kernels."""
-        return layout.RULE if self.composes(request) else self.mode
+    def code_of(self, request: Request) -> int:
+        """Return the number of the algorithm in kernels."""
+        return layout.RULE if self.composes(request) else layout.RULE_STEPS
 
     def takes_each_step(self, request: Request) -> bool:
         """Return whether synapses go through the time steps between two arrivals one by one."""
         return not self.composes(request)
+
+    def takes_each_optimizer_step(self, request: Request) -> bool:
+        """Return whether the optimizer steps in each time step, see `Algorithm.takes_each_optimizer_step`."""
+        return not request.optimizer.accumulates or request.is_bounded
 
     @staticmethod
     def composes(request: Request) -> bool:

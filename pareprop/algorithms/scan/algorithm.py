@@ -19,10 +19,10 @@ ONE_BY_ONE = 0.2  # an optimizer step without a gradient, where these are not ta
 class Scan(OntoNeurons):
     """Two maps in a row compose to one: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
 
-    name, mode = "scan", layout.SCAN
+    name = "scan"
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
         if (definition := request.definition) is None:
@@ -32,8 +32,12 @@ class Scan(OntoNeurons):
             return f"a spike at port {definition.ports[place]} changes no trace of its neurons"
         return None if definition.composes else f"its neurons have more than {MOST_COMPOSED} states"
 
+    def kept_steps(self, cutoff: int) -> int:
+        """Return the steps of history that targets keep, see `Algorithm.kept_steps`."""
+        return layout.MAP_STEPS
+
     def cost(self, request: Request) -> Cost:
-        """Return the cost where delays do not differ, see `Way.cost`."""
+        """Return the cost where delays do not differ, see `Algorithm.cost`."""
         traces, optimizer = n_traces(request.projection), request.optimizer
         moments, lean = 1.0 if optimizer.accumulates else WITH_MOMENTS, 1.0 if request.adapts else LEAN
         step = 0.0 if optimizer.accumulates or optimizer.idle else ONE_BY_ONE

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ...kernels import layout
-from ..base import Way
+from ..base import Algorithm
 from ..request import Request
 
 
-class Static(Way):
+class Static(Algorithm):
     """Learns nothing, and keeps nothing."""
 
-    name, mode = "static", layout.STATIC
+    name = "static"
 
     def why_not(self, request: Request) -> str | None:
-        """Return why a projection cannot learn this way, None if it can."""
+        """Return why a projection cannot learn by it, None if it can."""
         return "its weights learn" if request.projection.plastic else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...kernels import layout
 from ..base import Cost, OntoNeurons
 from ..request import Request
 
@@ -12,12 +11,18 @@ FOLLOWED = 0.75  # cost of following a synapse through a step, in plain arrivals
 class Steps(OntoNeurons):
     """Follows e-prop literally; the optimizer may step in each time step."""
 
-    name, mode = "steps", layout.STEPS
+    name = "steps"
 
     def takes_each_step(self, request: Request) -> bool:
         """Return whether synapses go through the time steps between two arrivals one by one."""
         return True
 
+    takes_each_optimizer_step = takes_each_step
+
+    def kept_steps(self, cutoff: int) -> int:
+        """Return the steps of history that targets keep, see `Algorithm.kept_steps`."""
+        return cutoff
+
     def cost(self, request: Request) -> Cost:
-        """Return the cost, see `Way.cost`."""
+        """Return the cost, see `Algorithm.cost`."""
         return Cost(step=FOLLOWED)

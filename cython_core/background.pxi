@@ -4,36 +4,25 @@
 # the low half of number i is that of neuron 2i, the high half that of neuron 2i + 1. A count is how many thresholds are
 # below that number: threshold k is 2**32 times the probability of at most k spikes, rounded up, less one.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-
 from pareprop.core.layout cimport (
     BACKGROUND_FIRST, BACKGROUND_LAST, BACKGROUND_NUMBER, BACKGROUND_PORT, BACKGROUND_WEIGHT, LEVEL, LEVELS,
     LEVELS_EACH,
 )
-from pareprop.core.philox cimport DRAWS, Stream, draw_raw, stream
-from pareprop.core.precision cimport real
 from pareprop.core.random cimport count_levels
 
 
-cdef inline void add_background(
-    int64_t step,                         # number of its draws
-    const int64_t[:, ::1] backgrounds,    # IN (n_backgrounds, BACKGROUND_COLUMNS)
-    const uint64_t[:, ::1] keys,          # IN (n_backgrounds, 2)
-    const uint32_t[::1] levels,           # IN, thresholds: (k,) for all neurons, or (k, n) for each
-    const real[::1] weight,               # IN, for each neuron of each background
-    real[:, ::1] arriving,                # UPDATED, by port
-) noexcept nogil:
-    """Add what background brings in a step."""
+cdef inline void add_background(Neurons cells, int64_t step) noexcept nogil:
+    """Add what background brings in a step; `step` is the number of its draws."""
     cdef uint64_t raw[DRAWS]
     cdef uint32_t numbers[2 * DRAWS]
     cdef uint32_t counts[2 * DRAWS]
     cdef int64_t b, low, high, at, first, stop, place, k
     cdef int n, i, own
     cdef Stream own_stream
-    for b in range(backgrounds.shape[0]):
-        low = backgrounds[b, BACKGROUND_NUMBER]
-        high = low + backgrounds[b, BACKGROUND_LAST] - backgrounds[b, BACKGROUND_FIRST]
-        own_stream = stream(keys[b], <uint64_t> step)
+    for b in range(cells.backgrounds.shape[0]):
+        low = cells.backgrounds[b, BACKGROUND_NUMBER]
+        high = low + cells.backgrounds[b, BACKGROUND_LAST] - cells.backgrounds[b, BACKGROUND_FIRST]
+        own_stream = stream(cells.background_keys[b], <uint64_t> step)
         at = low - low % (2 * DRAWS)      # a block of numbers serves twice as many neurons
         while at < high:
             first, stop = max(at, low), min(at + 2 * DRAWS, high)
@@ -42,15 +31,16 @@ cdef inline void add_background(
             for i in range(<int> ((stop - at + 1) >> 1)):
                 numbers[2 * i] = <uint32_t> raw[i]
                 numbers[2 * i + 1] = <uint32_t> (raw[i] >> 32)
-            k = backgrounds[b, LEVELS]
-            if backgrounds[b, LEVELS_EACH]:
-                count_levels(k, &levels[backgrounds[b, LEVEL] + first - low], high - low, True, &numbers[own], n,
-                             counts)
+            k = cells.backgrounds[b, LEVELS]
+            if cells.backgrounds[b, LEVELS_EACH]:
+                count_levels(k, &cells.background_levels[cells.backgrounds[b, LEVEL] + first - low], high - low, True,
+                             &numbers[own], n, counts)
             else:
-                count_levels(k, &levels[backgrounds[b, LEVEL]], 1, False, &numbers[own], n, counts)
-            place = backgrounds[b, BACKGROUND_FIRST] + first - low
-            add_counts(n, counts, &weight[backgrounds[b, BACKGROUND_WEIGHT] + first - low],
-                       &arriving[backgrounds[b, BACKGROUND_PORT], place])
+                count_levels(k, &cells.background_levels[cells.backgrounds[b, LEVEL]], 1, False, &numbers[own], n,
+                             counts)
+            place = cells.backgrounds[b, BACKGROUND_FIRST] + first - low
+            add_counts(n, counts, &cells.background_weight[cells.backgrounds[b, BACKGROUND_WEIGHT] + first - low],
+                       &cells.arriving[cells.backgrounds[b, BACKGROUND_PORT], place])
             at += 2 * DRAWS
 
 

@@ -1,0 +1,70 @@
+"""Currents that graded sources inject, from a sample to the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..network.local import LocalNetwork
+from .learning_signal import bind_synapses
+
+
+class Currents:
+    """Currents injected into the neurons of this rank, by the step in which these get them.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    kernels : module
+        Kernels of the variant.
+
+    Attributes
+    ----------
+    carried : np.ndarray
+        (longest delay, n_neurons), currents injected in samples before, by the step of the next sample.
+    before : np.ndarray
+        The same before the present sample.
+    """
+
+    def __init__(self, network: LocalNetwork, kernels: Any) -> None:  # Any: each precision and variant has classes
+        delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
+        shape = max(delays, default=1), network.neurons[1] - network.neurons[0]
+        self._table, self._kernels = network.currents, kernels
+        self.carried = np.zeros(shape, network.model.kernels.real)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a sample."""
+        self.before = self.carried.copy()
+        self._by_step = self.carried[:0]
+
+    def inject(self, amplitude: np.ndarray | None, n_steps: int) -> np.ndarray:
+        """Return what neurons get in the present sample, (n_steps, n_neurons); no rows without graded sources.
+
+        Parameters
+        ----------
+        amplitude : np.ndarray or None
+            float64 (n_steps, n_currents), in pA; neurons get them a step later.
+        n_steps : int
+            Steps of the sample; what neurons get after them is carried.
+        """
+        if len(self._table.blocks):
+            self._by_step = np.zeros((n_steps + len(self.before), self.before.shape[1]), self.before.dtype)
+            self._by_step[: len(self.before)] = self.before
+            if amplitude is not None:
+                synapses = bind_synapses(self._kernels, self._table)
+                self._kernels.inject(synapses, amplitude, self._by_step[1:])
+        self.carry(n_steps)
+        return self._by_step[:n_steps]
+
+    def carry(self, n_steps: int) -> None:
+        """Keep what neurons get after `n_steps` steps for the next sample."""
+        if len(self._by_step):
+            self.carried[...] = self._by_step[n_steps:][: len(self.carried)]
+
+    @property
+    def state(self) -> np.ndarray:
+        """What is carried: a ring, or one value per neuron where currents take one step."""
+        return self.carried if len(self.carried) > 1 else self.carried[0]
