@@ -26,7 +26,7 @@ from pareprop.simulation.observer import Observer
 
 
 class Report(Observer):
-    """Prints loss and firing rate of each interval on rank 0; counts the events of this rank, those of inputs too."""
+    """Prints loss and firing rate of each interval on rank 0; counts the events of this rank, including inputs."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -90,13 +90,13 @@ def main(
     precision: str,
     digest: bool,
 ) -> None:
-    """Build, train, and print what it took."""
+    """Build, train, and print times and memory."""
     exchange = launcher.exchange()
     task = BenchTask(inputs, steps, seed)
     model = network(neurons, indegree, inputs, rate, seed, precision)
     report = Report()
     simulation = Simulation(model, task, exchange, [report, Progress(intervals)])
-    synapses = collectives.total(
+    synapses = collectives.sum_over_ranks(
         exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values())
     )
     show = click.echo if exchange.rank == 0 else (lambda text: None)
@@ -107,11 +107,11 @@ def main(
     start = time.perf_counter()
     simulation.train(intervals)
     wall = time.perf_counter() - start
-    events = max(collectives.total(exchange.comm, report.events) / exchange.size, 1.0)
+    events = max(collectives.sum_over_ranks(exchange.comm, report.events) / exchange.size, 1.0)
     for name in PHASES:  # a rank without neurons has not been in all of them
-        worst = collectives.maximum(exchange.comm, simulation.timers.seconds.get(name, 0.0))
+        worst = collectives.max_over_ranks(exchange.comm, simulation.timers.seconds.get(name, 0.0))
         show(f"  {name:12s} {worst:8.2f} s" + ("" if name == "build" else f" {1e9 * worst / events:8.2f} ns per event"))
-    peak = collectives.maximum(exchange.comm, peak_rss_bytes())
+    peak = collectives.max_over_ranks(exchange.comm, peak_rss_bytes())
     show(
         f"train {wall:.1f} s for {steps * intervals} ms, about {1e9 * wall / events:.1f} ns per synaptic event and "
         f"rank; peak memory {peak / 2**30:.2f} GiB per rank"

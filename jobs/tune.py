@@ -2,7 +2,7 @@
 
     python -m pareprop.jobs.tune digits.toml --out runs/tune --log eta=1e-4:1e-1 --linear batch_size=8:64 --trials 20
 
-The same command goes on with further trials, and several of them at a time share the study. Validation is compared, so
+The same command continues with further trials, and several at a time share the study. Validation is compared, so
 that the configuration needs `validate_every`; nothing is tested.
 """
 
@@ -40,10 +40,10 @@ class Pruner(Observer):
         if phase == "validate":
             self.scores.append(simulation.score)
 
-    def settle(self, simulation: Watched, asked: list[bool]) -> None:
+    def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
         """Report the validation of this iteration, if there was one."""
         if self.scores:
-            self.trial.report(Score.join(self.scores).value, simulation.iteration)
+            self.trial.report(Score.join_scores(self.scores).value, simulation.iteration)
             self.scores, self.is_pruned = [], self.trial.should_prune()
             simulation.stop_requested = simulation.stop_requested or self.is_pruned
 

@@ -1,8 +1,9 @@
 """E-prop training of large sparse recurrent spiking networks.
 
-The names here are what a script needs; the rooms (folders) say in their docstrings what lives in them. Rooms import one
-way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage` uses `simulation`, that `engines`, that
-`network`, that `parallel`, and all use the modules of this folder.
+The names here are the public interface. Subpackages state in their docstrings their contents, their permitted imports
+and the places of additions. Imports run one way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage`
+uses `simulation`, which uses `engines`, which uses `network`, which uses `parallel`. All use modules of this folder,
+the core utilities: errors, aligned arrays, keyed random numbers, timers, memory of the machine, access to the kernels.
 """
 
 from importlib import import_module

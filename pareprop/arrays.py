@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,6 +17,40 @@ PAGE = 4096
 # compete for the same cache sets, and the CPU mistakes a load for a recent store at the same offset (4 KiB aliasing).
 # Memory from the system starts at a page boundary.
 _offsets = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array that a part of an engine keeps; memory, states and restarts follow from lists of these.
+
+    Attributes
+    ----------
+    name : str
+        Name in a state.
+    values : np.ndarray
+        Of neurons along the last axis, of rows or synapses along the first, of any shape if of the rank.
+    per : str
+        What it belongs to; an array "rank" is the same on every rank.
+    saved : bool
+        Whether a state keeps it; others are derived, or written before they are read.
+    ring : str
+        What entries of the first axis are, modulo its length: the latest time steps or blocks of steps; "" if neither.
+    whole : np.ndarray or None
+        Memory that the values are a part of, None for their own.
+    """
+
+    name: str
+    values: np.ndarray
+    per: Literal["neuron", "row", "synapse", "rank"] = "neuron"
+    saved: bool = True
+    ring: Literal["", "steps", "blocks"] = ""
+    whole: np.ndarray | None = None
+
+
+def count_array_bytes(arrays: Iterable[Array]) -> int:
+    """Return the bytes of arrays, of which several may be parts of one memory."""
+    wholes = [item.values if item.whole is None else item.whole for item in arrays]
+    return sum({id(whole): whole.nbytes for whole in wholes}.values())
 
 
 def allocate_aligned(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> np.ndarray:

@@ -23,28 +23,28 @@ LONGEST = 2**15  # longer messages, in characters, are shortened
 COMMANDS: Later[click.Command] = Later(
     "pareprop",
     {
-        "bench": "runs.bench_command.bench",
+        "bench": "runs.bench_command.run_bench",
         "check-model": "runs.commands.check_model",
         "check-rule": "runs.commands.check_rule",
         "compare": "runs.commands.compare_runs",
         "compile": "runs.commands.compile_models",
         "config": "runs.commands.print_config",
         "dry-run": "scaling.commands.dry_run",
-        "export": "runs.commands.export",
+        "export": "runs.commands.export_run",
         "help": "runs.commands.help_command",
-        "info": "runs.commands.info",
-        "jobs": "scaling.commands.jobs",
-        "launch": "scaling.commands.launch",
+        "info": "runs.commands.print_info",
+        "jobs": "scaling.commands.jobs_command",
+        "launch": "scaling.commands.launch_command",
         "nest": "nest.commands.nest_command",
         "ping": "scaling.commands.ping_command",
-        "plot": "runs.commands.plot",
+        "plot": "runs.commands.draw_plots",
         "predict": "scaling.commands.predict_command",
         "report": "runs.commands.write_report",
-        "resume": "runs.commands.resume",
-        "run": "runs.commands.run",
-        "scaling": "scaling.commands.scaling",
+        "resume": "runs.commands.resume_run",
+        "run": "runs.commands.run_training",
+        "scaling": "scaling.commands.scaling_group",
         "sweep": "scaling.sweep_command.sweep_command",
-        "tasks": "runs.commands.tasks",
+        "tasks": "runs.commands.list_tasks",
         "verify": "runs.commands.verify_cases",
     },
 )
@@ -59,7 +59,7 @@ def commands() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in all installed packages
-    rank = launcher.rank_of_launcher(os.environ)
+    rank = launcher.read_launched_rank(os.environ)
     launcher.end_at_once_on_interrupt()
     warnings.simplefilter("always", ParepropWarning)
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
@@ -68,24 +68,24 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        launcher.abort(EXIT_INTERRUPTED)
+        launcher.abort_all_ranks(EXIT_INTERRUPTED)
         sys.exit(EXIT_INTERRUPTED)
     except (InputError, click.ClickException) as problem:
-        _leave(rank, problem, EXIT_BAD_INPUT)
+        _exit_with_error(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
-        _leave(rank, problem, EXIT_CANNOT_CONTINUE)
+        _exit_with_error(rank, problem, EXIT_CANNOT_CONTINUE)
     except RankLost as problem:
         if problem.speaks:
-            _report(0, problem)
-        launcher.abort(EXIT_CANNOT_CONTINUE)
+            _print_error(0, problem)
+        launcher.abort_all_ranks(EXIT_CANNOT_CONTINUE)
         sys.exit(EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
         terminal.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
-        launcher.abort(EXIT_CANNOT_CONTINUE)
+        launcher.abort_all_ranks(EXIT_CANNOT_CONTINUE)
         sys.exit(EXIT_CANNOT_CONTINUE)
     except Exception:
         terminal.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
-        launcher.abort(1)
+        launcher.abort_all_ranks(1)
         sys.exit(1)
 
 
@@ -97,17 +97,17 @@ def _show_warning(others: Callable[..., object], message: object, category: type
         others(message, category, *place)
 
 
-def _leave(rank: int, problem: Exception, code: int) -> None:
+def _exit_with_error(rank: int, problem: Exception, code: int) -> None:
     """Exit with `code`; if not all ranks come here, this rank reports its problem and ends the others."""
-    _report(rank, problem)
-    if not launcher.leave_together():
+    _print_error(rank, problem)
+    if not launcher.do_all_ranks_leave():
         if rank:
-            _report(0, f"{problem} (rank {rank})")
-        launcher.abort(code)
+            _print_error(0, f"{problem} (rank {rank})")
+        launcher.abort_all_ranks(code)
     sys.exit(code)
 
 
-def _report(rank: int, problem: Exception | str) -> None:
+def _print_error(rank: int, problem: Exception | str) -> None:
     if rank:
         return
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):

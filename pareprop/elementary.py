@@ -18,7 +18,7 @@ from . import kernels
 from .values import Numbers
 
 
-def _apply(function: Callable, x: ArrayLike) -> Numbers:
+def _apply_function(function: Callable, x: ArrayLike) -> Numbers:
     values = np.ascontiguousarray(x, dtype=float)
     out = np.empty(values.shape)
     function(values.reshape(-1), out.reshape(-1))
@@ -27,37 +27,37 @@ def _apply(function: Callable, x: ArrayLike) -> Numbers:
 
 def exp(x: ArrayLike) -> Numbers:
     """Return the exponential function: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.exp, x)
+    return _apply_function(kernels.elementary_arrays.exp, x)
 
 
 def log(x: ArrayLike) -> Numbers:
     """Return the natural logarithm: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.log, x)
+    return _apply_function(kernels.elementary_arrays.log, x)
 
 
 def log1p(x: ArrayLike) -> Numbers:
     """Return log(1 + x): float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.log1p, x)
+    return _apply_function(kernels.elementary_arrays.log1p, x)
 
 
 def expm1(x: ArrayLike) -> Numbers:
     """Return exp(x) - 1: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.expm1, x)
+    return _apply_function(kernels.elementary_arrays.expm1, x)
 
 
 def tanh(x: ArrayLike) -> Numbers:
     """Return the hyperbolic tangent: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.tanh, x)
+    return _apply_function(kernels.elementary_arrays.tanh, x)
 
 
 def sin(x: ArrayLike) -> Numbers:
     """Return the sine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.sin, x)
+    return _apply_function(kernels.elementary_arrays.sin, x)
 
 
 def cos(x: ArrayLike) -> Numbers:
     """Return the cosine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
-    return _apply(kernels.elementary_arrays.cos, x)
+    return _apply_function(kernels.elementary_arrays.cos, x)
 
 
 def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
@@ -77,7 +77,7 @@ def interpolate(x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.nda
     return np.where(x >= places[-1], values[-1], line)
 
 
-def total(x: ArrayLike) -> np.float64:
+def sum_in_order(x: ArrayLike) -> np.float64:
     """Return the sum of all numbers, float64, always added in the order that NumPy takes on most processors."""
     return total_rows(np.reshape(x, (1, -1)))[0]
 
@@ -91,6 +91,6 @@ def total_rows(x: ArrayLike) -> np.ndarray:
     return out
 
 
-def mean(x: ArrayLike) -> np.float64:
+def mean_in_order(x: ArrayLike) -> np.float64:
     """Return the mean of all numbers, float64, NaN of none."""
-    return total(x) / np.float64(np.size(x))
+    return sum_in_order(x) / np.float64(np.size(x))

@@ -13,7 +13,7 @@ from pathlib import Path
 COUNTED = ("package", "dram")  # begins of names of zones; others are parts of these, or hold them
 
 
-def folder() -> Path:
+def find_powercap_folder() -> Path:
     """Return the folder of the counters."""
     return Path(os.environ.get("POWERCAP", "/sys/class/powercap"))
 
@@ -26,40 +26,42 @@ class Meter:
 
     def __init__(self) -> None:
         self.zones = [
-            path for path in sorted(folder().glob("intel-rapl:*")) if _text(path / "name").startswith(COUNTED)
+            path
+            for path in sorted(find_powercap_folder().glob("intel-rapl:*"))
+            if _read_text(path / "name").startswith(COUNTED)
         ]
-        self._before = [_number(path / "energy_uj") for path in self.zones]
+        self._before = [_read_number(path / "energy_uj") for path in self.zones]
 
-    def lap(self) -> float:
+    def measure_interval(self) -> float:
         """Return the joules since the last call."""
-        now, joules = [_number(path / "energy_uj") for path in self.zones], 0.0 if self.zones else math.nan
+        now, joules = [_read_number(path / "energy_uj") for path in self.zones], 0.0 if self.zones else math.nan
         for path, before, value in zip(self.zones, self._before, now, strict=True):
-            restarted = _number(path / "max_energy_range_uj") if value < before else 0.0
+            restarted = _read_number(path / "max_energy_range_uj") if value < before else 0.0
             joules += (value - before + restarted) / 1e6
         self._before = now
         return joules
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
         return ""
 
 
-def _number(path: Path) -> float:
+def _read_number(path: Path) -> float:
     try:
-        return float(_text(path))
+        return float(_read_text(path))
     except ValueError:  # not there, or only root may read it, as since 2020
         return math.nan
 
 
-def tell() -> str:
+def describe_source() -> str:
     """Return a line that says whether joules are known here."""
     meter = Meter()
-    if math.isnan(meter.lap()):
+    if math.isnan(meter.measure_interval()):
         why = "its counters may be read by root alone" if meter.zones else "it has no counters"
-        return f"joules: this machine does not tell them, {why} ({folder()})"
-    n = sum(_text(path / "name").startswith(COUNTED[0]) for path in meter.zones)
+        return f"joules: this machine does not tell them, {why} ({find_powercap_folder()})"
+    n = sum(_read_text(path / "name").startswith(COUNTED[0]) for path in meter.zones)
     memory = " with memory" if len(meter.zones) > n else ""
-    return f"joules: of {n} processor package{'s' * (n > 1)}{memory} ({folder()})"
+    return f"joules: of {n} processor package{'s' * (n > 1)}{memory} ({find_powercap_folder()})"

@@ -61,14 +61,14 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
     return shorten(" ".join(text.splitlines()), limit)
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return a text with escapes for control characters (but newlines and tabs), and for what UTF-8 cannot write."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() or char in "\n\t" else _escape_char(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def _escape_char(char: str) -> str:
     """Return the escape of a character, as in Python, JSON and TOML."""
     return f"\\u{ord(char):04x}" if ord(char) < 2**16 else f"\\U{ord(char):08x}"
 

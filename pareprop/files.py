@@ -44,7 +44,7 @@ class CorruptFile(Unfit):
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def report_read_errors(path: str | Path) -> Iterator[None]:
     """Context that raises errors of h5py at a damaged file as `CorruptFile`; an OSError passes unchanged."""
     try:
         yield
@@ -72,7 +72,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def own(path: Path) -> Path:
+def require_own_file(path: Path) -> Path:
     """Return the path of a file in a directory that another user may have made.
 
     Raises
@@ -185,7 +185,7 @@ def open_hdf5(
     open_regular(path).close()
     file = None
     try:
-        with reading(path):
+        with report_read_errors(path):
             try:
                 file = h5py.File(path)
             except OSError:
@@ -226,7 +226,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
         When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
     """
     try:
-        with open_hdf5(own(path)) as file:
+        with open_hdf5(require_own_file(path)) as file:
             if not isinstance(given := file.attrs.get("format"), str) or given != RUN_FORMAT:
                 reason = "none" if given is None else quote(given)
                 raise InputError(f"{path} is not the result of a run: format is {reason}, must be {RUN_FORMAT}")

@@ -7,26 +7,26 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .errors import InputError, printable
+from .errors import InputError, escape_unprintable
 from .later import h5py
 from .machine import require_bytes
 from .values import Values
 
 
-def text(node: h5py.HLObject, name: str) -> str:
+def read_text(node: h5py.HLObject, name: str) -> str:
     """Return an attribute as printable text, "" when it is absent."""
     value = node.attrs.get(name, "")
     raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
-    return printable(raw.decode(errors="replace"))
+    return escape_unprintable(raw.decode(errors="replace"))
 
 
-def child(node: h5py.Group, name: str) -> h5py.Group | None:
+def find_child(node: h5py.Group, name: str) -> h5py.Group | None:
     """Return the group of that name, None when it is absent or something else."""
     node_below = node.get(name)
     return node_below if isinstance(node_below, h5py.Group) else None
 
 
-def dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> h5py.Dataset | None:
+def find_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> h5py.Dataset | None:
     """Return a numeric dataset, None when it is absent.
 
     Raises
@@ -43,23 +43,23 @@ def dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> h5py.Dataset |
     return data
 
 
-def values(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray | None:
+def read_values(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray | None:
     """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
-    data = dataset(node, name, ndim)
+    data = find_dataset(node, name, ndim)
     if data is not None:
         require_bytes(data.size * data.dtype.itemsize, f"{node.file.filename}: {data.name}")
     return None if data is None else data[...]
 
 
-def demand(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray:
+def require_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray:
     """Read a whole dataset; InputError when it is absent, and as in `dataset`."""
-    data = values(node, name, ndim)
+    data = read_values(node, name, ndim)
     if data is None:
         raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} is missing")
     return data
 
 
-def columns(node: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read_columns(node: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Read datasets of equal length.
 
     Raises
@@ -67,21 +67,21 @@ def columns(node: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
     InputError
         As in `demand`, and when the lengths differ.
     """
-    found = {name: demand(node, name) for name in names}
+    found = {name: require_dataset(node, name) for name in names}
     if len({*map(len, found.values())}) > 1:
         lengths = ", ".join(f"{name} has {len(column)}" for name, column in found.items())
         raise InputError(f"{node.file.filename}: entries of {node.name}: {lengths}: must be equal")
     return found
 
 
-def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
+def read_pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Read two datasets of equal length; None when one is absent. Errors as in `columns`."""
     if first not in node or second not in node:
         return None
-    a, b = columns(node, (first, second)).values()
+    a, b = read_columns(node, (first, second)).values()
     return a, b
 
 
-def sections(file: h5py.File) -> dict[str, Values]:
+def list_sections(file: h5py.File) -> dict[str, Values]:
     """Return the configuration of a run by section, {} when it is absent; ValueError when it is malformed."""
-    return {name: dict(keys) for name, keys in json.loads(text(file, "config") or "{}").items()}
+    return {name: dict(keys) for name, keys in json.loads(read_text(file, "config") or "{}").items()}

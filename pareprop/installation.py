@@ -26,7 +26,7 @@ def digest_sources(folder: Path = Path(__file__).parent) -> str:
     return found.hexdigest()[:DIGITS]
 
 
-def facts(local: Foreign = None) -> dict[str, str]:
+def list_installation_facts(local: Foreign = None) -> dict[str, str]:
     """Return the facts that must be the same on all ranks, name to value; levels of kernels may differ.
 
     Collective over `local`, a communicator of the ranks of this machine: one of them reads the sources for all that see

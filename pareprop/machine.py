@@ -27,7 +27,7 @@ BUSY = 0.1  # cores that other programs keep busy, above which a measurement is 
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
-def available() -> int:
+def find_available_memory() -> int:
     """Return the bytes of memory of this machine, or the limit of this process; 0 if unknown."""
     bounds = [*group_limits()]
     with suppress(OSError, StopIteration, ValueError):  # not Linux
@@ -57,13 +57,13 @@ def group_limits(groups: Path = Path("/proc/self/cgroup"), mounts: Path = CGROUP
 
 def require_bytes(n_bytes: int, what: str) -> None:
     """Raise `InputError` if `what` needs more than the memory of this machine."""
-    limit = available()
+    limit = find_available_memory()
     if limit and n_bytes > limit:
         needed = min(n_bytes, 2**1000) / 2**30  # larger numbers are no floats
         raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB for it")
 
 
-def instructions() -> set[str]:
+def read_instructions() -> set[str]:
     """Return the instruction sets of this processor by their names in /proc/cpuinfo; empty where that is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -74,7 +74,7 @@ def instructions() -> set[str]:
 
 
 @cache
-def cores(threads: frozenset[int] | None = None) -> int:
+def count_cores(threads: frozenset[int] | None = None) -> int:
     """Return the number of cores: hardware threads that share one, as a rank each would, are not cores.
 
     Parameters
@@ -102,7 +102,7 @@ def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str])
     str
         The level that PAREPROP_LEVEL names, else the highest that this processor has.
     """
-    here, asked = instructions(), os.environ.get("PAREPROP_LEVEL", "")
+    here, asked = read_instructions(), os.environ.get("PAREPROP_LEVEL", "")
     missing = {name: sorted({*sets, *always} - here) if here else [] for name, (_, sets) in levels.items()}
     problem = ""
     if asked and asked not in levels:

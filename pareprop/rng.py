@@ -16,7 +16,7 @@ from . import kernels
 SPAN = 2**32  # numbers of 32 bits lie in [0, SPAN)
 
 
-def key(seed: int, purpose: str) -> np.ndarray:
+def make_key(seed: int, purpose: str) -> np.ndarray:
     """Return the key of a purpose under a seed.
 
     Parameters
@@ -35,17 +35,17 @@ def key(seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
 
 
-def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+def draw_uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     """Draw uniform numbers in [0, 1), multiples of 2**-53; arguments and result as of `draw`."""
-    return draw(kernels.random.UNIFORM, 0.0, 1.0, key, ids, n)
+    return draw_values(kernels.random.UNIFORM, 0.0, 1.0, key, ids, n)
 
 
-def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+def draw_normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     """Draw standard normal numbers by inversion (Wichura 1988, AS241); arguments and result as of `draw`."""
-    return draw(kernels.random.NORMAL, 0.0, 1.0, key, ids, n)
+    return draw_values(kernels.random.NORMAL, 0.0, 1.0, key, ids, n)
 
 
-def draw(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+def draw_values(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     """Draw numbers of a distribution.
 
     Parameters
@@ -72,7 +72,7 @@ def draw(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int)
     return out
 
 
-def levels(cumulative: np.ndarray) -> np.ndarray:
+def make_levels(cumulative: np.ndarray) -> np.ndarray:
     """Return the thresholds by which numbers of 32 bits become whole numbers of a distribution.
 
     Parameters
@@ -93,7 +93,7 @@ def count_levels(levels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     return np.searchsorted(levels, np.floor(uniform * SPAN).astype(np.uint32), side="left")
 
 
-def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the spikes of sources that fire independently in every step.
 
     Parameters

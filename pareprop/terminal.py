@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TextIO
 
-from .errors import printable
+from .errors import escape_unprintable
 
 PATIENCE = 2.0  # seconds until `working` prints its first line
 
@@ -23,19 +23,19 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
     """
     stream = sys.stderr if err else sys.stdout
     try:
-        stream.write(printable(str(text)) + "\n" * nl)
+        stream.write(escape_unprintable(str(text)) + "\n" * nl)
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
 
 
-def count(n: int, noun: str) -> str:
+def format_count(n: int, noun: str) -> str:
     """Return a number with its noun, in the singular for 1."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 @contextmanager
-def working(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
+def show_progress(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
     """Context that prints on the standard error what a long block does: after `PATIENCE`, twice that, and so on.
 
     Parameters
@@ -50,13 +50,13 @@ def working(what: str, first: str) -> Generator[Callable[[str], None], None, Non
     """
     ended, doing, started = threading.Event(), [first], time.monotonic()
 
-    def tell() -> None:
+    def report_progress() -> None:
         next_s = PATIENCE
         while not ended.wait(started + next_s - time.monotonic()):
             echo(f"{what}: {doing[-1]}, {next_s:g} s so far", err=True)
             next_s *= 2
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report_progress, daemon=True)
     thread.start()
     try:
         yield doing.append

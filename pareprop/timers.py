@@ -19,11 +19,11 @@ class Timers:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def add(self, phase: str, seconds: float) -> None:
+    def add_seconds(self, phase: str, seconds: float) -> None:
         """Add `seconds` to `phase`."""
         self.seconds[phase] += seconds
 
-    def phase(self, name: str) -> Phase:
+    def time_phase(self, name: str) -> Phase:
         """Return a context that adds its time to phase `name`."""
         return Phase(self, name)
 

@@ -48,7 +48,7 @@ KINDS = {  # of code: a flag, and processors that QEMU plays
 MAIN = 'int main(void) { tell_elementary(); tell_all_double("double"); tell_all_single("single"); return 0; }'
 DEBIAN = ["python3-dev", "libstdc++6"]  # of arm64, with all they depend on
 PLATFORMS = ["manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"]
-ALSO = ["scikit-learn", "pytest"]  # what the cases need beside the dependencies of the package
+ALSO = ["scikit-learn", "pytest"]  # needed by the cases, in addition to the dependencies of the package
 
 
 def stop(problem: str) -> NoReturn:
@@ -171,9 +171,14 @@ class Machine:
             (state / part).mkdir(parents=True, exist_ok=True)
         (state / "status").touch()
         settings = {
-            "APT::Architecture": "arm64", "APT::Architectures": "arm64", "APT::Sandbox::User": "",
-            "Dir::State": state, "Dir::State::status": state / "status", "Dir::Cache": state, "Debug::NoLocking": 1,
-        }  # fmt: skip
+            "APT::Architecture": "arm64",
+            "APT::Architectures": "arm64",
+            "APT::Sandbox::User": "",
+            "Dir::State": state,
+            "Dir::State::status": state / "status",
+            "Dir::Cache": state,
+            "Debug::NoLocking": 1,
+        }
         apt = ["apt-get", "-q", *(part for key, value in settings.items() for part in ("-o", f"{key}={value}"))]
         subprocess.run([*apt, "update"], check=True)
         subprocess.run([*apt, "install", "-y", "--download-only", "--no-install-recommends", *DEBIAN], check=True)
@@ -211,10 +216,13 @@ class Machine:
         shutil.copy(data, told)
         include = self.root / "usr/include"
         environment = os.environ | {
-            "_PYTHON_SYSCONFIGDATA_NAME": data.stem, "_PYTHON_HOST_PLATFORM": "linux-aarch64",
-            "PYTHONPATH": str(told), "PAREPROP_PORTABLE": "1", "CC": self.compiler,
+            "_PYTHON_SYSCONFIGDATA_NAME": data.stem,
+            "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+            "PYTHONPATH": str(told),
+            "PAREPROP_PORTABLE": "1",
+            "CC": self.compiler,
             "CFLAGS": f"-I{include / python.name} -I{include}",
-        }  # fmt: skip
+        }
         setup = [sys.executable, "-W", "ignore", "-c", "import setuptools; setuptools.setup()", "-q"]
         for command in (
             ["build", "--build-lib", self.built, "--build-temp", self.folder / "objects"],
@@ -227,9 +235,14 @@ class Machine:
         """Return the digests of cases, of all if none is named."""
         paths = os.pathsep.join(map(str, (self.built, self.site, ROOT / "tests")))
         environment = {
-            "PYTHONHOME": str(self.root / "usr"), "PYTHONPATH": paths, "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg", "HOME": str(self.folder), "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "PYTHONHOME": str(self.root / "usr"),
+            "PYTHONPATH": paths,
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MPLBACKEND": "Agg",
+            "HOME": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+        }
         with tempfile.TemporaryDirectory() as place:
             command = [self.qemu, "-L", self.root, self._python(), "-P", ROOT / "tests/test_digests.py", place, *cases]
             done = subprocess.run(command, cwd=place, env=environment, check=True, capture_output=True, text=True)
@@ -262,7 +275,7 @@ def compare_digests(machine: Machine, cases: list[str]) -> bool:
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the requested command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["functions", "digests", "all"], nargs="?", default="all")
     parser.add_argument("cases", nargs="*", help="of tests/digests.json [all]")

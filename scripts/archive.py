@@ -30,11 +30,17 @@ def citation(project: dict, date: str) -> str:
     Several licences there would be a choice: it has that of the program, not the one of a file of data.
     """
     entries = {
-        "cff-version": "1.2.0", "type": "software", "title": project["name"], "abstract": project["description"],
-        "message": "If you use this software, please cite it as below.", "authors": project["authors"],
-        "keywords": project["keywords"], "license": project["license"].partition(" AND ")[0],
-        "version": project["version"], "date-released": date,
-    }  # fmt: skip
+        "cff-version": "1.2.0",
+        "type": "software",
+        "title": project["name"],
+        "abstract": project["description"],
+        "message": "If you use this software, please cite it as below.",
+        "authors": project["authors"],
+        "keywords": project["keywords"],
+        "license": project["license"].partition(" AND ")[0],
+        "version": project["version"],
+        "date-released": date,
+    }
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in entries.items())
 
 

@@ -30,7 +30,7 @@ TABLE = ROOT / "tests" / "digests.json"
 COMPILERS = ("gcc", "gcc-12", "gcc-13", "gcc-14", "gcc-15", "clang", "clang-14", "clang-19")
 LEVELS = """
 from pareprop import kernels, machine
-here = machine.instructions()
+here = machine.read_instructions()
 print(*(name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= here))
 """
 MODELS = """
@@ -98,10 +98,14 @@ def main() -> None:
     parser.add_argument("--no-runs", action="store_true", help="compile alone")
     parser.add_argument("--write", action="store_true", help="keep the digests in tests/digests.json")
     options = parser.parse_args()
-    compilers = options.compiler or sorted({Path(shutil.which(name)).resolve(): name for name in COMPILERS
-                                            if shutil.which(name)}.values())  # fmt: skip
-    plans = [(python, name) for python in options.python or [sys.executable]
-             for name in (compilers if python == sys.executable else compilers[:1])]  # fmt: skip
+    compilers = options.compiler or sorted(
+        {Path(shutil.which(name)).resolve(): name for name in COMPILERS if shutil.which(name)}.values()
+    )
+    plans = [
+        (python, name)
+        for python in options.python or [sys.executable]
+        for name in (compilers if python == sys.executable else compilers[:1])
+    ]
     table = json.loads(TABLE.read_text())
     same = True
     for python, compiler in plans:

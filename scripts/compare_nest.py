@@ -25,8 +25,12 @@ from pareprop.network.connectivity import RULES
 
 Runs = dict[Kind, list[dict[str, Any]]]
 NUMBERS = ("seconds", "build_seconds", "bytes")
-NAMES = {"nest": "NEST", "nest_static": "NEST static synapses", "pareprop": "pareprop",
-         "pareprop_static": "pareprop, no learning"}  # fmt: skip
+NAMES = {
+    "nest": "NEST",
+    "nest_static": "NEST static synapses",
+    "pareprop": "pareprop",
+    "pareprop_static": "pareprop, no learning",
+}
 RATIOS = {  # name to (numerator, denominator, words)
     "learning": ("nest", "pareprop", "times faster than NEST, learning"),
     "no_learning": ("nest_static", "pareprop_static", "times faster, both without learning"),
@@ -80,17 +84,23 @@ def summarize(contest: Contest, runs: Runs) -> dict[str, Any]:
         if kind.simulator == "nest"
     }
     return {
-        "name": contest.name, "variant": contest.variant, "n_samples": contest.n_samples, "n_steps": task.n_steps,
-        "neurons": model.size("recurrent"), "synapses": count_synapses(model),
+        "name": contest.name,
+        "variant": contest.variant,
+        "n_samples": contest.n_samples,
+        "n_steps": task.n_steps,
+        "neurons": model.size("recurrent"),
+        "synapses": count_synapses(model),
         "simulated_seconds": contest.n_samples * task.n_steps * model.dt_ms / 1000.0,
-        "ratios": ratios(numbers), "runs": numbers, "spikes": spikes,
-    }  # fmt: skip
+        "ratios": ratios(numbers),
+        "runs": numbers,
+        "spikes": spikes,
+    }
 
 
 def count_synapses(model: Any) -> int:
     """Synapses that carry spikes."""
     carrying = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
-    return round(sum(item.post.size * RULES[item.rule].indegree(item) for item in carrying))
+    return round(sum(item.post.size * RULES[item.rule].compute_indegree(item) for item in carrying))
 
 
 def ratios(runs: dict[str, dict[str, list[float]]]) -> dict[str, list[float]]:

@@ -54,9 +54,15 @@ def run(folder: Path, script: Path, kept: str, ranks: int = 0, *options: str) ->
     if notes.exists():
         return json.loads(notes.read_text())
     front = [] if not ranks else ["-m", "pareprop", "nest", "--timings", *options]
-    line = [*(launchers.command("mpirun", ranks) if ranks > 1 else []), sys.executable, *front, RUNNER, script,
-            f"{kept}.npz"]  # fmt: skip
-    environment = launchers.environment(ranks) if ranks > 1 else dict(os.environ)
+    line = [
+        *(launchers.make_command("mpirun", ranks) if ranks > 1 else []),
+        sys.executable,
+        *front,
+        RUNNER,
+        script,
+        f"{kept}.npz",
+    ]
+    environment = launchers.make_environment(ranks) if ranks > 1 else dict(os.environ)
     environment |= {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
     if ranks:
         environment["OMP_NUM_THREADS"] = "1"

@@ -39,11 +39,12 @@ DEPRESSION = 6.0  # by which weights are larger with short-term plasticity, so t
 OPTIONS: dict[str, dict[str, Any]] = {  # of synapses onto neurons, by NEST's name; weights in mV
     STATIC: {"plastic": False},
     "stdp_synapse": {
-        "learning_rule": "pair_stdp", "learning_parameters": {"A_minus": 1.05},
+        "learning_rule": "pair_stdp",
+        "learning_parameters": {"A_minus": 1.05},
         "optimizer": GradientDescent(eta=RATE * LARGEST, Wmin=0.0, Wmax=LARGEST, optimize_each_step=False),
     },
     "tsodyks2_synapse": {"plastic": False, "transmission": ShortTerm(**SHORT_TERM)},
-}  # fmt: skip
+}
 OF_NEST = {  # the same for NEST
     "stdp_synapse": {"lambda": RATE, "alpha": 1.05, "mu_plus": 0.0, "mu_minus": 0.0, "Wmax": LARGEST},
     "tsodyks2_synapse": SHORT_TERM,
@@ -92,9 +93,9 @@ class Contest:
         if self.sizes:
             sizes = dict(zip(("neurons", "indegree", "inputs"), self.sizes, strict=True))
             bench = Bench(**sizes, steps=self.n_steps, variant=self.variant, neuron=self.neuron)
-            return bench.model(), bench.task()
+            return bench.build_model(), bench.make_task()
         task = TASKS[self.name]()
-        return task.model(), task
+        return task.build_model(), task
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class _Spikes(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         n_steps = simulation.task.n_steps
-        steps, ids = simulation.engine.log.spikes(n_steps)
+        steps, ids = simulation.engine.log.list_spikes(n_steps)
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.astype(np.int64))
 
@@ -173,7 +174,7 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
     middle = _now(comm)
     if learn and any(item.plastic for item in model.projections):
         simulation.train(contest.n_samples)
-        if contest.variant == "spike":  # NEST, too, works off what is pending
+        if contest.variant == "spike":  # NEST, too, applies pending updates
             simulation.engine.flush()
     else:
         for index in range(contest.n_samples):
@@ -182,7 +183,7 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
     return {
         "build_seconds": middle - start,
         "seconds": seconds,
-        "bytes": collectives.total(comm, peak_rss_bytes() - before),
+        "bytes": collectives.sum_over_ranks(comm, peak_rss_bytes() - before),
         "spike_steps": np.concatenate(spikes.steps),
         "spike_ids": np.concatenate(spikes.ids),
     }
@@ -195,7 +196,7 @@ def _now(comm: Any) -> float:
 
 
 def fresh(contest: Contest, kind: Kind) -> dict[str, Any]:
-    """Make one run in a process of its own, or in as many as pareprop shall have ranks.
+    """Make one run in a separate process, or in a process for each rank of pareprop.
 
     Raises
     ------
@@ -203,11 +204,11 @@ def fresh(contest: Contest, kind: Kind) -> dict[str, Any]:
         If it fails, with its output.
     """
     ranks = kind.workers if kind.simulator == "pareprop" else 1
-    front = launchers.command("mpirun", ranks) if ranks > 1 else []
+    front = launchers.make_command("mpirun", ranks) if ranks > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.npz")
         command = [*front, sys.executable, __file__, json.dumps(asdict(contest)), json.dumps(asdict(kind)), str(path)]
-        environment = launchers.environment(ranks)
+        environment = launchers.make_environment(ranks)
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
             raise RuntimeError(f"{contest.variant} {contest.name}, {kind.key}: {done.stdout}{done.stderr}")

@@ -46,7 +46,7 @@ def measure(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds
     ranks, channel = open_rounds(comm, way, neurons, share, spikes, rounds)
     words = 8 + spikes * len(ranks.nodes.local.allgather(0))
     mine, everybodys = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
-    call = mpi.address(comm, "MPI_Allgather")
+    call = mpi.find_address(comm, "MPI_Allgather")
     bare, ours = [], []
     for k in range(REPEATS + 1):  # the first one sizes the buffers
         if k == 1:
@@ -57,9 +57,13 @@ def measure(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds
     received = max(comm.allgather(ranks.received_bytes))
     packed = 1e6 * max(comm.allgather(channel.meeting.packed)) / (REPEATS * rounds)
     return {
-        "way": way, "spikes": spikes, "bare_us": slowest[0], "round_us": slowest[1], "pack_us": packed,
+        "way": way,
+        "spikes": spikes,
+        "bare_us": slowest[0],
+        "round_us": slowest[1],
+        "pack_us": packed,
         "received_bytes": received,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -24,8 +24,11 @@ from pathlib import Path
 
 from mutations import KERNELS, ROOMS, ROOT, Mutation, draw_mutations
 
-MAPPED = [*sorted(ROOMS.keys() - {"algorithms", "ground"}), "fuzz/test_corpus.py",
-          *sorted(path.name for path in ROOT.glob("tests/test_*.py"))]  # fmt: skip
+MAPPED = [
+    *sorted(ROOMS.keys() - {"algorithms", "ground"}),
+    "fuzz/test_corpus.py",
+    *sorted(path.name for path in ROOT.glob("tests/test_*.py")),
+]
 DEFAULT = "not peer and not slurm and not slow and not long"
 QUICK, RANKS = f"not mpi and {DEFAULT}", f"mpi and {DEFAULT}"
 BUILD = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]
@@ -152,7 +155,7 @@ class Tests:
         return chosen
 
     def find_failing(self, tree: Path, tests: list[str], selected: str) -> str | None:
-        """Tell which of the tests fails though it holds in a clean copy."""
+        """Return which of the tests fails although it passes in a clean copy."""
         while tests:
             limit = 300 + 10 * self.seconds  # the machine may be busy
             skipped = [f"--deselect={test}" for test in self.failing]

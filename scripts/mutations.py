@@ -15,18 +15,42 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each folder of the package: its modules, and the folders of tests that start ranks.
-ROOMS = {folder.name: (f"pareprop/{folder.name}/**/*.py", [folder.name])
-         for folder in sorted(ROOT.glob("pareprop/*/")) if (ROOT / "tests" / folder.name).is_dir()}  # fmt: skip
+ROOMS = {
+    folder.name: (f"pareprop/{folder.name}/**/*.py", [folder.name])
+    for folder in sorted(ROOT.glob("pareprop/*/"))
+    if (ROOT / "tests" / folder.name).is_dir()
+}
 ROOMS["engines"][1].append("parallel/test_exchange.py")
 ROOMS["algorithms"] = "pareprop/algorithms/*.py", ["engines"]
 ROOMS["ground"] = "pareprop/*.py", ["test_errors.py", "test_levels.py", "runs/test_directory.py"]
 KERNELS = (
     "cython_core/**/*.p[yx][xid]",
-    ["runs/test_verify.py", "engines", "network/test_connectivity.py", "network/test_drawing.py", "parallel",
-     "rules", "test_rng.py", "neurons", "storage/test_traces.py", "nest/test_draws.py", "nest/test_small_scripts.py"],
-)  # fmt: skip
-COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
-               ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
+    [
+        "runs/test_verify.py",
+        "engines",
+        "network/test_connectivity.py",
+        "network/test_drawing.py",
+        "parallel",
+        "rules",
+        "test_rng.py",
+        "neurons",
+        "storage/test_traces.py",
+        "nest/test_draws.py",
+        "nest/test_small_scripts.py",
+    ],
+)
+COMPARISONS = {
+    ast.Lt: "<=",
+    ast.LtE: "<",
+    ast.Gt: ">=",
+    ast.GtE: ">",
+    ast.Eq: "!=",
+    ast.NotEq: "==",
+    ast.In: "not in",
+    ast.NotIn: "in",
+    ast.Is: "is not",
+    ast.IsNot: "is",
+}
 OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.BitOr: "&"}
 TOKENS = {" + ": " - ", " - ": " + ", " * ": " / ", " / ": " * ", " < ": " <= ", " <= ": " < ", " > ": " >= ",
           " >= ": " > ", " == ": " != ", " != ": " == ", " += ": " -= ", " -= ": " += ", " and ": " or ",
@@ -82,7 +106,7 @@ class Places(ast.NodeVisitor):
         self.found.append(Mutation(self.room, self.path, node.lineno, first, last, old, new))
 
     def between(self, node: ast.AST, left: ast.AST, right: ast.AST, new: str) -> None:
-        """Replace the operator between two nodes, if nothing but blanks is beside it."""
+        """Replace the operator between two nodes, if only blanks surround it."""
         first, last = self.place(left)[1], self.place(right)[0]
         if re.fullmatch(r"\s*[^\s()#]+( \w+)?\s*", self.text[first:last].decode()):
             self.add(node, first, last, f" {new} ")

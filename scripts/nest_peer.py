@@ -63,14 +63,14 @@ def case_of(
     for table in network.tables().values():
         for span in table.spans:
             ends = span.projection.pre, span.projection.post
-            for source, target, _, index in table.chunks(span):
+            for source, target, _, index in table.yield_chunks(span):
                 synapses = model.offset(ends[0]) + source, model.offset(ends[1]) + target, table.weight[index]
                 parts.setdefault((ends[0].role, ends[1].role), []).append(synapses)
     groups = [(item.model, item.size, _list_given(item.params)) for item in model.of_role("recurrent")]
     readouts = model.of_role("readout")
     readout = _list_given(readouts[0].params) if readouts else {}
     readout = {name: value for name, value in readout.items() if name not in UNKNOWN[model.variant]}
-    steps, ids = sample.inputs.spikes(len(sample.target))
+    steps, ids = sample.inputs.list_spikes(len(sample.target))
     return Case(
         model.variant,
         groups,

@@ -1,4 +1,4 @@
-"""Time every way of learning against the plain one.
+"""Time every algorithm against the plain one.
 
     python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
                             [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
@@ -69,8 +69,8 @@ class Subject:
     def __init__(self, variant: str, path: str, n: int, indegree: int, rate: float, steps: int, precision: str) -> None:
         sizes = {"neurons": n, "indegree": indegree, "inputs": N_INPUTS, "steps": steps}
         bench = Bench(**sizes, variant=variant, precision=precision, **PATHS[path])
-        network, self.steps, self.task = bench.model(), steps, bench.task()
-        self.run = benchmark.build(network, self.task, Alone(), rate)
+        network, self.steps, self.task = bench.build_model(), steps, bench.make_task()
+        self.run = benchmark.build_simulation(network, self.task, Alone(), rate)
         self.online, self.laps, self.events, self.work = network.eprop.is_online, [], 0, 0
         self.step()
         self.laps.clear()
@@ -159,7 +159,7 @@ def show(
         line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
         if variant == "spike":
             line += f", reached {subject.work / subject.events:.2f} times"
-            line += f", by {'/'.join(dict.fromkeys(subject.run.ways.values()))}"
+            line += f", by {'/'.join(dict.fromkeys(subject.run.algorithms.values()))}"
         print(
             f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse, {subject.bytes_per_neuron:.0f} per neuron",
             flush=True,

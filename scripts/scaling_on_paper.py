@@ -28,13 +28,16 @@ def main() -> None:
     for variant, indegree, neurons in product(("interval", "spike"), INDEGREES, NEURONS):
         sizes = {"variant": variant, "neurons": neurons, "indegree": indegree, "delay": given.delay}
         words = [f"{name}={value}" for name, value in sizes.items()]
-        chosen = subject.find("bench", [*words, "precision=single", "intervals=1"])
+        chosen = subject.find_subject("bench", [*words, "precision=single", "intervals=1"])
         ranks = max(1, neurons // (PER_RANK * NODE)) * NODE
-        (found,), _ = predict.predict(chosen, [ranks], NODE, costs, rate_hz=RATE_HZ)
+        (found,), _ = predict.predict_runs(chosen, [ranks], NODE, costs, rate_hz=RATE_HZ)
         phases = {name: seconds for name, seconds in found.phases.items() if seconds and name != "build"}
         each = ", ".join(f"{name} {seconds:.3f}" for name, seconds in phases.items())
-        print(f"{variant:8s} {neurons:.0e} x {indegree}, {ranks} ranks: {found.sample_seconds:.3f} s per s ({each}), "
-              f"{found.node_bytes / 2**30:.1f} GiB per node", flush=True)  # fmt: skip
+        print(
+            f"{variant:8s} {neurons:.0e} x {indegree}, {ranks} ranks: {found.sample_seconds:.3f} s per s ({each}), "
+            f"{found.node_bytes / 2**30:.1f} GiB per node",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

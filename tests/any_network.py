@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from corridor import CorridorTask
 
-from pareprop.algorithms.plan import WAYS
+from pareprop.algorithms.plan import ALGORITHMS
 from pareprop.engines.base import Settings
 from pareprop.engines.sample import Sample
 from pareprop.network.losses import Loss
 from pareprop.network.model import Model
-from pareprop.network.optimizers import optimizer
+from pareprop.network.optimizers import make_optimizer
 from pareprop.network.parameters import Distribution, LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.variants import VARIANTS
@@ -31,17 +31,39 @@ from pareprop.rules import Eprop
 BLOCK = 100  # networks that share random equations, which take seconds to compile
 # of the models of the package: weight of a strong synapse, and a current with which they fire
 DRIVES = {
-    "adex": (80.0, 500.0), "glif1": (150.0, 200.0), "glif3": (150.0, 200.0), "glif5": (150.0, 200.0),
-    "iaf_cond_exp": (10.0, 250.0), "iaf_psc_exp": (100.0, 370.0), "izhikevich": (8.0, 5.0),
-    "resonate_and_fire": (60.0, 0.0), "two_compartment": (5.0, 250.0),
-}  # fmt: skip
+    "adex": (80.0, 500.0),
+    "glif1": (150.0, 200.0),
+    "glif3": (150.0, 200.0),
+    "glif5": (150.0, 200.0),
+    "iaf_cond_exp": (10.0, 250.0),
+    "iaf_psc_exp": (100.0, 370.0),
+    "izhikevich": (8.0, 5.0),
+    "resonate_and_fire": (60.0, 0.0),
+    "two_compartment": (5.0, 250.0),
+}
 # what a projection may learn by: files of the package, and kinds of e-prop
 RULES = (
-    "pair_stdp", "triplet_stdp", "three_factor", "r_stdp", "inhibitory_stdp", "superspike", "ottt",
-    Eprop(through="no own spike"), Eprop(filter="none"),
-)  # fmt: skip
-WHAT = ("spikes", "input_spikes", "V_m", "adaptation", "surrogate_gradient", "learning_signal", "readout_signal",
-        "error_signal", "weights")  # fmt: skip
+    "pair_stdp",
+    "triplet_stdp",
+    "three_factor",
+    "r_stdp",
+    "inhibitory_stdp",
+    "superspike",
+    "ottt",
+    Eprop(through="no own spike"),
+    Eprop(filter="none"),
+)
+WHAT = (
+    "spikes",
+    "input_spikes",
+    "V_m",
+    "adaptation",
+    "surrogate_gradient",
+    "learning_signal",
+    "readout_signal",
+    "error_signal",
+    "weights",
+)
 
 
 class Draw(random.Random):
@@ -100,7 +122,7 @@ class Noise:
         self.table, self._engine = table, engine
         self.n_steps, self.learning_window = table["n_steps"], table["learning_window"]
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         return self._engine
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -130,7 +152,7 @@ class Walk(CorridorTask):
         super().__init__(**options)
         self._engine = engine
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         return self._engine
 
 
@@ -175,7 +197,7 @@ class Network:
         """Return the network and its task, new ones with each call."""
         loss = self.model.get("loss")
         loss = Squared() if loss == "own" else Reward(**loss) if loss else None
-        model = Model(**{**self.model, "optimizer": optimizer(self.model["optimizer"], "model"), "loss": loss})
+        model = Model(**{**self.model, "optimizer": make_optimizer(self.model["optimizer"], "model"), "loss": loss})
         known: dict[str, Any] = {}
         for role, arguments in self.populations:
             known[arguments["name"]] = getattr(model, role)(**arguments)
@@ -266,9 +288,16 @@ def equations(block: int, k: int) -> NeuronModel:
     return NeuronModel(
         f"drawn_{k}",
         parameters={
-            "E_L": (0.0, "mV"), "V_th": (0.8, "mV"), "V_reset": (-0.1, "mV"), "tau_m": (15.0, "ms"),
-            "tau_w": (40.0, "ms"), "tau_syn": (4.0, "ms"), "a": (0.002, "1/ms"), "b": (0.01, "mV/ms"),
-            "R": (1.0, "GOhm"), "t_ref": (draw.choice([0.0, 2.0]), "ms"),
+            "E_L": (0.0, "mV"),
+            "V_th": (0.8, "mV"),
+            "V_reset": (-0.1, "mV"),
+            "tau_m": (15.0, "ms"),
+            "tau_w": (40.0, "ms"),
+            "tau_syn": (4.0, "ms"),
+            "a": (0.002, "1/ms"),
+            "b": (0.01, "mV/ms"),
+            "R": (1.0, "GOhm"),
+            "t_ref": (draw.choice([0.0, 2.0]), "ms"),
         },
         states=states,
         ports=ports,
@@ -279,20 +308,24 @@ def equations(block: int, k: int) -> NeuronModel:
         current_from=draw.choice([0, 1]),
         records={"twice": "2*V_m"} if draw.some(0.3) else {},
         **given,
-    )  # fmt: skip
+    )
 
 
 def _of_nest(draw: Draw, name: str, n: int, online: bool) -> dict[str, Any]:
     """Return parameters of a neuron model with NEST's equations."""
     rest = draw.choice([0.0, 0.0, -70.0])
     values = {
-        "C_m": draw.value(1.0, 2.0, n), "E_L": rest, "V_th": rest + draw.uniform(0.3, 0.7),
+        "C_m": draw.value(1.0, 2.0, n),
+        "E_L": rest,
+        "V_th": rest + draw.uniform(0.3, 0.7),
         "tau_m": draw.choice([10.0, 20.0, 20.0, 30.0, draw.value(8.0, 30.0, n)]),
         "t_ref": draw.choice([0.0, 1.0, 2.0, 5.0]),
-        "I_e": draw.value(0.0, 0.05, n), "V_min": draw.choice([-1e300, rest - 0.5]),
-        "surrogate_gradient_height": draw.value(0.3, 1.5, n), "surrogate_gradient_width": draw.value(0.3, 1.5, n),
+        "I_e": draw.value(0.0, 0.05, n),
+        "V_min": draw.choice([-1e300, rest - 0.5]),
+        "surrogate_gradient_height": draw.value(0.3, 1.5, n),
+        "surrogate_gradient_width": draw.value(0.3, 1.5, n),
         "surrogate_gradient_function": draw.choice([*SURROGATES]),
-    }  # fmt: skip
+    }
     if "adapt" in name:
         values |= {"adapt_beta": draw.value(0.0, 0.3, n), "adapt_tau": draw.value(20.0, 200.0, n)}
     if "psc_delta" in name:
@@ -400,23 +433,27 @@ def _delay(draw: Draw, style: str, dt_ms: float) -> dict[str, Any]:
         return {"delay": 2}
     if style == "several" or draw.some(0.2):
         return {"delay": first}
-    return draw.choice([
-        {"delay": (first, first + more)},
-        {"delay": Normal(mean=float(first), std=draw.uniform(0.0, 2.0))},
-        {"delay": LogNormal(mean=draw.uniform(0.0, 1.5), std=draw.uniform(0.0, 0.6))},
-        {"delay_ms": (first * dt_ms, (first + more) * dt_ms)},
-        {"delay_ms": first * dt_ms},
-    ])  # fmt: skip
+    return draw.choice(
+        [
+            {"delay": (first, first + more)},
+            {"delay": Normal(mean=float(first), std=draw.uniform(0.0, 2.0))},
+            {"delay": LogNormal(mean=draw.uniform(0.0, 1.5), std=draw.uniform(0.0, 0.6))},
+            {"delay_ms": (first * dt_ms, (first + more) * dt_ms)},
+            {"delay_ms": first * dt_ms},
+        ]
+    )
 
 
 def _weight(draw: Draw, scale: float, mean: float) -> Distribution | float:
-    return draw.choice([
-        Normal(mean=mean * scale, std=0.4 * scale),
-        Normal(mean=mean * scale, std=0.4 * scale),
-        Uniform(low=(mean - 0.4) * scale, high=(mean + 0.6) * scale),
-        LogNormal(mean=float(np.log(0.3 * scale)), std=0.5),
-        (mean or 0.2) * scale,
-    ])  # fmt: skip
+    return draw.choice(
+        [
+            Normal(mean=mean * scale, std=0.4 * scale),
+            Normal(mean=mean * scale, std=0.4 * scale),
+            Uniform(low=(mean - 0.4) * scale, high=(mean + 0.6) * scale),
+            LogNormal(mean=float(np.log(0.3 * scale)), std=0.5),
+            (mean or 0.2) * scale,
+        ]
+    )
 
 
 def _rule(draw: Draw, pre: dict, post: dict, dt_ms: float, moves: bool) -> dict[str, Any]:
@@ -510,9 +547,10 @@ def _connect(draw: Draw, net: Network, pre: dict, post: dict, scale: float, mean
         entry["learn_delay"] = {"type": kind, "eta": draw.choice([0.4, 3.0]), "high": draw.choice([90, 400])}
     if draw.some(0.15) and "learn_delay" not in entry:
         entry["transmission"] = {
-            "U": draw.value(0.2, 0.9, pre["size"]), "tau_rec": draw.value(5.0, 300.0, pre["size"]),
+            "U": draw.value(0.2, 0.9, pre["size"]),
+            "tau_rec": draw.value(5.0, 300.0, pre["size"]),
             "tau_fac": draw.choice([0.0, 50.0]),
-        }  # fmt: skip
+        }
     net.projections.append(entry)
 
 
@@ -558,10 +596,16 @@ def draw_network(number: int) -> Network:
     draw = Draw(f"network {number}")
     variant, rewarded = draw.choice(["interval", "spike"]), draw.some(0.12)
     online = variant == "spike"
-    net = Network(number, {
-        "variant": variant, "seed": draw.randrange(1000), "dt_ms": draw.choice([1.0, 1.0, 1.0, 0.5, 0.25, 0.1]),
-        "precision": draw.choice(["double", "double", "single"]), "optimizer": {},
-    })  # fmt: skip
+    net = Network(
+        number,
+        {
+            "variant": variant,
+            "seed": draw.randrange(1000),
+            "dt_ms": draw.choice([1.0, 1.0, 1.0, 0.5, 0.25, 0.1]),
+            "precision": draw.choice(["double", "double", "single"]),
+            "optimizer": {},
+        },
+    )
     if rewarded:
         loss = {
             "gamma": draw.choice([0.0, 0.9, 0.99]),
@@ -684,12 +728,19 @@ def _train(draw: Draw, net: Network, n_in: int, n_out: int, n_currents: int, loc
         net.task = {"sensor_delay": draw.choice([1, 2]), "bootstrap": draw.some(0.5), "n_steps": draw.choice([35, 40])}
     else:
         net.task = {
-            "n_steps": n_steps, "learning_window": draw.choice([n_steps, n_steps, max(1, n_steps // 3)]),
-            "seed": draw.randrange(1000), "inputs": n_in, "density": (draw.uniform(0.0, 0.1), draw.uniform(0.1, 0.5)),
-            "readouts": n_out, "classes": draw.some(0.3), "currents": n_currents, "amplitude": 0.3,
-            "window": draw.choice([0.0, 0.0, 0.5]), "local": local,
+            "n_steps": n_steps,
+            "learning_window": draw.choice([n_steps, n_steps, max(1, n_steps // 3)]),
+            "seed": draw.randrange(1000),
+            "inputs": n_in,
+            "density": (draw.uniform(0.0, 0.1), draw.uniform(0.1, 0.5)),
+            "readouts": n_out,
+            "classes": draw.some(0.3),
+            "currents": n_currents,
+            "amplitude": 0.3,
+            "window": draw.choice([0.0, 0.0, 0.5]),
+            "local": local,
             "modulated": draw.some(0.9),
-        }  # fmt: skip
+        }
     if not online:
         net.settings = {"average_gradient": draw.some(0.3), "reset": draw.some(0.6), "keeps_fixed": draw.some(0.2)}
         if draw.some(0.1):
@@ -701,13 +752,13 @@ def _train(draw: Draw, net: Network, n_in: int, n_out: int, n_currents: int, loc
     if draw.some(0.2):
         net.settings["round_steps"] = draw.choice([1, 1, 1, 2, 3])
     if (online and draw.some(0.3)) or draw.some(0.02):
-        names = [name for name in WAYS if name not in ("static", "readout")]
+        names = [name for name in ALGORITHMS if name not in ("static", "readout")]
         onto = [item for item in net.projections if item["name"].startswith("p")]
         if draw.some(0.3):
-            net.settings["ways"] = draw.choice(["steps", draw.choice(names)])
+            net.settings["algorithms"] = draw.choice(["steps", draw.choice(names)])
         elif onto:
             some = draw.sample(onto, draw.randint(1, len(onto)))
-            net.settings["ways"] = {
+            net.settings["algorithms"] = {
                 item[draw.choice(["name", "post"])]: draw.choice(["steps", "steps", draw.choice(names)])
                 for item in some
             }

@@ -23,8 +23,8 @@ SEVERAL = """
 import json, sys
 from pareprop import cli
 from pareprop.runs import run
-draw = run.draw
-run.draw = lambda directory, **options: None if (directory / "results.h5").exists() else draw(directory, **options)
+draw = run.draw_run
+run.draw_run = lambda directory, **options: None if (directory / "results.h5").exists() else draw(directory, **options)
 codes = []
 for arguments in json.loads(sys.argv[1]):
     try:

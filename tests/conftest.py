@@ -187,7 +187,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no figures, which take longer than they do: `pytest.mark.usefixtures("no_figures")`."""
     from pareprop.runs import run
 
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+    monkeypatch.setattr(run, "draw_run", lambda directory, **_: None)
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ class Noise:
     n_steps, learning_window = 200, 150
 
     def sample(self, index, phase="train"):
-        key = rng.key(7, f"{phase}/{index}")
-        inputs = SpikeLog.from_arrays(*rng.bernoulli(key, np.full(12, 0.1), self.n_steps))
+        key = rng.make_key(7, f"{phase}/{index}")
+        inputs = SpikeLog.from_arrays(*rng.draw_bernoulli(key, np.full(12, 0.1), self.n_steps))
         target = np.sin(np.arange(self.n_steps)[:, None] / (20.0 + np.arange(3)))
-        return Sample(inputs, target, currents=0.02 * rng.normal(key, np.arange(self.n_steps), 2))
+        return Sample(inputs, target, currents=0.02 * rng.draw_normal(key, np.arange(self.n_steps), 2))
 
 
 model = Model("interval", seed=5, optimizer=Adam(eta=1e-3, batch_size=2))

@@ -120,8 +120,8 @@ PHASES = {
     "training": (Simulation, "_run_sample"),
     "exchange": (Channel, "all_spikes_on_root"),
     "checkpoint": (checkpoint_pieces, "write"),
-    "recording": (recorder.Recorder, "_flush"),
-    "plotting": (run, "draw"),
+    "recording": (recorder.Recorder, "_write_buffers"),
+    "plotting": (run, "draw_run"),
     "end": (Checkpoints, "finish"),
 }
 
@@ -136,18 +136,18 @@ def main() -> None:
         (out.parent.with_name(f"{out.parent.name}.hit")).touch()
         FAULTS[fault](out)
 
-    if launcher.rank_of_launcher(os.environ) == rank:
+    if launcher.read_launched_rank(os.environ) == rank:
         owner, name = PHASES[phase]
         before(owner, name, act, early=phase == "build")
     if phase != "plotting":  # figures take longer than all the rest
-        run.draw = lambda directory, **_: None
-    real = Simulation._iterate
+        run.draw_run = lambda directory, **_: None
+    real = Simulation._run_iteration
 
     def counted(self: Simulation) -> None:
         real(self)
         done[0] = self.iteration
 
-    Simulation._iterate = counted
+    Simulation._run_iteration = counted
     cli.main(arguments)
 
 

@@ -11,7 +11,7 @@ from reference import run_case
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
-from pareprop.network.optimizers import optimizer
+from pareprop.network.optimizers import make_optimizer
 from pareprop.neurons.model import models_of
 from pareprop.simulation.loop import Simulation
 
@@ -69,13 +69,21 @@ def random_case(seed: int, **overrides) -> dict:
 def _group(rng: np.random.Generator, n: int) -> dict:
     E_L = float(rng.choice([0.0, -70.0]))
     params = {
-        "C_m": rng.uniform(1.0, 3.0, n), "E_L": E_L, "I_e": rng.normal(0.0, 0.05, n), "V_m": E_L + 0.1,
-        "V_th": E_L + rng.uniform(0.4, 0.8, n), "V_min": E_L + float(rng.choice([-1e3, -0.3])),
-        "tau_m": rng.uniform(5.0, 30.0, n), "t_ref": float(rng.integers(0, 4)), "c_reg": float(rng.choice([0.0, 50.0])),
-        "f_target": 20.0, "regular_spike_arrival": bool(rng.integers(2)),
+        "C_m": rng.uniform(1.0, 3.0, n),
+        "E_L": E_L,
+        "I_e": rng.normal(0.0, 0.05, n),
+        "V_m": E_L + 0.1,
+        "V_th": E_L + rng.uniform(0.4, 0.8, n),
+        "V_min": E_L + float(rng.choice([-1e3, -0.3])),
+        "tau_m": rng.uniform(5.0, 30.0, n),
+        "t_ref": float(rng.integers(0, 4)),
+        "c_reg": float(rng.choice([0.0, 50.0])),
+        "f_target": 20.0,
+        "regular_spike_arrival": bool(rng.integers(2)),
         "surrogate_gradient_function": str(rng.choice(SURROGATES)),
-        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)), "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
-    }  # fmt: skip
+        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)),
+        "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
+    }
     if rng.integers(2):
         return {"model": "iaf", "n": n, "params": params}
     adaptation = {"adapt_beta": rng.uniform(0.0, 0.5, n), "adapt_tau": rng.uniform(20.0, 200.0, n)}
@@ -110,7 +118,7 @@ def model(case: dict) -> Model:
     network = Model(
         case["variant"],
         dt_ms=case["dt"],
-        optimizer=optimizer(case["optimizer"], "case"),
+        optimizer=make_optimizer(case["optimizer"], "case"),
         precision=case.get("precision", "double"),
     )
     inputs = network.inputs("in", case["w_in"].shape[1])
@@ -162,7 +170,7 @@ def matrices(run: Simulation, values) -> dict[str, np.ndarray]:
         for span in table.spans:
             pre, post = span.projection.pre, span.projection.post
             key = "out" if post.role == "readout" else "in" if pre.role == "input" else "rec"
-            for source, target, _, index in table.chunks(span):
+            for source, target, _, index in table.yield_chunks(span):
                 place = target + network.model.offset(post), source + network.model.offset(pre)
                 found[key][place] = values(table)[index]
     return found
@@ -210,7 +218,7 @@ def compare_interval(case: dict, run: Simulation, before: Callable | None = None
     for index in range(len(case["inputs"]) // steps):
         loss, _ = run.run_sample(index, "train", learn=True)
         np.testing.assert_allclose(loss, expected["losses"][index], rtol=1e-12, atol=1e-12)
-        at, ids = run.engine.log.spikes(steps)
+        at, ids = run.engine.log.list_spikes(steps)
         spikes.append(np.stack([at + index * steps, ids]))
         if before:
             before(run, index, expected)

@@ -28,15 +28,25 @@ COMMON = {
     "surrogate_gradient_height": 0.3,
     "surrogate_gradient_width": 1.0,
 }
-COMPARE = {ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Eq: np.equal,
-           ast.NotEq: np.not_equal}  # fmt: skip
+COMPARE = {
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
 FUNCTIONS = {
-    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "detach": np.real,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "detach": np.real,
     "abs": lambda x: np.where(np.real(x) >= 0, x, -x),
     "min": lambda *items: reduce(lambda a, b: np.where(np.real(a) <= np.real(b), a, b), items),
     "max": lambda *items: reduce(lambda a, b: np.where(np.real(a) >= np.real(b), a, b), items),
     "where": lambda c, a, b: np.where(np.real(c) != 0, a, b),
-}  # fmt: skip
+}
 
 
 @cache
@@ -248,8 +258,15 @@ class Cells:
     def step(self, arriving, injected, first):
         """As `reference.Neurons.step`. Keeps derivatives and states of the step; returns the spikes."""
         fired, now = np.zeros(self.n, bool), {}
-        shapes = {"J": (self.K, self.K), "U": (self.K, self.P), "v": (self.K,), "h": (self.K,), "gap": (self.K,),
-                  "R": (self.K, self.K), "psi": ()}  # fmt: skip
+        shapes = {
+            "J": (self.K, self.K),
+            "U": (self.K, self.P),
+            "v": (self.K,),
+            "h": (self.K,),
+            "gap": (self.K,),
+            "R": (self.K, self.K),
+            "psi": (),
+        }
         now = {name: np.zeros((self.n, *shape)) for name, shape in shapes.items()}
         for kind, place in zip(self.kinds, self.slices, strict=True):
             sums = {name: np.zeros(kind.n) for name in kind.ports}

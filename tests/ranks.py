@@ -242,7 +242,7 @@ def execute(arguments: list[str]) -> None:
     if os.environ.get(NO_FIGURES):
         from pareprop.runs import run as runs
 
-        runs.draw = lambda directory, **_: None
+        runs.draw_run = lambda directory, **_: None
     sys.argv = rest if first == "-m" else [first, *rest[first == "-c" :]]
     sys.path.insert(0, "" if first in ("-c", "-m") else str(Path(first).parent))
     if first == "-m":

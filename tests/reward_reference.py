@@ -222,7 +222,7 @@ def run_online(case, task, loss, n_episodes, moving=None):
         for key, weights in case.get("schedule", {}).get(number, {}).items() if "first_episode" not in case else ():
             rows[key].put(lambda row, found: setattr(row, "w", found), weights)
         index = case.get("first_episode", 0) + number
-        draws = rng.uniform(rng.key(task.seed, "train/actions"), [index], task.most)[0]
+        draws = rng.draw_uniform(rng.make_key(task.seed, "train/actions"), [index], task.most)[0]
         episode, place, n, before = task.episode(index), 2, 0, None
         filled = task.first + task.sensor_delay
         net.inputs[start : start + filled] = episode.raster[:filled] < 0.1 + 0.12 * place

@@ -85,8 +85,12 @@ def _connect(nest: Any, case: dict[str, Any], suffix: str, pre: Any, recurrent: 
     if case["variant"] == "interval":
         settings |= {"average_gradient": case["average_gradient"], "tau_m_readout": case["readout"]["tau_m"]}
     nest.SetDefaults(plastic, settings)
-    ends = (("w_in", pre, recurrent), ("w_rec", recurrent, recurrent), ("w_out", recurrent, readouts),
-            ("w_fb", readouts, recurrent))  # fmt: skip
+    ends = (
+        ("w_in", pre, recurrent),
+        ("w_rec", recurrent, recurrent),
+        ("w_out", recurrent, readouts),
+        ("w_fb", readouts, recurrent),
+    )
     for key, source, target in ends:
         weights = np.asarray(case[key], float)
         there = np.nonzero(~np.isnan(weights))

@@ -121,7 +121,7 @@ class Levels:
 def raster(log: Any, n_steps: int, n: int) -> np.ndarray:
     """The spikes of a log (steps, sources)."""
     found = np.zeros((n_steps, n), bool)
-    found[log.spikes(n_steps)] = True
+    found[log.list_spikes(n_steps)] = True
     return found
 
 

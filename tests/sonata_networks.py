@@ -7,8 +7,17 @@ from pathlib import Path
 import h5py
 from case_files import SONATA
 
-EXP = {"C_m": 3.0, "tau_m": 10.0, "E_L": -70.0, "V_m": -70.0, "V_th": -65.0, "V_reset": -70.0, "t_ref": 2.0,
-       "tau_syn_ex": 2.0, "tau_syn_in": 4.0}  # fmt: skip
+EXP = {
+    "C_m": 3.0,
+    "tau_m": 10.0,
+    "E_L": -70.0,
+    "V_m": -70.0,
+    "V_th": -65.0,
+    "V_reset": -70.0,
+    "t_ref": 2.0,
+    "tau_syn_ex": 2.0,
+    "tau_syn_in": 4.0,
+}
 GLIF = {
     "C_m": 8.0, "g": 0.8, "E_L": -78.0, "V_m": -78.0, "V_th": -60.0, "V_reset": -75.0, "t_ref": 3.0,
     "spike_dependent_threshold": False, "after_spike_currents": True, "adapting_threshold": False,
@@ -16,10 +25,21 @@ GLIF = {
     "tau_syn": [2.0, 3.0, 5.0], "th_spike_add": 0.4, "th_spike_decay": 0.01, "voltage_reset_fraction": 0.2,
     "voltage_reset_add": 1.0, "th_voltage_index": 0.005, "th_voltage_decay": 0.09,
 }  # fmt: skip
-DELTA = {"C_m": 3.0, "tau_m": 10.0, "E_L": -70.0, "V_m": -70.0, "V_th": -65.0, "V_reset": -68.0, "t_ref": 3.0,
-         "refractory_input": False}  # fmt: skip
-KINDS = {"iaf_psc_exp": (EXP, {"I_e": 1.7}), "glif_psc": (GLIF, {"E_L": -55.0, "V_m": -55.0}),
-         "iaf_psc_delta": (DELTA, {"I_e": 1.7})}  # fmt: skip
+DELTA = {
+    "C_m": 3.0,
+    "tau_m": 10.0,
+    "E_L": -70.0,
+    "V_m": -70.0,
+    "V_th": -65.0,
+    "V_reset": -68.0,
+    "t_ref": 3.0,
+    "refractory_input": False,
+}
+KINDS = {
+    "iaf_psc_exp": (EXP, {"I_e": 1.7}),
+    "glif_psc": (GLIF, {"E_L": -55.0, "V_m": -55.0}),
+    "iaf_psc_delta": (DELTA, {"I_e": 1.7}),
+}
 RECEPTORS = {"exc_to_exc": 1, "inh_to_exc": 2, "lgn_to_exc": 3}
 
 

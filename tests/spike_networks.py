@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import networks
 import numpy as np
 
-from pareprop.algorithms.plan import WAYS, NetworkPlan
+from pareprop.algorithms.plan import ALGORITHMS, NetworkPlan
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network.model import Model
@@ -91,15 +91,23 @@ def group(rng: np.random.Generator, n: int, m: int, **overrides) -> dict:
     model, E_L = overrides.pop("model", str(rng.choice(MODELS))), float(rng.choice([0.0, -70.0]))
     kappa = float(rng.choice([0.0, 0.5, 0.9, 0.97, 0.99]))
     params = {
-        "C_m": rng.uniform(1.0, 3.0, n), "E_L": E_L, "I_e": rng.normal(0.0, 0.05, n), "V_m": E_L + 0.1,
-        "V_th": E_L + rng.uniform(0.4, 0.8, n), "V_min": E_L + float(rng.choice([-1e3, -0.3])),
+        "C_m": rng.uniform(1.0, 3.0, n),
+        "E_L": E_L,
+        "I_e": rng.normal(0.0, 0.05, n),
+        "V_m": E_L + 0.1,
+        "V_th": E_L + rng.uniform(0.4, 0.8, n),
+        "V_min": E_L + float(rng.choice([-1e3, -0.3])),
         "tau_m": float(rng.choice([0.5, 2.0, 5.0, 10.0, 30.0, 100.0])) if rng.random() < 0.7 else rng.uniform(5, 30, n),
-        "t_ref": float(rng.integers(0, 4)), "c_reg": float(rng.choice([0.0, 1.0])), "f_target": 20.0,
-        "kappa": kappa, "kappa_reg": kappa if rng.integers(2) else float(rng.choice([0.0, 0.5, 0.9, 0.97])),
+        "t_ref": float(rng.integers(0, 4)),
+        "c_reg": float(rng.choice([0.0, 1.0])),
+        "f_target": 20.0,
+        "kappa": kappa,
+        "kappa_reg": kappa if rng.integers(2) else float(rng.choice([0.0, 0.5, 0.9, 0.97])),
         "eprop_isi_trace_cutoff": _cutoff(rng, m),
         "surrogate_gradient_function": str(rng.choice(networks.SURROGATES)),
-        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)), "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
-    }  # fmt: skip
+        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)),
+        "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
+    }
     if "psc_delta" in model:
         params |= {"V_reset": E_L + float(rng.uniform(-0.2, 0.2)), "refractory_input": bool(rng.integers(2))}
     if "adapt" in model:
@@ -127,12 +135,14 @@ class CaseTask:
 def simulation(
     case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None, without: Sequence[str] = ()
 ) -> Simulation:
-    """A `Simulation` of the case in samples of `n_steps`, or in one; some ways of learning are left out."""
+    """A `Simulation` of the case in samples of `n_steps`, or in one; some algorithms are left out."""
     task = CaseTask(case, n_steps or len(case["inputs"]))
     settings = SpikeSettings(task.learning_window, round_steps=round_steps)
     model = networks.model(case)
-    ways = ways_without(model, *without)
-    return Simulation(model, task, exchange, settings=settings, ways=ways, quiet=True)  # cases draw what is reported
+    algorithms = algorithms_without(model, *without)
+    return Simulation(
+        model, task, exchange, settings=settings, algorithms=algorithms, quiet=True
+    )  # cases draw what is reported
 
 
 def collect_state(run: Simulation) -> dict[str, np.ndarray]:
@@ -146,7 +156,7 @@ def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable 
     n_steps, parts = run.task.n_steps, {key: [] for key in ("spike_steps", "spike_ids", "error_signal", "signal")}
     for index in range(run.task.n_samples):
         run.run_sample(index, "train", learns[index] if learns else True)
-        steps, ids = run.engine.log.spikes(n_steps)
+        steps, ids = run.engine.log.list_spikes(n_steps)
         news = (steps + index * n_steps, ids.copy(), run.engine.error.copy(), run.engine.show_signal().copy())
         for part, new in zip(parts.values(), news, strict=True):
             part.append(new)
@@ -180,19 +190,19 @@ def changes(case: dict, expected: dict) -> list[float]:
     return [np.max(np.abs(np.nan_to_num(expected[key] - case[key]))) for key in KEYS.values()]
 
 
-def ways_without(model: Model, *names: str) -> dict[str, str] | None:
-    """For each projection that learns onto neurons, the first way that fits and is none of some."""
+def algorithms_without(model: Model, *names: str) -> dict[str, str] | None:
+    """For each projection that learns onto neurons, the first algorithm that fits and is none of some."""
     if not names:
         return None  # what the package chooses
     return {
         plan.request.projection.name: next(
-            way.name for way in WAYS.values() if way.name not in names and not way.why_not(plan.request)
+            item.name for item in ALGORITHMS.values() if item.name not in names and not item.why_not(plan.request)
         )
         for plan in NetworkPlan(model).plans.values()
         if plan.learns and plan.request.post.role == "recurrent"
     }
 
 
-def ways(run: Simulation) -> set[str]:
-    """The ways by which the run learns."""
-    return set(run.ways.values())
+def algorithms(run: Simulation) -> set[str]:
+    """The algorithms by which the run learns."""
+    return set(run.algorithms.values())

@@ -46,7 +46,7 @@ CASES = [
 def camera(split: str, seed: int) -> SyntheticDigits:
     """All cases see the recordings of one, which are made once."""
     shared = SyntheticDigits(split, seed)
-    shared.events = cache(shared.events)
+    shared.read_events = cache(shared.read_events)
     return shared
 
 
@@ -57,7 +57,7 @@ def digest(task: str, variant: str, precision: str, out: Path) -> str:
         texts += ["batch_size=1"]
     settings = as_options(*texts)
     printed, cameras = io.StringIO(), mock.patch.object(n_mnist, "SyntheticDigits", camera)
-    with mock.patch.object(run, "draw", lambda directory, **_: None), cameras, redirect_stdout(printed):
+    with mock.patch.object(run, "draw_run", lambda directory, **_: None), cameras, redirect_stdout(printed):
         cli.main(["run", task, *settings, "--out", str(out)])
     return "".join(digests(printed.getvalue().splitlines()))  # of rank 0 alone
 

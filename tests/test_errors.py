@@ -103,7 +103,7 @@ def train(folder: str, words: list[str], exchange: object) -> None:
 @pytest.mark.mpi
 def test_mistake_on_one_rank_ends_all(tmp_path: Path) -> None:
     def bad(seed: int) -> list[int]:
-        drawn = 1.0 + 0.5 * rng.normal(rng.key(seed, "rec/tau_m"), range(6), 1)[:, 0]
+        drawn = 1.0 + 0.5 * rng.draw_normal(rng.make_key(seed, "rec/tau_m"), range(6), 1)[:, 0]
         return [neuron for neuron in range(6) if drawn[neuron] <= 0]
 
     seed = next(seed for seed in range(1000) if bad(seed) == [5])
@@ -202,7 +202,7 @@ def test_raise_together() -> None:
     ],
 )
 def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None:
-    assert launcher.size_of_launcher(environment) == size
+    assert launcher.read_launched_size(environment) == size
 
 
 @pytest.mark.slow

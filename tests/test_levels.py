@@ -19,7 +19,7 @@ LEVELS = {
     "v4": ("-march=x86-64-v4", ["avx2", "avx512f", "sse2"]),
 }
 BUILT = list(kernels.build_info.levels)
-HERE = [name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= machine.instructions()]
+HERE = [name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= machine.read_instructions()]
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,7 +28,7 @@ def processor(monkeypatch: pytest.MonkeyPatch):
     """A processor with the named instruction sets."""
 
     def choose(*names: str, asked: str = "") -> str:
-        monkeypatch.setattr(machine, "instructions", lambda: set(names))
+        monkeypatch.setattr(machine, "read_instructions", lambda: set(names))
         monkeypatch.setenv("PAREPROP_LEVEL", asked)
         return machine.choose_level(LEVELS, ["sse2"])
 
@@ -66,7 +66,7 @@ def test_an_unknown_level_ends_a_command(tmp_path: Path) -> None:
 
 def test_instructions_of_arm_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.Path, "read_text", lambda path: "processor : 0\nFeatures\t: fp asimd sve\n")
-    assert machine.instructions() == {"fp", "asimd", "sve"}
+    assert machine.read_instructions() == {"fp", "asimd", "sve"}
 
 
 def test_hardware_threads_of_one_core_are_not_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_hardware_threads_of_one_core_are_not_cores(tmp_path: Path, monkeypatch:
         (tmp_path / f"cpu{number}" / "topology").mkdir(parents=True)
         (tmp_path / f"cpu{number}" / "topology" / "thread_siblings_list").write_text(f"{together}\n")
     monkeypatch.setattr(machine, "PROCESSORS", tmp_path)
-    count = machine.cores.__wrapped__
+    count = machine.count_cores.__wrapped__
     assert [count(), count(frozenset({0, 2})), count(frozenset({0, 1}))] == [2, 1, 2]
     monkeypatch.setattr(machine, "PROCESSORS", tmp_path / "unknown")
     assert [count(), count(frozenset({0, 2}))] == [os.cpu_count(), 2]

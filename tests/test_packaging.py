@@ -140,12 +140,12 @@ def test_wheel_gives_the_same_bits_as_the_installed_package(installed: dict[str,
     elsewhere.mkdir()
     here.mkdir()
     told = (
-        "import pareprop; from pareprop.core import build_info as b; from pareprop.installation import facts\n"
-        "print(pareprop.__file__, b.mode, *facts().values(), b.flags)"
+        "import pareprop; from pareprop.core import build_info as b; from pareprop import installation\n"
+        "print(pareprop.__file__, b.mode, *installation.list_installation_facts().values(), b.flags)"
     )
     place, mode, *rest = python("-c", told, cwd=elsewhere, **installed).split()
     known, flags = rest[:3], rest[3:]
-    assert known[:2] == list(installation.facts().values())[:2]  # some kernels were left out
+    assert known[:2] == list(installation.list_installation_facts().values())[:2]  # some kernels were left out
     assert place.startswith(installed["PYTHONPATH"]) and mode == "checked-portable"
     assert not [flag for flag in flags if flag.startswith(("-march", "-mcpu", "-mprefer"))]
     for line in (("-m", "pareprop", *TRAIN), ("-W", "error", "-m", "pareprop", "verify", *GOLDEN)):
@@ -160,7 +160,9 @@ from pareprop.kernels import layout, PRECISIONS
 blocks = np.zeros((1, layout.BLOCK_COLUMNS), np.int64)
 blocks[0, [layout.SOURCES, layout.DELAY]] = 1
 row_ptr, target, weight = np.array([0, 1]), np.array([7], np.uint32), np.ones(1)
-PRECISIONS["double"].interval.inject(blocks, row_ptr, target, weight, np.ones((2, 1)), np.zeros((2, 3)))
+kernels = PRECISIONS["double"].interval
+synapses = kernels.Synapses({"blocks": blocks, "row_ptr": row_ptr, "target": target, "weight": weight})
+kernels.inject(synapses, np.ones((2, 1)), np.zeros((2, 3)))
 print("went on")
 """
 
@@ -295,9 +297,13 @@ def of_pip(text: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(
     ("path", "read"),
-    [(f"pareprop-{pareprop.__version__}-foss-2025b.eb", of_easybuild), ("spack/py_pareprop/package.py", of_spack),
-     ("recipe.yaml", of_conda), ("tested.txt", of_pip)],
-)  # fmt: skip
+    [
+        (f"pareprop-{pareprop.__version__}-foss-2025b.eb", of_easybuild),
+        ("spack/py_pareprop/package.py", of_spack),
+        ("recipe.yaml", of_conda),
+        ("tested.txt", of_pip),
+    ],
+)
 def test_recipes_ask_for_what_the_package_needs(path: str, read) -> None:
     version, names = read((RECIPES / path).read_text())
     assert version == pareprop.__version__

@@ -181,9 +181,19 @@ def test_bad_input_is_refused_in_one_line(what: str, tmp_path: Path, monkeypatch
 
 # Descriptions without a method of their own; what they are made of is checked where it is used.
 UNCHECKED = {
-    "ClosedTask", "Context", "Episode", "Loss", "NeuronModel", "Observer", "OpenTask", "Outcome", "Score", "Task",
-    "Trained", "exchange",
-}  # fmt: skip
+    "ClosedTask",
+    "Context",
+    "Episode",
+    "Loss",
+    "NeuronModel",
+    "Observer",
+    "OpenTask",
+    "Outcome",
+    "Score",
+    "Task",
+    "Trained",
+    "exchange",
+}
 
 
 def test_every_public_name_is_tried() -> None:

@@ -8,7 +8,7 @@ import scipy.stats
 
 from pareprop import kernels, rng
 
-KEY = rng.key(7, "test")
+KEY = rng.make_key(7, "test")
 
 
 def philox(key, stream_id, n):
@@ -31,7 +31,7 @@ def exact_quantile(numbers):
 def test_key_is_the_documented_hash():
     digest = hashlib.blake2b(b"12/rec->rec/weight", digest_size=16).digest()
     expected = [int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")]
-    key = rng.key(12, "rec->rec/weight")
+    key = rng.make_key(12, "rec->rec/weight")
     assert key.dtype == np.uint64
     assert key.tolist() == expected
 
@@ -49,13 +49,13 @@ def test_raw_numbers_are_those_of_numpy(n):
 def test_uniform_takes_the_53_upper_bits(n):
     ids = [5, 2, 9]
     expected = [(philox(KEY, i, n) >> np.uint64(11)) / 2.0**53 for i in ids]
-    np.testing.assert_array_equal(rng.uniform(KEY, ids, n), np.reshape(expected, (3, n)))
+    np.testing.assert_array_equal(rng.draw_uniform(KEY, ids, n), np.reshape(expected, (3, n)))
 
 
 @pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 20_000])
 def test_normal_is_the_quantile_of_the_same_numbers(n):
     numbers = philox(KEY, 3, n)
-    np.testing.assert_allclose(rng.normal(KEY, [3], n)[0], exact_quantile(numbers), rtol=1e-14)
+    np.testing.assert_allclose(rng.draw_normal(KEY, [3], n)[0], exact_quantile(numbers), rtol=1e-14)
 
 
 def test_normal_quantile_in_the_far_tails_and_at_the_median():
@@ -70,11 +70,11 @@ def test_normal_quantile_in_the_far_tails_and_at_the_median():
     np.testing.assert_array_equal(quantile(~numbers), -values)
 
 
-@pytest.mark.parametrize("draw, law", [(rng.uniform, "uniform"), (rng.normal, "norm")])
+@pytest.mark.parametrize("draw, law", [(rng.draw_uniform, "uniform"), (rng.draw_normal, "norm")])
 def test_distribution_within_and_across_streams(draw, law):
     within = draw(KEY, [1], 50_000)[0]
     across = draw(KEY, np.arange(50_000), 1)[:, 0]
-    other_purpose = draw(rng.key(7, "other"), [1], 50_000)[0]
+    other_purpose = draw(rng.make_key(7, "other"), [1], 50_000)[0]
     for sample in (within, across, other_purpose):
         assert scipy.stats.kstest(sample, law).pvalue > 1e-3
     for second in (across, other_purpose, np.roll(within, 1)):
@@ -97,7 +97,7 @@ def slow_bernoulli(key, probability, n_steps):
 
 def test_bernoulli_against_its_definition():
     probability = [0.3, 1.0, 0.02, 0.9, 1e-3, 0.5]
-    ids, ptr = rng.bernoulli(KEY, probability, 101)
+    ids, ptr = rng.draw_bernoulli(KEY, probability, 101)
     assert (ids.dtype, ptr.dtype, ptr.size) == (np.uint32, np.int64, 102)
     steps = np.repeat(np.arange(101), np.diff(ptr))
     assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == slow_bernoulli(KEY, probability, 101)
@@ -106,7 +106,7 @@ def test_bernoulli_against_its_definition():
 def test_bernoulli_counts_and_intervals():
     n_steps = 200_000
     probability = np.array([0.5, 0.1, 0.01, 1e-3])
-    ids, ptr = rng.bernoulli(KEY, probability, n_steps)
+    ids, ptr = rng.draw_bernoulli(KEY, probability, n_steps)
     counts = np.bincount(ids, minlength=4)
     assert (abs(counts - n_steps * probability) < 5 * np.sqrt(n_steps * probability * (1 - probability))).all()
     steps = np.repeat(np.arange(n_steps), np.diff(ptr))
@@ -121,6 +121,6 @@ def test_bernoulli_counts_and_intervals():
 
 @pytest.mark.parametrize("n_steps", [0, 1, 50])
 def test_bernoulli_limits(n_steps):
-    ids, ptr = rng.bernoulli(KEY, [0.0, 1.0, 1e-300, 1.0, 5e-324], n_steps)
+    ids, ptr = rng.draw_bernoulli(KEY, [0.0, 1.0, 1e-300, 1.0, 5e-324], n_steps)
     np.testing.assert_array_equal(ids, [1, 3] * n_steps)
     np.testing.assert_array_equal(ptr, 2 * np.arange(n_steps + 1))

@@ -20,7 +20,7 @@ import torch
 
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
-from pareprop.simulation.digest import tables
+from pareprop.simulation.digest import list_tables
 from pareprop.simulation.loop import Simulation
 
 torch.set_num_threads(1)  # small matrices: threads only cost
@@ -68,8 +68,8 @@ class Spike(torch.autograd.Function):
 def synapses(simulation: Simulation) -> dict[str, tuple[Any, ...]]:
     """Projection name to (projection, table, source, target, delay, index), in canonical order."""
     found = {}
-    for table, span in tables(simulation.network):
-        columns = zip(*table.chunks(span), strict=True)
+    for table, span in list_tables(simulation.network):
+        columns = zip(*table.yield_chunks(span), strict=True)
         found[span.projection.name] = span.projection, table, *(np.concatenate(column) for column in columns)
     return found
 
@@ -115,7 +115,7 @@ def _arriving(model: Model, sample: Sample, matrices: dict[int, torch.Tensor]) -
     """Weights of the input spikes by step of arrival (n_steps, n_recurrent); what arrives in step 0 is lost."""
     n_steps = len(sample.target)
     raster = torch.zeros((n_steps, model.size("input")), dtype=torch.float64)
-    steps, ids = sample.inputs.spikes(n_steps)
+    steps, ids = sample.inputs.list_spikes(n_steps)
     raster[steps, ids.astype(np.int64)] = 1.0
     total = torch.zeros((n_steps, model.size("recurrent")), dtype=torch.float64)
     for delay, weight in matrices.items():

@@ -20,16 +20,16 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from .n_mnist_reader import BYTES, decode, make_events
+from .n_mnist_reader import EVENT_BYTES, decode_events, make_events
 
 COCHLEA = (700, 1, 1)  # channels
-CLASSES = 2**16  # more classes are refused, as each needs a readout
+MAX_CLASSES = 2**16  # more classes are refused, as each needs a readout
 CAMERA = (128, 128, 2)  # columns, rows, polarities
-FEW = 1000  # files whose contents are compared when a run is resumed; of more only names and sizes
-LONGEST = 2**30  # longer recordings of the camera, in bytes, are refused
+MAX_COMPARED_FILES = 1000  # a resumed run compares contents of at most so many files; else names and sizes
+MAX_BYTES = 2**30  # longer recordings of the camera, in bytes, are refused
 POLARITY = 1  # type of the packets of AEDAT 3.1 that hold events of the camera
 EXTERNAL = 0x8000  # bit of addresses of AEDAT 2.0 that are no pixels of the DVS128, which has 15 bits
-WANTED = {False: "a structured array with fields t and x", True: "numbers (events, 4): x, y, p, and t in ms"}
+ARRAY_FORMATS = {False: "a structured array with fields t and x", True: "numbers (events, 4): x, y, p, and t in ms"}
 PACKET = np.dtype(
     [
         ("kind", "<i2"),
@@ -54,7 +54,7 @@ class Spoken:
     n_classes : int
         Number of classes.
     classes : list of str
-        Names of the classes, in the order of their numbers; none if the file does not tell them (`extra/keys`).
+        Names of the classes, in the order of their numbers; empty if the file lacks them (`extra/keys`).
 
     Raises
     ------
@@ -65,36 +65,36 @@ class Spoken:
     sensor_size = COCHLEA
 
     def __init__(self, path: str | Path) -> None:
-        self._path = _path_of(path, "Spoken")
+        self._path = _require_path(path, "Spoken")
         self.files = [self._path]
-        with self._reading() as file:
-            given = self._dataset(file, "labels")
-            shapes = {name: self._dataset(file, f"spikes/{name}").shape for name in ("times", "units")}
+        with self._open_file() as file:
+            given = self._get_dataset(file, "labels")
+            shapes = {name: self._get_dataset(file, f"spikes/{name}").shape for name in ("times", "units")}
             if given.ndim != 1 or not given.size:
                 raise InputError(f"{self._path}: labels must be classes 0, 1, ..., one for each recording")
             require_bytes(given.size * given.dtype.itemsize, f"{self._path}: labels")
-            self.labels = take_whole(given[()], f"{self._path}: labels", CLASSES)
+            self.labels = to_whole_numbers(given[()], f"{self._path}: labels", MAX_CLASSES)
             keys = file.get("extra/keys")
-            is_told = isinstance(keys, h5py.Dataset) and keys.ndim == 1 and keys.size <= CLASSES
-            told = keys[()].tolist() if is_told and h5py.check_string_dtype(keys.dtype) else []
-            self.classes = [name.decode(errors="replace") for name in told]
+            has_names = isinstance(keys, h5py.Dataset) and keys.ndim == 1 and keys.size <= MAX_CLASSES
+            names = keys[()].tolist() if has_names and h5py.check_string_dtype(keys.dtype) else []
+            self.classes = [name.decode(errors="replace") for name in names]
         for name, shape in shapes.items():
             if shape != self.labels.shape:
                 raise InputError(f"{self._path}: spikes/{name} has shape {shape}, labels {self.labels.shape}")
         self.n_classes = int(self.labels.max()) + 1
 
     @contextmanager
-    def _reading(self, what: str = "") -> Iterator[h5py.File]:
-        """Context that opens the file and raises errors of reading as `InputError`; `what` comes before the reason."""
+    def _open_file(self, what: str = "") -> Iterator[h5py.File]:
+        """Open the file and raise errors of reading as `InputError`, with `what` before the reason."""
         here = f"{self._path}{what}"
         with (
             files.input_errors(here, ValueError),  # ValueError: a null byte in a name
             files.open_hdf5(self._path) as file,
-            files.reading(self._path),
+            files.report_read_errors(self._path),
         ):
             yield file
 
-    def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
+    def _get_dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
         data = file.get(name)
         if not isinstance(data, h5py.Dataset):
             raise InputError(f"{self._path}: {name} is missing; a file of SHD or SSC has it")
@@ -106,10 +106,10 @@ class Spoken:
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Return events and label of a recording."""
         here = f"{self._path}: recording {index}"
-        with self._reading(f": recording {index}") as file:
+        with self._open_file(f": recording {index}") as file:
             times, units = (np.asarray(file[f"spikes/{name}"][index]) for name in ("times", "units"))
         require_numbers(times, f"{here}: times")
-        units = take_whole(units, f"{here}: units", COCHLEA[0])
+        units = to_whole_numbers(units, f"{here}: units", COCHLEA[0])
         if times.shape != units.shape or times.ndim != 1:
             shapes = f"{times.shape} and {units.shape}"
             raise InputError(f"{here}: times and units have shapes {shapes}, must be equal")
@@ -121,7 +121,7 @@ class Spoken:
 
 
 class Gestures:
-    """Gestures before an event camera: files of AEDAT, cut by the tables of labels that lie beside them.
+    """Gestures before an event camera: files of AEDAT, cut by tables of labels in the same folder.
 
     As in DVS128 Gesture (Amir et al. 2017, doi 10.1109/CVPR.2017.781): `user01_fluorescent.aedat` with
     `user01_fluorescent_labels.csv`.
@@ -166,9 +166,9 @@ class Gestures:
         if self._latest is None or self._latest[0] != path:
             self._latest = path, read_aedat(path)
         events = self._latest[1]
-        own = events[(events["t"] >= first) & (events["t"] <= last)].copy()
-        own["t"] -= first
-        return own, label
+        gesture = events[(events["t"] >= first) & (events["t"] <= last)].copy()
+        gesture["t"] -= first
+        return gesture, label
 
 
 class Folder:
@@ -182,9 +182,9 @@ class Folder:
         The folder. Its files are `CLASS/NAME.npy`, a structured array with `t` (microseconds), `x`, of cameras also `y`
         and `p`; `CLASS/NAME.bin` of N-MNIST or N-Caltech101; `CLASS/NAME.aedat`. Others are left out.
     sensor_size : tuple of int or None
-        Numbers of values of `x`, `y` and `p`; None: those of the DVS128, if all files are of AEDAT.
+        Numbers of values of `x`, `y` and `p`; None: the DVS128's, if all files are of AEDAT.
     classes : sequence of str or None
-        Names of the classes, in the order of their numbers; None: those of the folder, sorted.
+        Names of the classes, in the order of their numbers; None: names of the subfolders, sorted.
     by_file : bool
         Whether the name of a file is the number of its class, and arrays have columns x, y, p and t (milliseconds), as
         in Tonic's copy of DVS128 Gesture.
@@ -211,14 +211,14 @@ class Folder:
         classes: Sequence[str] | None = None,
         by_file: bool = False,
     ) -> None:
-        self._path, self._by_file = _path_of(path, "Folder"), by_file
+        self._path, self._by_file = _require_path(path, "Folder"), by_file
         with files.input_errors(self._path, ValueError):
-            found = sorted(file for file in self._path.glob("*/*") if file.suffix in READ and file.is_file())
+            found = sorted(file for file in self._path.glob("*/*") if file.suffix in READERS and file.is_file())
         if not found:
-            raise InputError(f"{self._path}: has no recordings CLASS/NAME with NAME ending in {', '.join(READ)}")
+            raise InputError(f"{self._path}: has no recordings CLASS/NAME with NAME ending in {', '.join(READERS)}")
         names = sorted({file.parent.name for file in found}, key=lambda name: (len(name) * name.isdecimal(), name))
         self.classes = [] if by_file else list(names if classes is None else classes)
-        labels = [self._label(file) for file in found]
+        labels = [self._find_label(file) for file in found]
         counts = dict.fromkeys(labels, 0)
         turns = []
         for label in labels:
@@ -230,14 +230,14 @@ class Folder:
         is_camera = all(file.suffix == ".aedat" for file in found)
         self.sensor_size = CAMERA if sensor_size is None and (is_camera or by_file) else sensor_size
 
-    def _label(self, file: Path) -> int:
+    def _find_label(self, file: Path) -> int:
         name = file.stem if self._by_file else file.parent.name
         if not self._by_file and name in self.classes:
             return self.classes.index(name)
         if not self._by_file:
             raise InputError(f"{file}: '{name}' is not one of the classes {', '.join(self.classes)}")
-        if not name.isdecimal() or int(name) >= CLASSES:
-            raise InputError(f"{file}: its name must be the number of a class, 0 to {CLASSES - 1}")
+        if not name.isdecimal() or int(name) >= MAX_CLASSES:
+            raise InputError(f"{file}: its name must be the number of a class, 0 to {MAX_CLASSES - 1}")
         return int(name)
 
     def __len__(self) -> int:
@@ -245,7 +245,7 @@ class Folder:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Return events and class of a recording."""
-        return READ[self.files[index].suffix](self.files[index], self._by_file), int(self.labels[index])
+        return READERS[self.files[index].suffix](self.files[index], self._by_file), int(self.labels[index])
 
 
 def _read_array(path: Path, by_columns: bool) -> np.ndarray:
@@ -253,12 +253,12 @@ def _read_array(path: Path, by_columns: bool) -> np.ndarray:
     try:
         values = files.read_npy(path, "fiub" if by_columns else "V")
     except (OSError, ValueError) as problem:
-        wanted = "" if by_columns or isinstance(problem, OSError) else f"; must be {WANTED[False]}"
+        wanted = "" if by_columns or isinstance(problem, OSError) else f"; must be {ARRAY_FORMATS[False]}"
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}{wanted}") from None
     if not by_columns:
         return values
     if values.ndim != 2 or values.shape[1] != 4:
-        raise InputError(f"{path}: has shape {values.shape}, must be {WANTED[True]}")
+        raise InputError(f"{path}: has shape {values.shape}, must be {ARRAY_FORMATS[True]}")
     events = np.zeros(len(values), [("t", "f8"), *((name, values.dtype) for name in "xyp")])
     for name, column in zip("xyp", values.T, strict=False):
         events[name] = column
@@ -266,53 +266,41 @@ def _read_array(path: Path, by_columns: bool) -> np.ndarray:
     return events
 
 
-def _read_words(path: Path, by_columns: bool) -> np.ndarray:
-    """Return the events of a file as N-MNIST has them."""
-    content = _read(path, LONGEST)
-    if len(content) % BYTES:
-        raise InputError(f"{path}: has {len(content)} bytes, which are no whole events of {BYTES}")
-    return decode(content)
+def _read_n_mnist(path: Path, by_columns: bool) -> np.ndarray:
+    """Return the events of a file in the format of N-MNIST."""
+    content = _read(path, MAX_BYTES)
+    if len(content) % EVENT_BYTES:
+        raise InputError(f"{path}: has {len(content)} bytes, not a multiple of {EVENT_BYTES}")
+    return decode_events(content)
 
 
-READ = {".npy": _read_array, ".bin": _read_words, ".aedat": lambda path, by_columns: read_aedat(path)}
+READERS = {".npy": _read_array, ".bin": _read_n_mnist, ".aedat": lambda path, by_columns: read_aedat(path)}
 
 
 def open_recordings(
     path: Path, sensor_size: Sequence[int] | None = None, classes: Sequence[str] | None = None, by_file: bool = False
 ) -> Spoken | Gestures | Folder | None:
-    """Return the recordings of events at a path; None if it is no folder, no list, and no file of them.
-
-    Raises
-    ------
-    InputError
-        If they cannot be read.
-    """
+    """Return the recordings of events at a path; None unless it is a folder, a list of files, or a file of events."""
     if path.is_dir():
         return Folder(path, sensor_size, classes, by_file)
     if path.suffix in (".aedat", ".txt"):
         return Gestures(path)
     try:
-        with files.open_hdf5(path) as file, files.reading(path):
+        with files.open_hdf5(path) as file, files.report_read_errors(path):
             is_spoken = isinstance(file.get("spikes"), h5py.Group)
     except (OSError, ValueError):
         return None
     return Spoken(path) if is_spoken else None
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """Return a digest of the sizes of files, and of the first and last MiB of each of at most `FEW`.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be read.
-    """
+def compute_fingerprint(paths: Sequence[Path]) -> str:
+    """Return a digest of the sizes of files, and of the first and last MiB of each of at most `MAX_COMPARED_FILES`."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         with files.input_errors(path), files.open_regular(path) as file:
             size = file.seek(0, 2)
             digest.update(str(size).encode())
-            if len(paths) > FEW:
+            if len(paths) > MAX_COMPARED_FILES:
                 digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
                 continue
             file.seek(0)
@@ -340,7 +328,7 @@ def read_aedat(path: str | Path) -> np.ndarray:
     InputError
         If the file has another format, or ends within a packet.
     """
-    content = _read(_path_of(path, "read_aedat"), LONGEST)
+    content = _read(_require_path(path, "read_aedat"), MAX_BYTES)
     is_old = content.startswith(b"#!AER-DAT2")
     if not is_old and not content.startswith(b"#!AER-DAT3"):
         raise InputError(f"{path}: is not of AEDAT 2 or 3: it begins with {quote(content[:20])}")
@@ -352,13 +340,13 @@ def read_aedat(path: str | Path) -> np.ndarray:
         line, place = content[place:end], end + 1
         if line.strip() == b"#!END-HEADER":
             break
-    return _read_words_of_dvs128(content[place:], path) if is_old else _read_packets(content, place, path)
+    return _read_dvs128(content[place:], path) if is_old else _read_packets(content, place, path)
 
 
-def _read_words_of_dvs128(content: bytes, path: str | Path) -> np.ndarray:
-    """Return the events of AEDAT 2.0: address and microsecond, big-endian; x and polarity are turned, as in jAER."""
+def _read_dvs128(content: bytes, path: str | Path) -> np.ndarray:
+    """Return the events of AEDAT 2.0: address and microsecond, big-endian; x and polarity are inverted, as in jAER."""
     if len(content) % 8:
-        raise InputError(f"{path}: its events take {len(content)} bytes, which are no whole events of 8")
+        raise InputError(f"{path}: its events take {len(content)} bytes, not a multiple of 8")
     address, stamp = np.frombuffer(content, ">u4").reshape(-1, 2).astype(np.int64).T
     for k in np.flatnonzero(address >= 2 * EXTERNAL)[:1]:
         raise InputError(f"{path}: event {k} has address {address[k]}, which is of another camera than the DVS128")
@@ -368,7 +356,7 @@ def _read_words_of_dvs128(content: bytes, path: str | Path) -> np.ndarray:
 
 
 def _read_packets(content: bytes, place: int, path: str | Path) -> np.ndarray:
-    """Return the events of the camera in packets of AEDAT 3.1, which begin at a byte."""
+    """Return the camera's events in packets of AEDAT 3.1; the first packet begins at byte `place`."""
     parts: list[np.ndarray] = []
     while place < len(content):
         if place + PACKET.itemsize > len(content):
@@ -390,25 +378,25 @@ def _read_packets(content: bytes, place: int, path: str | Path) -> np.ndarray:
                 raise InputError(f"{here} an event at {stamps.min()} us")
             parts.append(make_events(stamps + (overflow << 31), data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1))
         place += size * number
-    return np.concatenate(parts or [decode(b"")])
+    return np.concatenate(parts or [decode_events(b"")])
 
 
-def _path_of(given: object, here: str) -> Path:
+def _require_path(given: object, here: str) -> Path:
     if not isinstance(given, str | Path) or Path(given).name in ("", ".."):
         raise InputError(f"{here}: {quote(given)} must be the path of a file")
     return Path(given)
 
 
 def _list_files(given: object) -> list[Path]:
-    """Return the given recording, or those that a text file names."""
-    path = _path_of(given, "Gestures")
+    """Return the given recording, or the recordings that a text file names."""
+    path = _require_path(given, "Gestures")
     if path.suffix != ".txt":
         return [path]
     found = []
     for k, line in enumerate(_read(path).decode(errors="replace").splitlines()):
         name = line.strip()
         if name and (Path(name).name != name or name == ".." or "\0" in name):
-            raise InputError(f"{path}: line {k + 1}: {quote(name)} must be the name of a file beside it")
+            raise InputError(f"{path}: line {k + 1}: {quote(name)} must be the name of a file in the same folder")
         found += [path.with_name(name)] if name else []
     return found
 
@@ -435,8 +423,8 @@ def require_numbers(values: np.ndarray, name: str) -> None:
         raise InputError(f"{name} must be numbers, not {values.dtype}")
 
 
-def take_whole(values: np.ndarray, name: str, n: int, why: str = "") -> np.ndarray:
-    """Return an array as int64; raise `InputError` for the first value that is no whole number from 0 to `n` - 1."""
+def to_whole_numbers(values: np.ndarray, name: str, n: int, why: str = "") -> np.ndarray:
+    """Return an array as int64; raise `InputError` for the first value that is not a whole number in 0 to `n` - 1."""
     require_numbers(values, name)
     with np.errstate(invalid="ignore"):  # of infinity
         problems = {

@@ -30,7 +30,7 @@ def require_empty(folder: Path) -> None:
 
 
 def open_network(results: Path, simulator: str) -> RunResults:
-    """Return the results of a run whose populations and background `simulator` can hold, or raise `InputError`."""
+    """Return the results of a run; raise `InputError` if `simulator` lacks its populations or backgrounds."""
     run = RunResults(results.parent)
     if not run.populations:
         raise InputError(f"{results}: has no populations")
@@ -56,7 +56,7 @@ def list_short_term(run: RunResults) -> list[str]:
 
 
 def list_unwritten(run: RunResults) -> list[str]:
-    """Return a line for each perturbation, and for readouts of single neurons, which no graph or module holds."""
+    """Return a line for each part that the format lacks: perturbations, and readouts of single neurons."""
     with files.open_results(run.path) as file:
         notes = [f"not written: perturbation '{name}'" for name in file.get("perturbations", {})]
         if any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples):

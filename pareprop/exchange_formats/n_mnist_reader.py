@@ -20,11 +20,11 @@ from .. import files
 from ..errors import InputError, quote
 
 SIDE = 34  # pixels
-BYTES = 5  # bytes of an event
-LONGEST = 5 * 2**20  # longer recordings, in bytes, are skipped; N-MNIST's longest have some ten thousand events
+EVENT_BYTES = 5  # bytes of an event
+MAX_BYTES = 5 * 2**20  # longer recordings, in bytes, are skipped; N-MNIST's longest have some ten thousand events
 N_CLASSES = 10
 LABELS = tuple(map(str, range(N_CLASSES)))  # names of the folders
-NAMED = 3  # at most this many files are named for each kind of problem; all are counted
+MAX_NAMED = 3  # files named for each kind of problem; all are counted
 
 
 def make_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -34,59 +34,47 @@ def make_events(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> n
     return events
 
 
-def decode(content: bytes) -> np.ndarray:
+def decode_events(content: bytes) -> np.ndarray:
     """Return the events in the bytes of a file, in order of time."""
-    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
+    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, EVENT_BYTES).astype(np.int64).T
     return make_events((high & 127) << 16 | middle << 8 | low, x, y, high >> 7)
 
 
 class Problems:
-    """Skipped files: how many problems each has, by kind."""
+    """Skipped files: the number of problems of each file, by kind of problem."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
 
-    def add(self, kind: str, name: str, count: int = 1) -> None:
-        """Count a problem of a file; the same file counts once."""
+    def count_problem(self, kind: str, name: str, count: int = 1) -> None:
+        """Count a problem of a file; a file counts once for each kind."""
         self._counts.setdefault(kind, {}).setdefault(name, count)
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Return one line for each kind of problem, with the first few names."""
-        return [
-            f"{sum(counts.values())} {kind}: {', '.join([*counts][:NAMED])}{', ...' if len(counts) > NAMED else ''}"
-            for kind, counts in self._counts.items()
-        ]
+        lines = []
+        for kind, counts in self._counts.items():
+            names = ", ".join([*counts][:MAX_NAMED]) + (", ..." if len(counts) > MAX_NAMED else "")
+            lines.append(f"{sum(counts.values())} {kind}: {names}")
+        return lines
 
 
 class Recordings:
-    """The recordings of one split, each read on demand.
+    """The recordings of one split, each read on demand; `labels` are int64 (n,).
 
-    Parameters
-    ----------
-    place : Path
-        A folder with a folder for each label, or a zip of it.
-    problems : Problems
-        Counter of skipped files.
-
-    Attributes
-    ----------
-    labels : ndarray, int64 (n,)
-        Labels of the recordings.
-
-    Raises
-    ------
-    InputError
-        If `place` is missing, no zip, or has no recording that can be used.
+    `place` is a folder with a folder for each label, or a zip file of it; `problems` counts skipped files.
     """
 
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
         if not os.path.exists(place):  # False for an impossible name, too
             raise InputError(f"data: {quote(str(place))} does not exist")
-        labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
+        labelled = [(name, self._find_label(name, size)) for name, size in sorted(self._list_files())]
         usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
-            raise InputError("; ".join([f"data: {place} has no recording <label>/<number>.bin", *problems.lines()]))
+            raise InputError(
+                "; ".join([f"data: {place} has no recording <label>/<number>.bin", *problems.format_lines()])
+            )
         self._names = [name for name, _ in usable]
         self.labels = np.array([label for _, label in usable])
 
@@ -95,9 +83,9 @@ class Recordings:
         here = f"data: {self.place} cannot be read as a zip"
         with files.input_errors(here, zipfile.BadZipFile, ValueError, NotImplementedError):
             files.open_regular(self.place).close()
-            return zipfile.ZipFile(self.place)  # by name: it closes only files that it has opened itself
+            return zipfile.ZipFile(self.place)  # by name: a zip file closes only files that it opened itself
 
-    def _files(self) -> Iterator[tuple[str, int]]:
+    def _list_files(self) -> Iterator[tuple[str, int]]:
         """Yield name and size of all files."""
         if self.place.is_dir():
             for path in self.place.rglob("*"):
@@ -106,41 +94,41 @@ class Recordings:
         else:
             yield from ((item.filename, item.file_size) for item in self._zip.infolist() if not item.is_dir())
 
-    def _label(self, name: str, size: int) -> int | None:
-        """Return the label of a file; None, and counted, if it is not a recording."""
+    def _find_label(self, name: str, size: int) -> int | None:
+        """Return the label of a file; count other files as problems and return None."""
         path = PurePosixPath(name)
         kind = None
         if path.suffix != ".bin" or len(path.parts) < 2 or "__MACOSX" in path.parts:
             kind = "files that are no recordings"
         elif path.parts[-2] not in LABELS:
             kind = f"recordings with a label outside 0..{N_CLASSES - 1}"
-        elif size > LONGEST:
-            kind = f"recordings that are too long (more than {LONGEST} bytes)"
-        elif size == 0 or size % BYTES:
-            kind = f"recordings that are truncated (not whole events of {BYTES} bytes)"
+        elif size > MAX_BYTES:
+            kind = f"recordings that are too long (more than {MAX_BYTES} bytes)"
+        elif size == 0 or size % EVENT_BYTES:
+            kind = f"recordings that are truncated (not whole events of {EVENT_BYTES} bytes)"
         if kind is None:
             return int(path.parts[-2])
-        self.problems.add(kind, name)
+        self.problems.count_problem(kind, name)
         return None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def _content(self, name: str) -> bytes:
-        """Return the bytes of a recording; the size in the table of a zip is not trusted."""
+    def _read_content(self, name: str) -> bytes:
+        """Return the bytes of a recording, of at most `MAX_BYTES`: the size in a zip's table may be wrong."""
         if self.place.is_dir():
-            return files.read(self.place / name, LONGEST)
+            return files.read(self.place / name, MAX_BYTES)
         with self._zip.open(name) as file:
-            content = file.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise ValueError(f"{name} has more than {LONGEST} bytes")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"{name} has more than {MAX_BYTES} bytes")
         return content
 
-    def events(self, index: int) -> np.ndarray | None:
-        """Return a recording; None, and counted, if it is damaged. Events off the sensor are dropped, and counted."""
+    def read_events(self, index: int) -> np.ndarray | None:
+        """Return the events of a recording on the sensor; None if it is damaged. Count both problems."""
         name = self._names[index]
         try:
-            events = decode(self._content(name))
+            events = decode_events(self._read_content(name))
             if not len(events):
                 raise ValueError("changed since it was listed")
         except (
@@ -151,29 +139,26 @@ class Recordings:
             RuntimeError,
             EOFError,
             ValueError,
-            MemoryError,  # of a dictionary as large as the member says; what is read is bounded
+            MemoryError,  # for a dictionary of the size that the member claims; the number of bytes read is bounded
         ):
-            self.problems.add("recordings that cannot be read", name)
+            self.problems.count_problem("recordings that cannot be read", name)
             return None
         inside = (events["x"] < SIDE) & (events["y"] < SIDE)
         if not inside.all():
-            self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
+            self.problems.count_problem(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
         return events[inside]
 
 
-def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
-    """Find training and test split: in a folder with Train and Test, folders or zips, or in two files "TRAIN,TEST".
+def open_splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
+    """Return the training and test recordings of `data`.
 
-    Raises
-    ------
-    InputError
-        If one of them is not there.
+    `data` is a folder with Train and Test, which are folders or zip files, or the names of two files "TRAIN,TEST".
     """
     first, comma, second = data.partition(",")
     if comma:
         return Recordings(Path(first.strip()), problems), Recordings(Path(second.strip()), problems)
     folder = Path(first)
-    if folder.suffix == ".zip":  # Train.zip, with its Test.zip beside it
+    if folder.suffix == ".zip":  # Train.zip, next to Test.zip
         folder = folder.parent
     recordings = []
     for name in ("Train", "Test"):

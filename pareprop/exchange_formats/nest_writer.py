@@ -19,35 +19,17 @@ from ..storage.opened import RunResults
 from .export_checks import open_network, require_target
 
 TEMPLATE = Path(__file__).with_name("nest_template.py")
-KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spikes written beside a script
+KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spikes written with a script
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def export(
+def export_network(
     results: Path, target: Path, overwrite: bool = False, simulate: Callable[[], Spikes] | None = None
 ) -> list[str]:
-    """Write the script and, beside it, the spikes to compare with, unless these are in the results of the run.
+    """Write a script that reads `results` of the run by a relative path; return notes on differences in NEST.
 
-    Parameters
-    ----------
-    results : Path
-        `results.h5` of the run, which the script reads by its path from the script's folder.
-    target : Path
-        The script.
-    overwrite : bool
-        Whether to replace a script.
-    simulate : callable or None
-        Returns steps and ids of spikes from rest and without learning, by sample; called after all checks.
-
-    Returns
-    -------
-    list of str
-        A line for each population that NEST integrates by another method.
-
-    Raises
-    ------
-    InputError
-        If there are no results, NEST has no such network, or the file exists.
+    `simulate` returns steps and ids of spikes from rest and without learning, by sample; they are written into a file
+    next to the script. A note names each population that NEST integrates by another method.
     """
     require_target(target, "script", ".py", overwrite)
     run = open_network(results, "NEST")
@@ -62,12 +44,12 @@ def export(
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     text = text.replace("MODELS: dict[str, str] = {}", f"MODELS: dict[str, str] = {models!r}", 1)
-    spikes, beside = simulate() if simulate else {}, target.with_suffix(".h5")
+    spikes, spike_file = simulate() if simulate else {}, target.with_suffix(".h5")
     if spikes:
-        if os.path.lexists(beside) and not (overwrite and _is_of_script(beside)):
-            raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script, no other file")
-        text = text.replace("AT_REST = None", f"AT_REST = Path(__file__).resolve().parent / {beside.name!r}", 1)
-        with output_errors(beside), replace_file(beside) as part:
+        if os.path.lexists(spike_file) and not (overwrite and _is_spike_file(spike_file)):
+            raise InputError(f"{spike_file}: exists; --overwrite replaces the spikes of a script, no other file")
+        text = text.replace("AT_REST = None", f"AT_REST = Path(__file__).resolve().parent / {spike_file.name!r}", 1)
+        with output_errors(spike_file), replace_file(spike_file) as part:
             _write_spikes(part, spikes)
     with output_errors(target), replace_file(target) as part:
         part.write_text(text)
@@ -75,7 +57,7 @@ def export(
 
 
 def _choose_models(run: RunResults) -> tuple[dict[str, str], list[str]]:
-    """Return NEST's models of all populations of neurons, and a line for those that it integrates otherwise."""
+    """Return NEST's model of each population of neurons, and a note for each that NEST integrates by another method."""
     models, notes = {}, []
     variant = find_variant(run.attributes.get("variant"))
     for name in run.populations:
@@ -91,9 +73,7 @@ def _choose_models(run: RunResults) -> tuple[dict[str, str], list[str]]:
         nest = of_nest.find_name(model, json.loads(str(about["neuron_model"])))
         if not nest:
             names = ", ".join((*of_nest.SAME, *of_nest.OTHERWISE))
-            raise InputError(
-                f"{here}: model {quote(model)} is given by equations, scripts can hold those of NEST's {names}"
-            )
+            raise InputError(f"{here}: model {quote(model)} is a custom model; scripts can hold NEST's {names}")
         models[name] = nest
         if nest == "izhikevich" and np.any(run.parameters(name)["t_ref"]):
             raise InputError(f"{here}: t_ref must be 0: NEST's izhikevich has no refractory time")
@@ -103,7 +83,7 @@ def _choose_models(run: RunResults) -> tuple[dict[str, str], list[str]]:
 
 
 def _check_ports(file: h5py.File, run: RunResults) -> None:
-    """Raise `InputError` if weights have the sign by which NEST would send them to the other port."""
+    """Raise `InputError` for weights whose sign would send them to another port in NEST."""
     for name in run.projections:
         group = file[f"projections/{name}"]
         sign = {"exc": 1, "inh": -1}.get(str(group.attrs.get("port")), 0)
@@ -117,11 +97,11 @@ def _check_ports(file: h5py.File, run: RunResults) -> None:
         for key in ("weight_initial", "weight"):
             if len(wrong := np.flatnonzero(group[key][()] * sign < 0)):
                 here = f"projection {quote(name)}: {key} = {group[key][wrong[0]]:g} is of port '{group.attrs['port']}'"
-                raise InputError(f"{here}: in NEST weights above 0 arrive at port 'exc', those below at 'inh'")
+                raise InputError(f"{here}: in NEST weights above 0 arrive at port 'exc', weights below 0 at 'inh'")
 
 
-def _is_of_script(path: Path) -> bool:
-    """Return whether a file was written beside a script, and may be replaced."""
+def _is_spike_file(path: Path) -> bool:
+    """Return whether a file holds spikes that were written with a script, and may be replaced."""
     try:
         with files.open_hdf5(path) as file:
             return KIND in file.attrs

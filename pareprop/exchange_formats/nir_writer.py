@@ -12,36 +12,17 @@ from .. import files
 from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network import nir_nodes
-from ..storage.disk import OutputFile, output_errors, reason, replace_file
+from ..storage.disk import OutputFile, describe_os_error, output_errors, replace_file
 from ..storage.opened import RunResults
 from ..values import Values
 from .export_checks import list_short_term, list_unwritten, open_network, require_target
 
 
-def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
-    """Write inputs, neurons and readouts as nodes, and the trained weights between them.
+def export_network(results: Path, target: Path, overwrite: bool = False) -> list[str]:
+    """Write inputs, neurons and readouts as nodes, and the final weights between them, into a file NAME.nir.
 
-    Delays of one step are not written, as simulators of NIR give them to loops; longer ones become nodes Delay of the
-    remaining steps.
-
-    Parameters
-    ----------
-    results : Path
-        `results.h5` of the run, whose final weights are written.
-    target : Path
-        File of the graph; its name must end in .nir.
-    overwrite : bool
-        Whether to replace a graph.
-
-    Returns
-    -------
-    list of str
-        A line for each thing that is not written, or differs in NIR.
-
-    Raises
-    ------
-    InputError
-        If there are no results, NIR cannot express the network, the package nir is missing, or the file exists.
+    Delays of one step are not written, because simulators of NIR give them to loops; longer delays become nodes Delay
+    of the remaining steps. Return a line for each part that is not written, or differs in NIR.
     """
     nir = nir_nodes.load()
     require_target(target, "graph", ".nir", overwrite)
@@ -49,18 +30,18 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     for name in list_short_term(run):
         raise InputError(f"projection {quote(name)}: short-term plasticity can't be exported to NIR")
     try:
-        with files.reading(results):
-            nodes, edges, notes = _collect(nir, run)
+        with files.report_read_errors(results):
+            nodes, edges, notes = _collect_nodes(nir, run)
             graph = nir.NIRGraph(nodes, edges, metadata={"dt_ms": float(run.attributes["dt_ms"])})
     except OSError as problem:
-        raise InputError(f"{results}: {reason(problem)}") from None
-    with output_errors(target), replace_file(target) as part, OutputFile(part, "w+") as raw, raw.raising():
+        raise InputError(f"{results}: {describe_os_error(problem)}") from None
+    with output_errors(target), replace_file(target) as part, OutputFile(part, "w+") as raw, raw.raise_write_errors():
         nir.write(raw, graph)
     return notes
 
 
-def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, str]], list[str]]:
-    """Return the nodes, edges and notes."""
+def _collect_nodes(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, str]], list[str]]:
+    """Return nodes, edges and notes."""
     nodes, edges, notes, biases = {}, [], [], {}
     dt = float(run.attributes["dt_ms"])
     about = {name: run.attributes_of(name) for name in run.populations}
@@ -70,33 +51,33 @@ def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, 
         if role == "input":
             nodes[name] = nir.Input(np.array([int(item["size"])]))
         elif role == "readout":
-            nodes[name], biases[name], more = nir_nodes.of_readouts(here, run.parameters(name), dt)
+            nodes[name], biases[name], more = nir_nodes.make_readout_node(here, run.parameters(name), dt)
             notes += more
         else:
             values = run.parameters(name)
-            nodes[name], biases[name], more = nir_nodes.of_neurons(here, str(item["model"]), values, dt)
+            nodes[name], biases[name], more = nir_nodes.make_neuron_node(here, str(item["model"]), values, dt)
             notes += more
         nodes[name].metadata = {nir_nodes.ORDER: int(item["order"])}  # files keep names alone in order
         if role == outputs:
-            nodes[output := _free(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
+            nodes[output := _find_free_name(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
             edges.append((name, output))
     notes += list_unwritten(run)
-    for name, ends in _projections(run).items():
+    for name, ends in _list_projections(run).items():
         pre, post = ends
         if about[pre]["role"] == "readout":
             notes.append(f"not written: projection '{name}', which carries learning signals")
             continue
-        matrices, n_summed = _matrices(run, name)
+        matrices, n_summed = _build_matrices(run, name)
         if n_summed:
             notes.append(f"projection '{name}': {n_summed} synapses are added to others of the same ends and delay")
         for delay, weight in matrices:
-            node = _free(f"{pre}_to_{post}", nodes)
+            node = _find_free_name(f"{pre}_to_{post}", nodes)
             bias = biases.pop(post, None)
             nodes[node] = nir.Linear(weight) if bias is None or not np.any(bias) else nir.Affine(weight, bias)
             before = pre
             if delay > 1:
-                before = _free(f"{node}_delay", nodes)
-                seconds = nir_nodes.tidy(np.full(weight.shape[1], (delay - 1) * dt / nir_nodes.MS_PER_S))
+                before = _find_free_name(f"{node}_delay", nodes)
+                seconds = nir_nodes.round_digits(np.full(weight.shape[1], (delay - 1) * dt / nir_nodes.MS_PER_S))
                 nodes[before] = nir.Delay(seconds)
                 edges.append((pre, before))
             edges += [(before, node), (node, post)]
@@ -106,7 +87,7 @@ def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, 
     return nodes, edges, notes
 
 
-def _projections(run: RunResults) -> dict[str, tuple[str, str]]:
+def _list_projections(run: RunResults) -> dict[str, tuple[str, str]]:
     """Return the names of source and target population of each projection with synapses."""
     with files.open_results(run.path) as file:
         attributes = {name: file[f"projections/{name}"].attrs for name in run.projections}
@@ -118,8 +99,8 @@ def _projections(run: RunResults) -> dict[str, tuple[str, str]]:
     return projections
 
 
-def _matrices(run: RunResults, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
-    """Return each delay in steps with its final weights, (n_targets, n_sources), and how many synapses were summed."""
+def _build_matrices(run: RunResults, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Return final weights (n_targets, n_sources) for each delay in steps, and how many synapses were summed."""
     (n_pre, n_post), columns = run.sizes_of(projection), run.weights(projection)
     source, target = columns["source"], columns["target"]
     if len(source) and not (0 <= min(source) <= max(source) < n_pre and 0 <= min(target) <= max(target) < n_post):
@@ -136,8 +117,8 @@ def _matrices(run: RunResults, projection: str) -> tuple[list[tuple[int, np.ndar
     return matrices, n_summed
 
 
-def _free(name: str, taken: Container[str]) -> str:
-    """Return a name that is not taken: `name`, or `name` with a number."""
+def _find_free_name(name: str, taken: Container[str]) -> str:
+    """Return `name`, with a number if it is taken."""
     number, free = 1, name
     while free in taken:
         number += 1

@@ -1,6 +1,6 @@
 """Recordings in files of Neurodata Without Borders (NWB 2, HDF5) as targets: spike trains of units, or fluorescence.
 
-A file with trials gives the mean over them; without, its first seconds count as the only one.
+Targets are means over the trials of a file; without trials its first seconds are the only trial.
 """
 
 from __future__ import annotations
@@ -18,45 +18,24 @@ from .event_reader import require_numbers
 
 UNITS = "units"
 TRACES = "RoiResponseSeries"  # fluorescence of regions of interest, samples x regions
-LIMIT = 2**34  # longer datasets, in bytes, are refused
+MAX_BYTES = 2**34  # longer datasets, in bytes, are refused
 
 
 def is_nwb(path: Path) -> bool:
     """Return whether a file is of NWB; False if it cannot be read."""
     try:
-        with files.open_hdf5(path, aliases=True) as file, files.reading(path):
+        with files.open_hdf5(path, aliases=True) as file, files.report_read_errors(path):
             return "nwb_version" in file.attrs
     except (OSError, ValueError):
         return False
 
 
 class Recording:
-    """Means over trials of what a file holds, cell by cell.
+    """Means over trials of the activity of each cell in a file; trials have `n_steps` steps of `dt_ms`.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    series : str
-        Name of the fluorescence, or "units"; "" for units if there are any, else for the only fluorescence.
-    n_steps : int
-        Steps of a trial.
-    dt_ms : float
-        Step in ms.
-
-    Attributes
-    ----------
-    n_cells : int
-        Number of units, or of regions of interest.
-    has_spikes : bool
-        Whether there are spike trains.
-    remarks : list of str
-        A line on trials that end before their steps are over, if there are any.
-
-    Raises
-    ------
-    InputError
-        Names the file and what is missing or wrong.
+    `series` names the fluorescence, or is "units"; "" means units if there are any, else the only fluorescence.
+    `n_cells` is the number of units or regions of interest, `has_spikes` whether they are spike trains, `remarks` has a
+    line on trials that are shorter than `n_steps`.
     """
 
     def __init__(self, path: Path, series: str, n_steps: int, dt_ms: float) -> None:
@@ -64,7 +43,7 @@ class Recording:
         with (
             files.input_errors(path, ValueError, KeyError, TypeError),
             files.open_hdf5(path, aliases=True) as file,
-            files.reading(path),
+            files.report_read_errors(path),
         ):
             self._read(file, series)
 
@@ -73,17 +52,19 @@ class Recording:
         has_units = isinstance(file.get(f"{UNITS}/spike_times"), h5py.Dataset)
         known = [UNITS] * has_units + [name.rpartition("/")[2] for name in found]
         self.has_spikes = has_units and series in ("", UNITS)
-        self._starts = self._numbers(file, "intervals/trials/start_time") if "intervals/trials" in file else np.zeros(1)
+        self._starts = (
+            self._read_numbers(file, "intervals/trials/start_time") if "intervals/trials" in file else np.zeros(1)
+        )
         if not len(self._starts) or not np.all(np.isfinite(self._starts)):
             raise InputError(f"{self._path}: intervals/trials/start_time must be finite numbers, at least one")
         self.remarks = self._find_short_trials(file.get("intervals/trials/stop_time"))
         if self.has_spikes:
-            times = self._numbers(file, f"{UNITS}/spike_times")
-            ends = self._numbers(file, f"{UNITS}/spike_times_index").astype(np.int64)
+            times = self._read_numbers(file, f"{UNITS}/spike_times")
+            ends = self._read_numbers(file, f"{UNITS}/spike_times_index").astype(np.int64)
             if np.any(np.diff(ends, prepend=0) < 0) or (ends[-1] if len(ends) else 0) != len(times):
                 raise InputError(f"{self._path}: units/spike_times_index does not cut {len(times)} spike_times")
             self._trains, self.n_cells = np.split(times, ends[:-1]) if len(ends) else [], len(ends)
-            if not any(len(self._steps(times, start)) for start in self._starts):
+            if not any(len(self._find_steps(times, start)) for start in self._starts):
                 start = self._starts[0]
                 first = f"the first takes {start:g} to {start + self._seconds * self._n_steps:g} s"
                 raise InputError(f"{self._path}: no unit has a spike in any of the {len(self._starts)} trials, {first}")
@@ -92,16 +73,16 @@ class Recording:
         if not known:
             raise InputError(f"{self._path}: has no spike times of units and no fluorescence ({TRACES})")
         if len(chosen) != 1:
-            told = f"series = {quote(series)} is not one of" if series else "give series, one of"
-            raise InputError(f"{self._path}: {told} {', '.join(known)}")
+            problem = f"series = {quote(series)} is not one of" if series else "give series, one of"
+            raise InputError(f"{self._path}: {problem} {', '.join(known)}")
         name = chosen[0]
-        data = self._numbers(file, f"{name}/data", (1, 2))
+        data = self._read_numbers(file, f"{name}/data", (1, 2))
         data = data[:, None] if data.ndim == 1 else data
         attributes = file[f"{name}/data"].attrs
         self._values = data * float(attributes.get("conversion", 1.0)) + float(attributes.get("offset", 0.0))
         self.n_cells = data.shape[1]
         if "timestamps" in file[name]:
-            self._times = self._numbers(file, f"{name}/timestamps")
+            self._times = self._read_numbers(file, f"{name}/timestamps")
         else:
             rate = float(file[f"{name}/starting_time"].attrs["rate"])
             if not 0 < rate < np.inf:
@@ -129,7 +110,7 @@ class Recording:
         asked = f"n_step = {self._n_steps} ({seconds:g} s)"
         return [f"{which} {short[0]:.6g} s, before {asked}: what follows counts as theirs"]
 
-    def _numbers(self, file: h5py.File, name: str, axes: tuple[int, ...] = (1,)) -> np.ndarray:
+    def _read_numbers(self, file: h5py.File, name: str, axes: tuple[int, ...] = (1,)) -> np.ndarray:
         data = file.get(name)
         if not isinstance(data, h5py.Dataset) or data.shape is None:
             raise InputError(f"{self._path}: {name} is missing")
@@ -137,63 +118,52 @@ class Recording:
             wanted = f"{' or '.join(map(str, axes))} {'axis' if axes == (1,) else 'axes'}"
             raise InputError(f"{self._path}: {name} has shape {data.shape}, must have {wanted}")
         size = data.dtype.itemsize * data.size
-        if size > LIMIT:
-            raise InputError(f"{self._path}: {name} takes {size} bytes, at most {LIMIT} are read")
+        if size > MAX_BYTES:
+            raise InputError(f"{self._path}: {name} takes {size} bytes, at most {MAX_BYTES} are read")
         require_numbers(data, f"{self._path}: {name}")
         require_bytes(size, f"{self._path}: {name}")
         return np.asarray(data[()], float)
 
-    def _steps(self, times: np.ndarray, start: float) -> np.ndarray:
-        """Return the steps of spikes that lie in the trial from `start` on."""
+    def _find_steps(self, times: np.ndarray, start: float) -> np.ndarray:
+        """Return the steps of spikes within the trial that begins at `start` (s)."""
         steps = np.floor((times - start) / self._seconds)
         return steps[(steps >= 0) & (steps < self._n_steps)].astype(np.int64)
 
-    def course(self, first: int, last: int, respond: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the mean course of cells [first, last) over all trials, (n_steps, n).
+    def compute_mean(self, first: int, last: int, respond: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the mean over all trials of cells [first, last): (n_steps, last - first).
 
-        Parameters
-        ----------
-        first, last : int
-            Cells.
-        respond : callable
-            Of numbers of spikes (n_steps, n): what a readout makes of them. Fluorescence is taken as it is, between
-            its samples on straight lines.
-
-        Returns
-        -------
-        np.ndarray
-            (n_steps, last - first).
+        `respond` maps numbers of spikes (n_steps, n) to voltages of readouts; fluorescence is interpolated linearly.
         """
         n_steps, total = self._n_steps, np.zeros((self._n_steps, last - first))
         for start in self._starts:
             if self.has_spikes:
                 for k in range(first, last):
-                    total[:, k - first] += np.bincount(self._steps(self._trains[k], start), minlength=n_steps)
+                    total[:, k - first] += np.bincount(self._find_steps(self._trains[k], start), minlength=n_steps)
             else:
                 times = start + self._seconds * np.arange(1, n_steps + 1)
-                total += _interpolate(times, self._times, self._values[:, first:last])
+                total += _interpolate_values(times, self._times, self._values[:, first:last])
         total /= len(self._starts)
         return respond(total) if self.has_spikes else total
 
 
-def _interpolate(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return values (n_times, n) on lines between known ones: as `np.interp`, with the same bits everywhere."""
+def _interpolate_values(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return linearly interpolated values (n_times, n), as `np.interp` does, with the same bits on every machine."""
     before = np.clip(np.searchsorted(known, times, side="right") - 1, 0, max(len(known) - 2, 0))
     after = np.minimum(before + 1, len(known) - 1)
     gap = known[after] - known[before]
-    share = np.clip((times - known[before]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)[:, None]
-    return np.asarray(values[before] + share * (values[after] - values[before]))
+    fraction = np.clip((times - known[before]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)[:, None]
+    return np.asarray(values[before] + fraction * (values[after] - values[before]))
 
 
 def _find_traces(file: h5py.File) -> list[str]:
     """Return the names of all fluorescence."""
     names: list[str] = []
 
-    def look(name: str, item: object) -> None:
+    def add_traces(name: str, item: object) -> None:
         if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") == TRACES and "data" in item:
             names.append(name)
 
     for place in ("processing", "acquisition"):
         if isinstance(file.get(place), h5py.Group):
-            file[place].visititems(lambda name, item, place=place: look(f"{place}/{name}", item))
+            file[place].visititems(lambda name, item, place=place: add_traces(f"{place}/{name}", item))
     return names

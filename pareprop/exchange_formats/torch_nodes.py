@@ -9,55 +9,32 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError
-from ..network.neurons import whole_steps
+from ..network.neurons import round_up_steps
 from ..network.variants import Variant
 from ..neurons import library
 from ..neurons.language import Repeat, Tree, write
 from ..neurons.model import NeuronModel
 from ..values import Values
 
-FUNCTIONS = {"min": "lowest", "max": "highest"}
+FUNCTIONS = {"min": "take_minimum", "max": "take_maximum"}
 ONE, ZERO = ast.Constant(1.0), ast.Constant(0.0)
 Arrays = dict[str, np.ndarray]
 
 
-def of_neurons(
+def describe_neurons(
     here: str, variant: Variant, model: str, given: Mapping[str, np.ndarray], dt_ms: float
 ) -> tuple[Values, Arrays, list[str]]:
-    """Return what the module is told of a population of neurons.
+    """Return the description, values and equations of a population of neurons for the module of PyTorch.
 
-    Parameters
-    ----------
-    here : str
-        Start of the messages.
-    variant : Variant
-        Of the network.
-    model : str
-        Name of the neuron model.
-    given : Mapping of str to np.ndarray
-        NEST's parameters, (size,) each, and `neuron_model`, the definition as JSON, of models given by equations.
-    dt_ms : float
-        Step in ms.
-
-    Returns
-    -------
-    about : dict
-        Name of the model in the file, its states, ports and so on.
-    values : dict of str to np.ndarray
-        Parameters, constants and states at the start, (size,) each.
-    lines : list of str
-        The equations as a class of Python.
-
-    Raises
-    ------
-    InputError
-        Names what the module does not have.
+    `given` maps NEST's parameters to (size,), and `neuron_model` to the definition of a custom model as JSON. The
+    description names the model in the file, its states, ports and so on; values are parameters, constants and initial
+    states, (size,) each; the equations are lines of a Python class. Messages start with `here`.
     """
     own, surrogate = given.get("neuron_model"), given.get("surrogate_gradient_function")
     if own is not None:
         definition = NeuronModel.from_json(model, str(own[0]))
     else:
-        definition = library.get(variant.neurons[model].equations())
+        definition = library.get(variant.neurons[model].name_equations())
     if surrogate is not None:
         definition = definition.with_surrogate(str(surrogate[0]))
     if np.any(np.asarray(given.get("refractory_input", 0.0), float)):
@@ -66,19 +43,21 @@ def of_neurons(
     values = definition.values(numbers, dt_ms)
     start = definition.initial(values) | ({"V_m": given["V_m"]} if "V_m" in given else {})
     t_ref = np.asarray(values["t_ref"], float)
-    values["t_ref_steps"] = np.rint(t_ref / dt_ms) if own is not None else whole_steps(t_ref, dt_ms)
+    values["t_ref_steps"] = np.rint(t_ref / dt_ms) if own is not None else round_up_steps(t_ref, dt_ms)
     values |= {f"start_{state}": value for state, value in start.items()}
     about: Values = {
-        "model": f"{definition.name}_{definition.digest[:8]}", "states": list(definition.states),
-        "ports": list(definition.ports), "follow": list(definition.follow),
+        "model": f"{definition.name}_{definition.digest[:8]}",
+        "states": list(definition.states),
+        "ports": list(definition.ports),
+        "follow": list(definition.follow),
         "current_from": int(definition.current_from),
-    }  # fmt: skip
+    }
     size = len(given["neuron"])
     arrays = {name: np.broadcast_to(np.asarray(value, float), size) for name, value in values.items()}
     return about, arrays, _write_class(about["model"], definition)
 
 
-def of_readouts(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
+def compute_readout_constants(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
     """Return constants and starting voltages of a population of readouts, (size,) each."""
     tau, E_L = given["tau_m"], given["E_L"]
     kappa = elementary.exp(-dt_ms / tau)
@@ -91,47 +70,50 @@ def of_readouts(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
 def _write_class(name: str, model: NeuronModel) -> list[str]:
     """Return the equations of a model as a class with functions of its values `v`."""
     equations = model.equations
-    terms = [line for name, tree in equations.terms.items() for line in _set(name, tree)]
+    terms = [line for name, tree in equations.terms.items() for line in _write_assignment(name, tree)]
     lines = [f"class {name}:", f"    about = {f'{model.name}: {model.description}'!r}"]
     for part, before, result in (
-        ("step", terms, _table(equations.step)),
-        ("traces", terms if equations.traces else [], _table(equations.traces)),
-        ("spike", [], as_torch(equations.spike)),
-        ("reset", [], _table(equations.reset)),
-        ("surrogate", [], as_torch(equations.surrogate)),
+        ("step", terms, _write_dict(equations.step)),
+        ("traces", terms if equations.traces else [], _write_dict(equations.traces)),
+        ("spike", [], write_torch(equations.spike)),
+        ("reset", [], _write_dict(equations.reset)),
+        ("surrogate", [], write_torch(equations.surrogate)),
     ):
         lines += ["", "    @staticmethod", f"    def {part}(v):"]
         lines += [f"        {line}" for line in [*before, f"return {result}"]]
     return lines
 
 
-def _set(name: str, tree: Tree) -> list[str]:
-    """Return lines that set a value to what a term is."""
+def _write_assignment(name: str, tree: Tree) -> list[str]:
+    """Return lines that assign a term to `v.name`."""
     if tree[0] == "entry":
         return [f"v.{name} = v.{tree[1][1]}[{int(tree[2][1])}]"]
     if tree[0] != "repeat":
-        return [f"v.{name} = {as_torch(tree)}"]
+        return [f"v.{name} = {write_torch(tree)}"]
     loop = Repeat.of(tree)
     variables = ", ".join(f"v.{variable}" for variable in loop.start)
-    first, after = (", ".join(map(as_torch, trees.values())) for trees in (loop.start, loop.update))
-    terms = [f"    v.{term} = {as_torch(part)}" for term, part in loop.terms.items()]
+    first, after = (", ".join(map(write_torch, trees.values())) for trees in (loop.start, loop.update))
+    terms = [f"    v.{term} = {write_torch(part)}" for term, part in loop.terms.items()]
     return [
-        f"{variables} = {first}", f"for _ in range({loop.times}):", *terms, f"    {variables} = {after}",
+        f"{variables} = {first}",
+        f"for _ in range({loop.times}):",
+        *terms,
+        f"    {variables} = {after}",
         f"v.{name} = [{variables}]",
-    ]  # fmt: skip
+    ]
 
 
-def _table(trees: Mapping[str, Tree]) -> str:
-    return "{" + ", ".join(f"{name!r}: {as_torch(tree)}" for name, tree in trees.items()) + "}"
+def _write_dict(trees: Mapping[str, Tree]) -> str:
+    return "{" + ", ".join(f"{name!r}: {write_torch(tree)}" for name, tree in trees.items()) + "}"
 
 
-def as_torch(tree: Tree) -> str:
-    """Return an expression as Python of the file: names are attributes of `v`, functions those of torch."""
-    return ast.unparse(_Translate().visit(ast.parse(write(tree), mode="eval")))
+def write_torch(tree: Tree) -> str:
+    """Return an expression as Python code of the module: names are attributes of `v`, functions are torch's."""
+    return ast.unparse(_TorchTranslator().visit(ast.parse(write(tree), mode="eval")))
 
 
-class _Translate(ast.NodeTransformer):
-    """Rewrites an expression of the language of neuron models."""
+class _TorchTranslator(ast.NodeTransformer):
+    """Rewrites an expression of the language of neuron models for PyTorch."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.parse(f"v.{node.id}", mode="eval").body
@@ -142,30 +124,30 @@ class _Translate(ast.NodeTransformer):
         if name in ("min", "max"):  # of two or more
             total = items[0]
             for item in items[1:]:
-                total = _call(FUNCTIONS[name], total, item)
+                total = _build_call(FUNCTIONS[name], total, item)
             return total
         if name == "where":
-            return _call("where", *items)
+            return _build_call("select_where", *items)
         if name == "detach":
-            return ast.Call(ast.Attribute(_call("number", *items), "detach"), [], [])
-        return _call(f"torch.{name}", _call("number", *items))
+            return ast.Call(ast.Attribute(_build_call("to_tensor", *items), "detach"), [], [])
+        return _build_call(f"torch.{name}", _build_call("to_tensor", *items))
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         self.generic_visit(node)
-        return _call("number", ast.BinOp(ast.Constant(1.0), ast.Mult(), node))
+        return _build_call("to_tensor", ast.BinOp(ast.Constant(1.0), ast.Mult(), node))
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        total, *rest = (_call("where", self.visit(item), ONE, ZERO) for item in node.values)
+        total, *rest = (_build_call("select_where", self.visit(item), ONE, ZERO) for item in node.values)
         for item in rest:
-            total = _call("where", total, *((item, ZERO) if isinstance(node.op, ast.And) else (ONE, item)))
+            total = _build_call("select_where", total, *((item, ZERO) if isinstance(node.op, ast.And) else (ONE, item)))
         return total
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
         if isinstance(node.op, ast.Not):
-            return _call("where", node.operand, ZERO, ONE)
+            return _build_call("select_where", node.operand, ZERO, ONE)
         return node
 
 
-def _call(name: str, *items: ast.expr) -> ast.Call:
+def _build_call(name: str, *items: ast.expr) -> ast.Call:
     return ast.Call(ast.parse(name, mode="eval").body, list(items), [])

@@ -3,13 +3,13 @@
     network = Network()                  # torch.nn.Module, float64; parameters: the weights of each projection
     readouts, spikes = network(inputs)   # inputs (samples, steps, inputs) of 0 and 1, or (steps, inputs) of one sample
 
-`readouts` (samples, steps, readouts) are voltages in mV, of a loss "cross_entropy" logits; `spikes` (samples, steps,
-neurons) are 0 or 1. Each sample starts at rest. Spikes are those of pareprop, up to rounding: sums have another order.
-Where `first` is false, constant currents flow from the first step on, as in all samples of a run but its first.
+`readouts` (samples, steps, readouts) are voltages in mV, for a loss "cross_entropy" logits; `spikes` (samples, steps,
+neurons) are 0 or 1. Each sample starts at rest. Spikes equal pareprop's up to rounding: sums have another order.
+With `first` false, constant currents flow from the first step on, as in all samples of a run except the first.
 
-Autograd takes the surrogate gradients of the neurons, and no path through resets and bounds that e-prop does not take.
-So `loss.backward()` is backpropagation through time; `Network(through=0.0)` cuts the paths through other
-neurons, which leaves what e-prop follows.
+Autograd uses the surrogate gradients of the neurons; like e-prop, it excludes paths through resets and bounds. So
+`loss.backward()` is backpropagation through time; `Network(through=0.0)` cuts the paths through other neurons, which
+leaves e-prop's gradient.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Later = Any  # numbers or tensors, contexts of autograd, classes that the export
 
 
 class Spike(torch.autograd.Function):
-    """1 where a neuron that is free to spike reaches its threshold; backward the surrogate gradient."""
+    """1 if a neuron that is not refractory reaches its threshold; backward the surrogate gradient."""
 
     @staticmethod
     def forward(ctx: Later, excess: torch.Tensor, free: torch.Tensor, surrogate: torch.Tensor) -> torch.Tensor:
-        """Return spikes of `excess`, what is above threshold."""
+        """Return spikes; `excess` is the value minus its threshold."""
         ctx.save_for_backward(surrogate)
         return ((excess >= 0.0) & free).to(excess.dtype)
 
@@ -39,8 +39,8 @@ class Spike(torch.autograd.Function):
         return gradient * ctx.saved_tensors[0], None, None
 
 
-class Through(torch.autograd.Function):
-    """One value, with the gradient of another."""
+class ReplaceGradient(torch.autograd.Function):
+    """The value of one tensor, with the gradient of another."""
 
     @staticmethod
     def forward(ctx: Later, value: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
@@ -49,38 +49,37 @@ class Through(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Later, gradient: torch.Tensor) -> tuple[Later, ...]:
-        """Give the gradient to the other one."""
+        """Pass the gradient to `learned`."""
         return None, gradient
 
 
-def number(x: Later) -> torch.Tensor:
+def to_tensor(x: Later) -> torch.Tensor:
     """Return a number as a tensor."""
     return x if torch.is_tensor(x) else torch.tensor(float(x), dtype=torch.float64)
 
 
-def where(condition: Later, a: Later, b: Later) -> torch.Tensor:
+def select_where(condition: Later, a: Later, b: Later) -> torch.Tensor:
     """Return `a` where a condition is not 0, else `b`."""
-    return torch.where(number(condition) != 0, number(a), number(b))
+    return torch.where(to_tensor(condition) != 0, to_tensor(a), to_tensor(b))
 
 
-def lowest(a: Later, b: Later) -> torch.Tensor:
-    """Return the lower of two; where they are equal the first one has the gradient."""
-    return where(number(a) <= number(b), a, b)
+def take_minimum(a: Later, b: Later) -> torch.Tensor:
+    """Return the minimum of two; the first one has the gradient if they are equal."""
+    return select_where(to_tensor(a) <= to_tensor(b), a, b)
 
 
-def highest(a: Later, b: Later) -> torch.Tensor:
-    """Return the higher of two; where they are equal the first one has the gradient."""
-    return where(number(a) >= number(b), a, b)
+def take_maximum(a: Later, b: Later) -> torch.Tensor:
+    """Return the maximum of two; the first one has the gradient if they are equal."""
+    return select_where(to_tensor(a) >= to_tensor(b), a, b)
 
 
 class Network(torch.nn.Module):
-    """The network.
+    """The trained network.
 
     Parameters
     ----------
     through : float
-        Factor of the gradients that pass backward through spikes of neurons: 1 for backpropagation through time, 0 for
-        what e-prop follows.
+        Factor of gradients through spikes of neurons: 1 for backpropagation through time, 0 for e-prop.
     """
 
     def __init__(self, through: float = 1.0) -> None:
@@ -90,12 +89,12 @@ class Network(torch.nn.Module):
         for k, item in enumerate(self.about["projections"]):
             while hasattr(self.weights, item["key"]):  # attributes of ParameterDict, such as "forward", and other keys
                 item["key"] += "_"
-            self.weights[item["key"]] = torch.nn.Parameter(_read(f"weight/{k}"))
+            self.weights[item["key"]] = torch.nn.Parameter(_read_array(f"weight/{k}"))
             for name in ("source", "target", "delay"):
-                self.register_buffer(f"{name}_{k}", _read(f"{name}/{k}"))
+                self.register_buffer(f"{name}_{k}", _read_array(f"{name}/{k}"))
         for k, item in enumerate(self.about["populations"]):
             for name in item["values"]:
-                self.register_buffer(f"value_{k}_{name}", _read(f"value/{k}/{name}"))
+                self.register_buffer(f"value_{k}_{name}", _read_array(f"value/{k}/{name}"))
 
     def forward(self, inputs: torch.Tensor, first: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return voltages of the readouts, and spikes of the neurons."""
@@ -104,18 +103,18 @@ class Network(torch.nn.Module):
         n_samples, n_steps = raster.shape[:2]
         cells: dict[str, list[torch.Tensor]] = {name: [] for name in about["neurons"]}
         sizes = {item["name"]: item["size"] for item in about["populations"]}
-        matrices = self._matrices(sizes)
+        matrices = self._build_matrices(sizes)
         raster = raster.to(next((weight.dtype for weight in self.weights.values()), torch.float64))
         shares = dict(zip(about["inputs"], raster.split([sizes[name] for name in about["inputs"]], dim=2), strict=True))
-        driven = {  # what inputs bring, in the step in which they spike
+        driven = {  # input currents by delay, in the step of the input spikes
             k: [(delay, shares[about["projections"][k]["pre"]] @ weight.T) for delay, weight in matrices.pop(k)]
             for k in list(matrices)
             if about["projections"][k]["pre"] in shares
         }
-        states = {k: self._at_rest(k, n_samples) for k, item in enumerate(about["populations"]) if item["model"]}
+        states = {k: self._rest_state(k, n_samples) for k, item in enumerate(about["populations"]) if item["model"]}
         voltages: dict[str, list[torch.Tensor]] = {name: [] for name in about["readouts"]}
         before = {
-            item["name"]: self._values(k).start.expand(n_samples, -1)
+            item["name"]: self._collect_values(k).start.expand(n_samples, -1)
             for k, item in enumerate(about["populations"])
             if item["role"] == "readout"
         }
@@ -148,17 +147,17 @@ class Network(torch.nn.Module):
                 arriving[place] = arriving.get(place, 0.0) + cells[item["pre"]][step] @ weight.T
             for k, item in enumerate(about["populations"]):
                 if item["name"] in before:
-                    name, v = item["name"], self._values(k)
+                    name, v = item["name"], self._collect_values(k)
                     current = v.I if step or not first else torch.zeros_like(v.I)
                     y = current + v.zeta * arriving.get((name, "arriving"), 0.0) + v.kappa * before[name]
-                    before[name] = Through.apply(torch.maximum(y, v.low), y)
+                    before[name] = ReplaceGradient.apply(torch.maximum(y, v.low), y)
                     voltages[name].append(before[name] + v.E_L)
         readouts = [torch.stack(voltages[name], dim=1) for name in about["readouts"]]
         spikes = torch.cat([torch.stack(cells[name], dim=1) for name in about["neurons"]], dim=2)
         signal = torch.cat(readouts, dim=2) if readouts else raster.new_zeros((n_samples, n_steps, 0))
         return (signal[0], spikes[0]) if one else (signal, spikes)
 
-    def _matrices(self, sizes: dict[str, int]) -> dict[int, list[tuple[int, torch.Tensor]]]:
+    def _build_matrices(self, sizes: dict[str, int]) -> dict[int, list[tuple[int, torch.Tensor]]]:
         """Return the weights of each projection as matrices (targets, sources), one for each delay in steps."""
         found: dict[int, list[tuple[int, torch.Tensor]]] = {}
         for k, item in enumerate(self.about["projections"]):
@@ -171,13 +170,13 @@ class Network(torch.nn.Module):
                 found[k].append((d, dense))
         return found
 
-    def _values(self, k: int) -> SimpleNamespace:
+    def _collect_values(self, k: int) -> SimpleNamespace:
         names = self.about["populations"][k]["values"]
         return SimpleNamespace(**{name: getattr(self, f"value_{k}_{name}") for name in names})
 
-    def _at_rest(self, k: int, n_samples: int) -> SimpleNamespace:
-        """Return the neurons of a population before the first step."""
-        v, item = self._values(k), self.about["populations"][k]
+    def _rest_state(self, k: int, n_samples: int) -> SimpleNamespace:
+        """Return the state of a population before the first step: all neurons at rest."""
+        v, item = self._collect_values(k), self.about["populations"][k]
         v.states = {name: getattr(v, f"start_{name}").expand(n_samples, -1) for name in item["states"]}
         v.z = torch.zeros_like(next(iter(v.states.values())))
         v.counter = torch.zeros_like(v.z)
@@ -193,7 +192,7 @@ class Network(torch.nn.Module):
         v.refractory = (v.counter > 0).to(v.z.dtype)
         learned = model.traces(v)
         new = {
-            name: Through.apply(*torch.broadcast_tensors(value, learned[name])) if name in learned else value
+            name: ReplaceGradient.apply(*torch.broadcast_tensors(value, learned[name])) if name in learned else value
             for name, value in model.step(v).items()
         }
         vars(v).update(new)
@@ -208,13 +207,13 @@ class Network(torch.nn.Module):
             if name in item["follow"]:
                 new[name] = value + (z - z.detach()) * (after - new[name]).detach()
             else:
-                new[name] = Through.apply(value, new[name])
+                new[name] = ReplaceGradient.apply(value, new[name])
         v.states, v.z = new, z
         v.counter = torch.where(fired, v.t_ref_steps, v.counter)
         return z
 
 
-def _read(name: str) -> torch.Tensor:
+def _read_array(name: str) -> torch.Tensor:
     kind, shape, text = ARRAYS[name]
     if not text:
         return torch.zeros(shape, dtype=getattr(torch, kind))

@@ -24,27 +24,10 @@ DATA = '\nMODELS: dict[str, Later] = {}\nABOUT = "{}"\nARRAYS: dict[str, Later] 
 Arrays = dict[str, np.ndarray]
 
 
-def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
-    """Write one Python file with the class `Network`, a `torch.nn.Module` that has the trained weights.
+def export_network(results: Path, target: Path, overwrite: bool = False) -> list[str]:
+    """Write one Python file with the class `Network`, a `torch.nn.Module` with the final weights of a run.
 
-    Parameters
-    ----------
-    results : Path
-        `results.h5` of the run, whose final weights are taken.
-    target : Path
-        The file, a name that ends in .py.
-    overwrite : bool
-        Whether to replace a file.
-
-    Returns
-    -------
-    list of str
-        What is not written.
-
-    Raises
-    ------
-    InputError
-        If there are no results, the module has no such network, or the file exists.
+    `target` ends in .py. Return a line for each part that is not written.
     """
     require_target(target, "module", ".py", overwrite, _is_module)
     run = open_network(results, "PyTorch")
@@ -52,17 +35,21 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     models: dict[str, list[str]] = {}
     arrays: Arrays = {}
     places = {name: int(run.attributes_of(name)["order"]) for name in run.populations}
-    cells = [_population(run, variant, name, models) for name in sorted(places, key=places.__getitem__)]
+    cells = [_describe_population(run, variant, name, models) for name in sorted(places, key=places.__getitem__)]
     for k, (item, values) in enumerate(cells):
         item["values"] = sorted(values)
         arrays |= {f"value/{k}/{name}": value for name, value in values.items()}
-    projections, notes = _projections(run, [item for item, _ in cells], arrays)
+    projections, notes = _describe_projections(run, [item for item, _ in cells], arrays)
     roles = {role: [item["name"] for item, _ in cells if item["role"] == role] for role in ("input", "readout")}
     about = {
-        "populations": [item for item, _ in cells], "projections": projections, "inputs": roles["input"],
-        "readouts": roles["readout"], "neurons": [item["name"] for item, _ in cells if item["model"]],
-        "loses_first": not variant.is_online, "dt_ms": float(run.attributes["dt_ms"]),
-    }  # fmt: skip
+        "populations": [item for item, _ in cells],
+        "projections": projections,
+        "inputs": roles["input"],
+        "readouts": roles["readout"],
+        "neurons": [item["name"] for item, _ in cells if item["model"]],
+        "loses_first": not variant.is_online,
+        "dt_ms": float(run.attributes["dt_ms"]),
+    }
     require_bytes(4 * sum(array.nbytes for array in arrays.values()), f"{target}: the text of the module")
     text = files.read(TEMPLATE).decode()
     assert text.endswith(DATA)
@@ -72,15 +59,17 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
 
 
 def _is_module(path: Path) -> bool:
-    """Return whether a file is one that was written here, so that it may be replaced."""
+    """Return whether an export wrote a file, so that it may be replaced."""
     try:
         return path.is_file() and files.read(path, 2**32).decode().startswith(files.read(TEMPLATE).decode()[:80])
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def _population(run: RunResults, variant: Variant, name: str, models: dict[str, list[str]]) -> tuple[Values, Arrays]:
-    """Return what the module is told of a population, and its values, one for each cell; `models` takes its model."""
+def _describe_population(
+    run: RunResults, variant: Variant, name: str, models: dict[str, list[str]]
+) -> tuple[Values, Arrays]:
+    """Return the description of a population, and its values, (size,) each; add its model to `models`."""
     about, dt, here = run.attributes_of(name), float(run.attributes["dt_ms"]), f"population {quote(name)}"
     role = str(about["role"])
     item: Values = {"name": name, "role": role, "size": int(about["size"]), "model": ""}
@@ -88,14 +77,14 @@ def _population(run: RunResults, variant: Variant, name: str, models: dict[str, 
         return item, {}
     given = run.parameters(name)
     if role == "readout":
-        return item, torch_nodes.of_readouts(given, dt)
-    more, values, lines = torch_nodes.of_neurons(here, variant, str(about["model"]), given, dt)
+        return item, torch_nodes.compute_readout_constants(given, dt)
+    more, values, lines = torch_nodes.describe_neurons(here, variant, str(about["model"]), given, dt)
     models[more["model"]] = lines
     return item | more, values
 
 
-def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[list[Values], list[str]]:
-    """Return what the module is told of the projections, whose synapses `arrays` take, and what is not written."""
+def _describe_projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[list[Values], list[str]]:
+    """Return descriptions of the projections, and notes on parts that are not written; add the synapses to `arrays`."""
     about = {item["name"]: item for item in cells}
     found: list[Values] = []
     notes, short = list_unwritten(run), list_short_term(run)
@@ -119,7 +108,7 @@ def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[
 
 
 def _write_data(models: Mapping[str, list[str]], about: Values, arrays: Arrays) -> str:
-    """Return the end of the file: equations, ends of projections, and numbers as text."""
+    """Return the end of the file: equations, descriptions, and arrays as text."""
     lines = [""]
     for model in models.values():
         lines += ["", *model, ""]

@@ -20,7 +20,7 @@ from ..values import AnyValue, Given, Values
 from . import logic, math, random, raster_plot, voltage_trace
 from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
-from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unknown
+from .errors import MOST, NESTError, NESTErrors, explain_errors, format_output, make_lookup_error, make_refusal
 from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
@@ -50,7 +50,7 @@ REFUSED = {
 
 
 class VerbosityLevel(enum.IntEnum):
-    """How much NEST tells; here only warnings are shown."""
+    """Verbosity of NEST; only warnings are shown here."""
 
     ALL = 0
     DEBUG = 5
@@ -94,10 +94,10 @@ def Create(model: str, n: int = 1, params: object = None, positions: object = No
         For an unknown model or parameter, or a bad value.
     """
     if positions is not None:
-        raise refuse("nodes with positions", "draw positions and connections yourself")
+        raise make_refusal("nodes with positions", "draw positions and connections yourself")
     if isinstance(n, Mapping) and params is None:
         n, params = 1, n
-    return kernel.create(model, n, params)
+    return kernel.create_nodes(model, n, params)
 
 
 def Connect(
@@ -122,7 +122,7 @@ def Connect(
     NESTError
         If such nodes cannot be connected so, or only in NEST.
     """
-    kernel.connect(pre, post, conn_spec, syn_spec)
+    kernel.connect_nodes(pre, post, conn_spec, syn_spec)
     return kernel.get_connections(pre, post, None) if return_synapsecollection else None
 
 
@@ -131,7 +131,7 @@ def GetConnections(
 ) -> SynapseCollection:
     """Find connections by their ends and model."""
     if synapse_label is not None:
-        raise refuse("labels of synapses", "find connections by their source and target")
+        raise make_refusal("labels of synapses", "find connections by their source and target")
     return kernel.get_connections(source, target, synapse_model)
 
 
@@ -143,17 +143,17 @@ def SetDefaults(model: str, params: AnyValue, val: AnyValue = None) -> None:
 
 def GetDefaults(model: str, keys: object = None, output: str = "") -> AnyValue:
     """Defaults of a node or synapse model: all, one, or a list of some."""
-    values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
-    return put_out(values if keys is None else _pick(values, keys, f"defaults of {model}"), output)
+    values = kernel.models.read_defaults(model, kernel.make_collection(np.zeros(0, np.int64)))
+    return format_output(values if keys is None else _pick_values(values, keys, f"defaults of {model}"), output)
 
 
-def _pick(values: Given, keys: AnyValue, where: str) -> AnyValue:
-    """Values of one key, or a list of those of some."""
+def _pick_values(values: Given, keys: AnyValue, where: str) -> AnyValue:
+    """Return the value of one key, or the list of values of several keys."""
     for key in [keys] if isinstance(keys, str) else keys:
         if key not in values:
             listed = f"; there are {', '.join(sorted(values))}"
-            known = listed if len(listed) < MOST else _like(str(key), sorted(values))
-            raise unknown(KeyError, f"{where}: there is no {quote(key)}{known}")
+            known = listed if len(listed) < MOST else _suggest_names(str(key), sorted(values))
+            raise make_lookup_error(KeyError, f"{where}: there is no {quote(key)}{known}")
     return values[keys] if isinstance(keys, str) else [values[key] for key in keys]
 
 
@@ -172,7 +172,7 @@ def GetStatus(nodes: NodeCollection | SynapseCollection, keys: AnyValue = None, 
         values_of_nodes = values if isinstance(nodes, SynapseCollection) else tuple(values)  # as NEST does
     else:
         values_of_nodes = tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
-    return put_out(values_of_nodes, output)
+    return format_output(values_of_nodes, output)
 
 
 def SetStatus(nodes: NodeCollection | SynapseCollection, params: AnyValue, val: AnyValue = None) -> None:
@@ -183,14 +183,14 @@ def SetStatus(nodes: NodeCollection | SynapseCollection, params: AnyValue, val: 
 def GetNodes(properties: Given | None = None, local_only: bool = False) -> NodeCollection:
     """Nodes with these values of `model`, `element_type` or parameters."""
     ids = np.arange(1, kernel.nodes.n + 1)
-    everybody = kernel.collection(ids)
+    everybody = kernel.make_collection(ids)
     mask = np.ones(len(ids), bool)
     for key, value in (properties or {}).items():
-        mask &= np.array([_value(node, key) == value for node in everybody], bool)
-    return kernel.collection(ids[mask])
+        mask &= np.array([_read_value(node, key) == value for node in everybody], bool)
+    return kernel.make_collection(ids[mask])
 
 
-def _value(node: NodeCollection, key: str) -> AnyValue:
+def _read_value(node: NodeCollection, key: str) -> AnyValue:
     try:
         return node.get(key)
     except KeyError:  # another model has it
@@ -251,7 +251,7 @@ def RunManager() -> Iterator[None]:
 
 def set(**values: object) -> None:
     """Set kernel parameters."""
-    kernel.set(values)
+    kernel.set_parameters(values)
 
 
 def get(*keys: AnyValue) -> AnyValue:
@@ -261,13 +261,13 @@ def get(*keys: AnyValue) -> AnyValue:
 
 def GetKernelStatus(keys: object = None) -> AnyValue:
     """Kernel parameters: all, one, or a tuple of some."""
-    picked = kernel.status() if keys is None else _pick(kernel.status(), keys, "kernel parameters")
+    picked = kernel.read_status() if keys is None else _pick_values(kernel.read_status(), keys, "kernel parameters")
     return picked if keys is None or isinstance(keys, str) else tuple(picked)
 
 
 def SetKernelStatus(params: Given) -> None:
     """Set kernel parameters."""
-    kernel.set(params)
+    kernel.set_parameters(params)
 
 
 def NumProcesses() -> int:
@@ -297,12 +297,12 @@ def set_verbosity(level: AnyValue) -> None:
     Module.level = VerbosityLevel(names[level.removeprefix("M_")] if isinstance(level, str) else level)
 
 
-def collection(nodes: AnyValue = None) -> NodeCollection:
+def make_collection(nodes: AnyValue = None) -> NodeCollection:
     """Make a NodeCollection of ids."""
     ids = np.asarray([] if nodes is None else list(nodes), np.int64)
     if len(ids) and (np.any(np.diff(ids) <= 0) or ids[0] < 1 or ids[-1] > kernel.nodes.n):
-        raise NESTErrors.UnknownNode("ids of a NodeCollection must be ascending, and those of nodes that exist")
-    return kernel.collection(ids)
+        raise NESTErrors.UnknownNode("ids of a NodeCollection must be ascending, and belong to existing nodes")
+    return kernel.make_collection(ids)
 
 
 class _NodeCollections(type):
@@ -310,7 +310,7 @@ class _NodeCollections(type):
         return isinstance(value, NodeCollection)
 
     def __call__(cls, *args: object, **named: object) -> AnyValue:
-        return explained(collection)(*args, **named)
+        return explain_errors(make_collection)(*args, **named)
 
 
 class _PublicCollection(metaclass=_NodeCollections):
@@ -319,8 +319,11 @@ class _PublicCollection(metaclass=_NodeCollections):
 
 def Models(mtype: str = "all", sel: str | None = None) -> tuple[str, ...]:
     """Names of the models of nodes and synapses, or of one kind, those with a text in them."""
-    kinds = {"all": [*kernel.models.nodes, *kernel.models.synapses], "nodes": list(kernel.models.nodes),
-             "synapses": list(kernel.models.synapses)}  # fmt: skip
+    kinds = {
+        "all": [*kernel.models.nodes, *kernel.models.synapses],
+        "nodes": list(kernel.models.nodes),
+        "synapses": list(kernel.models.synapses),
+    }
     if mtype not in kinds:
         raise ValueError(f"mtype = '{mtype}' must be one of {', '.join(kinds)}")
     return tuple(sorted(name for name in kinds[mtype] if sel is None or sel in name))
@@ -328,7 +331,7 @@ def Models(mtype: str = "all", sel: str | None = None) -> tuple[str, ...]:
 
 def PrintNodes() -> None:
     """Print the ids of all nodes with their models, neighbours of one model in one line."""
-    names = [kernel.nodes.place(node)[0].model.name for node in range(1, kernel.nodes.n + 1)]
+    names = [kernel.nodes.find_block(node)[0].model.name for node in range(1, kernel.nodes.n + 1)]
     lines, last = [], 0
     for name, same in itertools.groupby(names):
         first, last = last + 1, last + len(list(same))
@@ -351,7 +354,7 @@ def to_json(obj: object, **kwargs: AnyValue) -> str:
 KEPT = ("__name__", "__doc__", "__file__", "__version__")
 
 
-def _like(name: str, known: list[str]) -> str:
+def _suggest_names(name: str, known: list[str]) -> str:
     """What a name may have been meant to be, for messages."""
     close = difflib.get_close_matches(name, known, n=2)
     return f"; did you mean {' or '.join(close)}?" if close else "; see dir(nest)"
@@ -374,17 +377,19 @@ class Module(types.ModuleType):
 
     def __getattr__(self, name: str) -> AnyValue:
         if name in REFUSED:
-            raise refuse(f"nest.{name}", REFUSED[name], AttributeError)
+            raise make_refusal(f"nest.{name}", REFUSED[name], AttributeError)
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            return kernel.attribute(name)
+            return kernel.read_parameter(name)
         except KeyError:
-            raise unknown(AttributeError, f"module 'nest' has no attribute '{name}'{_like(name, dir(self))}") from None
+            raise make_lookup_error(
+                AttributeError, f"module 'nest' has no attribute '{name}'{_suggest_names(name, dir(self))}"
+            ) from None
 
     def __dir__(self) -> list[str]:
         own = [name for name in [*vars(Module), *super().__dir__()] if not name.startswith("_") or name in KEPT]
-        return sorted({*own, *kernel.status()} - {"level"})
+        return sorted({*own, *kernel.read_status()} - {"level"})
 
     def __setattr__(self, name: str, value: object) -> None:
         if name.startswith("__") or isinstance(value, types.ModuleType):
@@ -392,12 +397,12 @@ class Module(types.ModuleType):
         elif name == "verbosity":
             set_verbosity(value)
         elif name in (*DEFAULTS, *DELAY_RANGE):
-            kernel.set({name: value})
-        elif name in kernel.status():
-            raise unknown(AttributeError, f"nest.{name} cannot be set, only read")
+            kernel.set_parameters({name: value})
+        elif name in kernel.read_status():
+            raise make_lookup_error(AttributeError, f"nest.{name} cannot be set, only read")
         else:
-            known = _like(name, list(DEFAULTS))
-            raise unknown(
+            known = _suggest_names(name, list(DEFAULTS))
+            raise make_lookup_error(
                 AttributeError, f"Cannot set attribute '{name}' on module 'nest': it is not a kernel parameter{known}"
             )
 
@@ -409,10 +414,10 @@ class Module(types.ModuleType):
     @property
     def kernel_status(self) -> Values:
         """All kernel parameters."""
-        return kernel.status()
+        return kernel.read_status()
 
 
 for _name, _function in list(globals().items()):
     if isinstance(_function, types.FunctionType) and _function.__module__ == __name__:
-        if not _name.startswith("_") and _function is not collection:
-            setattr(Module, _name, staticmethod(explained(_function)))
+        if not _name.startswith("_") and _function is not make_collection:
+            setattr(Module, _name, staticmethod(explain_errors(_function)))

@@ -1,4 +1,4 @@
-"""All connections of a network: what is known of them at any time, and how some of them are found."""
+"""All connections of a network: their values at any time, and an index to find some of them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Bundles(list[Bundle]):
         self.n, self.n_of_model = 0, Counter[str]()
         self.delays: tuple[int, int] | None = None
         self.is_range_set = False
-        self._n_settled = 0
+        self._n_joined = 0
         self._numbered = (0, 0)
         self._ports = np.zeros(0, np.int64)
-        self._indices = tuple(Index(end) for end in ENDS)
+        self._indices = tuple(ConnectionIndex(end) for end in ENDS)
 
     def append(self, bundle: Bundle) -> None:
         """Add a bundle that is not empty."""
@@ -51,21 +51,21 @@ class Bundles(list[Bundle]):
         self.note_delays(bundle)
 
     def note_delays(self, bundle: Bundle) -> None:
-        """Widen the range of delays by those of a bundle."""
+        """Widen the range of delays by the delays of a bundle."""
         low, high = bundle.delays
         if self.delays is None:
             self.delays = low, high
         elif not self.is_range_set:
             self.delays = min(low, self.delays[0]), max(high, self.delays[1])
 
-    def settle(self) -> None:
-        """Join the new small bundles of a model: what was made one by one is found and wired as one.
+    def join_small_bundles(self) -> None:
+        """Join the new small bundles of a model, so that connections made one by one are found and wired as one bundle.
 
         Connections of one model and table stay in their order; bundles that were settled before stay where they are.
         """
         joined: list[list[Bundle]] = []
         open_: dict[tuple[str, int, bool], list[Bundle]] = {}
-        for bundle in self[self._n_settled :]:
+        for bundle in self[self._n_joined :]:
             key = bundle.model.name, bundle.table, bundle.records
             if len(bundle) >= SMALL or (key in open_ and open_[key][0].receptor != bundle.receptor):
                 open_.pop(key, None)
@@ -75,10 +75,10 @@ class Bundles(list[Bundle]):
             joined.append([bundle])
             if len(bundle) < SMALL:
                 open_[key] = joined[-1]
-        self[self._n_settled :] = [_join_bundles(members) for members in joined]
-        self._n_settled = len(self)
+        self[self._n_joined :] = [_join_bundles(members) for members in joined]
+        self._n_joined = len(self)
 
-    def find(
+    def find_connections(
         self, source: np.ndarray | None, target: np.ndarray | None, model: str | None, models: Iterable[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find connections between nodes.
@@ -98,14 +98,14 @@ class Bundles(list[Bundle]):
             Bundles and places in them, int64 (n,) each; by model, NEST's table, source and target, then as they were
             made.
         """
-        self.settle()
+        self.join_small_bundles()
         chosen = [ids if ids is None or len(ids) == 1 else np.unique(ids) for ids in (source, target)]
         sizes = [np.inf if ids is None else len(ids) for ids in chosen]
         key = int(sizes[1] < sizes[0])
-        bundle, place = self._indices[key].find(self, chosen[key])
+        bundle, place = self._indices[key].find_connections(self, chosen[key])
         other = chosen[1 - key]
         if other is not None and len(bundle):
-            kept = _is_in(self._gather(bundle, place, ENDS[1 - key]), other)
+            kept = _is_in(self._gather_values(bundle, place, ENDS[1 - key]), other)
             bundle, place = bundle[kept], place[kept]
         if len(bundle) < 2:
             mine = model is None or all(self[index].model.name == model for index in bundle.tolist())
@@ -116,13 +116,13 @@ class Bundles(list[Bundle]):
         rank = np.array([3 * ranks[name] + table if model in (None, name) else -1 for name, table in keys], np.int64)[
             inverse
         ]
-        source, target = (self._gather(bundle, place, end) for end in ENDS)
+        source, target = (self._gather_values(bundle, place, end) for end in ENDS)
         order = np.lexsort((place, bundle, target, source, rank))
         order = order[np.searchsorted(rank[order], 0) :]
         return bundle[order], place[order]
 
-    def ports(self, bundle: np.ndarray, place: np.ndarray, n_processes: int) -> np.ndarray:
-        """NEST's ports: numbers of connections among those of their model, table and virtual process.
+    def list_ports(self, bundle: np.ndarray, place: np.ndarray, n_processes: int) -> np.ndarray:
+        """Return NEST's ports: numbers of connections within their model, table and virtual process.
 
         Parameters
         ----------
@@ -131,15 +131,15 @@ class Bundles(list[Bundle]):
         n_processes : int
             Number of virtual processes.
         """
-        self.settle()
+        self.join_small_bundles()
         key = len(self), n_processes
         if self._numbered != key:
-            self._ports, self._numbered = self._number(n_processes), key
+            self._ports, self._numbered = self._compute_ports(n_processes), key
         first = np.cumsum([0, *map(len, self)])
         return self._ports[first[bundle] + place]
 
-    def owners(self, bundle: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Nodes whose virtual process keeps connections: targets, but sources of what goes to recorders."""
+    def list_owner_nodes(self, bundle: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Return nodes whose virtual process stores connections: targets, or sources if the target is a recorder."""
         node = np.zeros(len(bundle), np.int64)
         for which in np.unique(bundle).tolist():
             mine = bundle == which
@@ -147,7 +147,7 @@ class Bundles(list[Bundle]):
             node[mine] = end(self[which])[place[mine]]
         return node
 
-    def _number(self, n_processes: int) -> np.ndarray:
+    def _compute_ports(self, n_processes: int) -> np.ndarray:
         """Ports of all connections, one bundle after the other."""
         parts = [np.zeros(0, np.int64)] * len(self)
         members: dict[tuple[str, int], list[int]] = {}
@@ -165,7 +165,9 @@ class Bundles(list[Bundle]):
                 parts[k] = part
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
-    def _gather(self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]) -> np.ndarray:
+    def _gather_values(
+        self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]
+    ) -> np.ndarray:
         """Values of connections, at least one, of several bundles."""
         first = int(bundle[0])
         if len(bundle) == 1 or np.all(bundle == first):
@@ -187,19 +189,21 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
         key: np.concatenate([getattr(member, key) for member in members]) for key in ("source", "target", "weight")
     }
 
-    def join(given: list[AnyValue]) -> AnyValue:
+    def join_values(given: list[AnyValue]) -> AnyValue:
         """Return one number if it is the same for all, else one for each."""
         if all(np.ndim(value) == 0 for value in given) and len(set(given)) == 1:
             return given[0]
         return np.concatenate([np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)])
 
-    values["delay"] = join([member.delay for member in members])
-    values["own"] = {key: join([member.own[key] for member in members]) for key in first.own}
+    values["delay"] = join_values([member.delay for member in members])
+    values["per_synapse"] = {
+        key: join_values([member.per_synapse[key] for member in members]) for key in first.per_synapse
+    }
     sources, targets = (np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
     return replace(first, **values, ends=(sources, targets))
 
 
-class Index:
+class ConnectionIndex:
     """Connections by the node at one of their ends, in sorted levels of which each is more than twice the next.
 
     New bundles make a level when some are looked for, so that both cost little for one connection among many.
@@ -214,9 +218,9 @@ class Index:
         self._end, self._n = end, 0
         self._levels: list[Level] = []
 
-    def find(self, bundles: Sequence[Bundle], ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def find_connections(self, bundles: Sequence[Bundle], ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Bundles and places of connections whose end is among ascending `ids`, or of all."""
-        self._take(bundles)
+        self._add_bundles(bundles)
         levels: list[Level] = []
         for level in self._levels:
             if ids is None:
@@ -228,10 +232,10 @@ class Index:
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             levels.append(_take_rows(level, list_ranges(first, last)))
-        _, bundle, place = _join(levels)
+        _, bundle, place = _join_levels(levels)
         return bundle, place
 
-    def _take(self, bundles: Sequence[Bundle]) -> None:
+    def _add_bundles(self, bundles: Sequence[Bundle]) -> None:
         new = bundles[self._n :]
         if not new:
             return
@@ -239,13 +243,13 @@ class Index:
         node = np.concatenate([self._end(bundle) for bundle in new])
         which = np.repeat(np.arange(self._n, len(bundles)), sizes)
         place = list_ranges(np.zeros(len(sizes), np.int64), sizes)
-        self._levels.append(_sort((node, which, place)))
+        self._levels.append(_sort_level((node, which, place)))
         self._n = len(bundles)
         while len(self._levels) > 1 and len(self._levels[-2][0]) <= 2 * len(self._levels[-1][0]):
-            self._levels[-2:] = [_sort(_join(self._levels[-2:]))]
+            self._levels[-2:] = [_sort_level(_join_levels(self._levels[-2:]))]
 
 
-def _sort(level: Level) -> Level:
+def _sort_level(level: Level) -> Level:
     return _take_rows(level, np.argsort(level[0], kind="stable"))
 
 
@@ -254,7 +258,7 @@ def _take_rows(level: Level, rows: np.ndarray | slice) -> Level:
     return node[rows], bundle[rows], place[rows]
 
 
-def _join(levels: Sequence[Level]) -> Level:
+def _join_levels(levels: Sequence[Level]) -> Level:
     if not levels:
         return (np.zeros(0, np.int64),) * 3
     if len(levels) == 1:

@@ -8,24 +8,32 @@ from functools import cached_property
 
 import numpy as np
 
-from ..network.equations import parameters_of
-from ..network.parameters import Frozen, validate
+from ..network.equations import make_parameters_class
+from ..network.parameters import Frozen, validate_values
 from ..network.rule_options import ShortTerm
 from ..network.variants import VARIANTS, Variant
 from ..values import Given, Values
 from . import plain
 from .devices import DEVICES
 from .devices.base import Device, is_of_backend
-from .errors import NESTErrors, refuse, translate_errors
+from .errors import NESTErrors, make_refusal, translate_errors
 from .versions import ARCTAN, FUNCTION
 
-ALIKE = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
-HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
+NODE_CONSTANTS = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
+HISTORY = "eprop_history_duration"  # a recordable: the length of a buffer that only NEST has
 FORCED = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
 
 
-_FIRST = ("flush_event_send_interval", "ignore_and_spike_offset", "ignore_and_spike_interval", "eprop_isi_trace_cutoff",
-          "E_L", "V_reset", "V_th", "V_min")  # fmt: skip
+_FIRST = (
+    "flush_event_send_interval",
+    "ignore_and_spike_offset",
+    "ignore_and_spike_interval",
+    "eprop_isi_trace_cutoff",
+    "E_L",
+    "V_reset",
+    "V_th",
+    "V_min",
+)
 _ADAPT, _LAST = ("adapt_beta", "adapt_tau"), ("kappa", "kappa_reg", "U_m", "V_m", "adaptation")
 _SURROGATE = ("surrogate_gradient_width", "surrogate_gradient_height")
 #: order in which NEST draws random parameters of a node: of neurons with a current, and of the others
@@ -44,11 +52,11 @@ class NodeModel:
     Attributes
     ----------
     name : str
-        NEST's name, or that of a copy.
+        NEST's name, or the name of a copy.
     kind : str
         "neuron", "readout", "parrot", "stimulator" or "recorder"; the first three are neurons to NEST (`element_type`).
     defaults : dict
-        Parameters with their values; those of `fixed` can be set to no other.
+        Parameters with their values; parameters in `fixed` cannot be changed.
     base : str
         NEST's name.
     variant : str
@@ -91,7 +99,7 @@ class NodeModel:
         return sorted(names, key=lambda name: place.get(name, len(known)))
 
 
-def _neuron(variant: Variant, core: str) -> NodeModel:
+def _describe_neuron(variant: Variant, core: str) -> NodeModel:
     name = f"eprop_{core}{variant.nest_suffix}"
     fields = variant.neurons[core].model_fields
     defaults = {key: item.default for key, item in fields.items()} | {"V_m": -70.0, "flush_event_send_interval": np.inf}
@@ -104,14 +112,14 @@ def _neuron(variant: Variant, core: str) -> NodeModel:
     return NodeModel(name, "neuron", defaults | FORCED, name, variant.name, core, tuple(sorted(recordables)), fixed)
 
 
-def _plain(name: str) -> NodeModel:
+def _describe_plain_neuron(name: str) -> NodeModel:
     fixed = plain.MODELS[name][2] | {"ignore_and_spike": "drive the neuron by a spike_generator"}
     defaults = plain.defaults(name) | FORCED | {"flush_event_send_interval": np.inf}
     recordables = ("V_m", "learning_signal", "surrogate_gradient")
     return NodeModel(name, "neuron", defaults, name, "", name, recordables, fixed)
 
 
-def _readout(variant: Variant) -> NodeModel:
+def _describe_readout(variant: Variant) -> NodeModel:
     name = f"eprop_readout{variant.nest_suffix}"
     fields = variant.readout.model_fields
     defaults = {key: item.default for key, item in fields.items()} | {"V_m": 0.0}
@@ -129,11 +137,11 @@ NODE_MODELS: dict[str, NodeModel] = {
         *(
             model
             for variant in VARIANTS.values()
-            for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))
+            for model in (*(_describe_neuron(variant, core) for core in variant.neurons), _describe_readout(variant))
         ),
-        *map(_plain, plain.MODELS),
+        *map(_describe_plain_neuron, plain.MODELS),
         NodeModel("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | FORCED, "parrot_neuron"),
-        *(NodeModel(kind.name, kind.kind, kind.parameters(), kind.name, device=kind) for kind in DEVICES),
+        *(NodeModel(kind.name, kind.kind, kind.list_parameters(), kind.name, device=kind) for kind in DEVICES),
     )
 }
 LISTS = {
@@ -144,7 +152,7 @@ LISTS = {
 }
 
 
-def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
+def list_recorder_keys(keys: Iterable[str], backend: str) -> list[str]:
     """Names of what a recorder shows: `keys` of its parameters, and what depends on where it records to."""
     more = {"ascii": ["filenames"], "memory": ["events"], "screen": []}[backend]
     return [*(key for key in keys if is_of_backend(key, backend)), "n_events", *more]
@@ -157,11 +165,11 @@ class SynapseModel:
     Attributes
     ----------
     name : str
-        NEST's name, or that of a copy.
+        NEST's name, or the name of a copy.
     base : str
         NEST's name.
     defaults : dict
-        Its parameters; `optimizer` is a dictionary of its own.
+        Its parameters; `optimizer` is a nested dictionary.
     """
 
     name: str
@@ -183,27 +191,32 @@ class SynapseModel:
 
     @property
     def is_short_term(self) -> bool:
-        """Whether each spike has a factor of its own, by short-term plasticity."""
+        """Whether short-term plasticity scales each spike."""
         return self.base == "tsodyks2_synapse"
 
     @property
-    def own(self) -> list[str]:
-        """Names of what single connections have beside weight and delay."""
+    def per_synapse_keys(self) -> list[str]:
+        """Names of values that each connection has in addition to weight and delay."""
         return [key for key in self.defaults if key not in PLAIN and key not in COMMON]
 
-    def short_term(self, values: Given) -> ShortTerm:
+    def make_short_term(self, values: Given) -> ShortTerm:
         """Return the short-term plasticity that values of connections describe; `BadProperty` if they are wrong."""
         with translate_errors():
-            return validate(ShortTerm, {key: values[key] for key in self.own}, self.name)
+            return validate_values(ShortTerm, {key: values[key] for key in self.per_synapse_keys}, self.name)
 
 
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZER = {
-    "type": "gradient_descent", "batch_size": 1, "eta": 1e-4, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True
-}  # fmt: skip
+    "type": "gradient_descent",
+    "batch_size": 1,
+    "eta": 1e-4,
+    "Wmin": -100.0,
+    "Wmax": 100.0,
+    "optimize_each_step": True,
+}
 PLAIN: Values = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
 COMMON = {"weight_recorder", "optimizer", "average_gradient"}  # of the model, not of single connections
-_MORE: dict[str, Values] = {  # what a synapse model has beside that, in the order of NEST's numbers
+_MORE: dict[str, Values] = {  # further defaults of each synapse model, in the order of NEST's numbers
     "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
     "eprop_learning_signal_connection_bsshslm_2020": {},
     "eprop_synapse": {"optimizer": OPTIMIZER},
@@ -240,16 +253,16 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
     """
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
-            raise refuse(f"{key} = {value} ({where})", model.fixed[key])
+            raise make_refusal(f"{key} = {value} ({where})", model.fixed[key])
     if model.kind == "neuron" and not model.variant:
         with translate_errors():
             definition, known = plain.find(model.core, {k: plain.shared(k, v) for k, v in values.items()}, where)
-            validate(parameters_of(definition), known, where)
+            validate_values(make_parameters_class(definition), known, where)
     elif model.kind in ("neuron", "readout"):
         kind = VARIANTS[model.variant].find_kind(model.core)
         with translate_errors():
-            for row in _rows(kind, values):
-                validate(kind, row, where)
+            for row in _list_parameter_sets(kind, values):
+                validate_values(kind, row, where)
     if "flush_event_send_interval" in changed and np.min(changed["flush_event_send_interval"]) <= 0:
         raise NESTErrors.BadProperty(f"{where}: flush_event_send_interval > 0 required")
     for key in ("ignore_and_spike_interval", "ignore_and_spike_offset"):
@@ -259,7 +272,7 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
         model.device.check(values, changed, where, dt)
 
 
-def _rows(kind: type[Frozen], values: Given) -> list[Values]:
+def _list_parameter_sets(kind: type[Frozen], values: Given) -> list[Values]:
     """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
     known = {key: value for key, value in values.items() if key in kind.model_fields}
     if isinstance(known.get(FUNCTION), str) and known[FUNCTION] == ARCTAN:

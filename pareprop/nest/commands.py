@@ -23,7 +23,7 @@ PATIENCE = 20.0  # seconds that a rank whose script failed waits for the others 
 
 
 @contextmanager
-def in_place_of_nest() -> Iterator[ModuleType]:
+def replace_nest() -> Iterator[ModuleType]:
     """Have `import nest` mean `pareprop.nest`, within this context."""
     import pareprop.nest as nest
 
@@ -53,8 +53,12 @@ def set_options(nest: ModuleType, version: str, losses: bool, allow_delays: bool
 @click.command(name="nest", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("--as", "version", type=click.Choice(["3.7", "3.8", "3.9", "3.10"]),
-              help="NEST's version that the script is for; else its parameters say.")  # fmt: skip
+@click.option(
+    "--as",
+    "version",
+    type=click.Choice(["3.7", "3.8", "3.9", "3.10"]),
+    help="NEST's version that the script is for; else its parameters say.",
+)
 @click.option("--nest-losses", is_flag=True, help="Lose the learning signals that NEST loses, and scale f_target so.")
 @click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
 @click.option("--timings", is_flag=True, help="Print at the end how long each part took, and the digest of the run.")
@@ -77,12 +81,12 @@ def nest_command(
     """
     if not Path(script).is_file():
         raise InputError(f"script {script}: there is no such file")
-    with in_place_of_nest() as nest:
+    with replace_nest() as nest:
         set_options(nest, version or "", nest_losses, allow_delays)
         start = time.perf_counter()
         code = _run(exchange, script, arguments)
         if timings and not code:
-            _tell(exchange, time.perf_counter() - start)
+            _print_timings(exchange, time.perf_counter() - start)
     if code:
         sys.exit(code)
 
@@ -96,7 +100,7 @@ def _run(exchange: Exchange, script: str, arguments: tuple[str, ...]) -> int:
     except SystemExit as stop:
         return _exit_code(exchange, stop)
     except Exception as problem:
-        _fail(exchange, _format_traceback(problem, script))
+        _report_failure(exchange, _format_traceback(problem, script))
         return 1
     finally:
         sys.argv, sys.path[:] = kept
@@ -115,25 +119,25 @@ def _exit_code(exchange: Exchange, stop: SystemExit) -> int:
     if stop.code is None or stop.code == 0:
         return 0
     if not isinstance(stop.code, int):
-        _fail(exchange, str(stop.code))
+        _report_failure(exchange, str(stop.code))
         return 1
-    _fail(exchange, "")
+    _report_failure(exchange, "")
     return stop.code
 
 
-def _fail(exchange: Exchange, text: str) -> None:
+def _report_failure(exchange: Exchange, text: str) -> None:
     """Print why the script failed, once if it fails on all ranks; end all if it fails on some alone."""
-    together = _all_here(exchange)
+    together = _is_called_by_all(exchange)
     if text and (exchange.rank == 0 or not together):
         where = "" if exchange.size == 1 or together else f"rank {exchange.rank}: "
         sys.stderr.write(f"{where}{text.rstrip()}\n")
         sys.stderr.flush()
     if not together:
-        launcher.abort()
+        launcher.abort_all_ranks()
         os._exit(1)
 
 
-def _all_here(exchange: Exchange) -> bool:
+def _is_called_by_all(exchange: Exchange) -> bool:
     """Whether all ranks call this within `PATIENCE` seconds."""
     if exchange.comm is None:
         return True
@@ -145,12 +149,12 @@ def _all_here(exchange: Exchange) -> bool:
     return True
 
 
-def _tell(exchange: Exchange, seconds: float) -> None:
+def _print_timings(exchange: Exchange, seconds: float) -> None:
     from .kernel import kernel
 
     if kernel.clock is None:
         return
-    digest = kernel.clock.hexdigest()
+    digest = kernel.clock.compute_digest()
     if exchange.rank == 0:
         for name, value in (kernel.timers.seconds | kernel.clock.simulation.timers.seconds).items():
             terminal.echo(f"{name:12s} {value:9.3f} s")

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..values import AnyValue, Values
 from .catalogue import NodeModel, SynapseModel
-from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
+from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, is_plain, make_bundles, make_single_connection
 from .devices.base import CurrentSource, RateSource
-from .errors import NESTErrors, refuse
+from .errors import NESTErrors, make_refusal
 from .nodes import NodeCollection
 from .rules import BOTH_WAYS
 from .session import Session
@@ -33,36 +33,36 @@ class CollocatedSynapses:
         return len(self.specs)
 
 
-def connect(session: Session, pre: object, post: object, conn: object, syn: object) -> None:
+def connect_nodes(session: Session, pre: object, post: object, conn: object, syn: object) -> None:
     """Connect nodes."""
     start = time.perf_counter()
     try:
-        _connect(session, pre, post, conn, syn)
+        _connect_collections(session, pre, post, conn, syn)
     except NESTErrors.IllegalConnection as problem:
         raise type(problem)(f"Creation of connection is not possible: {problem}") from None
     finally:
         seconds = time.perf_counter() - start
-        session.timers.add("describe", seconds)
-        session.spent.add("construction_connect", seconds)
+        session.timers.add_seconds("describe", seconds)
+        session.spent.add_seconds("construction_connect", seconds)
 
 
-def _connect(session: Session, pre: object, post: object, conn: object, syn: AnyValue) -> None:
+def _connect_collections(session: Session, pre: object, post: object, conn: object, syn: AnyValue) -> None:
     source, target = read_ids(session, pre), read_ids(session, post)
-    if not isinstance(syn, CollocatedSynapses) and _connect_two(session, source, target, conn, syn):
+    if not isinstance(syn, CollocatedSynapses) and _connect_pair(session, source, target, conn, syn):
         return
     _check_ids(((pre, source), (post, target)), conn)
     syns = [
         {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         for syn in (syn.specs if isinstance(syn, CollocatedSynapses) else (syn,))
     ]
-    models = [session.models.synapse(syn.get("synapse_model", "static_synapse")) for syn in syns]
-    ends = session.nodes.models(source), session.nodes.models(target)
-    records = _records(ends)
+    models = [session.models.get_synapse_model(syn.get("synapse_model", "static_synapse")) for syn in syns]
+    ends = session.nodes.list_models(source), session.nodes.list_models(target)
+    records = _has_recorder(ends)
     for model in models:
         _check_ends(model, *ends)
         if not records and isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
             _check_ends(model, *ends[::-1])
-    made = bundles(models, conn, syns, source, target, session.generators, session.resolution)
+    made = make_bundles(models, conn, syns, source, target, session.generators, session.resolution)
     for item in made if len(made[0]) else ():
         item.records = records
         if ends[0][0].element_type != "neuron":
@@ -74,15 +74,15 @@ def _connect(session: Session, pre: object, post: object, conn: object, syn: Any
             _check_receptor(item.model, item.receptor, ends[1])
     for item in made if len(made[0]) else ():
         if records:
-            for part in session.recorders.connect(item):
+            for part in session.recorders.connect_recorder(item):
                 session.bundles.append(part)
             continue
         if session.simulated:
-            session.grown = session.grown or not session.running.link(item)
+            session.grown = session.grown or not session.running.link_generators(item)
         session.bundles.append(item)
 
 
-def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn: object, syn: AnyValue) -> bool:
+def _connect_pair(session: Session, source: np.ndarray, target: np.ndarray, conn: object, syn: AnyValue) -> bool:
     """Connect one node to another, as scripts do thousands of times; return False for what needs another look."""
     if len(source) != 1 or len(target) != 1 or session.simulated:
         return False
@@ -90,15 +90,15 @@ def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn:
         syn = {"synapse_model": syn} if isinstance(syn, str) else {} if syn is None else {"": syn}
     if not is_plain(conn, syn):
         return False
-    model = session.models.synapse(syn.get("synapse_model", "static_synapse"))
-    pre, post = (session.nodes.place(int(ids[0]))[0].model for ids in (source, target))
+    model = session.models.get_synapse_model(syn.get("synapse_model", "static_synapse"))
+    pre, post = (session.nodes.find_block(int(ids[0]))[0].model for ids in (source, target))
     if (known := (model.name, model.defaults["receptor_type"], pre.name, post.name)) not in session.fitting:
-        if _records(([pre], [post])):
+        if _has_recorder(([pre], [post])):
             return False
         _check_ends(model, [pre], [post])
         _check_receptor(model, model.defaults["receptor_type"], [post])
         session.fitting.add(known)
-    made = single(model, syn, source, target, session.resolution)
+    made = make_single_connection(model, syn, source, target, session.resolution)
     if pre.element_type != "neuron":
         made.table = FROM_DEVICES
     check_delay(session, made)
@@ -106,7 +106,7 @@ def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn:
     return True
 
 
-def _records(ends: tuple[list[NodeModel], list[NodeModel]]) -> bool:
+def _has_recorder(ends: tuple[list[NodeModel], list[NodeModel]]) -> bool:
     """Whether a recorder is at one of the ends."""
     return any(node.kind == "recorder" for nodes in ends for node in nodes)
 
@@ -177,10 +177,12 @@ def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[Nod
     """Check the models of nodes that synapses are to connect."""
     variant = model.variant
     if model.is_short_term and any(node.kind in ("parrot", "recorder") for node in targets):
-        raise refuse(f"{model.name} onto parrot neurons and recorders", "which take no weights: use static_synapse")
+        raise make_refusal(
+            f"{model.name} onto parrot neurons and recorders", "which take no weights: use static_synapse"
+        )
     if model.is_short_term and any(node.kind not in ("neuron", "parrot") for node in sources):
         raise NESTErrors.IllegalConnection(f"{model.name} takes spikes of neurons and parrot neurons alone")
-    if _records((sources, targets)):
+    if _has_recorder((sources, targets)):
         if variant:
             raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
         return

@@ -8,31 +8,33 @@ import numpy as np
 
 from .connecting import check_delay, read_ids
 from .connections import SynapseCollection, count_steps
-from .errors import NESTErrors, refuse
+from .errors import NESTErrors, make_refusal
 from .session import Session
 
 
 def get_connections(session: Session, source: object, target: object, synapse_model: str | None) -> SynapseCollection:
     """Connections between nodes, in order of model, source and target."""
     sources, targets = (None if nodes is None else read_ids(session, nodes) for nodes in (source, target))
-    name = None if synapse_model is None else session.models.synapse(synapse_model).name
-    return SynapseCollection(session, *session.bundles.find(sources, targets, name, session.models.synapses))
+    name = None if synapse_model is None else session.models.get_synapse_model(synapse_model).name
+    return SynapseCollection(
+        session, *session.bundles.find_connections(sources, targets, name, session.models.synapses)
+    )
 
 
-def ports(session: Session, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+def list_ports(session: Session, index: np.ndarray, place: np.ndarray) -> np.ndarray:
     """NEST's ports of connections."""
-    return session.bundles.ports(index, place, session.generators.n)
+    return session.bundles.list_ports(index, place, session.generators.n)
 
 
-def threads(session: Session, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+def list_threads(session: Session, index: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Virtual processes that NEST would keep connections in: of the target, or of the source of a recorder."""
-    return session.bundles.owners(index, place) % session.generators.n
+    return session.bundles.list_owner_nodes(index, place) % session.generators.n
 
 
 def write_delays(session: Session, index: np.ndarray, place: np.ndarray, delay: np.ndarray) -> None:
     """Set delays of connections in ms, before the first step."""
     if session.simulated:
-        raise refuse("another delay of connections after the first step", "give it before")
+        raise make_refusal("another delay of connections after the first step", "give it before")
     steps = np.broadcast_to(count_steps(delay, session.resolution), len(index))
     for which in np.unique(index).tolist():
         mine, made = index == which, session.bundles[which]
@@ -44,16 +46,16 @@ def write_delays(session: Session, index: np.ndarray, place: np.ndarray, delay: 
         session.bundles.note_delays(changed)
 
 
-def write_own(session: Session, index: np.ndarray, place: np.ndarray, key: str, values: np.ndarray) -> None:
-    """Set what connections have beside weight and delay, before the first step."""
+def write_per_synapse(session: Session, index: np.ndarray, place: np.ndarray, key: str, values: np.ndarray) -> None:
+    """Set values of connections other than weight and delay, before the first step."""
     if session.simulated:
-        raise refuse(f"another {key} of connections after the first step", "give it before")
+        raise make_refusal(f"another {key} of connections after the first step", "give it before")
     for which in np.unique(index).tolist():
         mine, made = index == which, session.bundles[which]
-        changed = np.broadcast_to(made.own[key], len(made)).copy()
+        changed = np.broadcast_to(made.per_synapse[key], len(made)).copy()
         changed[place[mine]] = values[mine]
-        made.model.short_term(made.own | {key: changed})
-        made.own[key] = changed
+        made.model.make_short_term(made.per_synapse | {key: changed})
+        made.per_synapse[key] = changed
 
 
 def refresh_states(session: Session) -> None:

@@ -12,9 +12,9 @@ from ..network.rule_base import MAX_DELAY
 from ..values import AnyValue, Given, Numbers, Values
 from .catalogue import COMMON, SynapseModel
 from .draws import Pairs
-from .errors import NESTErrors, explained, put_out, refuse, unknown
+from .errors import NESTErrors, explain_errors, format_output, make_lookup_error, make_refusal
 from .random import Generators, Parameter
-from .rules import BOTH_WAYS, pairs, specification
+from .rules import BOTH_WAYS, choose_pairs, complete_specification
 
 #: one per connection; NEST draws them in this order
 VALUES = ("U", "tau_fac", "tau_m_readout", "tau_rec", "u", "x", "delay", "weight")
@@ -44,7 +44,7 @@ class Bundle:
     receptor : int
         Receptor type of all.
     own : dict
-        What the synapse model has beside that by connection, see `SynapseModel.own`: float64 (n,) or one for all.
+        Further values of each connection, see `SynapseModel.per_synapse_keys`: float64 (n,) or one for all.
     ends : tuple of np.ndarray
         int64, ids of the nodes among which sources and targets are.
     table : int
@@ -60,7 +60,7 @@ class Bundle:
     weight: np.ndarray
     delay: np.ndarray | int
     receptor: int
-    own: Values
+    per_synapse: Values
     ends: tuple[np.ndarray, np.ndarray]
     table: int = 0
     records: bool = False
@@ -76,7 +76,7 @@ class Bundle:
         return int(np.min(self.delay)), int(np.max(self.delay))
 
 
-def bundles(
+def make_bundles(
     models: Sequence[SynapseModel],
     conn: object,
     syns: Sequence[Given],
@@ -110,18 +110,18 @@ def bundles(
     for model, syn in zip(models, syns, strict=True):
         _check_names(model, syn)
     if len(source) == len(target) == len(syns) == 1 and is_plain(conn, syns[0]):
-        return [single(models[0], syns[0], source, target, dt)]
-    spec = specification(conn)
+        return [make_single_connection(models[0], syns[0], source, target, dt)]
+    spec = complete_specification(conn)
     random = {
         (place, key): syn[key]
         for place, syn in enumerate(syns)
         for key in VALUES
         if isinstance(syn.get(key), Parameter)
     }
-    made = pairs(spec, source, target, generators, random)
+    made = choose_pairs(spec, source, target, generators, random)
     ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
     return [
-        _bundle(model, syn, place, spec["rule"], made, ends, dt)
+        _make_bundle(model, syn, place, spec["rule"], made, ends, dt)
         for place, (model, syn) in enumerate(zip(models, syns, strict=True))
     ]
 
@@ -136,7 +136,7 @@ def _check_names(model: SynapseModel, syn: Given) -> None:
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
 
 
-def _bundle(
+def _make_bundle(
     model: SynapseModel,
     syn: Given,
     place: int,
@@ -154,14 +154,14 @@ def _bundle(
         if (place, key) in made.drawn:
             values[key] = made.drawn[place, key]
         elif np.ndim(value) == 0:
-            values[key] = _number(key, value)
+            values[key] = _parse_number(key, value)
         else:
-            values[key] = _shape(key, value, made, rule)
+            values[key] = _flatten_matrix(key, value, made, rule)
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
     if model.is_short_term:
-        model.short_term(values)
+        model.make_short_term(values)
     return Bundle(
         model,
         made.source,
@@ -169,7 +169,7 @@ def _bundle(
         weight,
         count_steps(values["delay"], dt),
         receptor,
-        {key: values[key] for key in model.own},
+        {key: values[key] for key in model.per_synapse_keys},
         ends,
     )
 
@@ -186,7 +186,9 @@ def is_plain(conn: object, syn: Given) -> bool:
     return True
 
 
-def single(model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarray, dt: float) -> Bundle:
+def make_single_connection(
+    model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarray, dt: float
+) -> Bundle:
     """One connection of one node to another, as scripts make thousands of."""
     known = model.defaults
     weight, delay = (float(syn.get(key, known[key])) for key in SINGLE)
@@ -197,19 +199,19 @@ def single(model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarr
         np.array((weight,)),
         count_steps(delay, dt),
         known["receptor_type"],
-        {key: known[key] for key in model.own},
+        {key: known[key] for key in model.per_synapse_keys},
         (source, target),
     )
 
 
-def _number(key: str, value: AnyValue) -> float:
+def _parse_number(key: str, value: AnyValue) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {quote(value)}") from None
 
 
-def _shape(key: str, value: AnyValue, made: Pairs, rule: str) -> np.ndarray:
+def _flatten_matrix(key: str, value: AnyValue, made: Pairs, rule: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if array.ndim == 1 and rule not in ("one_to_one", "fixed_total_number"):
         raise TypeError(
@@ -222,7 +224,7 @@ def _shape(key: str, value: AnyValue, made: Pairs, rule: str) -> np.ndarray:
         raise TypeError(f"'{key}' cannot be an array with rule '{rule}'")
     if array.shape != made.shape:
         raise ValueError(f"'{key}' has shape {np.shape(value)}, it has to be {made.shape}, a scalar or random")
-    return made.of_matrix(array)
+    return made.select_from_matrix(array)
 
 
 def count_steps(delay: object, dt: float) -> Numbers:
@@ -268,7 +270,7 @@ class SynapseCollection:
     def __iter__(self) -> Iterator[SynapseCollection]:
         return (self[k] for k in range(len(self)))
 
-    @explained
+    @explain_errors
     def __getitem__(self, key: object) -> SynapseCollection:
         if isinstance(key, int | np.integer):
             if not -len(self) <= key < len(self):
@@ -288,13 +290,13 @@ class SynapseCollection:
 
     def sources(self) -> Iterator[int]:
         """Ids of the sources."""
-        return iter(self.values("source"))
+        return iter(self.list_values("source"))
 
     def targets(self) -> Iterator[int]:
         """Ids of the targets."""
-        return iter(self.values("target"))
+        return iter(self.list_values("target"))
 
-    def array(self, key: str) -> np.ndarray:
+    def read_array(self, key: str) -> np.ndarray:
         """Values of one key as an array."""
         if key == "weight":
             self._kernel.refresh_weights()
@@ -303,61 +305,68 @@ class SynapseCollection:
         result = np.zeros(len(self), np.int64 if key in ("source", "target") else float)
         for index in np.unique(self._bundle):
             mine = self._bundle == index
-            result[mine] = self._of(self._kernel.bundles[index], key, self._place[mine])
+            result[mine] = self._read_bundle(self._kernel.bundles[index], key, self._place[mine])
         return result
 
-    def _of(self, group: Bundle, key: str, place: np.ndarray) -> AnyValue:
+    def _read_bundle(self, group: Bundle, key: str, place: np.ndarray) -> AnyValue:
         if key == "delay":
             return np.broadcast_to(group.delay, len(group))[place] * self._kernel.resolution
         if key == "receptor":
             return group.receptor
-        value = getattr(group, key) if key in ("source", "target", "weight") else group.own[key]
+        value = getattr(group, key) if key in ("source", "target", "weight") else group.per_synapse[key]
         return value[place] if np.ndim(value) else value
 
-    def values(self, key: str) -> list[AnyValue]:
+    def list_values(self, key: str) -> list[AnyValue]:
         """Values of one key as a list."""
         if key == "synapse_model":
             return [self._kernel.bundles[index].model.name for index in self._bundle]
         if key in ("optimizer",):
             return [{"m": 0.0, "v": 0.0}] * len(self) if not self._kernel.simulated else self._refuse_state()
         if key == "receptor":
-            return self.array(key).astype(np.int64).tolist()
+            return self.read_array(key).astype(np.int64).tolist()
         if key == "port":
-            return self._kernel.ports(self._bundle, self._place).tolist()
+            return self._kernel.list_ports(self._bundle, self._place).tolist()
         if key == "synapse_id":
-            return [self._kernel.models.number(name) for name in self.values("synapse_model")]
+            return [self._kernel.models.find_model_number(name) for name in self.list_values("synapse_model")]
         if key == "target_thread":
-            return self._kernel.threads(self._bundle, self._place).tolist()
-        own = dict.fromkeys(name for index in np.unique(self._bundle) for name in self._kernel.bundles[index].own)
+            return self._kernel.list_threads(self._bundle, self._place).tolist()
+        bundles = self._kernel.bundles
+        own = dict.fromkeys(name for index in np.unique(self._bundle) for name in bundles[index].per_synapse)
         if key not in ("source", "target", "weight", "delay", *own):
-            raise unknown(KeyError, f"connections have no '{key}'; they have {', '.join((*SHOWN, *own, 'optimizer'))}")
-        has = np.array([key not in own or key in self._kernel.bundles[index].own for index in self._bundle], bool)
+            raise make_lookup_error(
+                KeyError, f"connections have no '{key}'; they have {', '.join((*SHOWN, *own, 'optimizer'))}"
+            )
+        has = np.array([key not in own or key in bundles[index].per_synapse for index in self._bundle], bool)
         if not has.all():  # as in NEST
-            known = iter(SynapseCollection(self._kernel, self._bundle[has], self._place[has]).values(key))
+            known = iter(SynapseCollection(self._kernel, self._bundle[has], self._place[has]).list_values(key))
             return [next(known) if there else None for there in has]
-        return self.array(key).tolist()
+        return self.read_array(key).tolist()
 
     @staticmethod
     def _refuse_state() -> list[AnyValue]:
-        raise refuse("reading the state of optimizers", "look at the weights")
+        raise make_refusal("reading the state of optimizers", "look at the weights")
 
-    @explained
+    @explain_errors
     def get(self, keys: object = None, output: str = "") -> AnyValue:
         """Values by key: lists, or single values of a single connection; by `output` a text or a table."""
         if not output:
-            return self._get(keys)
-        index = self.values("source") if output == "pandas" else None
-        return put_out(self._get(keys), output, keys, index) if len(self) else put_out({}, output, None, [])
+            return self._read_values(keys)
+        index = self.list_values("source") if output == "pandas" else None
+        return (
+            format_output(self._read_values(keys), output, keys, index)
+            if len(self)
+            else format_output({}, output, None, [])
+        )
 
-    def _get(self, keys: AnyValue) -> AnyValue:
+    def _read_values(self, keys: AnyValue) -> AnyValue:
         if isinstance(keys, str):
-            column: AnyValue = self.values(keys) if len(self) else ()
+            column: AnyValue = self.list_values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
         names = SHOWN if keys is None else keys
-        columns = {key: self.values(key) for key in names} if len(self) or keys is not None else {}
+        columns = {key: self.list_values(key) for key in names} if len(self) or keys is not None else {}
         return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
-    @explained
+    @explain_errors
     def set(self, params: object = None, **values: object) -> None:
         """Set weights; before the first step delays, and what short-term plasticity has.
 
@@ -376,20 +385,22 @@ class SynapseCollection:
         for key, column in columns.items():
             if len(column) != len(self):
                 raise IndexError("list index out of range")
-            self._set(key, column)
+            self._write_values(key, column)
 
-    def _set(self, key: str, column: list[AnyValue]) -> None:
+    def _write_values(self, key: str, column: list[AnyValue]) -> None:
         models = [self._kernel.bundles[index].model for index in np.unique(self._bundle)]
         if key == "optimizer":
             if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
-                raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")
+                raise make_refusal("a state of optimizers other than zero at the start", "start from m = v = 0")
         elif key == "delay":
             self._kernel.write_delays(self._bundle, self._place, np.array(column, dtype=float))
-        elif key in VALUES and all(model.is_short_term and key in model.own for model in models):
-            self._kernel.write_own(self._bundle, self._place, key, np.array(column, dtype=float))
+        elif key in VALUES and all(model.is_short_term and key in model.per_synapse_keys for model in models):
+            self._kernel.write_per_synapse(self._bundle, self._place, key, np.array(column, dtype=float))
         elif key != "weight":
             if key not in COMMON and any(key in model.defaults for model in models):
-                raise refuse(f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model")
+                raise make_refusal(
+                    f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model"
+                )
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params, in connection.set(): {key}")
         else:
             self._kernel.write_weights(self._bundle, self._place, np.array(column, dtype=float))
@@ -400,7 +411,7 @@ class SynapseCollection:
         try:
             return self.get(name)
         except KeyError as problem:
-            raise unknown(AttributeError, str(problem)) from None
+            raise make_lookup_error(AttributeError, str(problem)) from None
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *SHOWN})

@@ -11,10 +11,10 @@ from ..errors import InputError
 from ..kernels import nest_draws
 from ..machine import require_bytes
 from .errors import NESTErrors
-from .random import Generators, Parameter, draw, together
+from .random import Generators, Parameter, compile_program, draw_parameters
 
-CONNECTION_BYTES = 40  # ids, weight, and what it takes to choose them
-ROOM = 1 << 20  # connections that are chosen at a time where their number is not known before
+CONNECTION_BYTES = 40  # ids, weight, and memory to choose them
+CHUNK_SIZE = 1 << 20  # connections that are chosen at a time where their number is not known before
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Pairs:
     shape: tuple[int, int] | None = None
     kept: np.ndarray | None = None
 
-    def of_matrix(self, values: np.ndarray) -> np.ndarray:
+    def select_from_matrix(self, values: np.ndarray) -> np.ndarray:
         """Values of the pairs from a matrix of `shape`."""
         return values.ravel() if self.kept is None else values.ravel()[self.kept]
 
@@ -70,7 +70,7 @@ class Draws:
         self.source, self.target = (np.ascontiguousarray(ids, np.int64) for ids in (source, target))
         self.autapses, self.generators, self.random = autapses, generators, dict(random)
 
-    def in_order(
+    def draw_in_order(
         self,
         source: np.ndarray,
         target: np.ndarray,
@@ -78,39 +78,41 @@ class Draws:
         kept: np.ndarray | None = None,
     ) -> Pairs:
         """Draw the parameters of connections that were chosen before, ids."""
-        drawn = draw(list(self.random.values()), self.generators, target) if self.random else np.empty((0, 0))
-        return Pairs(source, target, self._named(drawn), shape, kept)
+        drawn = (
+            draw_parameters(list(self.random.values()), self.generators, target) if self.random else np.empty((0, 0))
+        )
+        return Pairs(source, target, self._name_drawn(drawn), shape, kept)
 
-    def indegree(self, n: int, multapses: bool) -> Pairs:
+    def choose_indegree(self, n: int, multapses: bool) -> Pairs:
         """Choose `n` sources of each target."""
         shape = len(self.target), n
-        chosen, drawn = self._choose(self.target, self.source, n, multapses, False)
-        return Pairs(self.source[chosen], np.repeat(self.target, n), self._named(drawn), shape)
+        chosen, drawn = self._choose_partners(self.target, self.source, n, multapses, False)
+        return Pairs(self.source[chosen], np.repeat(self.target, n), self._name_drawn(drawn), shape)
 
-    def outdegree(self, n: int, multapses: bool) -> Pairs:
+    def choose_outdegree(self, n: int, multapses: bool) -> Pairs:
         """Choose `n` targets of each source."""
-        chosen = self._choose(self.source, self.target, n, multapses, True)[0]
-        return self.in_order(np.repeat(self.source, n), self.target[chosen], (len(self.source), n))
+        chosen = self._choose_partners(self.source, self.target, n, multapses, True)[0]
+        return self.draw_in_order(np.repeat(self.source, n), self.target[chosen], (len(self.source), n))
 
-    def _choose(
+    def _choose_partners(
         self, nodes: np.ndarray, others: np.ndarray, n: int, multapses: bool, shared: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Places of the chosen ones, and parameters unless the generator is the shared one."""
         chosen = np.empty(len(nodes) * n, np.int64)
         random = [] if shared else list(self.random.values())
         drawn, taken = np.empty((len(random), len(chosen))), np.full(0 if multapses else len(others), -1)
-        with together(random, self.generators) as program:
+        with compile_program(random, self.generators) as program:
             nest_draws.choose_degree(
                 self.generators.state, nodes, others, n, shared, self.autapses, multapses, taken, program, chosen, drawn
             )
         return chosen, drawn
 
-    def each(self, p: float) -> Pairs:
+    def choose_by_probability(self, p: float) -> Pairs:
         """Connect each pair with probability `p`."""
-        room = expect(p, len(self.source), len(self.target))
+        room = estimate_connections(p, len(self.source), len(self.target))
         counts, first = np.zeros(len(self.target), np.int64), 0
         pieces: list[tuple[np.ndarray, np.ndarray]] = []
-        with together(list(self.random.values()), self.generators) as program:
+        with compile_program(list(self.random.values()), self.generators) as program:
             while first < len(self.target) or not pieces:
                 chosen, drawn = np.empty(room, np.int64), np.empty((len(self.random), room))
                 last = nest_draws.choose_each(
@@ -127,20 +129,20 @@ class Draws:
                 )
                 n = int(counts[first:last].sum())
                 pieces.append((chosen[:n], drawn[:, :n]))
-                first, room = last, max(ROOM, len(self.source))
+                first, room = last, max(CHUNK_SIZE, len(self.source))
         chosen, drawn = (
             np.concatenate(column, axis=-1) if len(column) > 1 else column[0] for column in zip(*pieces, strict=True)
         )
-        return Pairs(self.source[chosen], np.repeat(self.target, counts), self._named(drawn))
+        return Pairs(self.source[chosen], np.repeat(self.target, counts), self._name_drawn(drawn))
 
-    def total(self, n: int) -> Pairs:
+    def choose_total(self, n: int) -> Pairs:
         """Choose `n` pairs; virtual processes share them at random, by their numbers of targets."""
         process = self.target % self.generators.n
         counts = np.bincount(process, minlength=self.generators.n)
         shares = np.empty(self.generators.n, np.int64)
         nest_draws.binomial(self.generators.state, counts, n, shares)
         pair, drawn, start = np.empty((2, n), np.int64), np.empty((len(self.random), n)), 0
-        with together(list(self.random.values()), self.generators) as program:
+        with compile_program(list(self.random.values()), self.generators) as program:
             for vp in np.flatnonzero(shares).tolist():
                 targets, end = self.target[process == vp], start + int(shares[vp])
                 nest_draws.choose_pairs(
@@ -157,11 +159,11 @@ class Draws:
                 )
                 pair[1, start:end] = targets[pair[1, start:end]]
                 start = end
-        return Pairs(self.source[pair[0]], pair[1], self._named(drawn), (1, n))
+        return Pairs(self.source[pair[0]], pair[1], self._name_drawn(drawn), (1, n))
 
-    def both_ways(self, p: float) -> Pairs:
+    def choose_both_ways(self, p: float) -> Pairs:
         """Connect each pair with probability `p`, there and back."""
-        room = expect(p, len(self.source), len(self.target))
+        room = estimate_connections(p, len(self.source), len(self.target))
         taken, first, waiting = np.full(len(self.source), -1), 0, np.nan
         pieces: list[np.ndarray] = []
         while first < len(self.target) or not pieces:
@@ -173,16 +175,16 @@ class Draws:
         ends = np.concatenate(pieces)
         return Pairs(ends.ravel(), ends[:, ::-1].ravel(), {})
 
-    def _named(self, drawn: np.ndarray) -> dict[tuple[int, str], np.ndarray]:
+    def _name_drawn(self, drawn: np.ndarray) -> dict[tuple[int, str], np.ndarray]:
         return dict(zip(self.random, drawn, strict=True)) if self.random else {}
 
 
-def expect(p: float, n: int, m: int) -> int:
-    """Connections from `n` to `m` nodes with probability `p`, rarely more, and those of one node more."""
+def estimate_connections(p: float, n: int, m: int) -> int:
+    """Estimate connections from `n` to `m` nodes with probability `p`: rarely exceeded, and room for one more node."""
     return int(p * n * m + 6.0 * np.sqrt(p * n * m)) + n
 
 
-def check_room(n: float) -> None:
+def check_memory(n: float) -> None:
     """Refuse more connections than the memory of the machine takes."""
     try:
         require_bytes(CONNECTION_BYTES * int(n), f"{int(n)} connections of one call of Connect")

@@ -38,14 +38,14 @@ KernelException.__module__ = "NESTErrors"
 _made: dict[tuple[type[Exception], type[Exception]], type[Exception]] = {}
 
 
-def _both(kind: type[Exception], base: type[Exception] = KernelException) -> type[Exception]:
+def _derive_error(kind: type[Exception], base: type[Exception] = KernelException) -> type[Exception]:
     """An error of NEST that scripts can also catch as one of Python's, the same class each time."""
     if (kind, base) not in _made:
-        _made[kind, base] = _make_both(kind, base)
+        _made[kind, base] = _make_error_class(kind, base)
     return _made[kind, base]
 
 
-def _make_both(kind: type[Exception], base: type[Exception]) -> type[Exception]:
+def _make_error_class(kind: type[Exception], base: type[Exception]) -> type[Exception]:
     name = kind.__name__ if base is KernelException else base.__name__
     return type(name, (base, kind), {"__module__": "NESTErrors", "__str__": Exception.__str__})
 
@@ -54,18 +54,18 @@ MOST = 800  # characters of a message
 BARE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
 
-def unknown(kind: type[Exception], text: str) -> Exception:
+def make_lookup_error(kind: type[Exception], text: str) -> Exception:
     """Make an error about a name that is not there, which Python's own protocols understand: `hasattr`, `in`."""
-    return _both(kind)(_in_one_line(text))
+    return _derive_error(kind)(_in_one_line(text))
 
 
-def put_out(values: AnyValue, output: str, names: object = None, index: Iterable[int] | None = None) -> AnyValue:
+def format_output(values: AnyValue, output: str, names: object = None, index: Iterable[int] | None = None) -> AnyValue:
     """Return what `get` found, in the form that NEST calls `output`: "", "json" for a text, "pandas" for a table.
 
     Parameters
     ----------
     values : object
-        Values by name, or those of one name.
+        Values by name, or the values of one name.
     output : str
         The form.
     names : object
@@ -84,7 +84,7 @@ def _make_table(columns: Given, index: list[int]) -> Foreign:
     try:
         import pandas
     except ImportError:
-        raise unknown(ImportError, "output = 'pandas': Pandas could not be imported") from None
+        raise make_lookup_error(ImportError, "output = 'pandas': Pandas could not be imported") from None
     rows = {key: [value] if len(index) == 1 else list(value) for key, value in columns.items()} if index else {}
     return pandas.DataFrame(rows, index=index)
 
@@ -93,28 +93,30 @@ def _in_one_line(text: object) -> str:
     return " ".join(str(text).split())[:MOST]
 
 
-def explained(function: Callable) -> Callable:
-    """Wrap a function of NEST, so that a call which Python would refuse with half a sentence names what was asked."""
+def explain_errors(function: Callable) -> Callable:
+    """Wrap a function of NEST, so that errors of Python name the call and its arguments."""
 
     @functools.wraps(function)
-    def call(*args: object, **named: object) -> Any:  # Any: what the function returns
+    def call_explained(*args: object, **named: object) -> Any:  # Any: what the function returns
         try:
             return function(*args, **named)
         except BARE as problem:
             if isinstance(problem, KernelException):
                 raise
-            given = [_show(value) for value in args] + [f"{key}={_show(value)}" for key, value in named.items()]
+            given = [_format_argument(value) for value in args] + [
+                f"{key}={_format_argument(value)}" for key, value in named.items()
+            ]
             said = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
             room = function.__module__.removeprefix(__name__.removesuffix("errors")) + "."
             name = (room if room in ("random.", "math.") else "") + function.__name__
             text = f"{name}({', '.join(given)}): {_in_one_line(said)}; see help(nest.{name})"
             kind = next(base for base in type(problem).__mro__ if base in BARE)
-            raise _both(kind)(text) from problem
+            raise _derive_error(kind)(text) from problem
 
-    return call
+    return call_explained
 
 
-def _show(value: object) -> str:
+def _format_argument(value: object) -> str:
     return quote(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
@@ -125,7 +127,7 @@ class NESTWarning(UserWarning):
     """What a script should know, shown once."""
 
 
-def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:
+def make_refusal(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:
     """Make the error for a feature that cannot be represented exactly.
 
     Parameters
@@ -137,7 +139,7 @@ def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> E
     kind : type or None
         An error of Python that it is as well.
     """
-    made = _both(kind, NESTErrors.NotImplemented) if kind else NESTErrors.NotImplemented
+    made = _derive_error(kind, NESTErrors.NotImplemented) if kind else NESTErrors.NotImplemented
     return made(f"pareprop does not support {feature}: {instead}")
 
 
@@ -145,7 +147,7 @@ HERE = __name__.split(".", maxsplit=1)[0] + "."  # of the modules of this packag
 _given: set[str] = set()
 
 
-def notice(text: str, rank: int = 0) -> None:
+def warn_once(text: str, rank: int = 0) -> None:
     """Warn, once per process and text, on rank 0 alone, at the line of the script that called."""
     if text not in _given:
         _given.add(text)

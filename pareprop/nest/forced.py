@@ -26,23 +26,23 @@ class ForcedSpikes:
         self._order = np.argsort(recurrent)
         self._ids = recurrent[self._order]
         self._next, self._every = (np.zeros(len(recurrent), np.int64) for _ in range(2))  # stamp, 0 if free; steps
-        self.restart(self._ids, 0)
+        self.restart_neurons(self._ids, 0)
 
-    def restart(self, ids: np.ndarray, clock: int) -> None:
+    def restart_neurons(self, ids: np.ndarray, clock: int) -> None:
         """Read the parameters of neurons, ascending ids; their first spike comes an offset after step `clock`."""
-        for block, local in self._nodes.parts(ids[ids > 0]):
+        for block, local in self._nodes.list_blocks(ids[ids > 0]):
             if not block.model.variant:
                 continue
             index = self._order[np.searchsorted(self._ids, block.first + local)]
             is_forced, offset, every = (
-                block.array(f"ignore_and_spike{name}", local) for name in ("", "_offset", "_interval")
+                block.get_array(f"ignore_and_spike{name}", local) for name in ("", "_offset", "_interval")
             )
             self._next[index] = np.where(is_forced, clock + to_steps(offset, self._dt), 0)
             self._every[index] = to_steps(every, self._dt)
 
-    def take_over(self, before: ForcedSpikes, clock: int) -> None:
-        """Go on where other neurons are; those that they were without begin after step `clock`."""
-        self.restart(np.setdiff1d(self._ids, before._ids), clock)
+    def transfer_state(self, before: ForcedSpikes, clock: int) -> None:
+        """Take over the state of other neurons; neurons that are new begin after step `clock`."""
+        self.restart_neurons(np.setdiff1d(self._ids, before._ids), clock)
         places = np.searchsorted(self._ids, before._ids)
         there = (before._ids > 0) & (places < len(self._ids))
         index, old = self._order[places[there]], before._order[there]
@@ -53,7 +53,7 @@ class ForcedSpikes:
         """Forced neurons, int64 ascending (n,)."""
         return np.flatnonzero(self._next)
 
-    def take(self, first: int, last: int) -> np.ndarray:
+    def take_spikes(self, first: int, last: int) -> np.ndarray:
         """Whether forced neurons spike in NEST's steps [first, last), whose stamps are one later: bool (steps, n)."""
         index = self.index
         late = 1 + np.arange(first, last)[:, None] - self._next[index]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..errors import quote
-from .errors import explained
-from .random import Operation, Parameter, Step, as_parameter
+from .errors import explain_errors
+from .random import Operation, Parameter, StackOperation, as_parameter
 
 
-@explained
+@explain_errors
 def conditional(condition: Parameter, param_if_true: object, param_if_false: object) -> Parameter:
     """One of two parameters or numbers, as a condition such as `nest.random.uniform() < 0.5` says; the other one is
     not drawn.
@@ -22,9 +22,9 @@ def conditional(condition: Parameter, param_if_true: object, param_if_false: obj
     n, m = len(condition.steps), len(yes.steps)
     return Parameter(
         *condition.steps,
-        Step(Operation.UNLESS, bound=n + m + 2),
-        *yes.moved(n + 1),
-        Step(Operation.GO, bound=n + m + 2 + len(no.steps)),
-        *no.moved(n + m + 2),
+        StackOperation(Operation.UNLESS, bound=n + m + 2),
+        *yes.shift_steps(n + 1),
+        StackOperation(Operation.GO, bound=n + m + 2 + len(no.steps)),
+        *no.shift_steps(n + m + 2),
         depth=max(condition.depth, yes.depth, no.depth),
     )

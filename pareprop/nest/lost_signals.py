@@ -3,7 +3,7 @@
 NEST updates a synapse when its source spikes in the next interval. A spike that arrives in step 1 comes before the
 learning signal of the last step of the interval, which counts as zero then: the gradient from source i to neuron j
 misses L_j[T - 1] ebar_ij[T - 1], with the eligibility trace of Bellec et al. (2020), doi 10.1038/s41467-020-17236-y,
-equations 23 to 25, which is stepped forward here.
+equations 23 to 25: the definition of e-prop, a rule of the library, is followed step by step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines.interval_gradient import IntervalGradient
 from ..engines.learning_signal import project_errors
+from ..engines.traces import define
 from ..kernels import layout
 from ..network.local import LocalNetwork, given_by_equations
 from ..parallel.spike_log import SpikeLog
@@ -19,7 +20,7 @@ from ..parallel.spike_log import SpikeLog
 EARLY = 1  # step of the next interval in which a spike comes too early
 
 
-def take_back(
+def subtract_lost_signals(
     network: LocalNetwork,
     collected: IntervalGradient,
     sources: np.ndarray,
@@ -34,7 +35,7 @@ def take_back(
     network : LocalNetwork
         This rank's share.
     collected : IntervalGradient
-        Has just collected the gradient of an interval, in arrays of its own (`IntervalGradient.keep`).
+        Has just collected the gradient of an interval, in separate arrays (`IntervalGradient.keep`).
     sources : np.ndarray
         int64 ascending, inputs that spike in step `EARLY` of the next interval.
     inputs : SpikeLog
@@ -52,7 +53,9 @@ def take_back(
     gradient, first_counted = collected.arrays[id(table)], table.blocks[:, layout.SINCE]
     losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has
     for since in np.unique(first_counted[losing]).tolist():
-        missing = signal * trace(network, collected.kappa, sources, keep_from(inputs, since), surrogate)
+        missing = signal * compute_traces(
+            network, collected.kappa, sources, drop_spikes_before(inputs, since), surrogate
+        )
         for block in np.flatnonzero(losing & (first_counted == since)).tolist():
             for source, values in zip(sources, missing, strict=True):
                 row = table.find_row(block, int(source))
@@ -61,7 +64,7 @@ def take_back(
                     gradient[own] -= values[table.target[own]]
 
 
-def keep_from(log: SpikeLog, step: int) -> SpikeLog:
+def drop_spikes_before(log: SpikeLog, step: int) -> SpikeLog:
     """Return a log without the spikes before a step."""
     if step >= len(log.ptr):
         return log
@@ -69,23 +72,20 @@ def keep_from(log: SpikeLog, step: int) -> SpikeLog:
     return SpikeLog.from_arrays(log.ids[first:], np.maximum(log.ptr - first, 0))
 
 
-def trace(
+def compute_traces(
     network: LocalNetwork, kappa: float, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray
 ) -> np.ndarray:
-    """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
-    names = ("alpha", "zeta", "rho", "adapt_beta")
-    alpha, zeta, rho, beta = (network.cells[name] for name in names)
+    """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons)."""
+    constants = {name: network.cells[name] for name in ("alpha", "zeta", "rho", "adapt_beta")}
     n_steps = len(surrogate)
-    steps, ids = inputs.spikes(n_steps)
+    steps, ids = inputs.list_spikes(n_steps)
     place = np.minimum(np.searchsorted(sources, ids), len(sources) - 1)
     mine = sources[place] == ids
     raster = np.zeros((n_steps, len(sources)))
     raster[steps[mine], place[mine]] = 1.0
     raster[0] = 0.0  # what arrives in step 0 is lost
-    zbar, epsilon, ebar = np.zeros((3, len(sources), len(alpha)))
+    literal = define(network.model, "iaf_adapt", constants, kappa, (len(sources), surrogate.shape[1]))
+    nothing = np.zeros((0, 1))  # that the definition reads of what neurons keep
     for psi, z in zip(surrogate, raster, strict=True):
-        zbar = alpha * zbar + zeta * z[:, None]
-        e = psi * (zbar - beta * epsilon)
-        epsilon = rho * epsilon + e
-        ebar = kappa * ebar + (1.0 - kappa) * e
-    return ebar
+        literal.step(nothing, nothing, {"psi": psi, "L": 0.0, "F": 0.0}, z[:, None])
+    return literal.synapse["ebar"]

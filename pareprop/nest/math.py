@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-from .errors import NESTErrors, explained
-from .random import Operation, Parameter, Step
+from .errors import NESTErrors, explain_errors
+from .random import Operation, Parameter, StackOperation
 
 
-@explained
+@explain_errors
 def exp(parameter: Parameter) -> Parameter:
     """Exponential of a parameter."""
-    return _require(parameter).then(Step(Operation.EXP))
+    return _require_parameter(parameter).apply_operation(StackOperation(Operation.EXP))
 
 
-@explained
+@explain_errors
 def sin(parameter: Parameter) -> Parameter:
     """Sine of a parameter."""
-    return _require(parameter).then(Step(Operation.SIN))
+    return _require_parameter(parameter).apply_operation(StackOperation(Operation.SIN))
 
 
-@explained
+@explain_errors
 def cos(parameter: Parameter) -> Parameter:
     """Cosine of a parameter."""
-    return _require(parameter).then(Step(Operation.COS))
+    return _require_parameter(parameter).apply_operation(StackOperation(Operation.COS))
 
 
-@explained
+@explain_errors
 def min(parameter: Parameter, value: float) -> Parameter:
     """The smaller one of a parameter and a number."""
-    return _require(parameter).combine(float(value), Operation.MINIMUM)
+    return _require_parameter(parameter).combine_with(float(value), Operation.MINIMUM)
 
 
-@explained
+@explain_errors
 def max(parameter: Parameter, value: float) -> Parameter:
     """The larger one of a parameter and a number."""
-    return _require(parameter).combine(float(value), Operation.MAXIMUM)
+    return _require_parameter(parameter).combine_with(float(value), Operation.MAXIMUM)
 
 
-@explained
+@explain_errors
 def redraw(parameter: Parameter, min: float, max: float) -> Parameter:
     """A parameter that is drawn again until it lies in [min, max]."""
     if min > max:
         raise NESTErrors.BadParameterValue(f"nest.math.redraw: min = {min} must not exceed max = {max}")
-    return _require(parameter).then(Step(Operation.REDRAW, float(min), float(max)))
+    return _require_parameter(parameter).apply_operation(StackOperation(Operation.REDRAW, float(min), float(max)))
 
 
-def _require(parameter: Parameter) -> Parameter:
+def _require_parameter(parameter: Parameter) -> Parameter:
     if not isinstance(parameter, Parameter):
         raise TypeError("the first argument must be a parameter from nest.random")
     return parameter

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import quote
-from ..network.optimizers import Optimizer, optimizer
+from ..network.optimizers import Optimizer, make_optimizer
 from ..network.variants import VARIANTS
 from ..values import Given, Values
 from .catalogue import (
     ADAM,
-    ALIKE,
     LISTS,
     N_NUMBERS,
+    NODE_CONSTANTS,
     NODE_MODELS,
     NUMBERS,
     OPTIMIZER,
@@ -21,13 +21,13 @@ from .catalogue import (
     NodeModel,
     SynapseModel,
     check_node,
-    list_of_recorder,
+    list_recorder_keys,
 )
 from .connections import count_steps
 from .devices.weight_recorder import WeightRecorder
-from .errors import NESTErrors, refuse, translate_errors
+from .errors import NESTErrors, make_refusal, translate_errors
 from .nodes import NodeCollection
-from .parameters import as_list
+from .parameters import parse_list
 from .settings import to_ms
 from .versions import Versions
 
@@ -51,20 +51,20 @@ class Models:
             name: replace(model, defaults=dict(model.defaults)) for name, model in SYNAPSE_MODELS.items()
         }
 
-    def _name_known(self, name: object) -> str:
+    def _format_unknown_name(self, name: object) -> str:
         return (
             f"{quote(name)} is not a known model name: pareprop has the e-prop models of NEST and what drives and "
             f"records them, {', '.join([*self.nodes, *self.synapses])}"
         )
 
-    def node(self, name: str) -> NodeModel:
+    def get_node_model(self, name: str) -> NodeModel:
         """A node model by name."""
         if name not in self.nodes:
-            raise NESTErrors.UnknownModelName(self._name_known(name))
+            raise NESTErrors.UnknownModelName(self._format_unknown_name(name))
         self._versions.require_variant(name, self.nodes[name].variant)
         return self.nodes[name]
 
-    def synapse(self, name: str) -> SynapseModel:
+    def get_synapse_model(self, name: str) -> SynapseModel:
         """A synapse model by name; those with `_hpc`, which NEST has for large networks, are the same here."""
         if not isinstance(name, str):
             raise NESTErrors.UnknownSynapseType(f"synapse_model = {quote(name)} must be the name of a model")
@@ -75,7 +75,7 @@ class Models:
             )
         return self.synapses[plain]
 
-    def number(self, name: str) -> int:
+    def find_model_number(self, name: str) -> int:
         """NEST's number of a synapse model."""
         return NUMBERS[name] if name in NUMBERS else N_NUMBERS + list(self.synapses).index(name) - len(NUMBERS)
 
@@ -86,16 +86,16 @@ class Models:
         if old in self.nodes:
             self.nodes[new] = replace(self.nodes[old], name=new)
         elif old.removesuffix("_hpc") in self.synapses:
-            model = self.synapse(old)
+            model = self.get_synapse_model(old)
             self.synapses[new] = replace(model, name=new, defaults=dict(model.defaults))
             if model.name in self._first_rates:
                 self._first_rates[new] = self._first_rates[model.name]
         else:
-            raise NESTErrors.UnknownModelName(self._name_known(old))
+            raise NESTErrors.UnknownModelName(self._format_unknown_name(old))
         self.set_defaults(new, values, dt, runs=False)
 
     def set_defaults(self, name: str, values: Given, dt: float, runs: bool) -> None:
-        """Change the defaults of a model; those of nodes hold for the ones that are made from then on.
+        """Change the defaults of a model; defaults of node models hold for nodes that are made later.
 
         Parameters
         ----------
@@ -112,14 +112,14 @@ class Models:
             model = self.nodes[name]
             values = self._versions.read(values, model.defaults, model.variant)
             _require_known(values, model)
-            values = {key: as_list(key, value) if key in LISTS else value for key, value in values.items()}
+            values = {key: parse_list(key, value) if key in LISTS else value for key, value in values.items()}
             merged = model.defaults | values
             check_node(model, merged, values, f"defaults of {name}", dt)
             self.nodes[name] = replace(model, defaults=merged)
             return
         if name.removesuffix("_hpc") not in self.synapses:
-            raise NESTErrors.UnknownModelName(self._name_known(name))
-        synapse = self.synapse(name)
+            raise NESTErrors.UnknownModelName(self._format_unknown_name(name))
+        synapse = self.get_synapse_model(name)
         _require_known(values, synapse)
         known = {key: value for key, value in values.items() if key != "optimizer"}
         if "delay" in known:
@@ -127,18 +127,18 @@ class Models:
         if "weight_recorder" in known:
             _check_recorder(known["weight_recorder"])
         if synapse.is_short_term:
-            synapse.short_term(synapse.defaults | known)
+            synapse.make_short_term(synapse.defaults | known)
             if known.get("weight_recorder"):
-                raise refuse(f"a weight_recorder of {name}", "record the voltages of its targets")
+                raise make_refusal(f"a weight_recorder of {name}", "record the voltages of its targets")
         if "optimizer" in values:
-            known["optimizer"] = self._optimizer(synapse, values["optimizer"])
+            known["optimizer"] = self._merge_optimizer(synapse, values["optimizer"])
         if runs and self._count(synapse.name):
             _require_same(synapse, known)
         if "eta" in values.get("optimizer", ()):
             self._first_rates.setdefault(synapse.name, float(values["optimizer"]["eta"]))
         synapse.defaults.update(known)
 
-    def _optimizer(self, model: SynapseModel, values: Given) -> Values:
+    def _merge_optimizer(self, model: SynapseModel, values: Given) -> Values:
         kept = dict(model.defaults["optimizer"])
         kind = values.get("type", kept["type"])
         if kind != kept["type"] and self._count(model.name):
@@ -152,22 +152,22 @@ class Models:
         own = ADAM if kind == "adam" else {}
         made = own | kept | {key: value for key, value in values.items() if key in OPTIMIZER | own}
         with translate_errors():
-            optimizer(made, f"optimizer of {model.name}")
+            make_optimizer(made, f"optimizer of {model.name}")
         return made
 
-    def rates(self) -> dict[str, tuple[float, float]]:
+    def list_learning_rates(self) -> dict[str, tuple[float, float]]:
         """Synapse model to its learning rate, and to the first one that a script gave it: NEST's for first updates."""
         present = {name: model.defaults["optimizer"]["eta"] for name, model in self.synapses.items() if model.plastic}
         return {name: (eta, self._first_rates.get(name, eta)) for name, eta in present.items()}
 
-    def defaults(self, name: str, nothing: object) -> Values:
+    def read_defaults(self, name: str, nothing: object) -> Values:
         """Defaults of a model as NEST shows them; `nothing` stands for no recorder."""
         if name in self.nodes:
             model = self.nodes[name]
-            shown = self._versions.show(model.defaults) | {"model": name, "type_id": model.base}
-            shown |= {"element_type": model.element_type} | ALIKE
+            shown = self._versions.show_parameters(model.defaults) | {"model": name, "type_id": model.base}
+            shown |= {"element_type": model.element_type} | NODE_CONSTANTS
             if model.kind == "recorder":
-                kept = list_of_recorder(shown, model.defaults["record_to"])
+                kept = list_recorder_keys(shown, model.defaults["record_to"])
                 shown = {key: value for key, value in shown.items() if key in kept}
             if "f_target" in shown:
                 shown["f_target"] /= 1000.0
@@ -175,11 +175,11 @@ class Models:
                 shown["record_from"] = list(shown["record_from"])
             return shown | ({"recordables": list(model.recordables)} if model.recordables else {})
         if name.removesuffix("_hpc") not in self.synapses:
-            raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))
-        synapse = self.synapse(name)
+            raise NESTErrors.UnknownComponent(self._format_unknown_name(name).replace("model name", "component"))
+        synapse = self.get_synapse_model(name)
         shown = synapse.defaults | {
             "synapse_model": name,
-            "synapse_modelid": self.number(synapse.name),
+            "synapse_modelid": self.find_model_number(synapse.name),
             "element_type": "synapse",
             "num_connections": self._count(synapse.name),
             "has_delay": True,
@@ -196,7 +196,7 @@ def _check_recorder(recorder: object) -> None:
     """Check the weight recorder of a synapse model."""
     if recorder is not None and not isinstance(recorder, NodeCollection):
         raise NESTErrors.TypeMismatch(f"weight_recorder = {quote(recorder)} must be a NodeCollection")
-    for block, _ in recorder.parts() if recorder else ():
+    for block, _ in recorder.list_blocks() if recorder else ():
         if not block.model.is_a(WeightRecorder):
             raise NESTErrors.BadProperty(f"weight_recorder is a {block.model.name}, it must be a weight_recorder")
 
@@ -213,12 +213,12 @@ def _require_same(model: SynapseModel, known: Given) -> None:
         before = model.defaults["optimizer"]
         changed += [key for key, value in known["optimizer"].items() if key != "eta" and value != before.get(key)]
     if changed:
-        raise refuse(f"another {changed[0]} of {model.name} after the first step", "set it before")
+        raise make_refusal(f"another {changed[0]} of {model.name} after the first step", "set it before")
 
 
-def make_optimizer(synapse: SynapseModel) -> Optimizer:
+def make_synapse_optimizer(synapse: SynapseModel) -> Optimizer:
     """The optimizer that a synapse model describes."""
-    return optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
+    return make_optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
 
 
 def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
@@ -227,7 +227,7 @@ def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
     Parameters
     ----------
     models : list of SynapseModel
-        Those of its plastic synapses.
+        Number of its plastic synapses.
     variant : str
         Name of the variant of e-prop.
 
@@ -244,8 +244,8 @@ def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
     averages = {model.defaults.get("average_gradient", False) for model in models}
     batches = {model.defaults["optimizer"]["batch_size"] for model in models}
     if len(averages) > 1 or len(batches) > 1:
-        raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
+        raise make_refusal("synapse models that differ in batch_size or average_gradient", "give them the same")
     if VARIANTS[variant].is_online and batches - {1}:
         raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
     with translate_errors():
-        return make_optimizer(models[0]) if models else optimizer({}, "optimizer")
+        return make_synapse_optimizer(models[0]) if models else make_optimizer({}, "optimizer")

@@ -12,7 +12,7 @@ from ..network.model import Model
 from .connections import Bundle
 from .devices.base import SpikeSource, TrainSource
 from .nodes import NodeTable
-from .rates import Rates
+from .rates import RateConnections
 from .stimuli import Links
 
 IGNORED = 1  # receptor type at which parrots take spikes and do nothing
@@ -35,7 +35,7 @@ class Wiring:
     relays : Links
         Parrots, by their place, to other parrots.
     late : dict
-        Name of an input population to the steps by which its spikes are those of parrots or generators before.
+        Input population to the number of steps by which its spikes follow the spikes of parrots or generators.
     direct : np.ndarray
         int64, ids of the spike generators that are inputs themselves.
     currents : np.ndarray
@@ -60,11 +60,11 @@ class Wiring:
     recurrent: np.ndarray
     readouts: np.ndarray
     parrots: np.ndarray
-    rates: Rates
+    rate_connections: RateConnections
     links: Links = field(default_factory=Links)
     trains: Links = field(default_factory=Links)
     relays: Links = field(default_factory=Links)
-    late: dict[str, int] = field(default_factory=dict)
+    extra_delays: dict[str, int] = field(default_factory=dict)
     direct: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Wiring:
     fixed: bool = False
     plain: tuple[str, ...] = ()
 
-    def link(self, bundle: Bundle, chosen: np.ndarray, nodes: NodeTable) -> None:
+    def add_parrot_links(self, bundle: Bundle, chosen: np.ndarray, nodes: NodeTable) -> None:
         """Take connections to parrots: `chosen` ones of a bundle."""
         if bundle.receptor == IGNORED:
             return
@@ -82,13 +82,13 @@ class Wiring:
         place = np.searchsorted(self.parrots, bundle.target[chosen])
         source = bundle.source[chosen]
         for links, kind in ((self.links, SpikeSource), (self.trains, TrainSource)):
-            mine = nodes.have(source, methodcaller("is_a", kind))
-            links.add(source[mine], place[mine], delay[mine])
-        relayed = nodes.have(source, lambda model: model.kind == "parrot")
-        self.relays.add(np.searchsorted(self.parrots, source[relayed]), place[relayed], delay[relayed])
+            mine = nodes.test_nodes(source, methodcaller("is_a", kind))
+            links.add_links(source[mine], place[mine], delay[mine])
+        relayed = nodes.test_nodes(source, lambda model: model.kind == "parrot")
+        self.relays.add_links(np.searchsorted(self.parrots, source[relayed]), place[relayed], delay[relayed])
 
 
-class Group:
+class PopulationNodes:
     """Nodes that become one population."""
 
     def __init__(self, population: Population, ids: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..values import AnyValue, Values
 from .catalogue import LISTS, NodeModel
 from .devices.base import Device
-from .errors import NESTErrors, explained, put_out, unknown
+from .errors import NESTErrors, explain_errors, format_output, make_lookup_error
 
 D = TypeVar("D", bound=Device)
 
@@ -34,18 +34,18 @@ class Block:
         self.model, self.first, self.n = model, first, n
         self.values: Values = {key: ([value] * n if key in LISTS else value) for key, value in model.defaults.items()}
 
-    def get(self, key: str, local: int) -> AnyValue:
+    def get_value(self, key: str, local: int) -> AnyValue:
         """Value of one node."""
         value = self.values[key]
         value = value[local] if isinstance(value, list | np.ndarray) else value
         return value.item() if isinstance(value, np.generic) else value
 
-    def array(self, key: str, local: np.ndarray) -> np.ndarray:
+    def get_array(self, key: str, local: np.ndarray) -> np.ndarray:
         """Values of some nodes as an array."""
         value = self.values[key]
         return np.asarray(value)[local] if isinstance(value, list | np.ndarray) else np.full(len(local), value)
 
-    def put(self, key: str, local: np.ndarray, value: AnyValue) -> None:
+    def set_values(self, key: str, local: np.ndarray, value: AnyValue) -> None:
         """Set one value, or as many as there are nodes in `local`."""
         if np.ndim(value) == 0 and len(local) == self.n:
             self.values[key] = value
@@ -108,7 +108,7 @@ class NodeCollection:
             raise NESTErrors.BadProperty("node collections that share nodes cannot be joined")
         return NodeCollection(self._kernel, ids)
 
-    @explained
+    @explain_errors
     def __getitem__(self, key: object) -> NodeCollection:
         ids = self._ids
         if type(key) is int or isinstance(key, np.integer):
@@ -142,7 +142,7 @@ class NodeCollection:
         """The ids."""
         return self._ids.tolist()
 
-    @explained
+    @explain_errors
     def index(self, node_id: int) -> int:
         """Place of an id."""
         positions = np.flatnonzero(self._ids == node_id)
@@ -150,49 +150,49 @@ class NodeCollection:
             raise ValueError(f"{node_id} is not in NodeCollection")
         return int(positions[0])
 
-    def parts(self) -> list[tuple[Block, np.ndarray]]:
+    def list_blocks(self) -> list[tuple[Block, np.ndarray]]:
         """The blocks that the nodes belong to, with their places in them."""
-        return self._kernel.nodes.parts(self._ids)
+        return self._kernel.nodes.list_blocks(self._ids)
 
     # ---- parameters --------------------------------------------------------------------------------------------------
 
-    @explained
+    @explain_errors
     def get(self, *names: object, output: str = "") -> AnyValue:
         """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all.
 
         With `output` "json" they are a text, with "pandas" a table.
         """
-        return put_out(self._get(*names), output, names[-1] if names else None, self._ids)
+        return format_output(self._read_parameters(*names), output, names[-1] if names else None, self._ids)
 
-    def _get(self, *names: AnyValue) -> AnyValue:
+    def _read_parameters(self, *names: AnyValue) -> AnyValue:
         if not len(self):
             raise NESTErrors.UnknownNode("get() of an empty NodeCollection")
         if len(names) > 2:
             raise TypeError(f"get() takes at most 2 positional arguments ({len(names)} given)")
         if len(names) == 2:
-            values = [self._pick(value, names[1]) for value in self._column(names[0])]
+            values = [self._pick_values(value, names[1]) for value in self._read_column(names[0])]
             if len(values) == 1:
                 return values[0]
             return values if isinstance(names[1], str) else {key: [one[key] for one in values] for key in values[0]}
         if names and isinstance(names[0], str):
-            column = self._column(names[0])
+            column = self._read_column(names[0])
             return column[0] if len(self) == 1 else tuple(column)
         keys = list(names[0]) if names else self._kernel.list_parameters(self)
-        columns = {key: self._column(key) for key in keys}
+        columns = {key: self._read_column(key) for key in keys}
         return {key: column[0] if len(self) == 1 else tuple(column) for key, column in columns.items()}
 
     @staticmethod
-    def _pick(value: AnyValue, keys: AnyValue) -> AnyValue:
+    def _pick_values(value: AnyValue, keys: AnyValue) -> AnyValue:
         for key in [keys] if isinstance(keys, str) else keys:
             if not isinstance(value, Mapping) or key not in value:
                 known = f"; there are {', '.join(value)}" if isinstance(value, Mapping) else ""
-                raise unknown(KeyError, f"there is no '{key}' in what get() returns{known}")
+                raise make_lookup_error(KeyError, f"there is no '{key}' in what get() returns{known}")
         return value[keys] if isinstance(keys, str) else {key: value[key] for key in keys}
 
-    def _column(self, key: str) -> list[AnyValue]:
+    def _read_column(self, key: str) -> list[AnyValue]:
         return self._kernel.read(self, key)
 
-    @explained
+    @explain_errors
     def set(self, params: object = None, **values: object) -> None:
         """Set parameters: of all nodes by a dictionary, one value each by arrays in it, or by a dictionary each."""
         if params is not None and values:
@@ -207,7 +207,7 @@ class NodeCollection:
             self._kernel.write(self, params[0])
         elif all(params[0].keys() == other.keys() for other in params):
             columns = {key: [entry[key] for entry in params] for key in params[0]}
-            self._kernel.write(self, {key: Each(column) for key, column in columns.items()})
+            self._kernel.write(self, {key: PerNode(column) for key, column in columns.items()})
         else:
             for node, entry in zip(self, params, strict=True):
                 self._kernel.write(node, entry)
@@ -220,7 +220,7 @@ class NodeCollection:
         try:
             return self.get(name)
         except KeyError as problem:
-            raise unknown(AttributeError, str(problem)) from None
+            raise make_lookup_error(AttributeError, str(problem)) from None
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *(self._kernel.list_parameters(self) if len(self) else ())})
@@ -233,7 +233,7 @@ class NodeCollection:
             return "NodeCollection(<empty>)"
         lines, cuts = [], np.flatnonzero(np.diff(self._ids) != 1) + 1
         for run in np.split(self._ids, cuts):
-            for block, local in self._kernel.nodes.parts(run):
+            for block, local in self._kernel.nodes.list_blocks(run):
                 ids = block.first + local
                 last = f", last={ids[-1]}" if len(ids) > 1 else ""
                 lines.append(f"model={block.model.name}, size={len(ids)}, first={ids[0]}{last}")
@@ -247,7 +247,7 @@ class NodeCollection:
 _keep_kernel, _keep_ids = (vars(NodeCollection)[name].__set__ for name in ("_kernel", "_ids"))
 
 
-class Each(list):
+class PerNode(list):
     """One value for each node, even where a value is a list itself."""
 
 
@@ -266,14 +266,14 @@ class NodeTable:
         self._devices: dict[int, Device] = {}
         self.n = 0
 
-    def create(self, model: NodeModel, n: int) -> np.ndarray:
+    def add_nodes(self, model: NodeModel, n: int) -> np.ndarray:
         """Add `n` nodes; return their ids."""
         self.blocks.append(Block(model, self.n + 1, n))
         self._firsts.append(self.n + 1)
         self.n += n
         return np.arange(self.n - n + 1, self.n + 1)
 
-    def parts(self, ids: np.ndarray) -> list[tuple[Block, np.ndarray]]:
+    def list_blocks(self, ids: np.ndarray) -> list[tuple[Block, np.ndarray]]:
         """Blocks and places in them of ascending ids."""
         if not len(ids):
             return []
@@ -284,47 +284,47 @@ class NodeTable:
             for which, part in zip(np.split(owner, cuts), np.split(ids, cuts), strict=True)
         ]
 
-    def models(self, ids: np.ndarray) -> list[NodeModel]:
+    def list_models(self, ids: np.ndarray) -> list[NodeModel]:
         """Models of the blocks that nodes belong to, in any order."""
         owner = np.searchsorted(self._firsts, ids, side="right") - 1
         return [self.blocks[which].model for which in np.flatnonzero(np.bincount(owner)).tolist()]
 
-    def have(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> np.ndarray:
+    def test_nodes(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> np.ndarray:
         """Whether the models of nodes pass a test, bool (n,)."""
         passed = np.array([test(block.model) for block in self.blocks], bool)
         return passed[np.searchsorted(self._firsts, ids, side="right") - 1]
 
-    def any_have(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> bool:
+    def any_node_passes(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> bool:
         """Whether the model of any of some nodes passes a test."""
-        return any(map(test, self.models(ids)))
+        return any(map(test, self.list_models(ids)))
 
-    def pairs(self, source: np.ndarray, target: np.ndarray) -> list[tuple[NodeModel, NodeModel]]:
+    def list_end_models(self, source: np.ndarray, target: np.ndarray) -> list[tuple[NodeModel, NodeModel]]:
         """Models at the two ends of connections, each pair once."""
         n = len(self.blocks)
         pre, post = (np.searchsorted(self._firsts, ids, side="right") - 1 for ids in (source, target))
         found = np.unique(pre * n + post).tolist()
         return [(self.blocks[key // n].model, self.blocks[key % n].model) for key in found]
 
-    def device(self, node: int, dt: float, kind: type[D]) -> D:
+    def get_device(self, node: int, dt: float, kind: type[D]) -> D:
         """A device of some class, the same each time."""
         if node not in self._devices:
-            block, local = self.place(node)
+            block, local = self.find_block(node)
             assert block.model.device is not None  # else `kind` is none of its classes
-            self._devices[node] = block.model.device(node, block.model.name, partial(block.get, local=local), dt)
+            self._devices[node] = block.model.device(node, block.model.name, partial(block.get_value, local=local), dt)
         device = self._devices[node]
         assert isinstance(device, kind)
         return device
 
-    def place(self, node: int) -> tuple[Block, int]:
+    def find_block(self, node: int) -> tuple[Block, int]:
         """Block of a node, and its place in it."""
         block = self.blocks[bisect.bisect_right(self._firsts, node) - 1]
         return block, node - block.first
 
-    def of_kind(self, *kinds: str) -> list[Block]:
+    def list_blocks_of_kind(self, *kinds: str) -> list[Block]:
         """Blocks of some kinds, in order of creation."""
         return [block for block in self.blocks if block.model.kind in kinds]
 
-    def ids_of_kind(self, *kinds: str) -> np.ndarray:
+    def list_ids_of_kind(self, *kinds: str) -> np.ndarray:
         """Ids of the nodes of some kinds, ascending."""
-        ids = [block.first + np.arange(block.n) for block in self.of_kind(*kinds)]
+        ids = [block.first + np.arange(block.n) for block in self.list_blocks_of_kind(*kinds)]
         return np.concatenate([np.zeros(0, np.int64), *ids])

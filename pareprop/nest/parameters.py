@@ -6,17 +6,17 @@ import numpy as np
 
 from ..errors import quote
 from ..values import AnyValue, Given, Later, Values
-from .catalogue import ALIKE, LISTS, NodeModel, check_node
-from .devices.base import align
+from .catalogue import LISTS, NODE_CONSTANTS, NodeModel, check_node
+from .devices.base import align_to_grid
 from .devices.spike_generator import OFF_GRID
-from .errors import NESTErrors, refuse
-from .nodes import Block, Each, NodeCollection
-from .random import Parameter, draw
+from .errors import NESTErrors, make_refusal
+from .nodes import Block, NodeCollection, PerNode
+from .random import Parameter, draw_parameters
 
 TIMES = {key for key in LISTS if key.endswith("_times")}
 
 
-class Drawn:
+class DrawnValues:
     """Numbers that were drawn for the nodes of a block."""
 
     def __init__(self, numbers: np.ndarray) -> None:
@@ -31,50 +31,53 @@ def write(kernel: Later, nodes: NodeCollection, params: Given) -> None:
     KernelException
         For an unknown name or a bad value; nothing has changed then.
     """
-    parts = nodes.parts()
+    parts = nodes.list_blocks()
     for block, local in parts:
         values = kernel.versions.read(params, block.model.defaults, block.model.variant)
         unknown = [key for key in values if key not in block.values]
-        if unknown and unknown[0] in (*ALIKE, "vp"):
-            raise refuse(f"another {unknown[0]} of nodes", "leave the nodes out")
+        if unknown and unknown[0] in (*NODE_CONSTANTS, "vp"):
+            raise make_refusal(f"another {unknown[0]} of nodes", "leave the nodes out")
         if unknown:
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: '{unknown[0]}' is not a parameter of {block.model.name}"
             )
-        values = values | _draw(kernel, block, local, values)
+        values = values | _draw_random(kernel, block, local, values)
         start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
         _write_block(
             kernel,
             block,
             local,
-            {key: _expand(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()},
+            {
+                key: _expand_value(kernel, key, value, len(nodes), start, block.first + local)
+                for key, value in values.items()
+            },
         )
 
 
-def _draw(kernel: Later, block: Block, local: np.ndarray, values: Given) -> Values:
+def _draw_random(kernel: Later, block: Block, local: np.ndarray, values: Given) -> Values:
     """Random parameters, drawn for one node after the other."""
     names = block.model.sort_drawn(key for key, value in values.items() if isinstance(value, Parameter))
     if not names:
         return {}
-    drawn = draw([values[name] for name in names], kernel.generators, block.first + local)
-    return {name: Drawn(column) for name, column in zip(names, drawn, strict=True)}
+    drawn = draw_parameters([values[name] for name in names], kernel.generators, block.first + local)
+    return {name: DrawnValues(column) for name, column in zip(names, drawn, strict=True)}
 
 
-def _expand(kernel: Later, key: str, value: AnyValue, n: int, start: int, ids: np.ndarray) -> AnyValue:
+def _expand_value(kernel: Later, key: str, value: AnyValue, n: int, start: int, ids: np.ndarray) -> AnyValue:
     """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
-    if isinstance(value, Drawn):
+    if isinstance(value, DrawnValues):
         return value.numbers
-    if key in LISTS and not isinstance(value, Each):
-        return [as_list(key, value)] * len(ids)
-    if isinstance(value, NodeCollection) or (np.ndim(value) if not isinstance(value, Each) else True):
+    if key in LISTS and not isinstance(value, PerNode):
+        return [parse_list(key, value)] * len(ids)
+    if isinstance(value, NodeCollection) or (np.ndim(value) if not isinstance(value, PerNode) else True):
         if len(value) < n:
             raise IndexError("list index out of range")
         chosen = list(value)[start : start + len(ids)]
-        return [as_list(key, entry) for entry in chosen] if key in LISTS else _numbers(key, chosen)
-    return _numbers(key, [value])[0]
+        return [parse_list(key, entry) for entry in chosen] if key in LISTS else _make_array(key, chosen)
+    return _make_array(key, [value])[0]
 
 
-def as_list(key: str, value: AnyValue) -> AnyValue:
+def parse_list(key: str, value: AnyValue) -> AnyValue:
     """Value of a parameter that is a list, in the form in which blocks keep it."""
     if key == "record_from":
         return (value,) if isinstance(value, str) else tuple(value)
@@ -86,7 +89,7 @@ def as_list(key: str, value: AnyValue) -> AnyValue:
         raise NESTErrors.TypeMismatch(f"'{key}' must be a list of numbers") from None
 
 
-def _numbers(key: str, values: list[AnyValue]) -> AnyValue:
+def _make_array(key: str, values: list[AnyValue]) -> AnyValue:
     array = np.asarray(values)
     return array if array.dtype.kind in "biuf" else np.asarray(values, object)
 
@@ -94,18 +97,18 @@ def _numbers(key: str, values: list[AnyValue]) -> AnyValue:
 def _align_times(kernel: Later, block: Block, local: np.ndarray, values: Values) -> Values:
     """Times of generators on the grid, if they may be elsewhere."""
 
-    def option(name: str) -> bool:
-        return bool(np.any(values.get(name, block.get(name, int(local[0])) if name in block.values else False)))
+    def is_option_set(name: str) -> bool:
+        return bool(np.any(values.get(name, block.get_value(name, int(local[0])) if name in block.values else False)))
 
-    if option("precise_times") or not TIMES & values.keys():
+    if is_option_set("precise_times") or not TIMES & values.keys():
         return values
     now = kernel.step * kernel.resolution
-    origin = values.get("origin", block.array("origin", local))
+    origin = values.get("origin", block.get_array("origin", local))
     origins = np.broadcast_to(origin, len(local)).tolist()
-    shifts = [now - origin for origin in origins] if option("shift_now_spikes") else [None] * len(local)
+    shifts = [now - origin for origin in origins] if is_option_set("shift_now_spikes") else [None] * len(local)
     return values | {
         key: [
-            align(entry, kernel.resolution, option("allow_offgrid_times"), shift)
+            align_to_grid(entry, kernel.resolution, is_option_set("allow_offgrid_times"), shift)
             for entry, shift in zip(values[key], shifts, strict=True)
         ]
         for key in TIMES & values.keys()
@@ -129,9 +132,11 @@ def _write_block(kernel: Later, block: Block, local: np.ndarray, values: Values)
                 kept[place] = entry
             trial.values[key] = kept
         elif key == "f_target" and block.model.kind == "neuron":
-            trial.put(key, local, value)
+            trial.set_values(key, local, value)
         else:
-            trial.put(key, local, float(value) if type(value) in (int, np.int64) and _is_float(block, key) else value)
+            trial.set_values(
+                key, local, float(value) if type(value) in (int, np.int64) and _is_float(block, key) else value
+            )
     where = f"{block.model.name} with node id {block.first + local[0]}"
     if values.keys() & set(OFF_GRID) and "spike_times" not in values:
         if any(len(block.values["spike_times"][place]) for place in local.tolist() if "spike_times" in block.values):
@@ -145,7 +150,7 @@ def _write_block(kernel: Later, block: Block, local: np.ndarray, values: Values)
         given = [key for key in values if key in LISTS]
         options = [key for key in OFF_GRID if key in trial.values]
         for place, *entry in zip(local.tolist(), *(values[key] for key in given), strict=True) if given else ():
-            chosen = {key: trial.get(key, place) for key in options}
+            chosen = {key: trial.get_value(key, place) for key in options}
             if (mark := (*map(id, entry), *chosen.values())) not in done:
                 done.add(mark)
                 lists = dict(zip(given, entry, strict=True))

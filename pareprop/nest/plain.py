@@ -6,49 +6,44 @@ import numpy as np
 
 from ..network import of_nest
 from ..network.connectivity import Population
-from ..network.equations import parameters_of
+from ..network.equations import make_parameters_class
 from ..network.parameters import FLOAT_MAX
 from ..neurons import library
-from ..neurons.model import COMMON, NeuronModel
+from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from .errors import refuse
+from .errors import make_refusal
 
-LEARNING = [name for name in COMMON if name not in ("t_ref", "I_e")]
-CELL = {
-    "C_m": 250.0, "tau_m": 10.0, "E_L": -70.0, "V_m": -70.0, "V_th": -55.0, "V_reset": -70.0, "t_ref": 2.0, "I_e": 0.0
-}  # fmt: skip
-GLIF = {
-    "C_m": 58.72, "g": 9.43, "E_L": -78.85, "V_m": -78.85, "V_th": -51.68, "V_reset": -78.85, "t_ref": 3.75,
-    "th_spike_add": 0.37, "th_spike_decay": 0.009, "voltage_reset_fraction": 0.2, "voltage_reset_add": 18.51,
-    "th_voltage_index": 0.005, "th_voltage_decay": 0.09, **dict.fromkeys(of_nest.FLAGS, False),
-    "tau_syn": np.array([2.0]), "asc_init": np.zeros(2), "asc_decay": np.array([0.003, 0.1]),
-    "asc_amps": np.array([-9.18, -198.94]), "asc_r": np.ones(2),
-}  # fmt: skip
 LISTS = ("tau_syn", "asc_init", "asc_decay", "asc_amps", "asc_r")
-#: NEST's name to the model of the package, NEST's defaults, and parameters with what to do instead of changing them
+#: NEST's name to the model of the package, NEST's defaults that are others there (None: NEST has no such parameter),
+#: and parameters with what to do instead of changing them
 MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
     "iaf_psc_exp": (
-        "iaf_psc_exp", CELL | {"tau_syn_ex": 2.0, "tau_syn_in": 2.0, "delta": 0.0, "rho": 0.01},
+        "iaf_psc_exp", {"V_m": -70.0, "tau_syn_in": 2.0, "delta": 0.0, "rho": 0.01},
         {"delta": "spikes follow from the voltage alone", "rho": "spikes follow from the voltage alone"},
     ),
     "iaf_psc_delta": (
-        "iaf_psc_delta", CELL | {"V_min": -FLOAT_MAX, "refractory_input": False},
+        "iaf_psc_delta", {"V_m": -70.0, "refractory_input": False},
         {"refractory_input": "use eprop_iaf_psc_delta, which has it"},
     ),
     "izhikevich": (
-        "izhikevich", {"a": 0.02, "b": 0.2, "c": -65.0, "d": 8.0, "V_th": 30.0, "I_e": 0.0, "V_m": -65.0, "U_m": -13.0,
-                       "V_min": -FLOAT_MAX, "consistent_integration": True},
+        "izhikevich", {"V_m": -65.0, "U_m": -13.0, "V_min": -FLOAT_MAX, "consistent_integration": True, "t_ref": None,
+                       "V_rise": None},
         {"V_m": "neurons start from -65 mV", "U_m": "neurons start from b V_m", "V_min": "there is no lowest voltage",
          "consistent_integration": "the published integration, which is less stable, is not there"},
     ),
-    "glif_psc": ("glif5", GLIF, {"asc_init": "after-spike currents start from 0"}),
+    "glif_psc": (
+        "glif5", {"V_m": -78.85, "V_reset": -78.85, "tau_syn": [2.0], "asc_init": [0.0, 0.0], "I_e": None,
+                  **dict.fromkeys(of_nest.FLAGS, False)},
+        {"asc_init": "after-spike currents start from 0"},
+    ),
 }  # fmt: skip
 
 
 def defaults(name: str) -> Values:
-    """Return NEST's parameters of a model with their defaults, and those of learning with the package's."""
+    """Return NEST's parameters of a model with their defaults, and parameters of learning with the package's."""
     core, own, _ = MODELS[name]
-    return {key: library.get(core).defaults[key] for key in LEARNING} | own
+    values = of_nest.join_lists(library.get(core).defaults) | own
+    return {key: np.array(value) if key in LISTS else value for key, value in values.items() if value is not None}
 
 
 def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
@@ -76,8 +71,8 @@ def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
                 chosen |= {f"{key}_{k}": float(item) for k, item in enumerate(chosen.pop(key), 1)}
         definition, chosen = of_nest.find_glif(chosen, here)
     else:
-        definition, chosen = library.get(core), of_nest.at_rest(chosen, here)
-    known = parameters_of(definition).model_fields
+        definition, chosen = library.get(core), of_nest.require_rest(chosen, here)
+    known = make_parameters_class(definition).model_fields
     return definition, {key: value for key, value in chosen.items() if key in known}
 
 
@@ -86,7 +81,7 @@ def shared(key: str, value: AnyValue) -> AnyValue:
     if key not in LISTS:
         return value
     if any(not np.array_equal(item, value[0]) for item in value[1:]):
-        raise refuse(f"nodes of one call with different {key}", "create them by several calls")
+        raise make_refusal(f"nodes of one call with different {key}", "create them by several calls")
     return value[0]
 
 
@@ -96,7 +91,9 @@ def split_by_port(population: Population, weight: np.ndarray, receptor: int) -> 
     every = np.arange(len(weight))
     if ports[0].startswith(of_nest.RECEPTOR):
         if not 1 <= receptor <= len(ports):
-            raise refuse(f"receptor_type = {receptor} of {population.model}", f"it has receptors 1 to {len(ports)}")
+            raise make_refusal(
+                f"receptor_type = {receptor} of {population.model}", f"it has receptors 1 to {len(ports)}"
+            )
         return [(f"{of_nest.RECEPTOR}{receptor}", every)]
     if ports != ("exc", "inh"):
         return [(None, every)]

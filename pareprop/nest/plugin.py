@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from .commands import in_place_of_nest, set_options
+from .commands import replace_nest, set_options
 from .versions import VERSIONS
 
-_place = in_place_of_nest()
+_replacement = replace_nest()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,11 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before the first conftest, which imports `nest`."""
-    nest = _place.__enter__()
+    nest = _replacement.__enter__()
     options = early_config.known_args_namespace
     set_options(nest, options.nest_as, options.nest_losses)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After all tests."""
-    _place.__exit__(None, None, None)
+    _replacement.__exit__(None, None, None)

@@ -16,14 +16,14 @@ from . import plain
 from .catalogue import NodeModel, SynapseModel
 from .connections import Bundle
 from .devices.base import TrainSource
-from .errors import refuse
-from .models import make_optimizer
-from .network import Group, Wiring
+from .errors import make_refusal
+from .models import make_synapse_optimizer
+from .network import PopulationNodes, Wiring
 from .session import Session
 
 
 @dataclass(frozen=True)
-class Part:
+class ProjectionPart:
     """Connections that become one projection.
 
     Attributes
@@ -40,8 +40,8 @@ class Part:
         Number of each bundle, and places of these connections in it.
     """
 
-    pre: Group
-    post: Group
+    pre: PopulationNodes
+    post: PopulationNodes
     synapse: SynapseModel
     port: str | None
     age: int
@@ -54,20 +54,20 @@ class Projections:
     Parameters
     ----------
     wiring : Wiring
-        The network, with all populations but those of Poisson trains.
+        The network, with all populations except Poisson trains.
     groups : list of Group
         Its populations.
     session : Session
         What a script has made. Connections of each of its generations are kept apart, as they have other histories.
     """
 
-    def __init__(self, wiring: Wiring, groups: list[Group], session: Session) -> None:
+    def __init__(self, wiring: Wiring, groups: list[PopulationNodes], session: Session) -> None:
         self.wiring, self.groups, self.bundles, self.nodes = wiring, groups, session.bundles, session.nodes
         self._synapses, self._generations = session.models.synapses, session.generations
-        self._late: dict[str, Group] = {}
+        self._late: dict[str, PopulationNodes] = {}
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
-    def connect(self) -> None:
+    def make_projections(self) -> None:
         """Make all projections; the rates of generators are kept in the wiring."""
         parts: dict[tuple[int, int, str, str | None, int], list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
@@ -75,15 +75,17 @@ class Projections:
                 continue
             age = bisect.bisect_right(self._generations, index)
             rest = np.arange(len(bundle))
-            if self.nodes.any_have(bundle.ends[1], is_parrot):
-                rest = rest[~self.nodes.have(bundle.target, is_parrot)]
+            if self.nodes.any_node_passes(bundle.ends[1], is_parrot):
+                rest = rest[~self.nodes.test_nodes(bundle.target, is_parrot)]
             if bundle.model.base == "rate_connection_delayed":
-                self.wiring.rates.add(bundle, self.nodes.pairs(bundle.source[rest], bundle.target[rest]))
+                self.wiring.rate_connections.add_connections(
+                    bundle, self.nodes.list_end_models(bundle.source[rest], bundle.target[rest])
+                )
                 continue
             if not len(rest):
                 continue
-            if self.nodes.any_have(bundle.ends[0], has_trains):
-                trains = self.nodes.have(_take(bundle.source, rest), has_trains)
+            if self.nodes.any_node_passes(bundle.ends[0], has_trains):
+                trains = self.nodes.test_nodes(_take_entries(bundle.source, rest), has_trains)
                 if trains.any():
                     self._add_trains(index, bundle, rest[trains])
                 rest = rest[~trains]
@@ -95,16 +97,18 @@ class Projections:
                     continue
                 for port, places in plain.split_by_port(population, bundle.weight[mine], bundle.receptor):
                     key = pre, post, bundle.model.name, port, age
-                    parts.setdefault(key, []).append((index, _take(mine, places)))
+                    parts.setdefault(key, []).append((index, _take_entries(mine, places)))
         for (pre, post, name, port, age), members in parts.items():
-            self._connect(Part(self.groups[pre], self.groups[post], self._synapses[name], port, age, members))
+            self._make_projection(
+                ProjectionPart(self.groups[pre], self.groups[post], self._synapses[name], port, age, members)
+            )
 
     def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         """Connections of a bundle by the populations of their ends; populations by their place among all."""
         ends = [np.unique(self._owners[ids]).tolist() for ids in bundle.ends]
         if len(ends[0]) == len(ends[1]) == 1 and min(ends)[0] >= 0:
             return [((ends[0][0], ends[1][0]), place)]
-        pre, post = (self._find_owners(_take(ids, place)) for ids in (bundle.source, bundle.target))
+        pre, post = (self._find_owners(_take_entries(ids, place)) for ids in (bundle.source, bundle.target))
         n = int(post.max(initial=0)) + 1
         pair = pre * n + post
         return [((k // n, k % n), place[pair == k]) for k in np.flatnonzero(np.bincount(pair)).tolist()]
@@ -121,27 +125,27 @@ class Projections:
         owners = self._owners[ids]
         if np.any(owners < 0):
             node = int(ids[owners < 0][0])
-            raise refuse(
-                f"connections of {self.nodes.place(node)[0].model.base} (node {node}) to or from e-prop neurons",
+            raise make_refusal(
+                f"connections of {self.nodes.find_block(node)[0].model.base} (node {node}) to or from e-prop neurons",
                 "use parrot neurons, or generators that the page lists",
             )
         return owners
 
-    def _connect(self, part: Part) -> None:
+    def _make_projection(self, part: ProjectionPart) -> None:
         columns: list[list[np.ndarray]] = [[], [], [], []]
         for index, place in part.members:
             b = self.bundles[index]
             for column, values in zip(columns, (b.source, b.target, b.weight, b.delay), strict=True):
-                column.append(_take(np.broadcast_to(values, len(b)), place))
-        source, target, weight, delay = map(_join, columns)
+                column.append(_take_entries(np.broadcast_to(values, len(b)), place))
+        source, target, weight, delay = map(_join_columns, columns)
         pre, post, synapse = part.pre.population, part.post.population, part.synapse
         self._check(part, delay)
         if self._crosses_intervals(pre, synapse) and np.any(delay != 1):
-            self._connect_late(part)
+            self._split_by_delay(part)
             return
         options: Values = {}
         if synapse.plastic:
-            options["optimizer"] = make_optimizer(synapse)
+            options["optimizer"] = make_synapse_optimizer(synapse)
             self.wiring.plastic = True
         elif pre.role in ("input", "recurrent"):
             options["plastic"] = False
@@ -156,7 +160,7 @@ class Projections:
             post,
             "explicit",
             weight=weight,
-            delay=np.ones_like(delay) if pre.name in self.wiring.late else delay,
+            delay=np.ones_like(delay) if pre.name in self.wiring.extra_delays else delay,
             name=name,
             source=_find_places(part.pre.ids, source),
             target=_find_places(part.post.ids, target),
@@ -166,14 +170,16 @@ class Projections:
         if synapse.plastic:
             self.wiring.models[name] = synapse.name
 
-    def _find_transmission(self, part: Part, source: np.ndarray) -> ShortTerm:
-        """Short-term plasticity by source, of connections that `source` tells the sources of."""
+    def _find_transmission(self, part: ProjectionPart, source: np.ndarray) -> ShortTerm:
+        """Return short-term plasticity by source, of connections with these sources."""
         values: Values = {}
         place = _find_places(part.pre.ids, source)
-        for key in part.synapse.own:
-            column = _join(
+        for key in part.synapse.per_synapse_keys:
+            column = _join_columns(
                 [
-                    _take(np.broadcast_to(self.bundles[index].own[key], len(self.bundles[index])), chosen)
+                    _take_entries(
+                        np.broadcast_to(self.bundles[index].per_synapse[key], len(self.bundles[index])), chosen
+                    )
                     for index, chosen in part.members
                 ]
             )
@@ -181,12 +187,12 @@ class Projections:
             by_source[place] = column
             differs = np.flatnonzero(by_source[place] != column)
             if len(differs):
-                raise refuse(
+                raise make_refusal(
                     f"{part.synapse.name} connections of one source (node {source[differs[0]]}) that differ in {key}",
                     "give them the same, or connect them by several models (CopyModel)",
                 )
             values[key] = column[0] if np.all(column == column[0]) else by_source
-        return part.synapse.short_term(values)
+        return part.synapse.make_short_term(values)
 
     def _crosses_intervals(self, pre: Population, synapse: SynapseModel) -> bool:
         """Whether spikes may be on their way to fixed synapses when an interval ends; these do not lose them."""
@@ -194,10 +200,10 @@ class Projections:
             not self.wiring.model.eprop.is_online
             and not synapse.plastic
             and pre.role == "input"
-            and pre.name not in self.wiring.late
+            and pre.name not in self.wiring.extra_delays
         )
 
-    def _connect_late(self, part: Part) -> None:
+    def _split_by_delay(self, part: ProjectionPart) -> None:
         """Connect by delays: from the inputs, or from inputs that spike as many steps later, all with one step."""
         by_delay: dict[int, list[tuple[int, np.ndarray]]] = {}
         for index, place in part.members:
@@ -206,71 +212,71 @@ class Projections:
             for d in np.unique(delay).tolist():
                 by_delay.setdefault(d, []).append((index, place[delay == d]))
         for d, mine in sorted(by_delay.items()):
-            self._connect(replace(part, pre=self._delay(part.pre, d - 1), members=mine))
+            self._make_projection(replace(part, pre=self._get_late_inputs(part.pre, d - 1), members=mine))
 
-    def _delay(self, group: Group, steps: int) -> Group:
-        """Inputs that spike some steps after those of a group."""
+    def _get_late_inputs(self, group: PopulationNodes, steps: int) -> PopulationNodes:
+        """Return inputs that spike some steps after the inputs of a group."""
         w, name = self.wiring, f"{group.population.name}, {steps} steps late"
         if not steps:
             return group
-        if name not in w.late:
+        if name not in w.extra_delays:
             population = w.model.inputs(name, len(group.ids))
-            w.late[name], self._late[name] = steps, Group(population, group.ids)
+            w.extra_delays[name], self._late[name] = steps, PopulationNodes(population, group.ids)
             sources = w.model.offset(population) + np.arange(len(group.ids))
             if group.population.name == "parrots":
-                w.relays.add(np.arange(len(group.ids)), sources, np.array(steps))
+                w.relays.add_links(np.arange(len(group.ids)), sources, np.array(steps))
             else:
-                w.links.add(group.ids, sources, np.array(steps))
+                w.links.add_links(group.ids, sources, np.array(steps))
         return self._late[name]
 
-    def _check(self, part: Part, delay: np.ndarray) -> None:
+    def _check(self, part: ProjectionPart, delay: np.ndarray) -> None:
         pre, post, synapse = part.pre.population, part.post.population, part.synapse
         if synapse.is_short_term and not self.wiring.model.eprop.is_online:
-            raise refuse(
+            raise make_refusal(
                 f"{synapse.name} in the interval variant", "use the neurons of the spike variant, such as eprop_iaf"
             )
         if (pre.role, post.role) not in ENDS:
             roles = f"{_name_role(pre)} to {_name_role(post)}"
-            raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
+            raise make_refusal(f"connections from {roles}", "put recurrent e-prop neurons between")
         if (
             not self.wiring.model.eprop.is_online
             and not synapse.plastic
             and pre.role == post.role == "recurrent"
             and np.any(delay != 1)
         ):
-            raise refuse(
+            raise make_refusal(
                 f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",
                 "give it one step, or use an e-prop synapse with eta = 0 by CopyModel",
             )
         if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout_taus:
             if len(self._readout_taus) > 1:
-                raise refuse("readouts with different tau_m in the interval variant", "give all the same tau_m")
+                raise make_refusal("readouts with different tau_m in the interval variant", "give all the same tau_m")
             (tau,) = self._readout_taus
             for index, place in part.members:
-                taus = np.asarray(self.bundles[index].own["tau_m_readout"])
+                taus = np.asarray(self.bundles[index].per_synapse["tau_m_readout"])
                 taus = taus[place] if taus.ndim else taus
                 if np.any(taus != tau):
-                    raise refuse(
+                    raise make_refusal(
                         f"tau_m_readout = {np.ravel(taus)[0]:g} that is not tau_m = {tau:g} of the readouts",
                         "give the synapses the readouts' tau_m",
                     )
         if synapse.base.startswith("eprop_learning_signal") and np.any(delay != 1):
-            raise refuse("learning signals with a delay of several steps", "give them one step")
+            raise make_refusal("learning signals with a delay of several steps", "give them one step")
 
     def _add_trains(self, index: int, bundle: Bundle, place: np.ndarray) -> None:
-        """Each connection of a Poisson generator is a train of its own."""
+        """Add a separate spike train for each connection of a Poisson generator."""
         model, n = self.wiring.model, len(place)
         population = model.inputs(f"Poisson trains {index}", n)
         post = self._find_owners(bundle.target[place])
         delay = np.broadcast_to(bundle.delay, len(bundle))[place]
         late = 0 if model.eprop.is_online else delay - 1  # spikes may be on their way when an interval ends
-        self.wiring.trains.add(bundle.source[place], model.offset(population) + np.arange(n), np.asarray(late))
+        self.wiring.trains.add_links(bundle.source[place], model.offset(population) + np.arange(n), np.asarray(late))
         delay = delay - late
         for k in np.unique(post):
             mine, group = np.flatnonzero(post == k), self.groups[k]
             if group.population.role != "recurrent":
                 role = _name_role(group.population)
-                raise refuse(f"connections from poisson_generator to {role}", "drive neurons by it")
+                raise make_refusal(f"connections from poisson_generator to {role}", "drive neurons by it")
             self.wiring.fixed = True
             weight = bundle.weight[place]
             for port, some in plain.split_by_port(group.population, weight[mine], bundle.receptor):
@@ -296,16 +302,16 @@ def is_parrot(model: NodeModel) -> bool:
 
 
 def has_trains(model: NodeModel) -> bool:
-    """Whether each connection of a node of a model has spikes of its own."""
+    """Return whether each connection of a node of a model gets different spikes."""
     return model.is_a(TrainSource)
 
 
-def _take(column: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _take_entries(column: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Entries at ascending places, without a copy if these are all."""
     return column if len(place) == len(column) else column[place]
 
 
-def _join(columns: Sequence[np.ndarray]) -> np.ndarray:
+def _join_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Columns one after the other, a single one without a copy."""
     return columns[0] if len(columns) == 1 else np.concatenate(columns)
 

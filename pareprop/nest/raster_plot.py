@@ -7,11 +7,11 @@ import numpy as np
 from ..values import Foreign
 from .devices.base import Recorder
 from .devices.spike_recorder import SpikeRecorder
-from .errors import explained
+from .errors import explain_errors
 from .nodes import NodeCollection
 
 
-@explained
+@explain_errors
 def from_device(
     detec: NodeCollection,
     *,
@@ -80,7 +80,7 @@ def is_single(nodes: NodeCollection, kind: type[Recorder]) -> bool:
     """Whether nodes are one recorder of some class, which keeps its events in memory."""
     if len(nodes) != 1:
         return False
-    ((block, _),) = nodes.parts()
+    ((block, _),) = nodes.list_blocks()
     return block.model.is_a(kind) and nodes.record_to == "memory"
 
 

@@ -10,12 +10,12 @@ from ..network.variants import VARIANTS
 from .catalogue import NodeModel
 from .connections import Bundle
 from .devices.base import RateSource
-from .errors import notice, refuse
+from .errors import make_refusal, warn_once
 
 SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
 
 
-class Rates:
+class RateConnections:
     """What the rate connections of a network mean.
 
     Parameters
@@ -37,10 +37,10 @@ class Rates:
         self.window: dict[int, list[tuple[int, float]]] = {}
         self._softmax: list[Bundle] = []
 
-    def add(self, bundle: Bundle, ends: Sequence[tuple[NodeModel, NodeModel]]) -> None:
+    def add_connections(self, bundle: Bundle, ends: Sequence[tuple[NodeModel, NodeModel]]) -> None:
         """Take connections, of which those that do not reach parrot neurons have models `ends`, each pair once."""
         if np.any(np.asarray(bundle.delay) != 1):
-            raise refuse("rate connections with a delay of several steps", "give them one step")
+            raise make_refusal("rate connections with a delay of several steps", "give them one step")
         if all(post.kind == "readout" for _, post in ends) and len({pre.base for pre, _ in ends}) == 1:
             origin = ends[0][0]
             if origin.kind == "readout" and not self._spikes and bundle.receptor == SOFTMAX:
@@ -54,24 +54,26 @@ class Rates:
                     place.setdefault(int(source), []).append((int(target), float(weight)))
                 return
         names = " and ".join(sorted({f"{pre.base} to {post.kind}" for pre, post in ends}))
-        raise refuse(
+        raise make_refusal(
             f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
             "connect step_rate_generators to readouts by type 2, or 1 for a learning window",
         )
 
-    def settle(self) -> None:
-        """Leave each readout one target and one learning window, as NEST does: what comes last in a step counts."""
+    def keep_last_links(self) -> None:
+        """Leave each readout one target and one learning window: as in NEST, the last one in a step counts."""
         for place, name in ((self.targets, "target"), (self.window, "learning window")):
             links = [(target, source, weight) for source in sorted(place) for target, weight in place[source]]
             kept = {target: (source, weight) for target, source, weight in links}
             if len(kept) < len(links):
-                notice(f"several generators give a readout its {name}: the one with the highest id counts, as in NEST")
+                warn_once(
+                    f"several generators give a readout its {name}: the one with the highest id counts, as in NEST"
+                )
             place.clear()
             for target, (source, weight) in sorted(kept.items()):
                 place.setdefault(source, []).append((target, weight))
 
     def check(self, cross_entropy: bool) -> None:
-        """Refuse a softmax that is not that of all readouts.
+        """Refuse a softmax that is not over all readouts.
 
         Parameters
         ----------
@@ -88,7 +90,7 @@ class Rates:
         pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
         complete = len(pairs) == n_softmax == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
         if (cross_entropy and not complete) or (softmax and not cross_entropy):
-            raise refuse(
+            raise make_refusal(
                 "a softmax over a part of the readouts, or weighted",
                 "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
             )

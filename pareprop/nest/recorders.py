@@ -29,7 +29,7 @@ class Column:
     def __init__(self, kind: DTypeLike, width: int = 1) -> None:
         self._array, self.n = np.zeros((0, width), kind), 0
 
-    def reserve(self, n: int, what: str) -> None:
+    def reserve_rows(self, n: int, what: str) -> None:
         """Have at least `n` rows, new ones 0."""
         if n > len(self._array):
             room = max(n, FIRST, len(self._array) * 3 // 2)
@@ -39,10 +39,10 @@ class Column:
             self._array = grown
         self.n = max(self.n, n)
 
-    def append(self, values: np.ndarray, what: str) -> None:
+    def append_values(self, values: np.ndarray, what: str) -> None:
         """Add rows of one number each."""
         n = self.n
-        self.reserve(n + len(values), what)
+        self.reserve_rows(n + len(values), what)
         self._array[n : self.n, 0] = values
 
     @property
@@ -50,7 +50,7 @@ class Column:
         """All rows, a view."""
         return self._array[: self.n]
 
-    def flat(self, n: int, first: int = 0) -> np.ndarray:
+    def copy_rows(self, n: int, first: int = 0) -> np.ndarray:
         """Rows [first, n), one after the other, a copy that belongs to the script."""
         return self._array[first:n].flatten()
 
@@ -71,7 +71,7 @@ class Segment:
     ids : np.ndarray
         int64 ascending, the nodes.
     fields : tuple of str
-        What is recorded.
+        Recorded quantities.
     first, stop, every : int
         Stamp of the first row, the last one that there may be, and steps between rows.
     dt : float
@@ -84,43 +84,43 @@ class Segment:
         self._columns = {field: Column(float, len(ids)) for field in fields}
         self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))
 
-    def rows_up_to(self, stamp: int) -> int:
+    def count_rows_until(self, stamp: int) -> int:
         """Number of rows with stamps up to `stamp`."""
         return max(0, (min(stamp, self.stop) - self.first) // self.every + 1) if self._columns else 0
 
-    def reserve(self, stamp: int, name: str) -> None:
+    def reserve_until(self, stamp: int, name: str) -> None:
         """Have rows for all stamps up to `stamp`; the message names `name` when memory is short."""
-        n, before = self.rows_up_to(stamp), self._times.n
+        n, before = self.count_rows_until(stamp), self._times.n
         for column in (*self._columns.values(), self._times, self._senders):
-            column.reserve(n, f"{name}, {len(self.ids)} nodes and {len(self._columns)} quantities in {n} steps,")
+            column.reserve_rows(n, f"{name}, {len(self.ids)} nodes and {len(self._columns)} quantities in {n} steps,")
         if n > before:
             stamps = self.first + self.every * np.arange(before, n)
             self._times.rows[before:n] = to_ms(stamps, self.dt)[:, None]
             self._senders.rows[before:n] = self.ids
 
-    def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
-        """Write what some nodes showed in steps from `step` on, see `Meter.put`."""
-        low, high = self.rows_up_to(step), self.rows_up_to(step + len(values))
+    def write_rows(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
+        """Write what some nodes showed in steps from `step` on, see `Meter.write_rows`."""
+        low, high = self.count_rows_until(step), self.count_rows_until(step + len(values))
         if high > low:
             chosen = self.first + self.every * np.arange(low, high) - step - 1
             self._columns[field].rows[low:high, places] = values[chosen]
 
-    def events(self, clock: int) -> dict[str, np.ndarray]:
-        """What is shown at `clock`: everything with earlier stamps."""
-        n, first = self._shown(clock), self._cleared
-        shown = {field: column.flat(n, first) for field, column in self._columns.items()}
-        return shown | {"senders": self._senders.flat(n, first), "times": self._times.flat(n, first)}
+    def list_events(self, clock: int) -> dict[str, np.ndarray]:
+        """Return events with stamps before `clock`."""
+        n, first = self._count_shown_rows(clock), self._cleared
+        shown = {field: column.copy_rows(n, first) for field, column in self._columns.items()}
+        return shown | {"senders": self._senders.copy_rows(n, first), "times": self._times.copy_rows(n, first)}
 
-    def count(self, clock: int) -> int:
+    def count_events(self, clock: int) -> int:
         """Number of events at `clock`."""
-        return (self._shown(clock) - self._cleared) * len(self.ids)
+        return (self._count_shown_rows(clock) - self._cleared) * len(self.ids)
 
-    def clear(self, clock: int) -> None:
-        """Show no more what is shown at `clock`."""
-        self._cleared = self._shown(clock)
+    def clear_events(self, clock: int) -> None:
+        """Drop the events that are shown at `clock`."""
+        self._cleared = self._count_shown_rows(clock)
 
-    def _shown(self, clock: int) -> int:
-        return max(self._cleared, min(self.rows_up_to(clock - 1), self._times.n))
+    def _count_shown_rows(self, clock: int) -> int:
+        return max(self._cleared, min(self.count_rows_until(clock - 1), self._times.n))
 
 
 class Meter:
@@ -129,11 +129,11 @@ class Meter:
     Parameters
     ----------
     name : str
-        Told when memory is short.
+        Named when memory is short.
     ids : np.ndarray
         int64 ascending, the nodes it is connected to.
     fields : tuple of str
-        What it records.
+        Recorded quantities.
     window : Window
         When it records.
     every, offset : int
@@ -161,17 +161,17 @@ class Meter:
         self.name, self.ids, self.fields, self.every, self.offset, self.dt = name, ids, fields, every, offset, dt
         self._late = {field: np.zeros((late, len(ids))) for field in fields}  # of the latest steps, by stamp
         # NEST has no sample in the first step if there is an offset
-        self._segments = [self._begin(Window(max(window.start, now + (offset > 0)), window.stop))]
+        self._segments = [self._make_segment(Window(max(window.start, now + (offset > 0)), window.stop))]
 
-    def _begin(self, window: Window) -> Segment:
+    def _make_segment(self, window: Window) -> Segment:
         rows_before = max(0, -(-(window.start + 1 - self.offset) // self.every))
         first = self.offset + rows_before * self.every
         return Segment(self.ids, self.fields, first, window.stop, self.every, self.dt)
 
-    def change(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
-        """Go on with other nodes and another window.
+    def change_window(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
+        """Continue with other nodes and another window.
 
-        What is over and was not shown yet falls into the new window or not, as in NEST, which looks when it is shown.
+        Values that were not shown yet are checked against the new window, as in NEST, which checks when they are shown.
 
         Parameters
         ----------
@@ -184,20 +184,20 @@ class Meter:
         """
         before = self._segments[-1]
         before.stop = min(before.stop, shown - 1)
-        waiting = self._begin(Window(max(window.start, shown - 1), min(window.stop, now)))
-        waiting.reserve(now, self.name)
+        waiting = self._make_segment(Window(max(window.start, shown - 1), min(window.stop, now)))
+        waiting.reserve_until(now, self.name)
         for field, rows in self._late.items():
             stamps = np.arange(now + 1 - len(rows), now + 1)
-            waiting.put(field, np.arange(len(self.ids)), int(stamps[0]) - 1, rows[stamps % len(rows)])
+            waiting.write_rows(field, np.arange(len(self.ids)), int(stamps[0]) - 1, rows[stamps % len(rows)])
         self.ids = ids
         self._late = {field: np.zeros((len(rows), len(ids))) for field, rows in self._late.items()}
-        self._segments += [waiting, self._begin(Window(max(window.start, now), window.stop))]
+        self._segments += [waiting, self._make_segment(Window(max(window.start, now), window.stop))]
 
-    def reserve(self, stamp: int) -> None:
+    def reserve_until(self, stamp: int) -> None:
         """Have rows for all stamps up to `stamp`."""
-        self._segments[-1].reserve(stamp, self.name)
+        self._segments[-1].reserve_until(stamp, self.name)
 
-    def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
+    def write_rows(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
         """Write what some nodes showed in steps from `step` on.
 
         Parameters
@@ -211,25 +211,25 @@ class Meter:
         values : np.ndarray
             float64 (n_steps, n_places).
         """
-        self._segments[-1].put(field, places, step, values)
+        self._segments[-1].write_rows(field, places, step, values)
         late = self._late[field]
         n = min(len(late), len(values))
         stamps = step + 1 + np.arange(len(values) - n, len(values))
         late[(stamps % len(late))[:, None], places] = values[len(values) - n :]
 
-    def events(self, clock: int) -> dict[str, np.ndarray]:
-        """What is shown at `clock`: everything with earlier stamps."""
-        parts = [segment.events(clock) for segment in self._segments]
+    def list_events(self, clock: int) -> dict[str, np.ndarray]:
+        """Return events with stamps before `clock`."""
+        parts = [segment.list_events(clock) for segment in self._segments]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if len(parts) > 1 else parts[0]
 
-    def count(self, clock: int) -> int:
+    def count_events(self, clock: int) -> int:
         """Number of events at `clock`."""
-        return sum(segment.count(clock) for segment in self._segments)
+        return sum(segment.count_events(clock) for segment in self._segments)
 
-    def clear(self, clock: int) -> None:
-        """Show no more what is shown at `clock`."""
+    def clear_events(self, clock: int) -> None:
+        """Drop the events that are shown at `clock`."""
         for segment in self._segments:
-            segment.clear(clock)
+            segment.clear_events(clock)
 
 
 class EventList:
@@ -238,7 +238,7 @@ class EventList:
     Parameters
     ----------
     name : str
-        Told when memory is short.
+        Named when memory is short.
     window : Window
         When it records.
     dt : float
@@ -252,52 +252,52 @@ class EventList:
     def __init__(self, name: str, window: Window, dt: float, fields: Values, at_arrival: bool) -> None:
         self.name, self.window, self.dt, self._at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
-        self._waiting: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []  # until they arrive
+        self._in_transit: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []  # until they arrive
 
-    def change(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
-        """Go on with another window; the rest as of `Meter.change`."""
-        self.arrive(shown)
+    def change_window(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
+        """Continue with another window; arguments as of `Meter.change_window`."""
+        self.take_arrivals(shown)
         self.window = window
 
-    def add(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
+    def add_events(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
         """Add events in order, those in the window, at times that may be `early` by some ms."""
         if self._at_arrival:
-            self._waiting.append((stamps, values))
+            self._in_transit.append((stamps, values))
         else:
-            self._keep(stamps, early, values)
+            self._append_events(stamps, early, values)
 
-    def _keep(self, stamps: np.ndarray, early: np.ndarray | float, values: dict[str, np.ndarray]) -> None:
+    def _append_events(self, stamps: np.ndarray, early: np.ndarray | float, values: dict[str, np.ndarray]) -> None:
         inside = (stamps > self.window.start) & (stamps <= self.window.stop)
         n = self._columns["times"].n
         for key, column in ({"times": to_ms(stamps, self.dt) - early} | values).items():
-            self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
+            self._columns[key].append_values(column[inside], f"{self.name} with {self._columns[key].n} events")
         times = self._columns["times"].rows[:, 0]
         if 0 < n < len(times) and times[n] < times[n - 1]:  # of other connections
             order = np.argsort(times, kind="stable")
             for column in self._columns.values():
                 column.rows[:] = column.rows[order]
 
-    def arrive(self, clock: int) -> None:
-        """Take what has arrived at `clock`, and lies in the present window."""
-        waiting, self._waiting = self._waiting, []
+    def take_arrivals(self, clock: int) -> None:
+        """Take the events that have arrived at `clock` and lie in the present window."""
+        waiting, self._in_transit = self._in_transit, []
         for stamps, values in waiting:
             here = stamps < clock
-            self._keep(stamps[here], 0.0, {key: column[here] for key, column in values.items()})
+            self._append_events(stamps[here], 0.0, {key: column[here] for key, column in values.items()})
             if not np.all(here):
-                self._waiting.append((stamps[~here], {key: column[~here] for key, column in values.items()}))
+                self._in_transit.append((stamps[~here], {key: column[~here] for key, column in values.items()}))
 
-    def events(self, clock: int) -> dict[str, np.ndarray]:
-        """What is shown at `clock`."""
-        n = self.count(clock)
-        return {key: column.flat(n) for key, column in self._columns.items()}
+    def list_events(self, clock: int) -> dict[str, np.ndarray]:
+        """Return the events that are shown at `clock`."""
+        n = self.count_events(clock)
+        return {key: column.copy_rows(n) for key, column in self._columns.items()}
 
-    def count(self, clock: int) -> int:
+    def count_events(self, clock: int) -> int:
         """Number of events at `clock`."""
-        self.arrive(clock)
+        self.take_arrivals(clock)
         return self._columns["times"].n
 
-    def clear(self, clock: int) -> None:
+    def clear_events(self, clock: int) -> None:
         """Forget all events that are shown at `clock`; those on their way are shown later."""
-        self.arrive(clock)
+        self.take_arrivals(clock)
         for key, column in self._columns.items():
             self._columns[key] = Column(column.rows.dtype)

@@ -14,7 +14,7 @@ from .connections import AMONG_NEURONS, Bundle
 from .devices.base import Recorder, SpikeSource
 from .devices.multimeter import Multimeter
 from .devices.spike_recorder import SpikeRecorder
-from .errors import NESTErrors, refuse
+from .errors import NESTErrors, make_refusal
 from .network import Wiring
 from .recorders import EventList, Meter
 from .taps import AHEAD, Taps, WeightTap
@@ -40,10 +40,10 @@ class Recorders:
         self._moved: set[int] = set()  # nodes of those with another window, or other nodes, since the taps were made
         self.changed = False  # since the taps were made
 
-    def connect(self, made: Bundle) -> list[Bundle]:
+    def connect_recorder(self, made: Bundle) -> list[Bundle]:
         """Connect multimeters to nodes, or nodes to spike recorders; return the connections with their receptors."""
         source, target = made.source, made.target
-        pre, post = (self._nodes.models(ids) for ids in (source, target))
+        pre, post = (self._nodes.list_models(ids) for ids in (source, target))
         self.changed = True
         if all(model.is_a(Multimeter) for model in pre) and not any(model.is_a(Multimeter) for model in post):
             self._moved.update(source.tolist())
@@ -84,34 +84,34 @@ class Recorders:
 
     def _check_recordables(self, meters: np.ndarray, targets: np.ndarray) -> None:
         for meter in np.unique(meters):
-            block, local = self._nodes.place(int(meter))
-            for other, _ in self._nodes.parts(np.unique(targets[meters == meter])):
+            block, local = self._nodes.find_block(int(meter))
+            for other, _ in self._nodes.list_blocks(np.unique(targets[meters == meter])):
                 known = other.model.recordables
-                unknown = [field for field in block.get("record_from", local) if field not in known]
+                unknown = [field for field in block.get_value("record_from", local) if field not in known]
                 if unknown or not known:
                     raise NESTErrors.IllegalConnection(
                         f"Cannot connect with unknown recordable {unknown[0] if unknown else ''}; "
                         f"{other.model.name} has {', '.join(known) or 'none'}"
                     )
 
-    def _device(self, node: int) -> Recorder:
-        return self._nodes.device(node, self._session.resolution, Recorder)
+    def _get_device(self, node: int) -> Recorder:
+        return self._nodes.get_device(node, self._session.resolution, Recorder)
 
-    def of(self, node: int) -> Meter | EventList:
-        """A recorder: that of the run, or an empty one before."""
-        return self._made.get(node) or self._device(node).make(self._list_recorded(node))
+    def get_recording(self, node: int) -> Meter | EventList:
+        """Return the recording of a recorder; an empty one before the run."""
+        return self._made.get(node) or self._get_device(node).make_recording(self._list_recorded(node))
 
-    def files(self, node: int) -> TextFiles:
+    def get_text_files(self, node: int) -> TextFiles:
         """The text files of a recorder."""
         if node not in self._files:
-            self._files[node] = TextFiles(self._device(node), self._session.generators.n)
+            self._files[node] = TextFiles(self._get_device(node), self._session.generators.n)
         return self._files[node]
 
     def list_files(self) -> Iterator[tuple[Meter | EventList, TextFiles]]:
         """The recorders of the run that record to text, and their files."""
         for node, recorder in self._made.items():
-            if self._device(node).get("record_to") != "memory":
-                yield recorder, self.files(node)
+            if self._get_device(node).get("record_to") != "memory":
+                yield recorder, self.get_text_files(node)
 
     def has_meter(self, nodes: list[int]) -> bool:
         """Whether some nodes are multimeters that are connected."""
@@ -121,8 +121,8 @@ class Recorders:
         """Whether a recorder takes part in the run."""
         return node in self._made
 
-    def move(self, nodes: list[int]) -> None:
-        """Have recorders take their windows anew when time goes on."""
+    def mark_moved(self, nodes: list[int]) -> None:
+        """Let recorders read their windows again in the next stretch."""
         self._moved.update(nodes)
         self.changed = True
 
@@ -132,18 +132,18 @@ class Recorders:
 
     def check_history(self, bundles: list[Bundle]) -> None:
         """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""
-        for block in self._nodes.of_kind("recorder"):
+        for block in self._nodes.list_blocks_of_kind("recorder"):
             for local in range(block.n if block.model.is_a(Multimeter) else 0):
                 ids = self._list_recorded(block.first + local)
-                if HISTORY in block.get("record_from", local) and any(
+                if HISTORY in block.get_value("record_from", local) and any(
                     group.model.plastic and np.isin(group.target, ids).any() for group in bundles
                 ):
-                    raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
+                    raise make_refusal(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
-    def taps(self, wiring: Wiring) -> Taps:
+    def make_taps(self, wiring: Wiring) -> Taps:
         """Make all recorders for a run of a network.
 
-        Those that are there already go on, with another window or other nodes if these were changed; others begin now.
+        Existing recorders continue, with another window or other nodes if these were changed; others begin now.
         """
         self.changed = False
         bundles, now, n_processes = self._session.bundles, self._session.step, self._session.generators.n
@@ -151,11 +151,11 @@ class Recorders:
         meters, spikes = [], []
         weights: list[WeightTap] = []
         fixed: list[WeightTap] = []
-        for node in self._nodes.ids_of_kind("recorder").tolist():
-            device, ids = self._device(node), self._list_recorded(node)
+        for node in self._nodes.list_ids_of_kind("recorder").tolist():
+            device, ids = self._get_device(node), self._list_recorded(node)
             if node in self._made and node in self._moved:
-                self._made[node].change(np.unique(ids), device.window, self._session.shown, now)
-            recorder = self._made[node] = self._made.get(node) or device.make(ids, now, late)
+                self._made[node].change_window(np.unique(ids), device.window, self._session.shown, now)
+            recorder = self._made[node] = self._made.get(node) or device.make_recording(ids, now, late)
             if isinstance(recorder, Meter):
                 meters.append(recorder)
             elif isinstance(device, SpikeRecorder):
@@ -163,12 +163,12 @@ class Recorders:
             else:
                 chosen = {key: device.get(key) for key in ("senders", "targets")}
                 for plastic, taps in ((True, weights), (False, fixed)):
-                    taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
+                    taps += _make_weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
         self._moved.clear()
         return Taps(meters, spikes, weights, fixed, wiring.recurrent, wiring.readouts)
 
 
-def _weight_taps(
+def _make_weight_taps(
     recorder: EventList, node: int, chosen: dict[str, np.ndarray], plastic: bool, bundles: Bundles, n_processes: int
 ) -> list[WeightTap]:
     """Connections that a weight recorder watches, those that learn or the others; not those from generators."""
@@ -188,5 +188,5 @@ def _weight_taps(
     if not watched:
         return []
     source, target, receptor, which, places = (np.concatenate(column) for column in zip(*watched, strict=True))
-    port = bundles.ports(which, places, n_processes)
+    port = bundles.list_ports(which, places, n_processes)
     return [WeightTap(recorder, source, target, receptor, port, np.stack([which, places], axis=1))]

@@ -10,19 +10,24 @@ from ..errors import quote
 from ..network.parameters import is_number
 from ..network.rule_base import has_whole_value
 from ..values import Given, Values
-from .draws import Draws, Pairs, check_room
-from .errors import NESTErrors, refuse
+from .draws import Draws, Pairs, check_memory
+from .errors import NESTErrors, make_refusal
 from .random import Generators, Parameter
 
 OPTIONS = {"rule", "allow_autapses", "allow_multapses", "make_symmetric"}
-ARGUMENT = {"fixed_indegree": "indegree", "fixed_outdegree": "outdegree", "fixed_total_number": "N",
-            "pairwise_bernoulli": "p", "symmetric_pairwise_bernoulli": "p"}  # fmt: skip
+ARGUMENT = {
+    "fixed_indegree": "indegree",
+    "fixed_outdegree": "outdegree",
+    "fixed_total_number": "N",
+    "pairwise_bernoulli": "p",
+    "symmetric_pairwise_bernoulli": "p",
+}
 MOST = 2**31  # connections of a node, or in all
 BOTH_WAYS = "symmetric_pairwise_bernoulli"
 RULES = ("all_to_all", "one_to_one", *ARGUMENT)
 
 
-def specification(spec: object) -> Values:
+def complete_specification(spec: object) -> Values:
     """Check a connection specification and complete it."""
     if not isinstance(spec, str | Mapping | None):
         raise NESTErrors.TypeMismatch(f"conn_spec = {quote(spec)} must be the name of a rule, or a dictionary")
@@ -32,7 +37,7 @@ def specification(spec: object) -> Values:
     rule = spec["rule"]
     if not isinstance(rule, str) or rule not in RULES:
         if rule == "pairwise_poisson":
-            raise refuse(f"the connection rule '{rule}'", "draw the pairs yourself and connect them one_to_one")
+            raise make_refusal(f"the connection rule '{rule}'", "draw the pairs yourself and connect them one_to_one")
         raise NESTErrors.BadProperty(f"Unknown connectivity rule: {quote(rule)} (known: {', '.join(RULES)})")
     argument = ARGUMENT.get(rule)
     for key in spec.keys() - OPTIONS - {argument}:
@@ -40,18 +45,18 @@ def specification(spec: object) -> Values:
     if argument is not None and argument not in spec:
         raise IndexError(f"rule '{rule}' needs '{argument}'")
     if argument is not None and isinstance(spec[argument], Parameter):
-        raise refuse(f"a random '{argument}'", "draw the pairs yourself and connect them one_to_one")
+        raise make_refusal(f"a random '{argument}'", "draw the pairs yourself and connect them one_to_one")
     if argument is not None and not is_number(spec[argument]):
         raise NESTErrors.TypeMismatch(f"{argument} = {quote(spec[argument])} must be a number")
     for key in sorted((OPTIONS - {"rule"}) & spec.keys()):
         if not isinstance(spec[key], bool | np.bool_):
             raise NESTErrors.TypeMismatch(f"{key} = {quote(spec[key])} must be true or false")
     if spec.get("make_symmetric") and rule != BOTH_WAYS:
-        raise refuse("make_symmetric", "connect both ways yourself")
+        raise make_refusal("make_symmetric", "connect both ways yourself")
     return {"allow_autapses": True, "allow_multapses": True, "make_symmetric": False} | spec
 
 
-def pairs(
+def choose_pairs(
     spec: Given,
     source: np.ndarray,
     target: np.ndarray,
@@ -63,7 +68,7 @@ def pairs(
     Parameters
     ----------
     spec : dict
-        As completed by `specification`.
+        As completed by `complete_specification`.
     source, target : np.ndarray
         int64, ids.
     generators : Generators
@@ -74,44 +79,44 @@ def pairs(
     Returns
     -------
     Pairs
-        In the order in which NEST makes them; those of `fixed_total_number` by virtual process.
+        In the order in which NEST makes them; of `fixed_total_number` by virtual process.
     """
     rule, autapses, multapses = spec["rule"], spec["allow_autapses"], spec["allow_multapses"]
     draws = Draws(source, target, autapses, generators, random)
     if rule == "one_to_one":
-        return _one_to_one(draws)
+        return _choose_one_to_one(draws)
     if rule == "all_to_all":
-        check_room(len(source) * len(target))
-        return _all_to_all(draws)
+        check_memory(len(source) * len(target))
+        return _choose_all_to_all(draws)
     value = spec[ARGUMENT[rule]]
     if rule in ("pairwise_bernoulli", BOTH_WAYS):
         p = float(value)
         if not 0 <= p <= 1:
             raise NESTErrors.BadProperty(f"Connection probability 0 <= p <= 1 required, p = {p}")
-        check_room(p * len(source) * len(target))
-        return draws.each(p) if rule == "pairwise_bernoulli" else _both_ways(spec, draws)
+        check_memory(p * len(source) * len(target))
+        return draws.choose_by_probability(p) if rule == "pairwise_bernoulli" else _choose_both_ways(spec, draws)
     if not has_whole_value(value) or not 0 <= value < MOST:
         raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {quote(value)} must be a whole number from 0 to below {MOST}")
     n = int(value)
     if rule == "fixed_total_number":
-        check_room(n)
-        return _total(n, multapses, draws)
+        check_memory(n)
+        return _choose_total(n, multapses, draws)
     nodes, others = (source, target) if rule == "fixed_outdegree" else (target, source)
-    check_room(n * len(nodes))
+    check_memory(n * len(nodes))
     _check_choice(f"{ARGUMENT[rule]} = {n}", nodes, others, n, autapses, multapses)
-    return draws.outdegree(n, multapses) if rule == "fixed_outdegree" else draws.indegree(n, multapses)
+    return draws.choose_outdegree(n, multapses) if rule == "fixed_outdegree" else draws.choose_indegree(n, multapses)
 
 
-def _all_to_all(draws: Draws) -> Pairs:
+def _choose_all_to_all(draws: Draws) -> Pairs:
     n, m = len(draws.source), len(draws.target)
     source, target, kept = np.tile(draws.source, m), np.repeat(draws.target, n), None
     if not draws.autapses and len(np.intersect1d(draws.source, draws.target)):
         kept = source != target
         source, target = source[kept], target[kept]
-    return draws.in_order(source, target, (m, n), kept)
+    return draws.draw_in_order(source, target, (m, n), kept)
 
 
-def _one_to_one(draws: Draws) -> Pairs:
+def _choose_one_to_one(draws: Draws) -> Pairs:
     source, target, kept = draws.source, draws.target, None
     if len(source) != len(target):
         raise NESTErrors.DimensionMismatch(
@@ -121,7 +126,7 @@ def _one_to_one(draws: Draws) -> Pairs:
     if not draws.autapses:
         kept = source != target
         source, target = source[kept], target[kept]
-    return draws.in_order(source, target, (1, n), kept)
+    return draws.draw_in_order(source, target, (1, n), kept)
 
 
 def _check_choice(what: str, nodes: np.ndarray, others: np.ndarray, n: int, autapses: bool, multapses: bool) -> None:
@@ -137,7 +142,7 @@ def _check_choice(what: str, nodes: np.ndarray, others: np.ndarray, n: int, auta
             raise NESTErrors.BadProperty("there are no nodes to connect to")
 
 
-def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
+def _choose_total(n: int, multapses: bool, draws: Draws) -> Pairs:
     if not multapses:
         raise NESTErrors.NotImplemented("fixed_total_number cannot leave out multapses")
     process, other = draws.target % draws.generators.n, np.ones(len(draws.target), bool)
@@ -146,10 +151,10 @@ def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
     alone = np.setdiff1d(process, process[other])  # virtual processes, which draw on their own
     if n and (len(alone) or not len(draws.source) or not len(draws.target)):
         raise NESTErrors.BadProperty("there are no nodes to connect to")
-    return draws.total(n)
+    return draws.choose_total(n)
 
 
-def _both_ways(spec: Given, draws: Draws) -> Pairs:
+def _choose_both_ways(spec: Given, draws: Draws) -> Pairs:
     if spec["allow_autapses"] or not spec["allow_multapses"] or not spec["make_symmetric"]:
         raise NESTErrors.BadProperty(
             f"{BOTH_WAYS} needs allow_autapses = False, allow_multapses = True, make_symmetric = True"
@@ -158,4 +163,4 @@ def _both_ways(spec: Given, draws: Draws) -> Pairs:
         raise NESTErrors.BadProperty("Connection probability 0 <= p < 1 required, p = 1")
     if draws.random:
         raise NESTErrors.NotImplemented(f"{BOTH_WAYS} takes no random {next(iter(draws.random))[1]}: set it afterwards")
-    return draws.both_ways(float(spec["p"]))
+    return draws.choose_both_ways(float(spec["p"]))

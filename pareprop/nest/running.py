@@ -1,4 +1,4 @@
-"""Letting time go on: the network is built before the first step, and when it grew; recorders write their files."""
+"""Simulate: the network is built before the first step, and when it grew; recorders write their files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ParepropError, quote
 from ..network.parameters import FLOAT_MAX, is_number
-from ..parallel.collectives import guarded
-from .errors import EARLIER, NESTErrors, refuse, translate_errors
+from ..parallel.collectives import share_errors
+from .errors import EARLIER, NESTErrors, make_refusal, translate_errors
 from .session import Session
 
 if TYPE_CHECKING:
@@ -29,25 +29,25 @@ def count_steps(session: Session, ms: float) -> int:
     return round(n)
 
 
-def simulate(session: Session, ms: float) -> None:
-    """Collective: let time go on."""
+def simulate_session(session: Session, ms: float) -> None:
+    """Collective: simulate for a time."""
     n = count_steps(session, ms)
     start, cpu = time.perf_counter(), time.process_time()
-    with translate_errors(), session.spent.phase("simulate"):
+    with translate_errors(), session.spent.time_phase("simulate"):
         if session.clock is None and n:
             session.clock = _build_clock(session)
         elif n and session.grown:
-            session.clock = _grow(session)
+            session.clock = _rebuild_clock(session)
         elif n and session.recorders.changed:
-            session.running.take_taps(session.recorders.taps(session.running.wiring))
+            session.running.replace_taps(session.recorders.make_taps(session.running.wiring))
         if n:
-            session.running.take_rates(session.models.rates())
+            session.running.set_learning_rates(session.models.list_learning_rates())
             _open_files(session)
             session.step += n
             session.stale = True
-            session.running.advance(session.step)
+            session.running.advance_to(session.step)
             _write_files(session)
-    session.spent.add("simulate_cpu", time.process_time() - cpu)
+    session.spent.add_seconds("simulate_cpu", time.process_time() - cpu)
     if session.params["print_time"] and session.exchange.rank == 0:
         print(
             f"[ 100% ] Model time: {session.step * session.resolution:.1f} ms, real time: "
@@ -63,9 +63,9 @@ def _open_files(session: Session) -> None:
     session.text = list(session.recorders.list_files())
     if session.text:
         try:
-            with guarded(session.exchange.comm):
+            with share_errors(session.exchange.comm):
                 for recorder, files in session.text if session.exchange.rank == 0 else ():
-                    files.begin(recorder, session.params)
+                    files.create_files(recorder, session.params)
         except ParepropError as problem:
             session.files_open = False
             session.prepared = True  # as in NEST, where Cleanup follows
@@ -75,37 +75,37 @@ def _open_files(session: Session) -> None:
 def _write_files(session: Session) -> None:
     """Collective: move events to text files."""
     if session.text:
-        with guarded(session.exchange.comm):
+        with share_errors(session.exchange.comm):
             for recorder, files in session.text:
-                files.take(recorder, session.shown, writes=session.exchange.rank == 0)
+                files.move_events(recorder, session.shown, writes=session.exchange.rank == 0)
 
 
 def _build_clock(session: Session) -> Clock:
     from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them
     from .spike_clock import SpikeClock
-    from .wiring import wire
+    from .wiring import wire_network
 
-    session.bundles.settle()
+    session.bundles.join_small_bundles()
     session.recorders.check_history(session.bundles)
-    with session.timers.phase("wire"):
-        wiring = wire(session, session.versions.of(session.exchange.rank))
+    with session.timers.time_phase("wire"):
+        wiring = wire_network(session, session.versions.find_version(session.exchange.rank))
     kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
-    with session.timers.phase("build"):
-        clock = kind(session, wiring, session.recorders.taps(wiring))
+    with session.timers.time_phase("build"):
+        clock = kind(session, wiring, session.recorders.make_taps(wiring))
     session.n_built, session.grown = session.nodes.n, False
     session.generations.append(len(session.bundles))
     return clock
 
 
-def _grow(session: Session) -> Clock:
-    """Collective: build the network anew with what was made in the run, and have it go on as the one before."""
+def _rebuild_clock(session: Session) -> Clock:
+    """Collective: build the network again with what was made in the run, and transfer the state."""
     from .growth import Growth
 
     before, first = session.running, session.generations[-1]
     before.read_weights()
     clock = _build_clock(session)
     if type(clock) is not type(before):
-        raise refuse("neurons of the interval variant after the first step of a network without any", EARLIER)
-    clock.take_rates(session.models.rates())
-    clock.take_over(Growth(before, clock, first))
+        raise make_refusal("neurons of the interval variant after the first step of a network without any", EARLIER)
+    clock.set_learning_rates(session.models.list_learning_rates())
+    clock.transfer_state(Growth(before, clock, first))
     return clock

@@ -30,7 +30,7 @@ class Session:
     Attributes
     ----------
     nodes, bundles : NodeTable, Bundles
-        What was created and connected.
+        Created nodes and connections.
     params : dict
         Kernel parameters.
     generators : Generators
@@ -54,7 +54,7 @@ class Session:
     prepared, files_open : bool
         Whether `Prepare` was called, and text files were begun since then.
     fitting : set of tuple
-        Names and receptor types of synapse models with those of a source and a target that they may connect.
+        Synapse models, receptor types, and models of source and target that they may connect.
     text : list of tuple
         Recorders to text and their files, of the present run.
     """
@@ -84,9 +84,9 @@ class Session:
         self.generations: list[int] = []
         self.text: list[tuple[Meter | EventList, TextFiles]] = []
         self.fitting: set[tuple[str, int, str, str]] = set()
-        self.seed()
+        self.seed_generators()
 
-    def seed(self) -> None:
+    def seed_generators(self) -> None:
         """Begin with the random numbers of the present settings."""
         self.generators = Generators(self.params["rng_seed"], self.params["total_num_virtual_procs"])
 
@@ -100,7 +100,7 @@ class Session:
         """Whether the network runs already."""
         return self.clock is not None
 
-    def delay(self, end: int) -> float:
+    def get_delay(self, end: int) -> float:
         """Smallest (0) or largest (1) delay in ms."""
         return self.to_ms(self.delay_range[end])
 
@@ -124,6 +124,6 @@ class Session:
         """Stamps below it are shown by meters and weight recorders: in slices of the smallest delay, as in NEST."""
         return (self.step - 1) // self.delay_range[0] * self.delay_range[0] + 1
 
-    def collection(self, ids: np.ndarray) -> NodeCollection:
+    def make_collection(self, ids: np.ndarray) -> NodeCollection:
         """Nodes by ascending id."""
         return NodeCollection(self, ids)

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import quote
 from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Given, Numbers, Values
-from .errors import NESTErrors, refuse
+from .errors import NESTErrors, make_refusal
 from .versions import VERSIONS
 
 DEFAULTS: Values = {
@@ -29,16 +29,29 @@ DEFAULTS: Values = {
 }  # fmt: skip
 DELAY_RANGE = ("min_delay", "max_delay")
 KEPT_BY_RESET = (  # what NEST's ResetKernel leaves as it is
-    "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update", "data_path", "data_prefix",
+    "eprop_update_interval",
+    "eprop_learning_window",
+    "eprop_reset_neurons_on_update",
+    "data_path",
+    "data_prefix",
     "adaptive_target_buffers",
-)  # fmt: skip
+)
 INTERVALS = ("eprop_learning_window", "eprop_update_interval")
 MS_PER_TIC = 0.001  # of NEST's clock
 MOST_STEPS = 2**31
 MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
-FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
-                  "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type", "eprop_nest_losses",
-                  "eprop_as"}  # fmt: skip
+FIXED_IN_A_RUN = {
+    "resolution",
+    "eprop_update_interval",
+    "eprop_learning_window",
+    "eprop_reset_neurons_on_update",
+    "rng_seed",
+    "total_num_virtual_procs",
+    "local_num_threads",
+    "rng_type",
+    "eprop_nest_losses",
+    "eprop_as",
+}
 
 
 def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -> Values:
@@ -65,12 +78,12 @@ def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -
     if unknown := [key for key in values if key not in DEFAULTS]:
         raise ValueError(f"`{unknown[0]}` is not a valid kernel parameter, valid parameters are: {sorted(DEFAULTS)}")
     try:
-        given = {key: _cast(key, value) for key, value in values.items()}
+        given = {key: _cast_value(key, value) for key, value in values.items()}
     except OverflowError:
         raise NESTErrors.TypeMismatch("a kernel parameter has a value beyond all numbers") from None
     for key, value in given.items():
         if runs and key in FIXED_IN_A_RUN and value != present[key]:
-            raise refuse(f"another {key} after the first step", "set it before")
+            raise make_refusal(f"another {key} after the first step", "set it before")
         if key == "resolution" and has_nodes and value != present[key]:
             raise NESTErrors.KernelException("resolution cannot change when nodes exist")
     merged = dict(present) | given
@@ -98,7 +111,7 @@ def read_delays(values: Given, dt: float, has_connections: bool) -> tuple[int, i
     has_connections : bool
         Whether there are connections.
     """
-    low, high = (_cast(key, values[key], float) if key in values else None for key in DELAY_RANGE)
+    low, high = (_cast_value(key, values[key], float) if key in values else None for key in DELAY_RANGE)
     if low is None or high is None:
         raise NESTErrors.BadProperty("Both min_delay and max_delay have to be specified")
     if has_connections:
@@ -112,7 +125,7 @@ def read_delays(values: Given, dt: float, has_connections: bool) -> tuple[int, i
     return int(low / dt + 1e-9), int(to_steps(np.array(high), dt))
 
 
-def _cast(key: str, value: object, kind: type | None = None) -> AnyValue:
+def _cast_value(key: str, value: object, kind: type | None = None) -> AnyValue:
     """A value as the type that NEST takes, no other."""
     kind = kind or type(DEFAULTS[key])
     good = {
@@ -140,9 +153,9 @@ def _check(values: Given) -> None:
     if values["eprop_as"] not in ("", *VERSIONS):
         raise NESTErrors.BadProperty(f"eprop_as = {quote(values['eprop_as'])} must be one of {', '.join(VERSIONS)}")
     if not values["dict_miss_is_error"]:
-        raise refuse("dict_miss_is_error = False", "leave out the parameters that models do not have")
+        raise make_refusal("dict_miss_is_error = False", "leave out the parameters that models do not have")
     if values["rng_type"] != "mt19937_64":
-        raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
+        raise make_refusal(f"rng_type = {values['rng_type']}", "use mt19937_64")
 
 
 def check_intervals(values: Given, keys: Iterable[str] = INTERVALS) -> None:

@@ -1,4 +1,4 @@
-"""Time in the spike variant: one endless run, whose step 0 is NEST's, in samples as long as what is simulated."""
+"""The spike variant: one endless run, whose step 0 is NEST's, in samples as long as each stretch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..simulation.observer import Outcome, Watched
 from ..values import Later
 from .clock import Clock
 from .connections import STATES
-from .errors import EARLIER, refuse
+from .errors import EARLIER, make_refusal
 from .growth import Growth
 from .network import Wiring
 from .taps import Taps, WeightTap
@@ -52,113 +52,121 @@ class SpikeClock(Clock):
 
     def piece(self, first: int, last: int) -> Sample:
         """What happens in NEST's steps [first, last), see `OpenTask`."""
-        self.engine.force(self.forced.index, self.forced.take(first, last))
-        window = self.window.of(first, last)
+        self.engine.force(self.forced.index, self.forced.take_spikes(first, last))
+        window = self.window.get_steps(first, last)
         plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
         return Sample(
-            self.train.take(first, last),
-            np.where(window != 0.0, self.targets.of(first, last), 0.0),  # scripts may have none elsewhere, but NaN
-            self.currents.of(first, last) if self.model.size("current") else None,
+            self.pending_inputs.take_log(first, last),
+            np.where(
+                window != 0.0, self.targets.get_steps(first, last), 0.0
+            ),  # scripts may have none elsewhere, but NaN
+            self.currents.get_steps(first, last) if self.model.size("current") else None,
             np.any(window != 0.0, axis=1),
             factors=None if plain else window,
         )
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Record what has happened."""
+        """Record the last stretch."""
         last = simulation.engine.origin
         first = last - len(outcome.error)
         self.n_spikes += simulation.engine.n_spikes
-        self._show(first, last, outcome)
-        self._show_spikes(first, last, outcome.sample.inputs)
+        self._record_sample(first, last, outcome)
+        self._record_spikes(first, last, outcome.sample.inputs)
         for frozen in (self.targets, self.window, self.currents):
-            frozen.forget(last)
+            frozen.drop_before(last)
 
-    def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
-        """Take learning rates; those of the model hold from a synapse's update after the next one on."""
-        super().take_rates(rates)
+    def set_learning_rates(self, rates: dict[str, tuple[float, float]]) -> None:
+        """Set learning rates; a model's rates hold from a synapse's second next update on."""
+        super().set_learning_rates(rates)
         for item in self.engine.plastic:
             model = self.wiring.models[item.name]
             item.eta = self.etas[model]
             if item.optimizer.optimize_each_step and item.eta != self.first_etas[model]:
-                raise refuse(
+                raise make_refusal(
                     f"another learning rate of {model} with optimize_each_step",
                     "set optimize_each_step to False, or eta once",
                 )
         self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
 
     def read_states(self, shown: int) -> None:
-        """Collective: see `Clock.read_states`; rows of the engine lack what is on its way to them."""
+        """Collective: see `Clock.read_states`; the engine's state does not include spikes in transit."""
         spans = [item for item in self._synapses.items() if item[1][1].projection.transmission]
         sent = self._list_sent(shown) if spans else {}
         for name, (table, span) in spans:
-            rows = table.factors[transmission.LIVE, span.rows : span.rows + span.n_rows].copy()
+            rows = table.factors[transmission.LIVE, span.own_rows].copy()
             rows[rows[:, layout.LATEST_SPIKE] < 0, layout.LATEST_SPIKE] = -np.inf
             places = np.arange(span.n_rows)
-            source, late = span.source(places), span.delays[span.block(places)] - 1
+            source, late = span.find_sources(places), span.delays[span.find_blocks(places)] - 1
             stamps, senders = sent[span.projection.pre.role]
             senders = senders - self.model.offset(span.projection.pre)
-            since = self.since.get(name, 0) + (span.projection.pre.role != "input")
+            since = self.counted_since.get(name, 0) + (span.projection.pre.role != "input")
             for k in np.flatnonzero(np.isin(source, senders)):
                 arrivals = stamps[(senders == source[k]) & (stamps >= since)] + late[k]
-                transmission.follow(rows[k], arrivals[arrivals >= self.step])
-            for (index, place), local in self._places(table, span, self.wiring.origin[name]):
+                transmission.advance_row(rows[k], arrivals[arrivals >= self.step])
+            for (index, place), local in self._find_local_places(table, span, self.wiring.origin[name]):
                 row = np.searchsorted(table.row_ptr, local, side="right") - 1 - span.rows
                 mine = place, rows[row][:, [layout.UTILISATION, layout.RESOURCES]].T
                 bundle = self.bundles[index]
                 for key in STATES:
-                    bundle.own[key] = np.broadcast_to(bundle.own[key], len(bundle)).copy()
+                    bundle.per_synapse[key] = np.broadcast_to(bundle.per_synapse[key], len(bundle)).copy()
                 for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
                     for key, column in zip(STATES, values, strict=True):
-                        bundle.own[key][there] = column
+                        bundle.per_synapse[key][there] = column
 
     def _list_sent(self, shown: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Collective: stamps below `shown`, and sources, of spikes that may be on their way; by role of the source."""
         first, inputs, own = self.engine.get_spikes_under_way()
         spikes, sent = gather_log(self.comm, own, self.step - first), {}
         for role, log, later in (("input", inputs, 0), ("recurrent", spikes, 1)):
-            steps, source = log.spikes(self.step - first)
+            steps, source = log.list_spikes(self.step - first)
             stamps = first + later + steps
             sent[role] = stamps[stamps < shown], source[stamps < shown].astype(np.int64)
         return sent
 
-    def take_over(self, growth: Growth) -> None:
-        """Collective: continue from the network before it grew, see `Clock.take_over`."""
+    def transfer_state(self, growth: Growth) -> None:
+        """Collective: continue from the network before it grew, see `Clock.transfer_state`."""
         old, models = growth.old, self.wiring.models
-        if not growth.keeps_sums():
-            raise refuse(
+        if not growth.can_transfer_sums():
+            raise make_refusal(
                 "neurons with other kappa, kappa_reg, tau_m or delays of learning after the first step", EARLIER
             )
-        growth.carry_clock()
-        self.simulation.follow(old.simulation)
-        self.count_since(0)
-        self.close(self.step + 1, self.engine.constants["drive"], growth.new_readouts)  # as in each run's first step
-        self._error = growth.widen(old._error)
+        growth.transfer_clock()
+        self.simulation.resume_from(old.simulation)
+        self.set_counted_since(0)
+        self.silence_until(
+            self.step + 1, self.engine.constants["drive"], growth.new_readouts
+        )  # as in each run's first step
+        self._error = growth.widen_rows(old._error)
         before = old.wiring.models
         alike = {name: [other for other in before if before[other] == model] for name, model in models.items()}
-        growth.carry_spike({name: (alike[name], self.etas[models[name]]) for name in models})
-        self._show_known(old.taps, growth.widen)
+        growth.transfer_spike_engine({name: (alike[name], self.etas[models[name]]) for name in models})
+        self._record_pending(old.taps, growth.widen_rows)
 
-    def _show(self, first: int, last: int, outcome: Outcome) -> None:
-        self.put_dynamics(first, 0, last - first)
-        window, target, signal = self.window.of(first, last), self.targets.of(first, last), outcome.signal
-        columns = {"V_m": signal, "readout_signal": signal * window, "target_signal": target * window,
-                   "error_signal": outcome.error}  # fmt: skip
+    def _record_sample(self, first: int, last: int, outcome: Outcome) -> None:
+        self.record_dynamics(first, 0, last - first)
+        window, target, signal = self.window.get_steps(first, last), self.targets.get_steps(first, last), outcome.signal
+        columns = {
+            "V_m": signal,
+            "readout_signal": signal * window,
+            "target_signal": target * window,
+            "error_signal": outcome.error,
+        }
         for field, values in columns.items():
-            self.taps.put_readouts(field, first, values)
+            self.taps.write_readouts(field, first, values)
         errors = np.concatenate([self._error, outcome.error])
-        self.put_signals(first, errors[:-1])
+        self.record_learning_signals(first, errors[:-1])
         self._error = errors[-1:].copy()
 
-    def _show_spikes(self, first: int, last: int, inputs: SpikeLog) -> None:
-        if not self.taps.wants_spikes:
+    def _record_spikes(self, first: int, last: int, inputs: SpikeLog) -> None:
+        if not self.taps.records_spikes:
             return
         log = gather_log(self.comm, self.engine.get_own_spikes(), last - first)
-        steps, index = log.spikes(last - first)
-        self.taps.put_spikes(first + steps + 1, self.wiring.recurrent[index])
+        steps, index = log.list_spikes(last - first)
+        self.taps.note_spikes(first + steps + 1, self.wiring.recurrent[index])
         for tap, synapses in zip(self.taps.weights, self._arrivals, strict=True):
-            self._show_weights(tap, synapses, first, last, inputs)
+            self._record_weights(tap, synapses, first, last, inputs)
 
-    def _show_weights(self, tap: WeightTap, synapses: list, first: int, last: int, inputs: SpikeLog) -> None:
+    def _record_weights(self, tap: WeightTap, synapses: list, first: int, last: int, inputs: SpikeLog) -> None:
         """Weights at arrivals in steps [first, last), whose spikes have the stamps of these steps, see `stimuli`."""
         weight = np.full((last - first, len(tap.source)), np.nan)
         for watched, number in synapses:
@@ -166,16 +174,16 @@ class SpikeClock(Clock):
         if self.comm is not None:
             weight = np.fmax.reduce(self.comm.allgather(weight))
         step, which = np.nonzero(~np.isnan(weight))
-        times = self._multiplicity(inputs, step, tap.source[which])
+        times = self._count_source_spikes(inputs, step, tap.source[which])
         step, which = np.repeat(step, times), np.repeat(which, times)
-        tap.put(first + step, which, weight[step, which])
+        tap.write_weights(first + step, which, weight[step, which])
 
-    def _multiplicity(self, inputs: SpikeLog, step: np.ndarray, source: np.ndarray) -> np.ndarray:
+    def _count_source_spikes(self, inputs: SpikeLog, step: np.ndarray, source: np.ndarray) -> np.ndarray:
         """How often each source spiked in its step: parrots may do so several times."""
         place = np.searchsorted(self.wiring.parrots, source)
         place = np.minimum(place, max(len(self.wiring.parrots) - 1, 0))
         parrot = self.wiring.parrots[place] == source if len(self.wiring.parrots) else np.zeros(len(source), bool)
-        at, ids = inputs.spikes(len(inputs.ptr) - 1)
+        at, ids = inputs.list_spikes(len(inputs.ptr) - 1)
         key = at * self.model.size("input") + ids.astype(np.int64)
         keys = step * self.model.size("input") + place
         n = np.searchsorted(key, keys, side="right") - np.searchsorted(key, keys)

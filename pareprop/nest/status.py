@@ -14,10 +14,20 @@ from .session import Session
 from .settings import MS_PER_TIC, to_ms
 
 BUILD: Values = {
-    "version": "3.10.0", "exitcode": 0, "docdir": "", "datadir": "", "have_threads": True, "have_mpi": False,
-    "have_gsl": False, "have_hdf5": False, "have_boost": False, "have_music": False, "have_sionlib": False,
-    "have_libneurosim": False, "ndebug": True,
-}  # fmt: skip
+    "version": "3.10.0",
+    "exitcode": 0,
+    "docdir": "",
+    "datadir": "",
+    "have_threads": True,
+    "have_mpi": False,
+    "have_gsl": False,
+    "have_hdf5": False,
+    "have_boost": False,
+    "have_music": False,
+    "have_sionlib": False,
+    "have_libneurosim": False,
+    "ndebug": True,
+}
 CONSTRUCTION = ("construction_create", "construction_connect")  # by one thread that never waits
 SPENT = (*CONSTRUCTION, "simulate", "simulate_cpu")  # seconds that are counted
 
@@ -36,8 +46,8 @@ STATUS: dict[str, Callable[[Session], object]] = {  # kernel parameters that can
     "mpi_rank": lambda session: session.exchange.rank,
     "node_models": lambda session: sorted(session.models.nodes),
     "synapse_models": lambda session: sorted(session.models.synapses),
-    "min_delay": lambda session: session.delay(0),
-    "max_delay": lambda session: session.delay(1),
+    "min_delay": lambda session: session.get_delay(0),
+    "max_delay": lambda session: session.get_delay(1),
     "prepared": lambda session: session.prepared,
     "tics_per_ms": lambda session: 1.0 / MS_PER_TIC,
     "tics_per_step": lambda session: round(session.resolution / MS_PER_TIC),
@@ -65,4 +75,4 @@ STATUS: dict[str, Callable[[Session], object]] = {  # kernel parameters that can
     "modules": lambda session: [],
     "stimulation_backends": lambda session: [],
     "structural_plasticity_synapses": lambda session: {},
-}  # fmt: skip
+}

@@ -14,7 +14,7 @@ from .recorders import EventList, Meter
 
 NOBODY = np.zeros(0, np.int64)
 AHEAD = 2  # steps by which voltages of readouts are known before they are shown
-LATE = 10 * AHEAD  # what is written for later, at most: all quantities in all of these steps
+LATE = 10 * AHEAD  # most entries written for later stamps: all quantities in all of these steps
 
 
 class Taps:
@@ -47,71 +47,73 @@ class Taps:
         readouts: np.ndarray,
     ) -> None:
         self.meters, self._spikes, self.weights, self._fixed = meters, spikes, weights, fixed
-        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._neurons = [_places(meter, recurrent) for meter in meters]
-        self._readouts = [_places(meter, readouts) for meter in meters]
+        self._noted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._neurons = [_find_places(meter, recurrent) for meter in meters]
+        self._readouts = [_find_places(meter, readouts) for meter in meters]
         index_by_meter = [index for index, _ in self._neurons]
         self.recorded = np.unique(np.concatenate([NOBODY, *index_by_meter]))
         self._shown: deque[tuple[str, int, np.ndarray]] = deque(maxlen=LATE)
 
-    def reserve(self, stamp: int) -> None:
+    def reserve_until(self, stamp: int) -> None:
         """Have room for everything up to a stamp."""
         for meter in self.meters:
-            meter.reserve(stamp)
+            meter.reserve_until(stamp)
 
-    def wants(self, field: str) -> bool:
+    def records_field(self, field: str) -> bool:
         """Whether anybody records a quantity of neurons."""
         return any(
             field in meter.fields and len(index) for meter, (index, _) in zip(self.meters, self._neurons, strict=True)
         )
 
-    def put_neurons(self, field: str, step: int, values: np.ndarray) -> None:
+    def write_neurons(self, field: str, step: int, values: np.ndarray) -> None:
         """Write a quantity of the `recorded` neurons in steps from `step` on, float64 (n_steps, n_recorded)."""
         for meter, (index, places) in zip(self.meters, self._neurons, strict=True):
             if field in meter.fields and len(index):
-                meter.put(field, places, step, values[:, np.searchsorted(self.recorded, index)])
+                meter.write_rows(field, places, step, values[:, np.searchsorted(self.recorded, index)])
 
-    def put_readouts(self, field: str, step: int, values: np.ndarray) -> None:
+    def write_readouts(self, field: str, step: int, values: np.ndarray) -> None:
         """Write a quantity of all readouts in steps from `step` on, float64 (n_steps, n_readouts)."""
         late = values[-AHEAD:]
         self._shown.append((field, step + len(values) - len(late), late.copy()))
         for meter, (index, places) in zip(self.meters, self._readouts, strict=True):
             if field in meter.fields and len(index):
-                meter.put(field, places, step, values[:, index])
+                meter.write_rows(field, places, step, values[:, index])
 
-    def take_over(self, before: Taps, widen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
-        """Take what was written for coming stamps, before these recorders were there.
+    def transfer_state(self, before: Taps, widen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        """Take over values for later stamps that were written before these recorders existed.
 
         `widen` makes rows of the readouts that are there now.
         """
         for field, step, values in tuple(before._shown):
-            self.put_readouts(field, step, widen(values))
+            self.write_readouts(field, step, widen(values))
 
-    def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
-        """Those of `ids` whose spikes anybody records."""
+    def filter_recorded(self, ids: np.ndarray) -> np.ndarray:
+        """Return the `ids` whose spikes are recorded."""
         is_connected = [connected[ids] > 0 for _, connected in self._spikes]
         return ids[np.any(is_connected, axis=0)] if is_connected else ids[:0]
 
     @property
-    def wants_spikes(self) -> bool:
+    def records_spikes(self) -> bool:
         """Whether anybody records spikes or weights."""
         return bool(self._spikes or self.weights or self._fixed)
 
-    def put_spikes(self, stamps: np.ndarray, ids: np.ndarray, early: np.ndarray | None = None) -> None:
+    def note_spikes(self, stamps: np.ndarray, ids: np.ndarray, early: np.ndarray | None = None) -> None:
         """Note spikes, in any order, which were `early` by some ms."""
-        self._waiting.append((stamps, ids, np.zeros(len(ids)) if early is None else early))
+        self._noted.append((stamps, ids, np.zeros(len(ids)) if early is None else early))
 
     def write_spikes(self, bundles: list[Bundle]) -> None:
         """Write the spikes that were noted, by time and id, and the weights of connections that do not learn."""
-        columns = zip((NOBODY, NOBODY, np.zeros(0)), *self._waiting, strict=True)
+        columns = zip((NOBODY, NOBODY, np.zeros(0)), *self._noted, strict=True)
         stamps, ids, early = (np.concatenate(column) for column in columns)
         order = np.lexsort((ids, -early, stamps))
-        stamps, ids, early, self._waiting = stamps[order], ids[order], early[order], []
+        stamps, ids, early, self._noted = stamps[order], ids[order], early[order], []
         for recorder, connected in self._spikes:
             n = connected[ids]
-            recorder.add(np.repeat(stamps, n), np.repeat(early, n), senders=np.repeat(ids, n))
+            recorder.add_events(np.repeat(stamps, n), np.repeat(early, n), senders=np.repeat(ids, n))
         for tap in self._fixed if len(ids) else ():
-            tap.spikes(stamps, ids, np.array([bundles[index].weight[place] for index, place in tap.place.tolist()]))
+            tap.write_arrivals(
+                stamps, ids, np.array([bundles[index].weight[place] for index, place in tap.place.tolist()])
+            )
 
 
 class WeightTap:
@@ -142,7 +144,9 @@ class WeightTap:
         self.recorder, self.source, self.target, self.place = recorder, source[order], target[order], place[order]
         self._receptor, self._port = receptor[order], port[order]
 
-    def spikes(self, stamps: np.ndarray, ids: np.ndarray, weight: np.ndarray, lost: np.ndarray | None = None) -> None:
+    def write_arrivals(
+        self, stamps: np.ndarray, ids: np.ndarray, weight: np.ndarray, lost: np.ndarray | None = None
+    ) -> None:
         """Write the weights with which spikes arrive.
 
         Parameters
@@ -152,18 +156,18 @@ class WeightTap:
         weight : np.ndarray
             float64 (n,), of the connections.
         lost : np.ndarray or None
-            bool (n_spikes, n), what does not arrive.
+            bool (n_spikes, n), True for spikes that do not arrive.
         """
         low, high = np.searchsorted(self.source, ids), np.searchsorted(self.source, ids, side="right")
         spike, which = np.repeat(np.arange(len(ids)), high - low), list_ranges(low, high)
         if lost is not None:
             kept = ~lost[spike, which]
             spike, which = spike[kept], which[kept]
-        self.put(stamps[spike], which, weight[which])
+        self.write_weights(stamps[spike], which, weight[which])
 
-    def put(self, stamps: np.ndarray, which: np.ndarray, weight: np.ndarray) -> None:
+    def write_weights(self, stamps: np.ndarray, which: np.ndarray, weight: np.ndarray) -> None:
         """Write weights of some connections."""
-        self.recorder.add(
+        self.recorder.add_events(
             stamps,
             senders=self.source[which],
             targets=self.target[which],
@@ -173,7 +177,7 @@ class WeightTap:
         )
 
 
-def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices in a role of the nodes of a meter, ascending, and their places in the meter."""
     order = np.argsort(ids)
     position = np.searchsorted(ids[order], meter.ids)
@@ -184,6 +188,6 @@ def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index[by_index], mine[by_index]
 
 
-def send_to_all(comm: Comm, columns: np.ndarray) -> np.ndarray:
+def gather_columns(comm: Comm, columns: np.ndarray) -> np.ndarray:
     """Collective: columns of all ranks side by side, on all of them."""
     return columns if comm is None else np.concatenate(comm.allgather(np.ascontiguousarray(columns)), axis=1)

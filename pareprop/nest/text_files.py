@@ -38,8 +38,8 @@ class TextFiles:
         self._prints = device.get("record_to") == "screen"
         self.n = 0
 
-    def paths(self, params: Given) -> list[Path]:
-        """Where the files lie, or will lie when time goes on.
+    def list_paths(self, params: Given) -> list[Path]:
+        """Return where the files lie, or will lie after the next stretch.
 
         Parameters
         ----------
@@ -56,17 +56,17 @@ class TextFiles:
             for process in range(self._n_processes)
         ]
 
-    def place(self, params: Given) -> str:
+    def describe_location(self, params: Given) -> str:
         """Where the events are, for messages."""
-        return "on the screen" if self._prints else f"in {self.paths(params)[0]}"
+        return "on the screen" if self._prints else f"in {self.list_paths(params)[0]}"
 
-    def begin(self, recorder: Meter | EventList, params: Given) -> None:
+    def create_files(self, recorder: Meter | EventList, params: Given) -> None:
         """Make new files.
 
         Parameters
         ----------
         recorder : Meter or EventList
-            What they are to hold.
+            The recordings to write.
         params : dict
             Kernel parameters.
 
@@ -75,7 +75,7 @@ class TextFiles:
         InputError
             If a file exists, which must not be overwritten.
         """
-        self._open = self.paths(params)
+        self._open = self.list_paths(params)
         for path in self._open:
             if path.exists() and not params["overwrite_files"]:
                 raise InputError(
@@ -84,14 +84,14 @@ class TextFiles:
                 )
         times = ("time_step", "time_offset") if self._in_steps else ("time_ms",)
         for path in self._open:
-            path.write_text(HEAD + "\t".join(["sender", *times, *_list_columns(recorder.events(0))]) + "\n")
+            path.write_text(HEAD + "\t".join(["sender", *times, *_list_columns(recorder.list_events(0))]) + "\n")
 
-    def take(self, recorder: Meter | EventList, clock: int, writes: bool) -> None:
+    def move_events(self, recorder: Meter | EventList, clock: int, writes: bool) -> None:
         """Take what a recorder shows at `clock` out of it; the rank that `writes` puts it into the files."""
-        self.n += recorder.count(clock)
+        self.n += recorder.count_events(clock)
         if writes:
-            self._write(recorder.events(clock))
-        recorder.clear(clock)
+            self._write(recorder.list_events(clock))
+        recorder.clear_events(clock)
 
     def _write(self, events: Mapping[str, np.ndarray]) -> None:
         number = f"%.{max(int(self._device.get('precision')), 0)}f"

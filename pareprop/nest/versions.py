@@ -17,14 +17,16 @@ from collections.abc import Callable
 import numpy as np
 
 from ..values import AnyValue, Given, Numbers, Values
-from .errors import NESTErrors, notice, refuse
+from .errors import NESTErrors, make_refusal, warn_once
 
 VERSIONS = ("3.7", "3.8", "3.9", "3.10")
 BEFORE_BETA = ("3.7", "3.8")
-ONLY = {  # names that tell the version of a script
-    "gamma": ("3.7", "3.8", "3.9"), "beta": ("3.9",),
-    "surrogate_gradient_height": ("3.10",), "surrogate_gradient_width": ("3.10",),
-}  # fmt: skip
+ONLY = {  # names that imply the version of a script
+    "gamma": ("3.7", "3.8", "3.9"),
+    "beta": ("3.9",),
+    "surrogate_gradient_height": ("3.10",),
+    "surrogate_gradient_width": ("3.10",),
+}
 CUTOFF = "eprop_isi_trace_cutoff"
 OLD_CUTOFF = 1000.0  # ms
 FUNCTION = "surrogate_gradient_function"
@@ -32,21 +34,21 @@ ARCTAN = "arctan"  # of NEST 3.9, with a pi that 3.10 left out
 
 
 class Versions:
-    """The version that a script is for: the one that the user names, else the one that its names tell.
+    """The version that a script is for: named by the user, else implied by the names in the script.
 
     Parameters
     ----------
     named : str
-        One of `VERSIONS`, or "" to tell it from the script.
+        One of `VERSIONS`, or "" to infer it from the script.
     """
 
     def __init__(self, named: str) -> None:
         self.named = named
-        self._used: set[str] = set()  # names that tell
+        self._used: set[str] = set()  # names that imply a version
         self._of_39 = False  # whether something else is there that came with 3.9
 
     def read(self, values: Given, known: Given, variant: str) -> Values:
-        """Translate parameters of neurons into names of today, and note what they tell of the script.
+        """Translate parameters of neurons into present names, and note which version they imply.
 
         Parameters
         ----------
@@ -55,7 +57,7 @@ class Versions:
         known : dict
             Those that the model has.
         variant : str
-            Of the model, "" for what is not a neuron.
+            Of the model; "" if it is not a neuron.
 
         Raises
         ------
@@ -66,12 +68,12 @@ class Versions:
         if "surrogate_gradient_height" not in known:
             return values
         for key in values.keys() & ONLY.keys():
-            self._require(key, ONLY[key])
+            self._require_version(key, ONLY[key])
             self._used.add(key)
         function = values.get(FUNCTION, "piecewise_linear")
         if isinstance(function, str):
             if function == ARCTAN:
-                self._require(ARCTAN, ("3.9",))
+                self._require_version(ARCTAN, ("3.9",))
                 self._used.add("beta")  # of the same version
             self._of_39 |= function != "piecewise_linear"
         self._of_39 |= variant == "spike"
@@ -84,7 +86,7 @@ class Versions:
             values["surrogate_gradient_width"] = 1.0 / np.asarray(beta, float) if np.ndim(beta) else 1.0 / beta
         return values
 
-    def show(self, values: Given) -> Values:
+    def show_parameters(self, values: Given) -> Values:
         """Parameters of neurons, by names of today, as the version that the user named has them."""
         values = dict(values)
         if self.named in ONLY["gamma"] and "surrogate_gradient_height" in values:
@@ -107,15 +109,15 @@ class Versions:
                 f"{model} came with NEST 3.9, and this is taken as a script of NEST {self.named} (--as)"
             )
 
-    def _require(self, name: str, versions: tuple[str, ...]) -> None:
+    def _require_version(self, name: str, versions: tuple[str, ...]) -> None:
         if self.named and self.named not in versions:
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: '{name}' is a name of NEST {', '.join(versions)}, and this is taken "
                 f"as a script of NEST {self.named} (--as)"
             )
 
-    def of(self, rank: int = 0) -> str:
-        """The version that the script is for; rank 0 tells what was taken.
+    def find_version(self, rank: int = 0) -> str:
+        """Return the version that the script is for; rank 0 reports which was assumed.
 
         Raises
         ------
@@ -131,20 +133,20 @@ class Versions:
                 (["3.9"], f"{names}, and what came with it") if self._of_39 else (["3.8"], f"{names} without 'beta'")
             )
         if not left:
-            raise refuse(
+            raise make_refusal(
                 f"a script with {names}, which no version of NEST has together",
                 f"say which one it is for: --as {'|'.join(VERSIONS)}",
             )
         if left[0] != "3.10":
-            notice(
+            warn_once(
                 f"taken as a script of NEST {left[0]}, as it sets {names}; say --as {'|'.join(VERSIONS)} otherwise",
                 rank,
             )
         return left[0]
 
 
-def translate(version: str, values: Values, window: int) -> Values:
-    """Translate the parameters of a neuron of another version into those of today.
+def translate_parameters(version: str, values: Values, window: int) -> Values:
+    """Translate the parameters of a neuron of another version into present names.
 
     Parameters
     ----------
@@ -164,13 +166,13 @@ def translate(version: str, values: Values, window: int) -> Values:
             )
         height = np.divide(values["surrogate_gradient_height"], V)
         return values | {
-            "surrogate_gradient_height": _plain(height),
-            "surrogate_gradient_width": _plain(V),
-            "c_reg": _plain(np.multiply(values["c_reg"], window)),
+            "surrogate_gradient_height": _unwrap_scalar(height),
+            "surrogate_gradient_width": _unwrap_scalar(V),
+            "c_reg": _unwrap_scalar(np.multiply(values["c_reg"], window)),
         }
     if values.get(FUNCTION) == ARCTAN:
         values |= {FUNCTION: "arctan_derivative"} | {
-            key: _plain(np.divide(values[key], np.pi))
+            key: _unwrap_scalar(np.divide(values[key], np.pi))
             for key in ("surrogate_gradient_height", "surrogate_gradient_width")
         }
     if version == "3.9" and values.get(CUTOFF) == np.inf:
@@ -178,10 +180,10 @@ def translate(version: str, values: Values, window: int) -> Values:
     return values
 
 
-def read_old(key: str, read: Callable[[str], float]) -> float:
+def read_old_parameter(key: str, read: Callable[[str], float]) -> float:
     """Value of a parameter under its old name; `read` takes names of today."""
     return read("surrogate_gradient_height") if key == "gamma" else 1.0 / read("surrogate_gradient_width")
 
 
-def _plain(value: Numbers) -> Numbers:
+def _unwrap_scalar(value: Numbers) -> Numbers:
     return float(value) if np.ndim(value) == 0 else value

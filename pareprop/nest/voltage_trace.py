@@ -8,7 +8,7 @@ import numpy as np
 
 from ..values import Foreign, Values
 from .devices.multimeter import Multimeter
-from .errors import explained
+from .errors import explain_errors
 from .nodes import NodeCollection
 from .raster_plot import is_single, show
 
@@ -16,7 +16,7 @@ __all__ = ["from_device", "show"]
 PER_MS = {"ms": 1.0, "s": 0.001}
 
 
-@explained
+@explain_errors
 def from_device(
     detec: NodeCollection,
     neurons: Sequence[int] | None = None,

@@ -1,13 +1,15 @@
-"""Describe a network, free of ranks (`model`), and hold one rank's share of it (`local`).
+"""Descriptions of networks, independent of ranks (`model`), and the local part of one rank (`local`).
 
-May import `neurons`, `parallel`, `rules`, `sonata` and the ground.
+May import `neurons`, `parallel`, `rules`, `sonata` and the core utilities.
 
-Where to add
-------------
-A neuron model: its parameters, bounds and flags in `neurons`, its name in `variants`. An option of a connection: a
-field of `Connection` in `connection`, which checks it. A distribution: its class in `parameters`. A connectivity rule
-(which synapses there are): its class in `rules` and its draw in `topology.pyx`, or its class in `streamed_rules`. A
-learning rule: not here, but in the room `rules`; `rule_options` checks that a projection fits it. A loss: its class in
-`losses`. An optimizer: its class in `optimizers`, with its equations. What does not go together: a row of the table in
-`unsupported`, whose features `features` finds in a model.
+Where to add:
+
+- a neuron model with equations of NEST's: parameters, bounds and flags in `neurons`, its name in `variants`;
+- an option of a connection: a field of `Connection` in `connection`, which checks it;
+- a distribution: a class in `parameters`, its formula in `cython_core/random.pxd`;
+- a connection rule: a class and an entry of `RULES` in `rules`, its draw in `cython_core/topology.pyx`; or a class in
+  `streamed_rules` that yields synapses from Python;
+- a loss: a class and an entry of `LOSSES` in `losses`;
+- an optimizer: a class with settings and equations in `optimizers`, and an entry of `OPTIMIZERS`;
+- features that cannot be combined: a row of the table in `unsupported`.
 """

@@ -1,6 +1,6 @@
 """Poisson background: spikes that each neuron gets from sources of its own, drawn in the kernel as the network runs.
 
-`background.pxd` draws them; the draws depend on the neuron's number in its population and the step of the run alone.
+`background.pxi` draws them; the draws depend on the neuron's number in its population and the step of the run alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .. import elementary, rng
 from ..errors import InputError, quote
 from ..values import AnyValue
 from .connectivity import Population, check_name
-from .parameters import Constant, Distribution, Frozen, Value, check_lengths, list_bounds, nearest, show_value
+from .parameters import Constant, Distribution, Frozen, Value, check_lengths, list_bounds, show_value, suggest_name
 from .signs import check_drawn
 
 MOST = 100.0  # highest mean number of spikes that a neuron gets in a step
@@ -63,7 +63,7 @@ class PopulationBackground(Background):
         """Index of the port among the neurons' ports."""
         return 0 if self.port is None else self.post.ports.index(self.port)
 
-    def describe(self) -> str:
+    def format_line(self) -> str:
         """Return rate, weight, port and targets in one line."""
         rate, weight = map(show_value, (self.rate_hz, self.weight))
         port = f", port {self.port}" if self.port else ""
@@ -79,7 +79,9 @@ def name_background(post: object, name: AnyValue) -> str:
     return name
 
 
-def fit(here: str, name: str, post: Population, background: Background, dt_ms: float) -> PopulationBackground:
+def fit_background(
+    here: str, name: str, post: Population, background: Background, dt_ms: float
+) -> PopulationBackground:
     """Check a background against its population.
 
     Parameters
@@ -108,7 +110,7 @@ def fit(here: str, name: str, post: Population, background: Background, dt_ms: f
     check_lengths(background, post.size, here)
     if background.port is not None and background.port not in post.ports:
         known = f"must be one of {', '.join(post.ports)}, the ports of model '{post.model}'"
-        raise InputError(f"{here}: port = {quote(background.port)} {known}{nearest(background.port, post.ports)}")
+        raise InputError(f"{here}: port = {quote(background.port)} {known}{suggest_name(background.port, post.ports)}")
     if isinstance(background.rate_hz, Constant):
         background = background.model_copy(update={"rate_hz": background.rate_hz.value})
     options = {key: getattr(background, key) for key in Background.model_fields}
@@ -136,7 +138,7 @@ def check_rates(here: str, rates: np.ndarray, dt_ms: float, first: int) -> None:
 
 
 def list_levels(mean: np.ndarray) -> np.ndarray:
-    """Return the thresholds that turn random numbers of 32 bits into Poisson counts, see `rng.levels`.
+    """Return the thresholds that turn random numbers of 32 bits into Poisson counts, see `rng.make_levels`.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def list_levels(mean: np.ndarray) -> np.ndarray:
     """
     chance = elementary.exp(-np.asarray(mean, float))
     total, levels = chance.copy(), []
-    while np.any((level := rng.levels(total)) < rng.SPAN - 1):
+    while np.any((level := rng.make_levels(total)) < rng.SPAN - 1):
         levels.append(level)
         chance = chance * mean / len(levels)
         total = total + chance

@@ -23,19 +23,18 @@ from ..rules.definition import Eprop, LearningRule
 from ..sonata.edges import Edges
 from ..values import AnyValue
 from .delays import Law
-from .optimizers import Optimizer
-from .optimizers import optimizer as make_optimizer
-from .parameters import Frozen, Value, Weight, validate
+from .optimizers import Optimizer, make_optimizer
+from .parameters import Frozen, Value, Weight, validate_values
 from .rewire import Rewire
 from .rule_options import ShortTerm
 from .space import Space
 
 F = TypeVar("F", bound=Callable[..., object])
 Feedback = Literal["random", "symmetric", "adaptive"]
-PLACE = "**options\n    Those of a `Connection`.\n"  # in docstrings; `takes_options` puts the list of options there
+PLACE = "**options\n    Those of a `Connection`.\n"  # in docstrings; `document_options` puts the list of options there
 
 
-def _described(kind: type[Frozen], make: Callable[[Mapping[str, object], str], Frozen]) -> BeforeValidator:
+def _make_validator(kind: type[Frozen], make: Callable[[Mapping[str, object], str], Frozen]) -> BeforeValidator:
     """Return the validator of a field that takes a description of a kind, or a table of its settings."""
 
     def read(value: object) -> object:
@@ -135,12 +134,12 @@ class Connection(Frozen):
     delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | None] = None
     delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | None] = None
     name: str | None = None
-    optimizer: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
+    optimizer: Annotated[InstanceOf[Optimizer] | None, _make_validator(Optimizer, make_optimizer)] = None
     feedback: Feedback | None = None
     sign: SkipValidation[str | list[int] | np.ndarray] = "free"
-    rewire: Annotated[InstanceOf[Rewire] | None, _described(Rewire, partial(validate, Rewire))] = None
-    learn_delay: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
-    learn_delay_ms: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
+    rewire: Annotated[InstanceOf[Rewire] | None, _make_validator(Rewire, partial(validate_values, Rewire))] = None
+    learn_delay: Annotated[InstanceOf[Optimizer] | None, _make_validator(Optimizer, make_optimizer)] = None
+    learn_delay_ms: Annotated[InstanceOf[Optimizer] | None, _make_validator(Optimizer, make_optimizer)] = None
     indegree: SkipValidation[float | None] = None
     probability: SkipValidation[float | None] = None
     N: SkipValidation[int | None] = None
@@ -151,7 +150,7 @@ class Connection(Frozen):
     plastic: bool = True
     sigma_in: SkipValidation[float | None] = None
     sigma_out: SkipValidation[float | None] = None
-    space: Annotated[InstanceOf[Space] | None, _described(Space, partial(validate, Space))] = None
+    space: Annotated[InstanceOf[Space] | None, _make_validator(Space, partial(validate_values, Space))] = None
     edges: InstanceOf[Edges] | None = None
     synapses: SkipValidation[Callable | None] = None
     normalized: bool = False
@@ -160,7 +159,9 @@ class Connection(Frozen):
     port: str | None = None
     learning_rule: SkipValidation[str | LearningRule | Eprop | None] = None
     learning_parameters: dict[str, Value] | None = None
-    transmission: Annotated[InstanceOf[ShortTerm] | None, _described(ShortTerm, partial(validate, ShortTerm))] = None
+    transmission: Annotated[
+        InstanceOf[ShortTerm] | None, _make_validator(ShortTerm, partial(validate_values, ShortTerm))
+    ] = None
 
     _has_table: bool = PrivateAttr(False)
 
@@ -177,7 +178,7 @@ class Connection(Frozen):
         return self._has_table
 
 
-def takes_options(description: type[Frozen]) -> Callable[[F], F]:
+def document_options(description: type[Frozen]) -> Callable[[F], F]:
     """Give a function that takes `**options` the signature and documentation of a description's fields.
 
     Parameters
@@ -191,7 +192,7 @@ def takes_options(description: type[Frozen]) -> Callable[[F], F]:
         Decorator.
     """
 
-    def decorate(function: F) -> F:
+    def document_function(function: F) -> F:
         described = [kind for kind in reversed(description.__mro__) if issubclass(kind, Frozen) and kind is not Frozen]
         own_lists = (inspect.cleandoc(vars(kind)["__doc__"]) for kind in described)
         listed = "\n".join(filter(None, (text.partition("Attributes\n----------\n")[2] for text in own_lists)))
@@ -207,4 +208,4 @@ def takes_options(description: type[Frozen]) -> Callable[[F], F]:
         function.__signature__ = signature.replace(parameters=own + options)  # type: ignore[attr-defined]
         return function
 
-    return decorate
+    return document_function

@@ -81,7 +81,7 @@ class Population:
     def definition(self) -> NeuronModel:
         """Equations of the neurons, those of NEST's neurons too."""
         own = getattr(self.params, "definition", None)
-        return library.get(self.params.equations()) if own is None else own
+        return library.get(self.params.name_equations()) if own is None else own
 
     def requires_positive(self, port: str | None) -> str | None:
         """Return a message if a port (None: the first one) takes only weights of at least 0, else None."""
@@ -221,10 +221,15 @@ def check_population(population: Population) -> None:
         raise InputError(f"{here} must be at most {MAX_SIZE}")
 
 
-def resolve(
-    here: str, name: str, pre: Population, post: Population, connection: Connection, dt_ms: float,
+def resolve_connection(
+    here: str,
+    name: str,
+    pre: Population,
+    post: Population,
+    connection: Connection,
+    dt_ms: float,
     rules: Mapping[str, Rule] = MappingProxyType({}),
-) -> Projection:  # fmt: skip
+) -> Projection:
     """Check a connection against the populations that it connects.
 
     Parameters
@@ -260,8 +265,8 @@ def resolve(
     if feedback is not None and pre.role != "readout":
         raise InputError(f"{here}: feedback = {quote(feedback)} is for projections from readouts")
     given = {key: getattr(connection, key) for key in Connection.model_fields}
-    law = _delay_law(here, connection, dt_ms)
-    steps = delays.find_range(here, law, connection.space) if law else _delay_in_steps(here, connection, dt_ms)
+    law = _find_delay_law(here, connection, dt_ms)
+    steps = delays.find_range(here, law, connection.space) if law else _convert_delay(here, connection, dt_ms)
     given |= {
         "name": name,
         "pre": pre,
@@ -270,7 +275,7 @@ def resolve(
         "sign": "free",
         "delay": steps,
         "delay_law": law,
-        "learn_delay": _delay_learned(here, connection, dt_ms),
+        "learn_delay": _find_delay_optimizer(here, connection, dt_ms),
         "learn_delay_ms": None,
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
@@ -278,12 +283,14 @@ def resolve(
     }
     if isinstance(wanted := connection.weight, parameters.Scaled):
         draft = _check_by_rule(here, Projection.model_construct(**given | {"weight": 0.0}))
-        given["weight"] = scaled.draw_from(wanted, here, draft, RULES[draft.rule].indegree(draft), dt_ms)
+        given["weight"] = scaled.make_distribution(
+            wanted, here, draft, RULES[draft.rule].compute_indegree(draft), dt_ms
+        )
     projection = _check_by_rule(here, Projection.model_construct(**given))
-    projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
+    projection = projection.model_copy(update={"signs": signs.find_projection_signs(connection.sign, projection, here)})
     check_rewired(projection, here)
     rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
-    if rule_options.find_signless(projection) and (sign := signs.of_weights(projection)):
+    if rule_options.find_signless(projection) and (sign := signs.find_weight_sign(projection)):
         known = {**(projection.learning_parameters or {}), rule_options.SIGN: float(sign)}
         projection = projection.model_copy(update={"learning_parameters": known})
     _check_transmission(here, projection)
@@ -313,17 +320,17 @@ def _check_transmission(here: str, projection: Projection) -> None:
     parameters.check_lengths(given, projection.pre.size, f"{here}: transmission")
 
 
-def _delay_learned(here: str, connection: Connection, dt_ms: float) -> Optimizer | None:
+def _find_delay_optimizer(here: str, connection: Connection, dt_ms: float) -> Optimizer | None:
     """Return the optimizer of the delays in steps, None if they do not learn."""
     in_steps, in_ms = connection.learn_delay, connection.learn_delay_ms
     if in_steps is not None and in_ms is not None:
         raise InputError(f"{here}: learn_delay and learn_delay_ms are given: give one of them")
     if in_ms is not None:
-        return delays.learned_in_steps(here, in_ms, dt_ms)
-    return in_steps and delays.learned_in_steps(here, in_steps, None)
+        return delays.convert_optimizer(here, in_ms, dt_ms)
+    return in_steps and delays.convert_optimizer(here, in_steps, None)
 
 
-def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:
+def _find_delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:
     """Return the law that delays follow, in steps, None if none is given."""
     given = [("delay", connection.delay, 1.0), ("delay_ms", connection.delay_ms, dt_ms)]
     laws = [entry for entry in given if isinstance(entry[1], Mapping | delays.Law)]
@@ -331,21 +338,21 @@ def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | 
         return None
     (name, value, unit), *_ = laws
     if isinstance(value, Mapping) and not value.keys().isdisjoint(delays.DistanceDelay.model_fields):
-        value = parameters.validate(delays.DistanceDelay, value, f"{here}: {name}")
+        value = parameters.validate_values(delays.DistanceDelay, value, f"{here}: {name}")
     if isinstance(value, delays.DistanceDelay):
         if connection.rule != "distance":
             raise InputError(f"{here}: {name}: per_length is for rule 'distance', not {quote(connection.rule)}")
-        return delays.in_steps(here, value, unit)
+        return delays.convert_to_steps(here, value, unit)
     if RULES.get(str(connection.rule)) is None or connection.source is not None or connection.edges is not None:
         raise InputError(f"{here}: delays of rule {quote(connection.rule)} cannot be drawn from a distribution")
     try:
-        law = parameters.plain(value)
+        law = parameters.normalize_value(value)
     except ValueError as problem:
         raise InputError(f"{here}: delay: {problem}") from None
-    return delays.in_steps(here, law, unit)
+    return delays.convert_to_steps(here, law, unit)
 
 
-def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> AnyValue:
+def _convert_delay(here: str, connection: Connection, dt_ms: float) -> AnyValue:
     """Return `delay` or `delay_ms` in steps: one value, lowest and highest, or one for each synapse."""
     delay, delay_ms, source = connection.delay, connection.delay_ms, connection.source
     if delay_ms is None:
@@ -356,7 +363,7 @@ def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> AnyValue
         times = parameters.array_of(delay_ms, "").astype(float)
     except InputError:
         raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
-    steps = edges.steps(times.ravel(), dt_ms, False, lambda _: f"{here}: delay_ms", "").reshape(times.shape)
+    steps = edges.convert_to_steps(times.ravel(), dt_ms, False, lambda _: f"{here}: delay_ms", "").reshape(times.shape)
     if source is not None:
         if times.ndim and times.shape != np.shape(source):
             raise InputError(f"{here}: delay_ms has shape {times.shape}, must be {np.shape(source)}")
@@ -375,7 +382,7 @@ def _check_by_rule(here: str, projection: Projection) -> Projection:
             known = ", ".join(post.ports)
             raise InputError(f"{here}: port = {quote(port)} must be one of {known}, the ports of model '{post.model}'")
     if not isinstance(rule, str) or rule not in RULES:
-        raise InputError(f"{here}: unknown rule {quote(rule)}{parameters.nearest(str(rule), RULES)}")
+        raise InputError(f"{here}: unknown rule {quote(rule)}{parameters.suggest_name(str(rule), RULES)}")
     options = [name for name in OPTIONS if getattr(projection, name) is not None]
     needed = RULES[rule].options
     if missing := [f"{name}=" for name in needed if name not in options]:
@@ -385,4 +392,4 @@ def _check_by_rule(here: str, projection: Projection) -> Projection:
     if projection.normalized and not (RULES[rule].streamed and projection.is_drawn):
         fitting = [name for name, item in RULES.items() if item.streamed and not {"edges", "source"} & {*item.options}]
         raise InputError(f"{here}: normalized = True is for rules {' and '.join(fitting)}, not for '{rule}'")
-    return projection.model_copy(update=RULES[rule].fields(here, projection))
+    return projection.model_copy(update=RULES[rule].check_fields(here, projection))

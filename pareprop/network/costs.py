@@ -11,13 +11,13 @@ from ..machine import CACHE
 from .connectivity import RULES, Population, Projection
 from .model import Model
 from .sharing import RATE
-from .synapse_table import spread_steps
+from .synapse_table import count_spread_steps
 
 CHUNK = 2**18  # neurons whose costs are held at a time
 NEAR = 40_000  # bytes of arrived input, about, that stay in a core's first cache
 
 
-def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
+def estimate_rank_costs(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
     """Return for each of some cuts what a step costs each rank, in picoseconds: int64 (n_ranks,).
 
     Parameters
@@ -29,7 +29,7 @@ def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
     """
     costs, lengths = list_costs(model)
     ids, tables = np.cumsum([0, *lengths]), TableCosts(model)
-    return [sum_costs(costs, ids, bounds) + tables.of_ranks(bounds) for bounds in cuts]
+    return [sum_costs(costs, ids, bounds) + tables.estimate_ranks(bounds) for bounds in cuts]
 
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> n
     `costs[k]` holds the costs of neurons `ids[k]` to `ids[k + 1]`: one for each, or one for all.
     """
     lengths = np.diff(ids).tolist()
-    below = np.cumsum([0, *(total(cost, length) for cost, length in zip(costs, lengths, strict=True))])
+    below = np.cumsum([0, *(sum_cost(cost, length) for cost, length in zip(costs, lengths, strict=True))])
     chunks = np.clip(np.searchsorted(ids, bounds, side="right") - 1, 0, len(costs) - 1)
     inside = np.array([cost[0] for cost in costs])[chunks] * (bounds - ids[chunks])
     for k in [k for k, cost in enumerate(costs) if len(cost) > 1]:
@@ -60,13 +60,13 @@ class TableCosts:
         for item in model.projections:
             if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent") and not item.is_empty:
                 shortest, longest = item.delay_range
-                places = item.pre.size * (1 if spread_steps(model, item) else longest - shortest + 1)
-                arrivals = _rate(model, item) * model.dt_ms / 1000.0
-                onto[item.post.name].append((arrivals, places, RULES[item.rule].indegree(item)))
+                places = item.pre.size * (1 if count_spread_steps(model, item) else longest - shortest + 1)
+                arrivals = _find_rate(model, item) * model.dt_ms / 1000.0
+                onto[item.post.name].append((arrivals, places, RULES[item.rule].compute_indegree(item)))
         self._ends = np.cumsum([0, *(group.size for group in groups)])
         self._onto = [np.array(part).reshape(-1, 3, 1).swapaxes(0, 1) for part in onto.values()]
 
-    def of_ranks(self, bounds: np.ndarray) -> np.ndarray:
+    def estimate_ranks(self, bounds: np.ndarray) -> np.ndarray:
         """Return what a step costs each rank beside its neurons, in picoseconds: int64 (n_ranks,)."""
         costs, size = self._model.eprop.costs, len(bounds) - 1
         rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
@@ -99,44 +99,44 @@ def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
         inner = [place - offset for place in places.tolist() if 0 < place - offset < group.size]
         for low, high in itertools.pairwise(sorted({*range(0, group.size, CHUNK), *inner, group.size})):
             factor = times[np.searchsorted(places, offset + low, side="right") - 1]
-            cost = _costs(model, group, of_group[group.name], low, high)
+            cost = _estimate_costs(model, group, of_group[group.name], low, high)
             costs.append(np.maximum(np.rint(factor * cost), 1).astype(np.int64))
             lengths.append(high - low)
     return costs, lengths
 
 
-def total(cost: np.ndarray, length: int) -> int:
+def sum_cost(cost: np.ndarray, length: int) -> int:
     """Return the cost of the neurons of a chunk."""
     return int(cost.sum()) * (length if len(cost) == 1 else 1)
 
 
-def _costs(model: Model, group: Population, items: list[Projection], low: int, high: int) -> np.ndarray:
+def _estimate_costs(model: Model, group: Population, items: list[Projection], low: int, high: int) -> np.ndarray:
     """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost.
 
     `items` are the projections onto them, and from them onto readouts.
     """
     costs = model.eprop.costs
-    cost: np.ndarray = np.array([costs.step * (1 + _extra_steps(group))], np.int64)
+    cost: np.ndarray = np.array([costs.step * (1 + _count_extra_steps(group))], np.int64)
     for item in items:
         if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
-            rate = _rate(model, item) * model.dt_ms / 1000.0
-            indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
+            rate = _find_rate(model, item) * model.dt_ms / 1000.0
+            indegrees = RULES[item.rule].list_indegrees(model.seed, item, low, high)
             cost = cost + np.rint(costs.event * rate * indegrees).astype(np.int64)
         elif item.pre.role == "readout":
-            cost = cost + round(costs.signal * RULES[item.rule].indegree(item))
+            cost = cost + round(costs.signal * RULES[item.rule].compute_indegree(item))
         elif item.post.role == "readout":
-            outdegree = RULES[item.rule].indegree(item) * item.post.size / group.size
-            cost = cost + round(costs.readout_event * _rate(model, item) * model.dt_ms / 1000.0 * outdegree)
+            outdegree = RULES[item.rule].compute_indegree(item) * item.post.size / group.size
+            cost = cost + round(costs.readout_event * _find_rate(model, item) * model.dt_ms / 1000.0 * outdegree)
     return cost[:1] if np.all(cost == cost[0]) else cost
 
 
-def _extra_steps(group: Population) -> int:
+def _count_extra_steps(group: Population) -> int:
     """Return what further state variables of a neuron cost in a step, in steps of a plain neuron."""
     definition = getattr(group.params, "definition", None)
     return 0 if definition is None else len(definition.states) // 2
 
 
-def _rate(model: Model, item: Projection) -> float:
+def _find_rate(model: Model, item: Projection) -> float:
     """Return the expected firing rate of a projection's sources in Hz: measured, else their target, else `RATE`."""
     if item.pre.name in model.rates_hz:
         return model.rates_hz[item.pre.name]

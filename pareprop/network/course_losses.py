@@ -17,7 +17,7 @@ from .losses import Evaluation, Loss
 from .parameters import is_whole
 
 
-class CourseLoss(Loss):
+class TrajectoryLoss(Loss):
     """A loss of the mean over trials, which follow one another within a sample and have the same length.
 
     Parameters
@@ -32,10 +32,10 @@ class CourseLoss(Loss):
         self.trials = int(trials)
 
     @abstractmethod
-    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return errors (n_steps, n) and losses (n,), one for each readout, of means over trials."""
 
-    def of_columns(self, signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate_columns(self, signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return errors (n_steps, n) and losses (n,) of signals and targets; a readout does not see the others.
 
         Raises
@@ -46,10 +46,12 @@ class CourseLoss(Loss):
         if len(signal) % self.trials:
             what = f"trials = {self.trials} must divide {len(signal)}, the steps with a learning signal"
             raise InputError(f"loss {type(self).__name__}: {what}")
-        error, losses = self.of_means(*(self.mean(np.asarray(values, float)) for values in (signal, target)))
+        error, losses = self.evaluate_means(
+            *(self.average_trials(np.asarray(values, float)) for values in (signal, target))
+        )
         return np.tile(error / self.trials, (self.trials, 1)), losses
 
-    def mean(self, values: np.ndarray) -> np.ndarray:
+    def average_trials(self, values: np.ndarray) -> np.ndarray:
         """Return the mean over trials, (n_steps / trials, n)."""
         parts = np.split(values, self.trials)
         total = parts[0].copy()
@@ -63,41 +65,41 @@ class CourseLoss(Loss):
         """Return errors and loss of one sample, see `Loss.evaluate`; the loss is the sum over readouts."""
         assert target is not None  # only episodes have none
         error = np.zeros_like(signal)
-        error[window], losses = self.of_columns(signal[window], target[window])
-        return Evaluation(error, float(elementary.total(losses)))
+        error[window], losses = self.evaluate_columns(signal[window], target[window])
+        return Evaluation(error, float(elementary.sum_in_order(losses)))
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the errors."""
-        return self.of_columns(output, target)[0]
+        return self.evaluate_columns(output, target)[0]
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss."""
-        return float(elementary.total(self.of_columns(output, target)[1]))
+        return float(elementary.sum_in_order(self.evaluate_columns(output, target)[1]))
 
 
-class TrialAverage(CourseLoss):
+class TrialAverage(TrajectoryLoss):
     """0.5 sum E^2 of E = y - target, both means over trials: single trials may differ from one another."""
 
-    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return errors and losses of means over trials."""
         error = mean - target
         return error, 0.5 * elementary.total_rows(np.ascontiguousarray(np.square(error).T))
 
 
-class Correlation(CourseLoss):
+class Correlation(TrajectoryLoss):
     """1 - r, with the correlation r of output and target over time, both means over trials.
 
     Scale and offset of the targets do not matter, as of fluorescence. A readout whose output or target does not change
     has the loss 1 and no error.
     """
 
-    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return errors and losses of means over trials."""
-        r, of_mean, of_target, length = correlate(mean, target)
+        r, of_mean, of_target, length = correlate_columns(mean, target)
         return ((r[:, None] * of_mean - of_target) / length[:, None]).T, 1.0 - r
 
 
-def correlate(signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def correlate_columns(signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the correlation of each column; both arrays as (n, n_steps), without mean and of length 1; and the length
     of the signal before. Without variance correlation and arrays are 0.
     """
@@ -113,4 +115,4 @@ def correlate(signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
     return r, ones[0], ones[1], lengths[0]
 
 
-COURSE_LOSSES: dict[str, type[CourseLoss]] = {"mean_squared_error": TrialAverage, "correlation": Correlation}
+TRAJECTORY_LOSSES: dict[str, type[TrajectoryLoss]] = {"mean_squared_error": TrialAverage, "correlation": Correlation}

@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from ..errors import InputError, quote
-from ..parallel.partition import firsts
-from .costs import TableCosts, list_costs, sum_costs, total
+from ..parallel.partition import list_first_ids
+from .costs import TableCosts, list_costs, sum_cost, sum_costs
 from .model import Model
 from .sharing import VARIABLE as SHARE_ABOVE
 from .sharing import count_sharing
@@ -20,7 +20,7 @@ UNEQUAL = 1.005  # ids are cut anew while a rank costs more than this times the 
 TRIES = 16  # most cuts that are tried
 
 
-def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
+def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
     """Return the first neuron of each rank, and the number of all: int64 (size + 1,), the same on all ranks.
 
     Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and at ends of areas,
@@ -45,9 +45,9 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
     if given and n_sharing < size:
         raise InputError(f"{VARIABLE} = {quote(given)}: one rank has this small network; {SHARE_ABOVE}=0 shares it")
     if given:
-        return _parse(given, n, size)
+        return _parse_bounds(given, n, size)
     if not n or n_sharing == 1:
-        return firsts(n, size, 1)
+        return list_first_ids(n, size, 1)
     (costs, lengths), tables = list_costs(model), TableCosts(model)
     bounds = _cut_evenly(tables, costs, lengths, size)
     places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
@@ -65,7 +65,7 @@ def is_given() -> bool:
     return bool(os.environ.get(VARIABLE))
 
 
-def round_steps(
+def count_round_steps(
     model: Model, n_steps: int, nodes: np.ndarray | None = None, bounds: np.ndarray | None = None
 ) -> tuple[int, int]:
     """Return the steps between exchanges of the ranks of a node, and between exchanges of nodes.
@@ -84,20 +84,20 @@ def round_steps(
     bounds : np.ndarray or None
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
     """
-    most = min(_signal_delay(model), n_steps)
+    most = min(_find_signal_delay(model), n_steps)
     within = int(min(model.min_delay("recurrent") or n_steps, most))
     if nodes is None or bounds is None:
         return within, within
-    return within, int(max(within, min(_delay_between(model, bounds[nodes]), most, LONGEST)))
+    return within, int(max(within, min(_find_delay_between(model, bounds[nodes]), most, LONGEST)))
 
 
-def _signal_delay(model: Model) -> float:
+def _find_signal_delay(model: Model) -> float:
     """Return the shortest delay to or from readouts; infinity in the interval variant, which learns after samples."""
     items = [item for item in model.projections if "readout" in (item.pre.role, item.post.role) and not item.is_empty]
     return min((item.delay_range[0] for item in items if model.eprop.is_online), default=np.inf)
 
 
-def _spans(model: Model) -> list[tuple[int, int, int]]:
+def _list_spans(model: Model) -> list[tuple[int, int, int]]:
     """Return of each projection among neurons the shortest delay, and the indices of its populations, lower first."""
     places = {group.name: k for k, group in enumerate(model.of_role("recurrent"))}
     named = [item for item in model.projections if item.pre.name in places and item.post.name in places]
@@ -106,20 +106,20 @@ def _spans(model: Model) -> list[tuple[int, int, int]]:
     return [(item.delay_range[0], min(pair), max(pair)) for item, pair in zip(items, pairs, strict=True)]
 
 
-def _delay_between(model: Model, firsts: np.ndarray) -> float:
+def _find_delay_between(model: Model, firsts: np.ndarray) -> float:
     """Return the shortest delay of projections that may cross nodes; `firsts` are the first neurons of nodes."""
     ends = np.cumsum([0, *(group.size for group in model.of_role("recurrent"))])
     low, high = (np.searchsorted(firsts, ids, side="right") for ids in (ends[:-1], ends[1:] - 1))
-    return min((delay for delay, first, last in _spans(model) if low[first] != high[last]), default=np.inf)
+    return min((delay for delay, first, last in _list_spans(model) if low[first] != high[last]), default=np.inf)
 
 
 def _cut_nodes(
     model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
 ) -> np.ndarray | None:
     """Return the first chunk of each node, and the number of chunks; None if equal cuts are as good."""
-    before, most = _delay_between(model, bounds[nodes]), _signal_delay(model)
-    groups, spans = model.of_role("recurrent"), _spans(model)
-    cost = np.cumsum([0, *(total(*chunk) for chunk in zip(costs, lengths, strict=True))])
+    before, most = _find_delay_between(model, bounds[nodes]), _find_signal_delay(model)
+    groups, spans = model.of_role("recurrent"), _list_spans(model)
+    cost = np.cumsum([0, *(sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True))])
     first_chunk = np.searchsorted(np.cumsum([0, *lengths]), np.cumsum([0, *(group.size for group in groups)]))
     ends = cost[first_chunk]  # costs of all neurons before each population
     wanted = ends[-1] * (nodes / nodes[-1])
@@ -146,11 +146,11 @@ def _cut_evenly(
 
     What tables cost is known for a given cut alone: so ids are cut anew, by the tables' costs in the cuts before.
     """
-    ids, whole = np.cumsum([first, *lengths]), sum(total(*chunk) for chunk in zip(costs, lengths, strict=True))
+    ids, whole = np.cumsum([first, *lengths]), sum(sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True))
     bounds = best = first + cut_equally(costs, lengths, size)
     least, expected = np.inf, np.zeros(size, np.int64)
     for k in range(TRIES):
-        added = tables.of_ranks(bounds)
+        added = tables.estimate_ranks(bounds)
         each = sum_costs(costs, ids, bounds) + added
         if each.max() < least:
             best, least = bounds, each.max()
@@ -183,7 +183,7 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int, shares: 
     """
     if not lengths:
         return np.zeros(size + 1, np.int64)
-    totals = [total(*chunk) for chunk in zip(costs, lengths, strict=True)]
+    totals = [sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True)]
     ends, ids = np.cumsum([0, *totals]), np.cumsum([0, *lengths])
     ranks = np.arange(size)
     share, left = divmod(int(ends[-1]), size)
@@ -201,7 +201,7 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int, shares: 
     return bounds
 
 
-def _parse(text: str, n: int, size: int) -> np.ndarray:
+def _parse_bounds(text: str, n: int, size: int) -> np.ndarray:
     parts = text.split(",") if size > 1 else []
     if not all(part.strip().isdecimal() for part in parts) or len(parts) != size - 1:
         raise InputError(f"{VARIABLE} = {quote(text)} must name the first neuron of each of {size} ranks but the first")

@@ -34,12 +34,12 @@ def draw_indegrees(
     seed: int, name: str, n_choices: int, indegree: float, sigma_in: float, low: int, high: int
 ) -> np.ndarray:
     """Draw the numbers of synapses of the targets [low, high), int64; arguments as of `draw`."""
-    normal = rng.normal(rng.key(seed, f"{name}/indegree"), np.arange(low, high), 1)[:, 0]
+    normal = rng.draw_normal(rng.make_key(seed, f"{name}/indegree"), np.arange(low, high), 1)[:, 0]
     exact = indegree * elementary.exp(sigma_in * normal - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
 
 
-def draw(
+def draw_synapses(
     seed: int,
     name: str,
     n_sources: int,
@@ -76,11 +76,13 @@ def draw(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target.
     """
-    weight = elementary.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
+    weight = elementary.exp(
+        sigma_out * rng.draw_normal(rng.make_key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0]
+    )
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
-    kernel.alias(weight / elementary.mean(weight), np.empty(n_sources, np.uint32), chance, other)
+    kernel.alias(weight / elementary.mean_in_order(weight), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
-    key = rng.key(seed, f"{name}/topology")
+    key = rng.make_key(seed, f"{name}/topology")
     for first in range(*targets, CHUNK):
         ids = np.arange(first, min(first + CHUNK, targets[1]))
         counts = draw_indegrees(seed, name, n_choices, indegree, sigma_in, first, first + len(ids))

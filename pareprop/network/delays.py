@@ -33,7 +33,7 @@ class DistanceDelay(Frozen):
     per_length: float = Field(ge=0, allow_inf_nan=False)
     offset: float = Field(0.0, ge=0, allow_inf_nan=False)
 
-    def steps(self, distance: float | np.ndarray) -> np.ndarray:
+    def compute_steps(self, distance: float | np.ndarray) -> np.ndarray:
         """Return the delays at some distances, float64, for a law in steps."""
         return np.maximum(1.0, np.floor(self.offset + self.per_length * np.asarray(distance) + 0.5))
 
@@ -41,7 +41,7 @@ class DistanceDelay(Frozen):
 Law = Distribution | DistanceDelay
 
 
-def in_steps(here: str, law: Law, dt_ms: float) -> Law:
+def convert_to_steps(here: str, law: Law, dt_ms: float) -> Law:
     """Turn a law of delays, in units of which `dt_ms` are a step, into steps; `InputError` for other kinds of laws."""
     if isinstance(law, DistanceDelay):
         return DistanceDelay(per_length=law.per_length / dt_ms, offset=law.offset / dt_ms)
@@ -57,10 +57,10 @@ def in_steps(here: str, law: Law, dt_ms: float) -> Law:
 def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, int]:
     """Return the lowest and highest delay that a law gives, in steps: within `REACH`, or up to the cutoff in space."""
     if isinstance(law, DistanceDelay):
-        most = float(law.steps(space.cutoff if space else 0.0))
+        most = float(law.compute_steps(space.cutoff if space else 0.0))
         if not most <= MAX_DELAY:
             raise InputError(f"{here}: delay = {most:g} steps at the cutoff must be at most {MAX_DELAY}")
-        return int(law.steps(0.0)), int(most)
+        return int(law.compute_steps(0.0)), int(most)
     mean, std = law.numbers
     ends = mean - REACH * std, mean + REACH * std
     if isinstance(law, LogNormal):
@@ -72,7 +72,7 @@ def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, in
 
 
 def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become delays, see `rng.levels`.
+    """Return the thresholds by which numbers of 32 bits become delays, see `rng.make_levels`.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
         edges = elementary.log(edges)
     if low == high:
         return np.zeros(0, np.uint32)
-    total = _cumulative((edges - mean) / std)
+    total = _compute_cumulative((edges - mean) / std)
     share = (total[1:-1] - total[0]) / (total[-1] - total[0])
-    return rng.levels(share)
+    return rng.make_levels(share)
 
 
-def _cumulative(x: np.ndarray) -> np.ndarray:
+def _compute_cumulative(x: np.ndarray) -> np.ndarray:
     """Return the probability that a standard normal number is at most x, by its series (Marsaglia 2004)."""
     x = np.clip(x, -8.0, 8.0)
     total, term, odd, before = x, x, 1, np.full_like(x, np.nan)
@@ -108,7 +108,7 @@ def _cumulative(x: np.ndarray) -> np.ndarray:
     return 0.5 + total * elementary.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
 
 
-def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimizer:
+def convert_optimizer(here: str, rule: Optimizer, dt_ms: float | None) -> Optimizer:
     """Return the optimizer of delays with `eta`, `low` and `high` in steps, from those in ms if `dt_ms` is given."""
     here, unit = (f"{here}: learn_delay", 1.0) if dt_ms is None else (f"{here}: learn_delay_ms", dt_ms)
     for kind, names in (("weights", OF_WEIGHTS), ("parameters of neurons", ("scale", "shared"))):
@@ -118,7 +118,7 @@ def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimiz
     require_no_decay(here, rule)
     if rule.high is None:
         raise InputError(f"{here}: high is missing: the longest delay that synapses may come to have")
-    low, high = (1.0 if end is None else _in_steps(end, unit) for end in (rule.low, rule.high))
+    low, high = (1.0 if end is None else _convert_time(end, unit) for end in (rule.low, rule.high))
     if not 1.0 <= low <= high <= MAX_DELAY:
         shown = f"low = {low * unit:g} and high = {high * unit:g}"
         most = f"{MAX_DELAY * unit:g}"
@@ -126,7 +126,7 @@ def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimiz
     return rule.model_copy(update={"eta": rule.eta / unit, "low": low, "high": high})
 
 
-def _in_steps(time: float, unit: float) -> float:
+def _convert_time(time: float, unit: float) -> float:
     """Return a time in steps; a whole number where it is one but for rounding, as 0.3 ms with steps of 0.1 ms."""
     steps = time / unit
     return float(round(steps)) if abs(steps - round(steps)) < 1e-9 * steps else steps
@@ -141,7 +141,7 @@ def check_learned(projection: Described, here: str) -> None:
         raise InputError(f"{here} is for projections from inputs and neurons onto neurons")
     if not projection.plastic:
         raise InputError(f"{here} needs plastic = True; an optimizer with eta = 0 keeps the weights as they are")
-    assert rule.low is not None and rule.high is not None  # see `learned_in_steps`
+    assert rule.low is not None and rule.high is not None  # see `convert_optimizer`
     for first, beyond in zip(projection.first_delays, (-1, 1), strict=True):
         if not projection.is_empty and not round(rule.low) <= first <= round(rule.high):
             which = "shortest" if beyond < 0 else "longest"

@@ -10,8 +10,8 @@ import numpy as np
 from .. import rng
 from ..errors import InputError
 from ..kernels import checksum, members, row_map, topology
-from ..parallel.partition import overlap
-from ..sonata.edges import Piece
+from ..parallel.partition import find_overlap
+from ..sonata.edges import EdgeChunk
 from . import delays, totals
 from .connectivity import RULES, Population, Projection
 from .model import Model
@@ -65,7 +65,7 @@ class Draft(ABC):
         """Expected number of synapses; 0 only if there is none."""
         n_targets = self.targets[1] - self.targets[0]
         share = self.n_sources / max(self.projection.pre.size, 1)
-        return n_targets * share * RULES[self.projection.rule].indegree(self.projection) if n_targets else 0.0
+        return n_targets * share * RULES[self.projection.rule].compute_indegree(self.projection) if n_targets else 0.0
 
     @abstractmethod
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
@@ -79,11 +79,11 @@ class Draft(ABC):
         """Mark the rows that have synapses."""
 
     @abstractmethod
-    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+    def count_synapses(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
         """Add the number of synapses of each row to `counts`, int64 (n_rows,)."""
 
     @abstractmethod
-    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+    def fill_rows(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         """Write the synapses of each row from `cursor[row]` on, which moves to the end of the row."""
 
 
@@ -99,28 +99,36 @@ class _DrawnDraft(Draft):
         rule, n = RULES[projection.rule], projection.pre.size
         indegree, law = int(projection.indegree or 0), projection.delay_law
         levels = delays.list_levels(law, low, high) if isinstance(law, Distribution) else np.zeros(0, np.uint32)
+        numbers, moved = make_scratch(rule.code, n, indegree, projection.allow_multapses)
         self._drawing = topology.Drawing(
-            rule.code,
-            n,
-            indegree,
-            self._indegrees(model.seed),
-            targets[0],
-            projection.probability or 0.0,
-            projection.allow_multapses,
-            0 if self.leaves_out_self else None,
-            projection.delay,
-            levels,
-            (projection.weight.kernel_code, *projection.weight.numbers),
-            [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
-            *make_scratch(rule.code, n, indegree, projection.allow_multapses),
+            {
+                "rule": rule.code,
+                "n_sources": n,
+                "indegree": indegree,
+                "indegrees": self._list_indegrees(model.seed),
+                "first_target": targets[0],
+                "probability": projection.probability or 0.0,
+                "allow_multapses": projection.allow_multapses,
+                "self_offset": 0 if self.leaves_out_self else None,
+                "delays": projection.delay,
+                "levels": levels,
+                "weight": (projection.weight.kernel_code, *projection.weight.numbers),
+                "keys": [
+                    rng.make_key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")
+                ],
+                "numbers": numbers,
+                "moved": moved,
+            }
         )
 
-    def _indegrees(self, seed: int) -> np.ndarray:
+    def _list_indegrees(self, seed: int) -> np.ndarray:
         """Return the in-degree of each target where the rule fixes their sum alone, else (0,)."""
         number, name = self.projection.N, self.projection.name
         if number is None:
             return np.zeros(0, np.int64)
-        return totals.divide(rng.key(seed, f"{name}/totals"), number, self.projection.post.size, *self.targets)
+        return totals.divide_total(
+            rng.make_key(seed, f"{name}/totals"), number, self.projection.post.size, *self.targets
+        )
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         if RULES[self.projection.rule].reaches_all and self.expected:
@@ -131,10 +139,10 @@ class _DrawnDraft(Draft):
     def mark_rows(self, rows: row_map.RowMap) -> None:
         self._drawing.mark_rows(*self.targets, rows)
 
-    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+    def count_synapses(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
         self._drawing.count(*self.targets, rows, counts)
 
-    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+    def fill_rows(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         self._drawing.fill(*self.targets, self.base, rows, cursor, target, weight)
 
 
@@ -151,10 +159,10 @@ class _NoDraft(Draft):
     def mark_rows(self, rows: row_map.RowMap) -> None:
         """Mark none."""
 
-    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+    def count_synapses(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
         """Add none."""
 
-    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+    def fill_rows(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         """Write none."""
 
 
@@ -168,8 +176,8 @@ class _StreamedDraft(Draft):
         self.delays = list_delays(projection)
         self._seed, self._marks = model.seed, list[int]()
 
-    def _pieces(self, weights: bool) -> Iterator[Piece]:
-        signs, pieces = self.projection.signs, RULES[self.projection.rule].pieces
+    def _yield_chunks(self, weights: bool) -> Iterator[EdgeChunk]:
+        signs, pieces = self.projection.signs, RULES[self.projection.rule].yield_chunks
         for k, piece in enumerate(pieces(self._seed, self.projection, *self.targets, weights)):
             if self.projection.synapses is not None:
                 self._require_same(k, piece)
@@ -177,9 +185,9 @@ class _StreamedDraft(Draft):
                 here, of_port = f"projection '{self.projection.name}'", self.projection.requires_positive
                 check_weights(signs, piece.source, piece.weight, of_port, here)
             mine = _lies_in(piece.source, self.sources)
-            yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
+            yield piece if mine.all() else EdgeChunk(*(array[mine] for array in vars(piece).values()))
 
-    def _require_same(self, k: int, piece: Piece) -> None:
+    def _require_same(self, k: int, piece: EdgeChunk) -> None:
         """Raise `InputError` if a function gives other synapses than when it was called first; rows have no room."""
         ends = np.concatenate([piece.source, piece.target, piece.delay])
         mark = checksum.xxh64(ends.view(np.uint8))
@@ -191,27 +199,27 @@ class _StreamedDraft(Draft):
                 "again: they must depend on the target alone; draw from np.random.default_rng([seed, target]), say"
             )
 
-    def _places(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    def _list_places(self, piece: EdgeChunk) -> tuple[np.ndarray, np.ndarray]:
         """Return for each synapse of a piece the index of its delay in `delays`, and its source."""
         return np.searchsorted(self.delays, piece.delay), np.asarray(piece.source, np.int64)
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
-        for piece in self._pieces(False):
+        for piece in self._yield_chunks(False):
             members.add(bits, np.asarray(piece.source, np.int64) + offset)
 
     def mark_rows(self, rows: row_map.RowMap) -> None:
-        for piece in self._pieces(False):
-            rows.mark_all(*self._places(piece))
+        for piece in self._yield_chunks(False):
+            rows.mark_all(*self._list_places(piece))
 
-    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
-        for piece in self._pieces(False):
-            np.add.at(counts, rows.rows(*self._places(piece)), 1)
+    def count_synapses(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        for piece in self._yield_chunks(False):
+            np.add.at(counts, rows.rows(*self._list_places(piece)), 1)
 
-    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+    def fill_rows(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         first, last = rows.first_row, rows.first_row + rows.n_rows
         start = int(cursor[first]) if last > first else 0
-        for piece in self._pieces(True):
-            row = rows.rows(*self._places(piece))
+        for piece in self._yield_chunks(True):
+            row = rows.rows(*self._list_places(piece))
             order = np.argsort(row, kind="stable")
             row = row[order]
             begins = np.flatnonzero(np.diff(row, prepend=-1))
@@ -220,10 +228,10 @@ class _StreamedDraft(Draft):
             cursor[row[begins]] += lengths
             target[place] = piece.target[order] - self.targets[0] + self.base
             weight[place] = piece.weight[order]
-        self._sort(start, cursor[first:last], target, weight)
+        self._sort_rows(start, cursor[first:last], target, weight)
 
     @staticmethod
-    def _sort(start: int, ends: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+    def _sort_rows(start: int, ends: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         """Sort each row by target, unless all are sorted already; `AT_ONCE` synapses at a time, to save memory."""
         row = 0
         while row < len(ends):
@@ -250,10 +258,10 @@ def list_delays_elsewhere(projection: Projection) -> np.ndarray:
     Each step goes over all blocks, of which a network with many projections would have a million.
     """
     delays = list_delays(projection)
-    return delays[:1] if _stays(projection) else delays
+    return delays[:1] if _is_fixed(projection) else delays
 
 
-def _stays(projection: Projection) -> bool:
+def _is_fixed(projection: Projection) -> bool:
     return projection.is_drawn and not projection.moves and not RULES[projection.rule].streamed
 
 
@@ -280,7 +288,7 @@ def _lies_in(ids: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
 def find_local_range(model: Model, population: Population, first: int, last: int) -> tuple[int, int]:
     """Return the members of a population among cells [first, last) of its role, as a half-open range of its ids."""
     offset = model.offset(population)
-    low, high = overlap(first, last, offset, offset + population.size)
+    low, high = find_overlap(first, last, offset, offset + population.size)
     return (low - offset, high - offset) if low < high else (0, 0)
 
 
@@ -310,7 +318,7 @@ def draft_synapses(
     """
     targets = low, high = find_local_range(model, projection.post, first, last)
     base = model.offset(projection.post) + low - first if high > low else 0
-    if low == high and _stays(projection):
+    if low == high and _is_fixed(projection):
         return _NoDraft(projection)
     taken = 0, projection.pre.size
     if sources is not None:

@@ -21,7 +21,7 @@ TIME, CAPACITANCE = (0, 0, 1), (-1, 1, 1)  # powers of volt, ampere and second
 ONLINE = ("kappa", "kappa_reg", "eprop_isi_trace_cutoff")  # parameters that act in the spike variant alone
 
 
-class GivenByEquations(Cell, Filtered):
+class CustomNeuron(Cell, Filtered):
     """Parameters that every such model has; a class of each model adds its own, with their defaults.
 
     Attributes
@@ -44,13 +44,13 @@ class GivenByEquations(Cell, Filtered):
         """Name or expression of the surrogate gradient."""
         return self.definition.surrogate
 
-    def numbers(self) -> Values:
+    def list_numbers(self) -> Values:
         """Return parameters that are numbers or arrays, not drawn."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: value for name, value in values.items() if isinstance(value, float | int | np.ndarray)}
 
 
-def _bounds(definition: NeuronModel) -> Iterator[str]:
+def _list_bounds(definition: NeuronModel) -> Iterator[str]:
     """Yield bounds of a model's own parameters by their units, as far as its defaults keep them.
 
     A capacitance is above 0, and so is a time constant, which is known by its name; other times are not below 0.
@@ -65,16 +65,16 @@ def _bounds(definition: NeuronModel) -> Iterator[str]:
 
 
 @cache
-def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
+def make_parameters_class(definition: NeuronModel) -> type[CustomNeuron]:
     """Return the class of a model's parameters; `InputError` if one of them has a name that it cannot have."""
     fields: Values = {}
     for name, default in definition.defaults.items():
-        known = GivenByEquations.model_fields.get(name)
-        if known is None and hasattr(GivenByEquations, name):
+        known = CustomNeuron.model_fields.get(name)
+        if known is None and hasattr(CustomNeuron, name):
             raise InputError(f"neuron model '{definition.name}': parameters: the name '{name}' is taken")
         if known is None or default != known.default:
             fields[name] = (known.annotation if known and name in ("kappa", "kappa_reg") else Value, default)
-    kind = create_model(definition.name, __base__=GivenByEquations, **fields)
-    kind.definition, kind.bounds = definition, tuple(_bounds(definition))
+    kind = create_model(definition.name, __base__=CustomNeuron, __doc__=definition.docstring, **fields)
+    kind.definition, kind.bounds = definition, tuple(_list_bounds(definition))
     kind.__qualname__ = f"{definition.name} {definition.digest}"  # by which a resumed run knows its model again
     return kind

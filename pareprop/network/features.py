@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import quote
 from ..rules.definition import LearningRule
-from .course_losses import CourseLoss
-from .losses import Loss, name_of
+from .course_losses import TrajectoryLoss
+from .losses import Loss, name_loss
 from .model import Model
 from .unsupported import name_variant
 
@@ -13,12 +13,12 @@ from .unsupported import name_variant
 def list_features(model: Model) -> dict[str, str]:
     """Return the features of a whole model."""
     found, loss = name_variant(model.variant), model.loss
-    if isinstance(loss, CourseLoss):
-        found["course loss"] = f"loss {name_of(loss)}"
+    if isinstance(loss, TrajectoryLoss):
+        found["course loss"] = f"loss {name_loss(loss)}"
     if model.is_rewarded:
         found["reward"] = "loss 'reward'"
     if isinstance(loss, Loss) and loss.has_state:
-        found["loss with state"] = f"loss {name_of(loss)}, which has a state"
+        found["loss with state"] = f"loss {name_loss(loss)}, which has a state"
     found |= {name: name for name in ("learning_signal", "activity") if getattr(model, name) is not None}
     if model.optimizer.batch_size == 1:
         found["single samples"] = "batch_size = 1"

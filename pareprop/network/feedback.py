@@ -15,7 +15,7 @@ from .model import Model
 from .synapse_table import ProjectionSlice, SynapseTable
 
 
-class FollowingFeedback:
+class TiedFeedback:
     """Feedback weights of this rank's neurons that are those of their readout synapses, or learn as these do.
 
     Parameters
@@ -45,7 +45,7 @@ class FollowingFeedback:
 
     def __init__(self, model: Model, neurons: tuple[int, int], feedback: SynapseTable, outgoing: SynapseTable) -> None:
         partners = {
-            kind: [(item, _partner(model, item)) for item in model.projections if item.feedback == kind]
+            kind: [(item, _find_partner(model, item)) for item in model.projections if item.feedback == kind]
             for kind in ("symmetric", "adaptive")
         }
         learning = [partner for _, partner in partners["adaptive"]]
@@ -56,30 +56,30 @@ class FollowingFeedback:
             for table, partner in zip((outgoing, self.adaptive), partners.values(), strict=True)
         )
         for projection, partner in partners["symmetric"]:
-            span = self._link(projection, partner, outgoing, self.symmetric_place)
-            feedback.weight[span.first : span.last] = 0.0
+            span = self._link_synapses(projection, partner, outgoing, self.symmetric_place)
+            feedback.weight[span.synapses] = 0.0
         for projection, partner in partners["adaptive"]:
-            self._link(projection, partner, self.adaptive, self.adaptive_place)
+            self._link_synapses(projection, partner, self.adaptive, self.adaptive_place)
         linked = self.adaptive_place >= 0
         self.adaptive.weight[linked] = feedback.weight[self.adaptive_place[linked]]
-        self.follow()
+        self.copy_weights()
 
-    def _link(
+    def _link_synapses(
         self, projection: Projection, partner: Projection, table: SynapseTable, place: np.ndarray
     ) -> ProjectionSlice:
         """Write the indices of a learning-signal connection's synapses into `place`; return its slice of `feedback`."""
         back = next(span for span in self.feedback.spans if span.projection is projection)
-        source, target, _, places = self.feedback.columns(back)
+        source, target, _, places = self.feedback.list_columns(back)
         shape = projection.post.size, 1
         key = number_synapses(target, source, 0, shape)
         order = np.argsort(key)
         (span,) = (span for span in table.spans if span.projection is partner)
-        for source, target, _, index in table.chunks(span):
+        for source, target, _, index in table.yield_chunks(span):
             found = find_places(number_synapses(source, target, 0, shape), key[order])
             place[index[found >= 0]] = places[order[found[found >= 0]]]
         return back
 
-    def follow(self) -> None:
+    def copy_weights(self) -> None:
         """Copy readout weights, or weights of adaptive feedback, into the learning-signal connections."""
         for table, place in ((self._outgoing, self.symmetric_place), (self.adaptive, self.adaptive_place)):
             if not len(place):
@@ -93,7 +93,7 @@ class FollowingFeedback:
         return self.adaptive.nbytes + self.symmetric_place.nbytes + self.adaptive_place.nbytes
 
 
-def _partner(model: Model, projection: Projection) -> Projection:
+def _find_partner(model: Model, projection: Projection) -> Projection:
     """Return the readout projection that runs the other way.
 
     Raises

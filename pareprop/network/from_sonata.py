@@ -17,7 +17,7 @@ from ..values import AnyValue, Given, Later, Values
 from . import of_nest
 from .connection import Connection
 from .connectivity import Population
-from .parameters import Frozen, nearest, validate
+from .parameters import Frozen, suggest_name, validate_values
 
 OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files give
 READING = ("round_delays", "default_weight", "default_delay")  # options of reading edges
@@ -50,7 +50,7 @@ class EdgesEntry(Frozen):
 
 def read_edges(model: Later, given: Given, here: str) -> Edges:
     """Return the edges that a table names."""
-    entry = validate(EdgesEntry, given, f"{here}: edges")
+    entry = validate_values(EdgesEntry, given, f"{here}: edges")
     sizes = {population.name: population.size for population in model.populations}
     reading = {key: getattr(entry, key) for key in READING}
     found = edge_files.read(circuit.read(entry.circuit), sizes, model.dt_ms, **reading, only=entry.name)
@@ -62,14 +62,16 @@ def read_edges(model: Later, given: Given, here: str) -> Edges:
 def describe_edges(model: Later, edges: Edges) -> Values:
     """Return the table of some edges."""
     return {
-        "circuit": str(model.circuit.absolute()), "name": edges.name, "part": edges.part,
+        "circuit": str(model.circuit.absolute()),
+        "name": edges.name,
+        "part": edges.part,
         **{key: getattr(edges, key) for key in READING},
-    }  # fmt: skip
+    }
 
 
-def add(model: Later, path: Path, options: Given) -> None:
+def add_circuit(model: Later, path: Path, options: Given) -> None:
     """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
-    checked = validate(Options, options, str(path))
+    checked = validate_values(Options, options, str(path))
     model.circuit = path
     network = _add_populations(model, path, checked.neuron, checked.values, checked.sign)
     reading = {key: getattr(checked, key) for key in READING}
@@ -87,7 +89,7 @@ def _add_populations(model: Later, path: Path, neuron: str | None, values: Given
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        kind, type_values = (neuron, population.values) if neuron else _model(model, population)
+        kind, type_values = (neuron, population.values) if neuron else _find_model(model, population)
         known = model.eprop.neurons.get(kind) if isinstance(kind, str) else None
         if known and "V_reset" not in known.model_fields:  # eprop_iaf resets by V_th
             type_values = {key: value for key, value in type_values.items() if key != "V_reset"}
@@ -106,42 +108,42 @@ def _add_projections(
     known = [key for key in Connection.model_fields if key not in OWN]
     for name in options:
         if name not in (EVERY, *names):
-            raise InputError(f"{network.path}: no edge population '{name}'{nearest(name, names)}")
+            raise InputError(f"{network.path}: no edge population '{name}'{suggest_name(name, names)}")
         for key in options[name]:
             if key not in known:
-                raise InputError(f"{network.path}: projections: unknown option '{key}'{nearest(key, known)}")
+                raise InputError(f"{network.path}: projections: unknown option '{key}'{suggest_name(key, known)}")
     for item in read:
         pre, post = populations[item.source], populations[item.target]
-        own = {"sign": item.source_signs() if sign == "weights" else sign}
+        own = {"sign": item.find_source_signs() if sign == "weights" else sign}
         own |= {**options.get(EVERY, {}), **options.get(item.name, {})}
-        for name, edges, port in _by_port(item, post):
+        for name, edges, port in _split_by_port(item, post):
             onto: Values = {} if port is None else {"port": port}
             if item.transmission and "transmission" not in own:
                 onto["transmission"] = item.transmission
             model.connect(pre, post, "sonata", edges=edges, name=name, **onto, **own)
 
 
-def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None]]:
+def _split_by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None]]:
     """Split edges by the port at which they arrive, as NEST does: by receptor type, or by the sign of the weight.
 
     A weight that changes its sign later stays at its port.
     """
     ports = post.ports
     if ports[0].startswith(of_nest.RECEPTOR):
-        parts = item.parts_by_receptor()
+        parts = item.split_by_receptor()
         if (most := max(parts)) > len(ports):
             raise InputError(
                 f"{item.path}: receptor_type = {most} of '{item.name}': neurons of '{post.name}' have {len(ports)}"
             )
         named = [(f"{of_nest.RECEPTOR}{receptor}", part) for receptor, part in parts.items()]
     elif ports == ("exc", "inh"):
-        named = [("exc" if sign > 0 else "inh", part) for sign, part in item.parts_by_sign().items()]
+        named = [("exc" if sign > 0 else "inh", part) for sign, part in item.split_by_sign().items()]
     else:
         return [(item.name, item, None)]
     return [(item.name if len(named) == 1 else f"{item.name}_{port}", part, port) for port, part in named]
 
 
-def _model(model: Later, population: nodes.Nodes) -> tuple[str | NeuronModel, Values]:
+def _find_model(model: Later, population: nodes.Nodes) -> tuple[str | NeuronModel, Values]:
     """Return model and parameters of node types with a template such as "nest:eprop_iaf_bsshslm_2020"."""
     variant, nest = model.eprop, population.template.rpartition(":")[2]
     plain = nest.removeprefix("eprop_")
@@ -151,10 +153,10 @@ def _model(model: Later, population: nodes.Nodes) -> tuple[str | NeuronModel, Va
             note = f"{nest} is of the other variant of e-prop; '{name}' of the {variant.name} variant takes its place"
             model.notes.append(f"node population '{population.name}': {note}")
         return name, population.values
-    found = of_nest.find(plain, population)
+    found = of_nest.find_model(plain, population)
     if found is None:
         raise InputError(
             f"node population '{population.name}': model_template = '{population.template}' has no model in variant "
-            f"'{variant.name}'{nearest(name, model.list_neuron_models())}; neuron= names one"
+            f"'{variant.name}'{suggest_name(name, model.list_neuron_models())}; neuron= names one"
         )
     return found

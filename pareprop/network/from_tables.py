@@ -15,7 +15,7 @@ from . import from_sonata, learned, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import MAX_SIZE
-from .equations import parameters_of
+from .equations import make_parameters_class
 from .model import Model
 from .neurons import Neuron
 from .perturbations import KINDS, Cut, Perturbation
@@ -30,12 +30,17 @@ POPULATIONS: tuple[Values, ...] = (
 PROJECTIONS: tuple[Values, ...] = (
     {"pre": "in", "post": "rec", "weight": {"mean": 0.0, "std": 0.3}},
     {
-        "pre": "rec", "post": "rec", "rule": "fixed_indegree", "indegree": 10, "allow_autapses": False, "delay": 2,
+        "pre": "rec",
+        "post": "rec",
+        "rule": "fixed_indegree",
+        "indegree": 10,
+        "allow_autapses": False,
+        "delay": 2,
         "weight": {"mean": 0.0, "std": 0.05},
     },
     {"pre": "rec", "post": "out", "weight": {"mean": 0.0, "std": 0.01}},
     {"pre": "out", "post": "rec", "weight": {"mean": 0.0, "std": 0.1}},
-)  # fmt: skip
+)
 
 
 class PopulationEntry(parameters.Frozen):
@@ -98,11 +103,11 @@ def add_populations(model: Model, entries: Sequence[Given], needed: Collection[s
         Problems; empty if all was added.
     """
 
-    def add(here: str, entry: Given) -> None:
+    def add_entry(here: str, entry: Given) -> None:
         named = f" {quote(entry['name'])}" if isinstance(entry.get("name"), str) else ""
         _add_population(model, entry, here + named)
 
-    problems = _add_each("populations", entries, add)
+    problems = _add_each("populations", entries, add_entry)
     there = {population.role for population in model.populations}
     missing = set(needed) - there - {str(entry.get("role")) for entry in entries}
     return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
@@ -136,17 +141,17 @@ def _add_population(model: Model, entry: Given, here: str) -> None:
     rest = {key: value for key, value in entry.items() if key not in own}
     kind = _find_kind(model, entry, here)
     if own.get("learn") and isinstance(kind, type) and issubclass(kind, Neuron):
-        definition, rest = learned.as_equations(kind, rest, here)
-        kind = parameters_of(definition)
+        definition, rest = learned.convert_to_equations(kind, rest, here)
+        kind = make_parameters_class(definition)
     surrogate = ("surrogate_gradient_function",) if hasattr(kind, "definition") else ()  # not a field of its own
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ()), *surrogate]
     unknown = [key for key in rest if key not in known]
-    problems = [f"{here}: unknown parameter {quote(key)}{parameters.nearest(key, known)}" for key in unknown]
+    problems = [f"{here}: unknown parameter {quote(key)}{parameters.suggest_name(key, known)}" for key in unknown]
     checked = {key: rest[key] for key in rest if key not in (*unknown, *surrogate)}
     for needed, values in ((PopulationEntry, own), (kind, checked)):
         try:
             if needed:
-                parameters.validate(needed, values, here)
+                parameters.validate_values(needed, values, here)
         except InputError as problem:
             problems.append(str(problem))
     if problems:
@@ -176,17 +181,17 @@ def _find_kind(model: Model, entry: Given, here: str) -> type[parameters.Frozen]
     if not isinstance(kind, NeuronModel):
         return kind
     surrogate = entry.get("surrogate_gradient_function")
-    return parameters_of(kind if surrogate is None else kind.with_surrogate(surrogate))
+    return make_parameters_class(kind if surrogate is None else kind.with_surrogate(surrogate))
 
 
 def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the projections of some tables to a model; return a line for each problem."""
     populations = {population.name: population for population in model.populations}
 
-    def add(here: str, entry: Given) -> None:
+    def add_entry(here: str, entry: Given) -> None:
         if isinstance(edges := entry.get("edges"), Mapping):
             entry = {**entry, "edges": from_sonata.read_edges(model, edges, here)}
-        fields = parameters.validate(ProjectionEntry, entry, here)
+        fields = parameters.validate_values(ProjectionEntry, entry, here)
         _require_known(here, {"pre": fields.pre, "post": fields.post}, populations)
         pairs = list(itertools.product(fields.pre, fields.post))
         if fields.name is not None and len(pairs) > 1:
@@ -194,13 +199,13 @@ def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
         for pre, post in pairs:
             model.add_projection(populations[pre], populations[post], fields)
 
-    return _add_each("projections", entries, add)
+    return _add_each("projections", entries, add_entry)
 
 
 def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
     """Raise `InputError` that names all ends which are no populations."""
     unknown = [
-        f"{here}: {key} = {quote(name)} is not a population{parameters.nearest(name, populations)}"
+        f"{here}: {key} = {quote(name)} is not a population{parameters.suggest_name(name, populations)}"
         for key, names in ends.items()
         for name in names
         if name not in populations
@@ -213,15 +218,15 @@ def add_backgrounds(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the Poisson background of some tables to a model; return a line for each problem."""
     populations = {population.name: population for population in model.populations}
 
-    def add(here: str, entry: Given) -> None:
-        fields = parameters.validate(BackgroundEntry, entry, here)
+    def add_entry(here: str, entry: Given) -> None:
+        fields = parameters.validate_values(BackgroundEntry, entry, here)
         _require_known(here, {"post": fields.post}, populations)
         if fields.name is not None and len(fields.post) > 1:
             raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
         for name in fields.post:
             model.add_background(populations[name], fields)
 
-    return _add_each("backgrounds", entries, add)
+    return _add_each("backgrounds", entries, add_entry)
 
 
 def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
@@ -229,20 +234,20 @@ def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
     populations = {population.name: population for population in model.populations}
     projections = {projection.name: projection for projection in model.projections}
 
-    def add(here: str, entry: Given) -> None:
+    def add_entry(here: str, entry: Given) -> None:
         kind = entry.get("kind")
         if not isinstance(kind, str) or kind not in KINDS:
             raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
         options = {key: value for key, value in entry.items() if key != "kind"}
-        fields: AnyValue = parameters.validate(PERTURBATIONS[kind], options, here)
+        fields: AnyValue = parameters.validate_values(PERTURBATIONS[kind], options, here)
         known: Given = projections if KINDS[kind] is Cut else populations
         for name in [name for name in fields.of if name not in known][:1]:
             what = "projection" if KINDS[kind] is Cut else "population"
-            raise InputError(f"of = {quote(name)} is not a {what}{parameters.nearest(name, known)}")
+            raise InputError(f"of = {quote(name)} is not a {what}{parameters.suggest_name(name, known)}")
         if fields.name is not None and len(fields.of) > 1:
             raise InputError(f"name = {quote(fields.name)} is for one, not for {len(fields.of)}")
         options = {key: getattr(fields, key) for key in KINDS[kind].model_fields}
         for name in fields.of:
             model.add_perturbation(known[name], KINDS[kind](**options))
 
-    return _add_each("perturbations", entries, add)
+    return _add_each("perturbations", entries, add_entry)

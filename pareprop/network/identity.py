@@ -35,12 +35,14 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     act there are left out.
     """
     names = ("variant", "seed", "dt_ms", "precision", "loss", "activity", "learning_signal", "local")
-    facts = {name: show(getattr(model, name)) for name in names}
+    facts = {name: format_value(getattr(model, name)) for name in names}
     facts |= list_fields(model.optimizer)
     described: dict[str, Sequence[Population | Projection | PopulationBackground | Applied]] = {
-        "population": model.populations, "projection": model.projections, "background": model.backgrounds,
+        "population": model.populations,
+        "projection": model.projections,
+        "background": model.backgrounds,
         "perturbation": [item for item in model.perturbations if phase is None or item.options.acts_in(phase)],
-    }  # fmt: skip
+    }
     for kind, items in described.items():
         facts |= {f"number of {kind}s": str(len(items))}
         for item in items:
@@ -48,7 +50,7 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     return facts
 
 
-def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+def list_fact_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Return the differences of two lists of facts, as "name = old text, now new text"."""
     lines = []
     for name in dict.fromkeys([*old, *new]):
@@ -64,20 +66,20 @@ def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
 def list_fields(thing: object) -> dict[str, str]:
     """Return the fields of a description, name to value as text; those of a population's parameters among them."""
     facts: Values = {}
-    for name, value in _fields(thing).items():
+    for name, value in _list_values(thing).items():
         if name == "params" and value is not None:
             facts |= list_fields(value)
         else:
-            facts[name] = value.name if isinstance(value, Population) else show(value)
+            facts[name] = value.name if isinstance(value, Population) else format_value(value)
     return facts
 
 
-def _fields(thing: AnyValue) -> Values:
+def _list_values(thing: AnyValue) -> Values:
     names = getattr(type(thing), "model_fields", None) or [field.name for field in dataclasses.fields(thing)]
     return {name: getattr(thing, name) for name in names}
 
 
-def show(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as text that is the same on all ranks and machines: no address, no folder, checksums of arrays."""
     if isinstance(value, PLAIN):
         return quote(value.item() if isinstance(value, np.generic) else value)
@@ -87,13 +89,13 @@ def show(value: object) -> str:
         mark = checksum.xxh64(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
         return f"{value.tolist()}" if value.size <= FEW else f"an array {value.shape} of {value.dtype}, {mark:016x}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(show, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {show(value[key])}' for key in sorted(value, key=str))}}}"
+        return f"{{{', '.join(f'{key}: {format_value(value[key])}' for key in sorted(value, key=str))}}}"
     if isinstance(value, LearningRule):
         return f"{value.name} {value.digest}"
     if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
-        inside = _fields(value)
+        inside = _list_values(value)
     elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):
         return getattr(value, "__qualname__", type(value).__qualname__)
     else:  # an object of a script, which may hold what one rank alone has
@@ -103,4 +105,4 @@ def show(value: object) -> str:
             for name, item in vars(value).items()
             if isinstance(item, PLAIN | np.ndarray) and name not in kept
         }
-    return f"{type(value).__qualname__}({', '.join(f'{name}={show(item)}' for name, item in inside.items())})"
+    return f"{type(value).__qualname__}({', '.join(f'{name}={format_value(item)}' for name, item in inside.items())})"

@@ -13,14 +13,13 @@ from ..neurons.derive import NEVER_LEARNED
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Values
 from .connectivity import Population
-from .equations import GivenByEquations
+from .equations import CustomNeuron
 from .neurons import Neuron
-from .optimizers import OF_WEIGHTS, Optimizer, require_no_decay
-from .optimizers import optimizer as make_optimizer
-from .parameters import Distribution, list_bounds, nearest, validate
+from .optimizers import OF_WEIGHTS, Optimizer, make_optimizer, require_no_decay
+from .parameters import Distribution, list_bounds, suggest_name, validate_values
 
 
-def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
+def convert_to_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
     """Return the equations of neurons that learn parameters, and their parameters with the equations' names.
 
     NEST's own neurons are computed by their equations, too, if they learn parameters: their kernels have no
@@ -45,19 +44,19 @@ def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) ->
     defaults = {
         name: field.default
         for name, field in kind.model_fields.items()
-        if name in library.get(kind.equations()).defaults and isinstance(field.default, int | float)
+        if name in library.get(kind.name_equations()).defaults and isinstance(field.default, int | float)
     }
-    return library.get(kind.equations()), {name: float(value) for name, value in defaults.items()} | taken
+    return library.get(kind.name_equations()), {name: float(value) for name, value in defaults.items()} | taken
 
 
-def check(here: str, params: GivenByEquations, learn: AnyValue) -> dict[str, Optimizer]:
+def check_learned(here: str, params: CustomNeuron, learn: AnyValue) -> dict[str, Optimizer]:
     """Return the optimizers of parameters that learn, in the order of their names.
 
     Parameters
     ----------
     here : str
         The population, for messages.
-    params : GivenByEquations
+    params : CustomNeuron
         Its parameters.
     learn : Mapping of str to Optimizer or Mapping
         Name of a parameter to its optimizer, or a table of its settings.
@@ -80,12 +79,12 @@ def check(here: str, params: GivenByEquations, learn: AnyValue) -> dict[str, Opt
         if name in NEVER_LEARNED:
             raise InputError(f"{here}: learn: {name} cannot be learned: no gradient reaches it")
         if name not in known:
-            raise InputError(f"{here}: learn: the model has no parameter {quote(name)}{nearest(str(name), known)}")
+            raise InputError(f"{here}: learn: the model has no parameter {quote(name)}{suggest_name(str(name), known)}")
         checked[name] = _check_one(f"{here}: learn: {name}", name, params, learn[name])
     return checked
 
 
-def _check_one(here: str, name: str, params: GivenByEquations, given: object) -> Optimizer:
+def _check_one(here: str, name: str, params: CustomNeuron, given: object) -> Optimizer:
     if not isinstance(given, Optimizer | Mapping):
         raise InputError(f"{here} = {quote(given)} must be an optimizer, such as Adam(eta=0.02, low=5.0, high=100.0)")
     optimizer = given if isinstance(given, Optimizer) else make_optimizer(given, here)
@@ -112,7 +111,7 @@ def _check_one(here: str, name: str, params: GivenByEquations, given: object) ->
     value = getattr(params, name)
     if not isinstance(value, Distribution):
         require_start(here, np.atleast_1d(value), optimizer)
-    if optimizer.shared and not (isinstance(value, Distribution) and value.is_constant) and _differs(value):
+    if optimizer.shared and not (isinstance(value, Distribution) and value.is_constant) and _has_several_values(value):
         raise InputError(f"{here}: shared = true, but its values at the start differ: {quote(str(value))}")
     return optimizer
 
@@ -123,14 +122,14 @@ def set_parameters(here: str, population: Population, values: Mapping[str, np.nd
     kind = type(population.params)
     for name in given:
         if name not in kind.model_fields:
-            raise InputError(f"{here}: its model has no parameter {quote(name)}{nearest(name, kind.model_fields)}")
-    params = validate(kind, dict(population.params) | given, here)
+            raise InputError(f"{here}: its model has no parameter {quote(name)}{suggest_name(name, kind.model_fields)}")
+    params = validate_values(kind, dict(population.params) | given, here)
     if population.learn:
-        check(here, params, population.learn)
+        check_learned(here, params, population.learn)
     object.__setattr__(population, "params", params)
 
 
-def _differs(value: AnyValue) -> bool:
+def _has_several_values(value: AnyValue) -> bool:
     return isinstance(value, Distribution) or bool(np.ndim(value) and np.ptp(value) > 0)
 
 

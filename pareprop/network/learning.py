@@ -74,9 +74,9 @@ def list_rules(model: Model) -> list[RuleAt]:
     """Return the rules of all populations, once for each set of parameters, in order of the projections."""
     found: dict[Key, RuleAt] = {}
     places = Counter[tuple[str, str]]()
-    for item in _learning(model):
+    for item in _list_learning(model):
         rule = rule_of(item)
-        if isinstance(rule, LearningRule) and (key := _key(item)) not in found:
+        if isinstance(rule, LearningRule) and (key := _make_key(item)) not in found:
             found[key] = RuleAt(rule, item.post, item.learning_parameters or {}, places[key[:2]])
             places[key[:2]] += 1
     return list(found.values())
@@ -85,20 +85,20 @@ def list_rules(model: Model) -> list[RuleAt]:
 def index_rules(model: Model) -> dict[str, int]:
     """Return the name of each projection that learns by a rule, with the rule's index in `list_rules`."""
     places: dict[Key, int] = {}
-    keys = {item.name: _key(item) for item in _learning(model) if isinstance(rule_of(item), LearningRule)}
+    keys = {item.name: _make_key(item) for item in _list_learning(model) if isinstance(rule_of(item), LearningRule)}
     return {name: places.setdefault(key, len(places)) for name, key in keys.items()}
 
 
 def list_eprop(model: Model) -> list[Eprop]:
     """Return the rules "eprop" with options by which projections learn, each once."""
-    rules = [rule_of(item) for item in _learning(model)]
+    rules = [rule_of(item) for item in _list_learning(model)]
     kinds = {(rule.through, rule.filter): rule for rule in rules if isinstance(rule, Eprop) and not rule.is_plain}
     return list(kinds.values())
 
 
 def list_parts(model: Model) -> list[tuple[str, str]]:
     """Return each population with each part of its derivatives that rules "eprop" with options follow."""
-    rules = [(item.post.name, rule_of(item)) for item in _learning(model)]
+    rules = [(item.post.name, rule_of(item)) for item in _list_learning(model)]
     found = [(name, rule.through) for name, rule in rules if isinstance(rule, Eprop) and not rule.is_plain]
     return list(dict.fromkeys(found))
 
@@ -107,31 +107,31 @@ def find_at(found: Iterable[RuleAt], projection: Projection) -> RuleAt | None:
     """Return the one of some rules by which a projection learns, None for e-prop."""
     if not isinstance(rule_of(projection), LearningRule):
         return None
-    return next(at for at in found if _key_of(at.post, at.rule, at.parameters) == _key(projection))
+    return next(at for at in found if _key_of(at.post, at.rule, at.parameters) == _make_key(projection))
 
 
-def _learning(model: Model) -> list[Projection]:
+def _list_learning(model: Model) -> list[Projection]:
     """Return the projections onto neurons that learn."""
     return [item for item in model.projections if item.plastic and item.post.role == "recurrent"]
 
 
-def _key(item: Projection) -> Key:
+def _make_key(item: Projection) -> Key:
     rule = rule_of(item)
     assert isinstance(rule, LearningRule)
     return _key_of(item.post, rule, item.learning_parameters or {})
 
 
 def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
-    def plain(value: AnyValue) -> bytes | str:
+    def encode_value(value: AnyValue) -> bytes | str:
         return repr(value) if isinstance(value, Distribution) else np.asarray(value, float).tobytes()
 
-    return post.name, rule.digest, tuple((name, plain(value)) for name, value in sorted(parameters.items()))
+    return post.name, rule.digest, tuple((name, encode_value(value)) for name, value in sorted(parameters.items()))
 
 
 def list_kept(model: Model) -> dict[str, tuple[str, ...]]:
     """Return the names of the quantities that steps of each population keep for its learning rules, by population."""
     names: dict[str, set[str]] = {item.name: set() for item in model.of_role("recurrent")}
-    for item in _learning(model):
+    for item in _list_learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule):
             names[item.post.name] |= {*list_read(rule, definition_of(item.post))}
@@ -140,7 +140,7 @@ def list_kept(model: Model) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(kept)) for name, kept in names.items()}
 
 
-def bind(at: RuleAt, definition: NeuronModel) -> Bound:
+def bind_rule(at: RuleAt, definition: NeuronModel) -> Bound:
     """Return a rule bound to the neuron model of its population."""
     return Bound(at.rule, definition, origin_of(at.post))
 
@@ -150,7 +150,7 @@ def rules_by_name(model: Model) -> dict[str, Rule]:
     return {rule.name: rule for item in model.projections if (rule := item.learning_rule)}
 
 
-def reads(model: Model, signal: str) -> list[str]:
+def list_rules_reading(model: Model, signal: str) -> list[str]:
     """Return the names of the learning rules in a model that read a signal of the step."""
-    rules = [rule_of(item) for item in _learning(model)]
+    rules = [rule_of(item) for item in _list_learning(model)]
     return list(dict.fromkeys(rule.name for rule in rules if isinstance(rule, LearningRule) and signal in rule.signals))

@@ -14,15 +14,15 @@ from ..neurons.compile import Program, compile
 from ..neurons.derive import NO_LEARNS
 from ..parallel.messages import Sources
 from ..values import AnyValue, Given
-from . import background, learned, rewire
-from .connectivity import Population
-from .cuts import cut
+from . import learned, rewire
+from .connectivity import Population, Projection
+from .cuts import choose_bounds
 from .drawing import Draft, find_local_range
-from .feedback import FollowingFeedback
+from .feedback import TiedFeedback
 from .learning import list_kept
 from .model import Model
-from .neurons import PLAIN, whole_steps
-from .parameters import Distribution, Frozen, is_number, list_bounds
+from .neurons import PLAIN, round_up_steps
+from .parameters import Distribution, Frozen, list_bounds
 from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
@@ -91,7 +91,7 @@ class LocalNetwork:
         Synapses from graded sources onto the neurons.
     sources : Sources
         Neurons with targets on this rank; no table has rows for others, whose spikes are not needed.
-    following : FollowingFeedback
+    following : TiedFeedback
         Feedback that follows readout synapses.
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
@@ -123,21 +123,21 @@ class LocalNetwork:
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
         self.n_sharing = count_sharing(model, size)
-        self.cuts = cut(model, size, nodes) if cuts is None else cuts
+        self.cuts = choose_bounds(model, size, nodes) if cuts is None else cuts
         self.neurons = int(self.cuts[rank]), int(self.cuts[rank + 1])
-        incoming = self._projections(("input", "recurrent"), "recurrent")
+        incoming = select_projections(model, ("input", "recurrent"), "recurrent")
         self.incoming = SynapseTable(model, incoming, *self.neurons, choose=self._choose_sources)
-        onto_readouts = self._projections(("recurrent",), "readout")
+        onto_readouts = select_projections(model, ("recurrent",), "readout")
         self.outgoing = SynapseTable(model, onto_readouts, 0, self.n_readouts, sources=self.neurons)
         require_summable(self.outgoing)
-        self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
-        self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
-        self.following = FollowingFeedback(model, self.neurons, self.feedback, self.outgoing)
+        self.feedback = SynapseTable(model, select_projections(model, ("readout",), "recurrent"), *self.neurons)
+        self.currents = SynapseTable(model, select_projections(model, ("current",), "recurrent"), *self.neurons)
+        self.following = TiedFeedback(model, self.neurons, self.feedback, self.outgoing)
         for span in self.incoming.spans:
             if span.projection.rewire:
-                rewire.check_synapses(span.projection, self.incoming.chunks(span))
+                rewire.check_synapses(span.projection, self.incoming.yield_chunks(span))
             elif span.projection.learn_delay is not None:  # results list a pair's synapses by their delays
-                for source, target, _, _ in self.incoming.chunks(span):
+                for source, target, _, _ in self.incoming.yield_chunks(span):
                     rewire.require_single(f"projection '{span.projection.name}'", "learn_delay", source, target)
         self._build_cells()
 
@@ -178,9 +178,6 @@ class LocalNetwork:
     def list_heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, uint32 ascending; for when `sources` are all."""
         return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons()).astype(np.uint32)
-
-    def _projections(self, pre: tuple[str, ...], post: str) -> list:
-        return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
 
     def _build_cells(self) -> None:
         first = self.neurons[0]
@@ -294,69 +291,15 @@ class LocalNetwork:
         E_L = get("E_L")
         constants = program.values(values, dt)
         return named | {
-            "t_ref": whole_steps(get("t_ref"), dt), "E_L": E_L, "V_th": get("V_th") - E_L,
+            "t_ref": round_up_steps(get("t_ref"), dt),
+            "E_L": E_L,
+            "V_th": get("V_th") - E_L,
             "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
-            **{name: np.broadcast_to(constants.get(name, other), high - low) for name, other in (
-                ("alpha", 0.0), ("zeta", 1.0), ("rho", 0.0))},
-        }  # fmt: skip
-
-    def background(self) -> dict[str, np.ndarray]:
-        """Return the arrays from which the kernel draws the Poisson background of this rank's neurons.
-
-        Returns
-        -------
-        dict
-            `backgrounds`, int64 (n, BACKGROUND_COLUMNS), see layout.pxd; `background_keys`, uint64 (n, 2);
-            `background_levels`, uint32, and `background_weight`, in the model's precision: those of all backgrounds.
-
-        Raises
-        ------
-        InputError
-            For a drawn rate out of bounds.
-        """
-        rows, levels, weights = [], [np.zeros(0, np.uint32)], [np.zeros(0)]
-        self._drawn: list[str] = []  # names of the backgrounds that bring spikes to this rank
-        for item in self.model.backgrounds:
-            ids = find_local_range(self.model, item.post, *self.neurons)
-            if ids[0] == ids[1]:
-                continue
-            first = self.model.offset(item.post) - self.neurons[0]
-            rates, weight = (
-                cell_values(self.model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
-                for name in ("rate_hz", "weight")
-            )
-            if item.post.requires_positive(item.port):
-                weight = np.abs(weight)
-            background.check_rates(f"background '{item.name}'", rates, self.model.dt_ms, ids[0])
-            shared = is_number(item.rate_hz)
-            table = background.list_levels((rates[:1] if shared else rates) * self.model.dt_ms / 1000.0)
-            if not len(table):  # no spike ever comes
-                continue
-            row = np.zeros(layout.BACKGROUND_COLUMNS, np.int64)
-            row[layout.BACKGROUND_FIRST], row[layout.BACKGROUND_LAST] = first + ids[0], first + ids[1]
-            row[layout.BACKGROUND_NUMBER], row[layout.BACKGROUND_PORT] = ids[0], item.port_index
-            row[layout.BACKGROUND_WEIGHT], row[layout.LEVEL] = sum(map(len, weights)), sum(map(len, levels))
-            row[layout.LEVELS], row[layout.LEVELS_EACH] = len(table), not shared
-            rows.append(row)
-            self._drawn.append(item.name)
-            levels.append(table.reshape(-1))
-            weights.append(weight)
-        return {
-            "backgrounds": np.array(rows, np.int64).reshape(-1, layout.BACKGROUND_COLUMNS),
-            "background_keys": self.background_keys(),
-            "background_levels": np.concatenate(levels),
-            "background_weight": copy_aligned(np.concatenate(weights), self.model.kernels.real),
+            **{
+                name: np.broadcast_to(constants.get(name, other), high - low)
+                for name, other in (("alpha", 0.0), ("zeta", 1.0), ("rho", 0.0))
+            },
         }
-
-    def background_keys(self, stream: str = "") -> np.ndarray:
-        """Return the keys of the draws of `background`, which end with `stream`, uint64 (n, 2)."""
-        keys = [rng.key(self.model.seed, f"{name}/spikes{stream}") for name in self._drawn]
-        return np.array(keys, np.uint64).reshape(-1, 2)
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether any neuron of the whole network (not only of this rank) adapts."""
-        return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, kernel: type) -> dict[str, np.ndarray]:
         """Return the arrays of `cells` that a kernel class has as attributes, in the model's precision."""
@@ -387,9 +330,13 @@ class LocalNetwork:
             alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
             regular = getattr(values, "regular_spike_arrival", True)
             constants = (
-                alpha, 1.0 if regular else 1.0 - alpha, values.tau_m / values.C_m * (1.0 - alpha) * values.I_e,
-                values.V_min - values.E_L, 0.0 if values.V_m is None else values.V_m - values.E_L, values.E_L,
-            )  # fmt: skip
+                alpha,
+                1.0 if regular else 1.0 - alpha,
+                values.tau_m / values.C_m * (1.0 - alpha) * values.I_e,
+                values.V_min - values.E_L,
+                0.0 if values.V_m is None else values.V_m - values.E_L,
+                values.E_L,
+            )
             for name, value in zip(READOUT_CONSTANTS, constants, strict=True):
                 parts_of[name].append(np.full(group.size, value))
         return {name: np.concatenate([np.zeros(0), *parts]) for name, parts in parts_of.items()}
@@ -399,7 +346,7 @@ class LocalNetwork:
         weights = np.zeros((self.n_readouts, self.neurons[1] - self.neurons[0]))
         for span in self.feedback.spans:
             offset = self.model.offset(span.projection.pre)
-            for source, target, _, index in self.feedback.chunks(span):
+            for source, target, _, index in self.feedback.yield_chunks(span):
                 place = offset + source, target - span.targets[0] + span.base
                 np.add.at(weights, place, self.feedback.weight[index])
         return weights
@@ -420,10 +367,15 @@ class LocalNetwork:
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
 
 
+def select_projections(model: Model, pre: tuple[str, ...], post: str) -> list[Projection]:
+    """Return the projections from populations of some roles onto those of one."""
+    return [item for item in model.projections if item.pre.role in pre and item.post.role == post]
+
+
 def require_summable(table: SynapseTable) -> None:
     """Raise `InputError` if a weight onto a readout is too large for exact sums."""
     for span in table.spans:
-        weight = table.weight[span.first : span.last]
+        weight = table.weight[span.synapses]
         for worst in weight[~(np.abs(weight) < readout_sums.LARGEST)][:1]:
             raise InputError(
                 f"projection '{span.projection.name}': weight = {worst:.9g} must be below "
@@ -453,7 +405,7 @@ def cell_values(model: Model, population: Population, name: str, value: AnyValue
         float64 (high - low,).
     """
     if isinstance(value, Distribution):
-        return value.draw(rng.key(model.seed, f"{population.name}/{name}"), np.arange(low, high))[:, 0]
+        return value.draw_values(rng.make_key(model.seed, f"{population.name}/{name}"), np.arange(low, high))[:, 0]
     if np.ndim(value):
         return np.array(value[low:high], dtype=float)
     return np.full(high - low, float(value))

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .. import elementary
 from ..errors import quote
-from .course_losses import COURSE_LOSSES, CourseLoss
+from .course_losses import TRAJECTORY_LOSSES, TrajectoryLoss
 from .parameters import Frozen
 
 
@@ -52,26 +52,26 @@ class LocalReadouts(Frozen):
     loss: Literal["mean_squared_error", "correlation"] = "mean_squared_error"
     trials: int = Field(1, ge=1)
 
-    def constants(self, dt_ms: float) -> tuple[float, float]:
+    def compute_constants(self, dt_ms: float) -> tuple[float, float]:
         """Return the decay per step, and the jump of the signal at a spike."""
         alpha = elementary.exp(-dt_ms / self.tau_m)
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
 
-    def course_loss(self) -> CourseLoss | None:
+    def make_trajectory_loss(self) -> TrajectoryLoss | None:
         """Return the loss of a whole course; None for that of single steps, which a kernel computes."""
         if self.loss == "mean_squared_error" and self.trials == 1 and not self.tau_rise:
             return None
-        return COURSE_LOSSES[self.loss](self.trials)
+        return TRAJECTORY_LOSSES[self.loss](self.trials)
 
-    def low_pass(self, values: np.ndarray, dt_ms: float, backward: bool = False) -> np.ndarray:
+    def filter_low_pass(self, values: np.ndarray, dt_ms: float, backward: bool = False) -> np.ndarray:
         """Return values (n_steps, n) filtered by `tau_rise`; with `backward` by the transpose, as errors are."""
         if not self.tau_rise:
             return values
         keep = elementary.exp(-dt_ms / self.tau_rise)
-        return accumulate((1.0 - keep) * values, keep, backward)
+        return accumulate_steps((1.0 - keep) * values, keep, backward)
 
 
-def accumulate(values: np.ndarray, keep: float, backward: bool = False) -> np.ndarray:
+def accumulate_steps(values: np.ndarray, keep: float, backward: bool = False) -> np.ndarray:
     """Add to each of `values` (n_steps, n) `keep` times what the step before has; `backward`: the step after."""
     steps = values[::-1] if backward else values
     for t in range(1, len(steps)):
@@ -79,7 +79,7 @@ def accumulate(values: np.ndarray, keep: float, backward: bool = False) -> np.nd
     return values
 
 
-def names(of: object) -> tuple[str, ...]:
+def list_names(of: object) -> tuple[str, ...]:
     """Return the names of one population or of several, given by themselves or by name."""
     populations = of if isinstance(of, list | tuple) else [of]
     return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in populations)

@@ -2,7 +2,7 @@
 
 A new loss is a class here and an entry of `LOSSES`. The spike variant calls it once in each step, unless it is compiled
 into `cython_core/spike_variant/steps.pxi`. The loss of rewards, which has no target, is in `reward`.
-A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as an object of a class of `Loss`.
+A script gives a loss of its own to its `Model`, as a function (`FunctionLoss`) or as an object of a class of `Loss`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Loss(ABC):
     context = _Seen()
     _context: Context = Context()
 
-    def see(self, context: Context) -> None:
+    def set_context(self, context: Context) -> None:
         """Set the context of what is evaluated next."""
         object.__setattr__(self, "_context", context)  # a loss may be frozen
 
@@ -111,12 +111,12 @@ class Loss(ABC):
         """Take back what `state` returned, on every rank: after each sample of a validation or test, and to resume."""
         if state:
             names = ", ".join(sorted(state))
-            raise InputError(f"loss {name_of(self)} takes no state back, and there is one of {names}")
+            raise InputError(f"loss {name_loss(self)} takes no state back, and there is one of {names}")
 
     @property
     def has_state(self) -> bool:
         """Whether samples depend on those before."""
-        return _has(self, "state")
+        return _has_method(self, "state")
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
@@ -177,13 +177,13 @@ class Loss(ABC):
         str
             One line.
         """
-        self.see(context or self._context)
+        self.set_context(context or self._context)
         signal, target = signal[window], np.asarray(target, float)[window]
-        errors, value = self._probe(signal, target, by_step)
+        errors, value = self._evaluate_steps(signal, target, by_step)
         norm, spread = float(np.sqrt(np.sum(np.square(errors)))), float(np.max(np.abs(signal - target), initial=0.0))
         if not (math.isfinite(norm) and spread):
             return ""
-        what = f"loss {name_of(self)}: errors are not the derivative of the loss"
+        what = f"loss {name_loss(self)}: errors are not the derivative of the loss"
         lines = {"a random line": np.random.default_rng(1).normal(size=signal.shape)}
         if norm:
             lines = {"them": errors / np.max(np.abs(errors))} | lines
@@ -192,7 +192,7 @@ class Loss(ABC):
         near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in stated.items()}
         found = {}
         for name, line in lines.items():  # by two steps: one may be too long, or lost in rounding
-            slopes = [self._slope(signal, target, by_step, line, share * spread) for share in SHARES]
+            slopes = [self._estimate_slope(signal, target, by_step, line, share * spread) for share in SHARES]
             found[name] = min(slopes, key=lambda slope: abs(slope - stated[name]))
         far = [name for name in lines if not abs(found[name] - stated[name]) <= near[name]]
         if not far or not all(map(math.isfinite, found.values())):
@@ -205,12 +205,14 @@ class Loss(ABC):
             return f"{what}: {'their sign is wrong' if is_turned else f'they are {ratio:.3g} times as large'}"
         return f"{what} by the outputs: along {far[0]} it changes by {found[far[0]]:.3g}, they say {stated[far[0]]:.3g}"
 
-    def _slope(self, signal: np.ndarray, target: np.ndarray, by_step: bool, line: np.ndarray, step: float) -> float:
+    def _estimate_slope(
+        self, signal: np.ndarray, target: np.ndarray, by_step: bool, line: np.ndarray, step: float
+    ) -> float:
         """Return the derivative of the loss along a line, by a central difference."""
-        up, down = (self._probe(signal + sign * step * line, target, by_step)[1] for sign in (1.0, -1.0))
+        up, down = (self._evaluate_steps(signal + sign * step * line, target, by_step)[1] for sign in (1.0, -1.0))
         return (up - down) / (2.0 * step)
 
-    def _probe(self, signal: np.ndarray, target: np.ndarray, by_step: bool) -> tuple[np.ndarray, float]:
+    def _evaluate_steps(self, signal: np.ndarray, target: np.ndarray, by_step: bool) -> tuple[np.ndarray, float]:
         """Return errors and loss without changing the state; with `by_step` each step starts from the same state."""
         cuts = range(1, len(signal)) if by_step else []
         found = []
@@ -231,7 +233,7 @@ class MeanSquaredError(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         with np.errstate(over="ignore"):  # an infinite loss ends the run
-            return float(0.5 * elementary.total(np.square(error)))
+            return float(0.5 * elementary.sum_in_order(np.square(error)))
 
 
 class CrossEntropy(Loss):
@@ -246,7 +248,7 @@ class CrossEntropy(Loss):
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return float(-elementary.total(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
+        return float(-elementary.sum_in_order(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
 
 
 class Huber(Loss):
@@ -262,10 +264,10 @@ class Huber(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         distance = np.abs(output - target)
-        return float(elementary.total(np.where(distance <= 1.0, 0.5 * np.square(error), distance - 0.5)))
+        return float(elementary.sum_in_order(np.where(distance <= 1.0, 0.5 * np.square(error), distance - 0.5)))
 
 
-class OwnLoss(Loss):
+class FunctionLoss(Loss):
     """A loss of a script.
 
     Parameters
@@ -295,15 +297,15 @@ class OwnLoss(Loss):
     @property
     def has_state(self) -> bool:
         """Whether samples depend on those before."""
-        return _has(self.function, "state")
+        return _has_method(self.function, "state")
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the errors."""
-        return self._call(output, target)[0]
+        return self._call_function(output, target)[0]
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return self._call(output, target)[1]
+        return self._call_function(output, target)[1]
 
     def evaluate(
         self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: object = None
@@ -311,13 +313,13 @@ class OwnLoss(Loss):
         """Return errors and loss of one sample, by one call of the function; see `Loss.evaluate`."""
         assert target is not None  # only episodes have none
         error = np.zeros_like(signal)
-        error[window], loss = self._call(signal[window], target[window])
+        error[window], loss = self._call_function(signal[window], target[window])
         return Evaluation(error, loss)
 
-    def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    def _call_function(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
         more = {"context": self._context} if self._wants_context else {}
         result = self.function(output.copy(), target.copy(), **more)  # which it may write into
-        name = name_of(self)
+        name = name_loss(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
         error, loss = map(_to_numpy, result)
@@ -336,25 +338,25 @@ def _to_numpy(value: AnyValue) -> AnyValue:
     return array if array.ndim else array.item()
 
 
-def name_of(loss: Loss) -> str:
+def name_loss(loss: Loss) -> str:
     """Return the name of a loss in messages: that of its class, or of a script's function."""
-    own = loss.function if isinstance(loss, OwnLoss) else loss
+    own = loss.function if isinstance(loss, FunctionLoss) else loss
     return getattr(own, "__name__", type(own).__name__)
 
 
 def require_whole_state(loss: Loss) -> None:
     """Raise `InputError` unless a loss has both of `state` and `load_state`, or neither."""
-    own = loss.function if isinstance(loss, OwnLoss) else loss
-    given = {name: _has(own, name) for name in ("state", "load_state")}
+    own = loss.function if isinstance(loss, FunctionLoss) else loss
+    given = {name: _has_method(own, name) for name in ("state", "load_state")}
     for name in given:
         if isinstance(own, Loss) and not callable(getattr(own, name)):
-            raise InputError(f"loss {name_of(loss)}: {name} = {quote(getattr(own, name))} must be a method")
+            raise InputError(f"loss {name_loss(loss)}: {name} = {quote(getattr(own, name))} must be a method")
     if len(set(given.values())) > 1:
         one, other = sorted(given, key=lambda name: not given[name])
-        raise InputError(f"loss {name_of(loss)} has {one}(), but no {other}(): it needs both")
+        raise InputError(f"loss {name_loss(loss)} has {one}(), but no {other}(): it needs both")
 
 
-def _has(own: object, name: str) -> bool:
+def _has_method(own: object, name: str) -> bool:
     """Whether an object of a script has its own method of this name, not that of `Loss`."""
     method = getattr(own, name, None)
     return callable(method) and getattr(method, "__func__", method) is not vars(Loss)[name]

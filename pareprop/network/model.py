@@ -27,19 +27,19 @@ from ..rules.definition import Eprop, LearningRule
 from ..values import AnyValue, Given, Values
 from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
-from .connection import PLACE, Connection, takes_options
-from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
-from .course_losses import CourseLoss
-from .equations import ONLINE, GivenByEquations, parameters_of
-from .local_readouts import LocalReadouts, names
-from .losses import Loss, OwnLoss, name_of, require_whole_state
-from .neurons import TICS_PER_MS, Neuron, whole_steps
+from .connection import PLACE, Connection, document_options
+from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve_connection
+from .course_losses import TrajectoryLoss
+from .equations import ONLINE, CustomNeuron, make_parameters_class
+from .local_readouts import LocalReadouts, list_names
+from .losses import FunctionLoss, Loss, name_loss, require_whole_state
+from .neurons import TICS_PER_MS, Neuron, round_up_steps
 from .optimizers import OF_MODEL, Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .rule_options import find_signless
 from .unsupported import list_features_of, name_variant, require_supported
-from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
+from .variants import DEFAULT, Variant, document_parameters, find_variant, require_read
 
 SHORTEST, LONGEST = 1e-9, 1e9  # steps in ms: rates per step and times in steps neither overflow nor vanish
 KEPT = (
@@ -86,7 +86,7 @@ def _adds(kind: type[Perturbation], target: str, *examples: str) -> Callable[...
     if examples:
         add.__doc__ += "\n".join(["\n\nExamples\n--------", *(f">>> {example}" for example in examples)])
     add.__name__ = kind.kind
-    return takes_options(kind)(add)
+    return document_options(kind)(add)
 
 
 @dataclass(repr=False)
@@ -113,7 +113,7 @@ class Model:
         over long times are double in either.
     loss : Reward, Loss, callable or None
         Loss of episodes with rewards; or a loss of a script: an object of a class of `Loss`, or a function of outputs
-        and targets that returns errors and loss, see `OwnLoss`; the spike variant calls it in each step, for the
+        and targets that returns errors and loss, see `FunctionLoss`; the spike variant calls it in each step, for the
         outputs of that step alone. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
@@ -187,9 +187,9 @@ class Model:
             raise InputError(f"precision = {quote(self.precision)} must be {' or '.join(map(repr, PRECISIONS))}")
         if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
-        if not parameters.is_number(self.dt_ms) or not SHORTEST <= parameters.plain(self.dt_ms) <= LONGEST:
+        if not parameters.is_number(self.dt_ms) or not SHORTEST <= parameters.normalize_value(self.dt_ms) <= LONGEST:
             raise InputError(f"dt_ms = {quote(self.dt_ms)} must be a number from {SHORTEST:g} to {LONGEST:g}")
-        self.seed, self.dt_ms = map(parameters.plain, (self.seed, self.dt_ms))
+        self.seed, self.dt_ms = map(parameters.normalize_value, (self.seed, self.dt_ms))
         if not isinstance(self.optimizer, Optimizer):
             raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")
         for name, kind in (
@@ -210,13 +210,13 @@ class Model:
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         self.loss, self.activity = self._read_loss("loss"), self._read_loss("activity")
-        if isinstance(self.activity, Reward | CourseLoss) or (self.activity and self.activity.has_state):
+        if isinstance(self.activity, Reward | TrajectoryLoss) or (self.activity and self.activity.has_state):
             raise InputError(f"activity = {quote(self.activity)} must be a loss without a state, of firing rates")
         if self.learning_signal is not None and not callable(self.learning_signal):
             wanted = "must be a function of signals, errors and context"
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
-        if isinstance(self.loss, CourseLoss):
-            require_supported("", {"course loss": f"loss {name_of(self.loss)}"} | name_variant(self.variant))
+        if isinstance(self.loss, TrajectoryLoss):
+            require_supported("", {"course loss": f"loss {name_loss(self.loss)}"} | name_variant(self.variant))
         self._names: dict[str, set[str]] = {"populations": set(), "projections": set()}
         self._offsets: dict[str, int] = {}
         self._meanings: dict[tuple[str, str], object] = {}
@@ -228,14 +228,14 @@ class Model:
             self._require_one_rule(projection)
 
     def _read_loss(self, key: str) -> Loss | None:
-        """Return the loss that an attribute holds; a function becomes an `OwnLoss`."""
+        """Return the loss that an attribute holds; a function becomes an `FunctionLoss`."""
         loss = getattr(self, key)
         if loss is not None and not isinstance(loss, Loss):
             if not callable(loss) or isinstance(loss, type):
                 hint = "; readouts(..., loss=...) takes names" if isinstance(loss, str) and key == "loss" else ""
                 of = "outputs and targets" if key == "loss" else "firing rates and their targets"
                 raise InputError(f"{key} = {quote(loss)} must be a function of {of}, or a Loss{hint}")
-            loss = OwnLoss(loss)
+            loss = FunctionLoss(loss)
         if loss is not None:
             require_whole_state(loss)
         return loss
@@ -333,7 +333,7 @@ class Model:
         model = cls(variant, seed, dt_ms, optimizer=optimizer or default_optimizer(), precision=precision)
         model.neuron_models, model.learning_rules = neuron_models or {}, learning_rules or {}
         model._check_neuron_models()
-        from_sonata.add(
+        from_sonata.add_circuit(
             model,
             Path(config),
             {
@@ -394,8 +394,10 @@ class Model:
             Names the file, and the node in it that is wrong or not supported.
         """
         graph = from_nir.Graph(Path(path))
-        model = cls(variant, seed, graph.step(dt_ms), optimizer=optimizer or default_optimizer(), precision=precision)
-        from_nir.add(model, graph, neuron)
+        model = cls(
+            variant, seed, graph.find_step(dt_ms), optimizer=optimizer or default_optimizer(), precision=precision
+        )
+        from_nir.add_graph(model, graph, neuron)
         return model
 
     @property
@@ -421,7 +423,7 @@ class Model:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
-    @tells_parameters(lambda variant: variant.neurons)
+    @document_parameters(lambda variant: variant.neurons)
     def neurons(
         self,
         name: str,
@@ -469,7 +471,7 @@ class Model:
         Parameters of the neuron models and their defaults; those of models given by equations are printed by
         `pareprop help parameters`.
 
-        Filled by `tells_parameters`.
+        Filled by `document_parameters`.
         """
         kind = self.find_neuron(model, f"population {quote(name)}")
         if not isinstance(area, str):
@@ -479,15 +481,15 @@ class Model:
             self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
         given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
         if learn:
-            kind, values = learned.as_equations(kind, values, f"population '{name}'")
+            kind, values = learned.convert_to_equations(kind, values, f"population '{name}'")
         if isinstance(kind, NeuronModel):
-            checked: Neuron | GivenByEquations = self._parameters(name, size, kind, values)
+            checked: Neuron | CustomNeuron = self._parameters(name, size, kind, values)
         else:
-            checked = parameters.validate(kind, values, f"population '{name}'")
+            checked = parameters.validate_values(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
         optimizers = {}
-        if isinstance(checked, GivenByEquations) and learn:
-            optimizers = learned.check(f"population '{name}'", checked, learn)
+        if isinstance(checked, CustomNeuron) and learn:
+            optimizers = learned.check_learned(f"population '{name}'", checked, learn)
         learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
         population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
         added = self._add(population, sign)
@@ -508,7 +510,7 @@ class Model:
         if isinstance(t_ref, parameters.Distribution):
             return
         given = np.atleast_1d(t_ref)
-        counted = whole_steps(given, self.dt_ms) * self.dt_ms
+        counted = round_up_steps(given, self.dt_ms) * self.dt_ms
         for k in np.flatnonzero(np.abs(counted - given) > 1.0 / TICS_PER_MS)[:1]:
             why = f"is no multiple of the step of {self.dt_ms:g} ms, and counts as {counted[k]:g} ms"
             self.notes.append(f"population '{population.name}': t_ref = {given[k]:g} ms {why}")
@@ -524,7 +526,7 @@ class Model:
                 self.shadowing.add(model.name)
             return model
         if not isinstance(model, str) or model not in self.list_neuron_models():
-            hint = parameters.nearest(str(model), self.list_neuron_models())
+            hint = parameters.suggest_name(str(model), self.list_neuron_models())
             raise InputError(f"{here}: unknown model {quote(model)} in variant '{self.variant}'{hint}")
         known = self.neuron_models.get(model) or self.eprop.neurons.get(model)
         if known is None:
@@ -533,20 +535,20 @@ class Model:
             require_read(self.eprop, known, here)
         return known
 
-    def _parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> GivenByEquations:
+    def _parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> CustomNeuron:
         """Return the checked parameters of a population whose model is given by equations."""
         here = f"population '{name}'"
         if surrogate := values.pop("surrogate_gradient_function", None):
             model = model.with_surrogate(surrogate)
-        checked = parameters.validate(parameters_of(model), values, here)
+        checked = parameters.validate_values(make_parameters_class(model), values, here)
         parameters.check_lengths(checked, size, here)
-        model.check_start(checked.numbers(), self.dt_ms)
+        model.check_start(checked.list_numbers(), self.dt_ms)
         idle = [key for key in ONLINE if key in values and getattr(checked, key) != model.defaults[key]]
         if idle and not self.eprop.is_online:
             self.notes.append(f"{here}: {', '.join(idle)}: no effect in the {self.variant} variant")
         return checked
 
-    @tells_parameters(lambda variant: {"readout": variant.readout})
+    @document_parameters(lambda variant: {"readout": variant.readout})
     def readouts(self, name: str, size: int, **values: object) -> Population:
         """Add a population of leaky readouts; `values` are NEST's parameters, one for all.
 
@@ -566,10 +568,10 @@ class Model:
 
         Notes
         -----
-        Filled by `tells_parameters`.
+        Filled by `document_parameters`.
         """
         require_read(self.eprop, self.eprop.readout, f"population '{name}'")
-        checked = parameters.validate(self.eprop.readout, values, f"population '{name}'")
+        checked = parameters.validate_values(self.eprop.readout, values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 
     def local_readouts(self, name: str, of: Population | Sequence[Population], **values: object) -> LocalReadouts:
@@ -577,8 +579,8 @@ class Model:
         if self.local:
             raise InputError(f"local readouts '{name}': must be the only ones")
         require_supported("", {"local readouts": f"local_readouts '{name}'"} | name_variant(self.variant))
-        fields = {"name": name, "of": names(of)} | values
-        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
+        fields = {"name": name, "of": list_names(of)} | values
+        readouts = parameters.validate_values(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
@@ -608,7 +610,7 @@ class Model:
         items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
         return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
 
-    @takes_options(Connection)
+    @document_options(Connection)
     def connect(
         self, pre: Population, post: Population, rule: str | Callable = "all_to_all", **options: object
     ) -> Projection:
@@ -633,7 +635,7 @@ class Model:
         """
         name = self._name_projection(pre, post, options.get("name"))
         return self.add_projection(
-            pre, post, parameters.validate(Connection, {"rule": rule, **options}, f"projection '{name}'")
+            pre, post, parameters.validate_values(Connection, {"rule": rule, **options}, f"projection '{name}'")
         )
 
     def add_projection(self, pre: Population, post: Population, connection: Connection) -> Projection:
@@ -649,7 +651,7 @@ class Model:
                 f"{here}: optimizer: max_norm = {optimizer.max_norm:g} is of all weights together: give it to the "
                 "optimizer of the model"
             )
-        projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
+        projection = resolve_connection(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
         require_supported(f"{here}: ", list_features_of(projection, self.variant))
         if name in self._names_of("projections"):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
@@ -662,7 +664,7 @@ class Model:
             self._note_left_out(f"{here}: optimizer", optimizer, connection.has_table)
         return projection
 
-    @takes_options(Background)
+    @document_options(Background)
     def background(self, neurons: Population, **options: object) -> PopulationBackground:
         """Give each neuron of a population Poisson spikes from sources of its own, the same on any number of ranks.
 
@@ -684,7 +686,7 @@ class Model:
             Names the background, the value and the bound.
         """
         name = background.name_background(neurons, options.get("name"))
-        checked = parameters.validate(Background, options, f"background '{name}'")
+        checked = parameters.validate_values(Background, options, f"background '{name}'")
         return self.add_background(neurons, checked)
 
     def add_background(self, neurons: Population, options: Background) -> PopulationBackground:
@@ -694,7 +696,7 @@ class Model:
         if neurons not in self.populations:
             raise InputError(f"{here}: {quote(neurons.name)} is not a population of the model")
         self._require_free(here, name)
-        added = background.fit(here, name, neurons, options, self.dt_ms)
+        added = background.fit_background(here, name, neurons, options, self.dt_ms)
         self.backgrounds.append(added)
         for key, value in (("rate_hz", added.rate_hz), ("weight", added.weight)):
             if not isinstance(value, parameters.Distribution) and not np.any(value):
@@ -717,18 +719,18 @@ class Model:
     cut = _adds(Cut, "What `connect` returned, onto neurons or readouts. Without `phases` nothing arrives in tests.")
 
     def _perturb(self, kind: type[Perturbation], target: Population | Projection, options: Values) -> Applied:
-        name = perturbations.name_of(kind, target, options.get("name"))
-        return self.add_perturbation(target, parameters.validate(kind, options, f"{kind.kind} '{name}'"))
+        name = perturbations.name_perturbation(kind, target, options.get("name"))
+        return self.add_perturbation(target, parameters.validate_values(kind, options, f"{kind.kind} '{name}'"))
 
     def add_perturbation(self, target: Population | Projection, options: Perturbation) -> Applied:
         """Add a perturbation whose options are checked already, see `silence`, `inject`, `dropout`, `cut`."""
-        name = perturbations.name_of(type(options), target, options.name)
+        name = perturbations.name_perturbation(type(options), target, options.name)
         here = f"{options.kind} '{name}'"
         known: list[Population | Projection] = [*self.populations, *self.projections]
         if not any(item is target or item.name == target.name for item in known):
             raise InputError(f"{here}: {quote(target.name)} is not of the model")
         self._require_free(here, name)
-        added = perturbations.fit(name, target, options, self.dt_ms)
+        added = perturbations.fit_perturbation(name, target, options, self.dt_ms)
         self.perturbations.append(added)
         self.notes += perturbations.list_notes(added)
         return added
@@ -778,7 +780,7 @@ class Model:
         for name in wanted:
             for owner, known in (("the model", list(mine)), ("the run", list(run.projections))):
                 if name not in known:
-                    hint = parameters.nearest(str(name), known)
+                    hint = parameters.suggest_name(str(name), known)
                     raise InputError(f"copy_weights: {owner} has no projection {quote(name)}{hint}")
         if not wanted:
             raise InputError(f"copy_weights: the run has none of the projections {', '.join(mine)}")
@@ -840,7 +842,7 @@ class Model:
         sign = "free" if projection.signs is None else projection.signs
         synapses = {name: columns[name] for name in ("source", "target", "delay", "weight")}
         given = Connection(rule="explicit", sign=sign, **kept, **synapses)
-        return resolve(here, projection.name, projection.pre, projection.post, given, self.dt_ms)
+        return resolve_connection(here, projection.name, projection.pre, projection.post, given, self.dt_ms)
 
     @staticmethod
     def _name_projection(pre: Population, post: Population, name: AnyValue) -> str:
@@ -896,7 +898,7 @@ class Model:
         population = replace(population, size=int(population.size))
         if population.name in self._names_of("populations"):
             raise InputError(f"population '{population.name}' exists already")
-        cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        cell_signs = signs.check_cell_signs(sign, population.size, f"population '{population.name}'")
         if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=cell_signs)
         self._require_one_model(population)
@@ -922,7 +924,7 @@ def equations_of(model: Model) -> dict[str, NeuronModel]:
     """Return the models given by equations by name, each with the surrogate gradient of the first population."""
     found: dict[str, NeuronModel] = {}
     for item in model.of_role("recurrent"):
-        if isinstance(item.params, GivenByEquations):
+        if isinstance(item.params, CustomNeuron):
             found.setdefault(item.params.definition.name, item.params.definition)
     return found
 
@@ -942,5 +944,5 @@ def describe(model: Model) -> str:
         "backgrounds": model.backgrounds,
         "perturbations": model.perturbations,
     }
-    more = {name: [item.describe() for item in items] for name, items in kinds.items() if items}
+    more = {name: [item.format_line() for item in items] for name, items in kinds.items() if items}
     return json.dumps({"populations": populations, "projections": projections, **more})

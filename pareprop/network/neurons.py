@@ -16,7 +16,7 @@ from ..neurons import library
 from ..neurons.surrogates import SURROGATES as FORMULAS
 from ..values import Values
 from .losses import LOSSES
-from .parameters import FLOAT_MAX, Frozen, Value, plain
+from .parameters import FLOAT_MAX, Frozen, Value, normalize_value
 
 Surrogate = Literal[*FORMULAS]  # type: ignore[valid-type]  # names of the registry
 SURROGATES = get_args(Surrogate)
@@ -24,7 +24,7 @@ PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # kernels read these
 CUTOFF_LIMIT = 1e7  # longest finite cutoff in ms: spikes are kept as long as the cutoff lasts
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 INTERVAL = "_bsshslm_2020"  # end of the names of equations of the interval variant
-Undrawn = Annotated[float | np.ndarray, BeforeValidator(plain)]
+Undrawn = Annotated[float | np.ndarray, BeforeValidator(normalize_value)]
 
 
 class Cell(Frozen):
@@ -50,8 +50,12 @@ class Cell(Frozen):
 
     adaptive: ClassVar[bool] = False
     bounds: ClassVar[tuple[str, ...]] = (
-        "t_ref >= 0", "c_reg >= 0", "f_target >= 0", "surrogate_gradient_height >= 0", "surrogate_gradient_width > 0",
-    )  # fmt: skip
+        "t_ref >= 0",
+        "c_reg >= 0",
+        "f_target >= 0",
+        "surrogate_gradient_height >= 0",
+        "surrogate_gradient_width > 0",
+    )
 
     I_e: Value = 0.0
     t_ref: Value = 2.0
@@ -73,7 +77,7 @@ class Cutoff(Frozen):
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
 
     @model_validator(mode="after")
-    def _cutoff(self) -> Cutoff:
+    def _check_cutoff(self) -> Cutoff:
         value = self.eprop_isi_trace_cutoff
         if np.isnan(value) or CUTOFF_LIMIT < value < np.inf:
             raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} ms, or inf for none")
@@ -139,14 +143,14 @@ class Neuron(Cell):
     surrogate_gradient_function: Surrogate = "piecewise_linear"
 
     @classmethod
-    def equations(cls) -> str:
+    def name_equations(cls) -> str:
         """Return the name of its equations in `neurons.library`."""
         return f"iaf{'_psc_delta' * cls.psc_delta}{'_adapt' * cls.adaptive}{cls.suffix}"
 
     @property
     def kernel_code(self) -> int:
         """Bits that tell kernels what the model does, see `layout.pxd`."""
-        early = layout.EARLY_CURRENT if library.get(self.equations()).current_from == 0 else 0
+        early = layout.EARLY_CURRENT if library.get(self.name_equations()).current_from == 0 else 0
         return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
 
@@ -157,9 +161,10 @@ class OnlineNeuron(Filtered, Neuron):
 OWN_BOUNDS = {"adapt_beta": ("adapt_tau > 0", "adapt_beta >= 0"), "V_reset": ("V_reset < V_th", "V_min <= V_reset")}
 
 
-def of_nest(name: str, suffix: str = "") -> type[Neuron]:
+def make_nest_class(name: str, suffix: str = "") -> type[Neuron]:
     """Return the class of one of NEST's e-prop neurons, with the parameters of its equations."""
-    given = {key: value for key, (value, _) in library.get(name + suffix).parameters.items()}
+    definition = library.get(name + suffix)
+    given = {key: value for key, (value, _) in definition.parameters.items()}
     fields: Values = {key: (Value, value) for key, value in given.items() if key not in Cell.model_fields}
     fields["V_min"] = Undrawn, given["V_min"]
     if "regular_spike_arrival" in given:
@@ -167,7 +172,7 @@ def of_nest(name: str, suffix: str = "") -> type[Neuron]:
     if "V_reset" in given:
         fields["refractory_input"] = bool, False
     base: type[Neuron] = Neuron if suffix else OnlineNeuron
-    kind = create_model(f"eprop_{name}{suffix}", __base__=base, **fields)
+    kind = create_model(f"eprop_{name}{suffix}", __base__=base, __doc__=definition.docstring, **fields)
     kind.suffix, kind.psc_delta, kind.adaptive = suffix, "V_reset" in given, "adapt_beta" in given
     kind.bounds = tuple(bound for key, bounds in OWN_BOUNDS.items() if key in given for bound in bounds)
     return kind
@@ -219,6 +224,6 @@ class Readout(ReadoutBase, Cutoff):
     """`eprop_readout` of the spike variant."""
 
 
-def whole_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
+def round_up_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
     """Return a time in ms as steps, as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
     return np.ceil(np.round(np.rint(np.asarray(ms, float) * TICS_PER_MS) / (TICS_PER_MS * dt_ms), 6))

@@ -37,17 +37,17 @@ def load() -> ModuleType:
     return nir
 
 
-def tidy(values: object) -> np.ndarray:
+def round_digits(values: object) -> np.ndarray:
     """Return numbers rounded to 14 digits, so that factors which were multiplied and divided out leave no trace."""
     return np.vectorize(lambda value: float(f"{value:.14g}"), otypes=[float])(values)
 
 
-def gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
+def compute_gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
     """Return by how much a leaky integrator follows a constant input in a step, `1 - exp(-dt/tau)`."""
     return -elementary.expm1(-dt_ms / np.asarray(tau_ms, float))
 
 
-def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
+def make_neuron_node(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     """Return the node of a population of neurons.
 
     Parameters
@@ -77,10 +77,10 @@ def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[For
     """
     if model not in NODES or not _is_of_package(model, values):
         raise InputError(f"{here}: NIR has no neuron of model '{model}', only of {', '.join(NODES)}")
-    _refuse(here, values, "t_ref", 0.0, "no refractory time")
-    _refuse(here, values, "adapt_beta", 0.0, "no adaptive threshold")
-    _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
-    _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
+    _refuse_parameter(here, values, "t_ref", 0.0, "no refractory time")
+    _refuse_parameter(here, values, "adapt_beta", 0.0, "no adaptive threshold")
+    _refuse_parameter(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
+    _refuse_parameter(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
     return NODES[model](here, values, dt_ms)
 
 
@@ -92,7 +92,7 @@ def _is_of_package(model: str, values: Arrays) -> bool:
     return all(given.get(key) == known.get(key) for key in SAME)
 
 
-def _refuse(here: str, values: Arrays, name: str, wanted: object, lacks: str) -> None:
+def _refuse_parameter(here: str, values: Arrays, name: str, wanted: object, lacks: str) -> None:
     """Raise `InputError` if a parameter has another value than the one that NIR means."""
     given = np.asarray(values.get(name, wanted), float)
     wrong = given[given != wanted]
@@ -100,59 +100,67 @@ def _refuse(here: str, values: Arrays, name: str, wanted: object, lacks: str) ->
         raise InputError(f"{here}: {name} = {wrong.flat[0]:g}: NIR's neurons have {lacks}")
 
 
-def _lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
+def _make_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
-    r = _resistance(values, dt_ms)
+    r = _compute_resistance(values, dt_ms)
     subtracts = "V_reset" not in values
     reset = np.zeros_like(tau) if subtracts else values["V_reset"] - start
     node = load().LIF(
-        tau=tidy(tau / MS_PER_S), r=r, v_leak=np.zeros_like(tau), v_threshold=values["V_th"] - start, v_reset=reset
+        tau=round_digits(tau / MS_PER_S),
+        r=r,
+        v_leak=np.zeros_like(tau),
+        v_threshold=values["V_th"] - start,
+        v_reset=reset,
     )
     return node, values["I_e"] * tau / values["C_m"] / r, [f"{here}: {SUBTRACTS}"] if subtracts else []
 
 
-def _resistance(values: Arrays, dt_ms: float) -> np.ndarray:
+def _compute_resistance(values: Arrays, dt_ms: float) -> np.ndarray:
     """Return r such that a spike adds its weight, or weight (1 - exp(-dt/tau)) where arrival is not regular."""
     regular = np.asarray(values.get("regular_spike_arrival", True), bool)
-    return np.where(regular, 1.0 / gain(values["tau_m"], dt_ms), 1.0)
+    return np.where(regular, 1.0 / compute_gain(values["tau_m"], dt_ms), 1.0)
 
 
-def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
+def _make_cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
-    _refuse(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
+    _refuse_parameter(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
     if np.any(differ := values["tau_syn_ex"] != values["tau_syn_in"]):
         pair = " and ".join(f"{name} = {values[name][differ][0]:g}" for name in ("tau_syn_ex", "tau_syn_in"))
         raise InputError(f"{here}: {pair}: NIR's neurons have one synaptic time constant")
     node = load().CubaLIF(
-        tau_syn=tidy(values["tau_syn_ex"] / MS_PER_S),
-        tau_mem=tidy(tau / MS_PER_S),
+        tau_syn=round_digits(values["tau_syn_ex"] / MS_PER_S),
+        tau_mem=round_digits(tau / MS_PER_S),
         r=tau / values["C_m"],
         v_leak=np.zeros_like(tau),
         v_threshold=values["V_th"] - start,
         v_reset=values["V_reset"] - start,
-        w_in=1.0 / gain(values["tau_syn_ex"], dt_ms),
+        w_in=1.0 / compute_gain(values["tau_syn_ex"], dt_ms),
     )
     within = "a spike acts on the voltage a step after its arrival, other simulators differ by up to a step"
     return node, np.zeros_like(tau), [f"{here}: {within}"]
 
 
 NODES: dict[str, Callable[[str, Arrays, float], tuple[Foreign, np.ndarray, list[str]]]] = {
-    "iaf": _lif, "iaf_adapt": _lif, "iaf_psc_delta": _lif, "iaf_psc_delta_adapt": _lif, "iaf_psc_exp": _cuba_lif,
-}  # fmt: skip
+    "iaf": _make_lif,
+    "iaf_adapt": _make_lif,
+    "iaf_psc_delta": _make_lif,
+    "iaf_psc_delta_adapt": _make_lif,
+    "iaf_psc_exp": _make_cuba_lif,
+}
 
 
-def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
-    """Return the node of a population of readouts, as `of_neurons` that of neurons."""
-    _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
-    _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
-    tau, r = values["tau_m"], _resistance(values, dt_ms)
-    node = load().LI(tau=tidy(tau / MS_PER_S), r=r, v_leak=values["E_L"] + np.zeros_like(tau))
+def make_readout_node(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
+    """Return the node of a population of readouts, see `make_neuron_node`."""
+    _refuse_parameter(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
+    _refuse_parameter(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
+    tau, r = values["tau_m"], _compute_resistance(values, dt_ms)
+    node = load().LI(tau=round_digits(tau / MS_PER_S), r=r, v_leak=values["E_L"] + np.zeros_like(tau))
     loss = str(values["loss"][0]) if "loss" in values else ""
     notes = [] if loss == "mean_squared_error" else [f"{here}: outputs are voltages, without what loss '{loss}' makes"]
     return node, values["I_e"] * tau / values["C_m"] / r, notes
 
 
-def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
+def convert_node(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
     """Return the model, parameters and factors of inputs that a node of neurons or readouts stands for.
 
     Parameters
@@ -181,21 +189,24 @@ def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.
     for name, values in columns.items():
         if not np.all(np.isfinite(values) & (np.asarray(values) > 0)):
             raise InputError(f"{here}: {name} must be above 0 and finite")
-    tau, r = tidy(np.asarray(tau, float) * MS_PER_S), np.asarray(node.r, float)
+    tau, r = round_digits(np.asarray(tau, float) * MS_PER_S), np.asarray(node.r, float)
     values_of_nest: Values = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
     if kind != "LI":
         values_of_nest |= {"V_th": np.asarray(node.v_threshold, float), "V_reset": np.asarray(node.v_reset, float)}
     if kind == "CubaLIF":
-        tau_syn = tidy(np.asarray(node.tau_syn, float) * MS_PER_S)
-        values_of_nest |= {"C_m": tidy(tau / r), "tau_syn_ex": tau_syn, "tau_syn_in": tau_syn}
-        factor, current = tidy(np.asarray(node.w_in, float) * gain(tau_syn, dt_ms)), np.full(tau.shape, np.nan)
+        tau_syn = round_digits(np.asarray(node.tau_syn, float) * MS_PER_S)
+        values_of_nest |= {"C_m": round_digits(tau / r), "tau_syn_ex": tau_syn, "tau_syn_in": tau_syn}
+        factor, current = (
+            round_digits(np.asarray(node.w_in, float) * compute_gain(tau_syn, dt_ms)),
+            np.full(tau.shape, np.nan),
+        )
     else:
         values_of_nest["C_m"] = np.full(tau.shape, 250.0)  # NEST's default: only I_e / C_m matters
-        factor, current = tidy(r * gain(tau, dt_ms)), r * values_of_nest["C_m"] / tau
+        factor, current = round_digits(r * compute_gain(tau, dt_ms)), r * values_of_nest["C_m"] / tau
     model = {"LIF": "iaf_psc_delta", "CubaLIF": "iaf_psc_exp", "LI": "readout"}[kind]
-    return model, {name: shared(column) for name, column in values_of_nest.items()}, factor, current
+    return model, {name: reduce_shared(column) for name, column in values_of_nest.items()}, factor, current
 
 
-def shared(values: np.ndarray) -> Numbers:
+def reduce_shared(values: np.ndarray) -> Numbers:
     """Return the number that all values are, else the values."""
     return float(values[0]) if np.all(values == values[0]) else values

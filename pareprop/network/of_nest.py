@@ -23,7 +23,7 @@ OTHERWISE = ("iaf_cond_exp",)  # which NEST integrates otherwise; weights are co
 WRITTEN = ("iaf_psc_exp", "glif_psc", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # to files of SONATA
 
 
-def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
+def find_model(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
     """Return the equations of NEST's neuron and the parameters of a population, None if the package has none.
 
     Parameters
@@ -43,8 +43,8 @@ def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
         return find_glif(population.values, here)
     if name not in library.names() or library.get(name).nest not in (name, f"eprop_{name}"):
         return None
-    values = at_rest(population.values, here)
-    if not _truth(values.get("refractory_input", False)):  # False is what the equations do
+    values = require_rest(population.values, here)
+    if not _parse_flag(values.get("refractory_input", False)):  # False is what the equations do
         values.pop("refractory_input", None)
     return library.get(name), values
 
@@ -57,19 +57,19 @@ def find_name(model: str, given: Given) -> str:
     return known["nest"] if all(given.get(key) == known.get(key) for key in DYNAMICS) else ""
 
 
-def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
+def set_receptors(model: NeuronModel, n: int) -> NeuronModel:
     """Return a GLIF model of the package with `n` receptors in place of two."""
     given = model.to_dict()
 
-    def repeat(table: Given, names: str) -> Values:
+    def repeat_entries(table: Given, names: str) -> Values:
         kept = {key: value for key, value in table.items() if not re.fullmatch(f"({names})_[12]", key)}
         first = {key: value for key, value in table.items() if re.fullmatch(f"({names})_1", key)}
-        own = {f"{key[:-1]}{k}": _renumber(value, k) for k in range(1, n + 1) for key, value in first.items()}
+        own = {f"{key[:-1]}{k}": _renumber_names(value, k) for k in range(1, n + 1) for key, value in first.items()}
         return kept | own
 
-    given["parameters"] = repeat(given["parameters"], "tau_syn")
-    given["constants"] = repeat(given["constants"], "Q|x|near|beta|P32|P31|rise")
-    given["states"], given["step"] = repeat(given["states"], "y1|y2"), repeat(given["step"], "y1|y2")
+    given["parameters"] = repeat_entries(given["parameters"], "tau_syn")
+    given["constants"] = repeat_entries(given["constants"], "Q|x|near|beta|P32|P31|rise")
+    given["states"], given["step"] = repeat_entries(given["states"], "y1|y2"), repeat_entries(given["step"], "y1|y2")
     arriving = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in range(1, n + 1))
     of_two = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in (1, 2))
     given["step"] = {key: text.replace(of_two, arriving) for key, text in given["step"].items()}
@@ -77,7 +77,7 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
     return model if n == 2 else NeuronModel.from_dict(f"{model.name}_{n}_receptors", given)
 
 
-def _renumber(value: object, k: int) -> object:
+def _renumber_names(value: object, k: int) -> object:
     """Return an entry of the first receptor, with names of the k-th one."""
     if not isinstance(value, str):
         return value
@@ -86,8 +86,8 @@ def _renumber(value: object, k: int) -> object:
 
 def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
     """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters; `here` begins messages."""
-    values = at_rest({_rename(key): value for key, value in given.items()}, here)
-    flags = tuple(_truth(values.pop(name, False)) for name in FLAGS)
+    values = require_rest({_rename_key(key): value for key, value in given.items()}, here)
+    flags = tuple(_parse_flag(values.pop(name, False)) for name in FLAGS)
     if flags not in LEVELS:
         flags_given = ", ".join(f"{name} = {str(flag).lower()}" for name, flag in zip(FLAGS, flags, strict=True))
         raise InputError(f"{here}: {flags_given}: of NEST's glif_psc there are the levels 1, 3 and 5 alone")
@@ -95,14 +95,14 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
         if np.any(np.asarray(values.pop(name)) != 0.0):
             raise InputError(f"{here}: asc_init must be 0: after-spike currents start from there")
     n = len([name for name in values if re.fullmatch(r"tau_syn_\d+", name)]) or 2
-    model = with_receptors(library.get(LEVELS[flags]), n)
+    model = set_receptors(library.get(LEVELS[flags]), n)
     unused = r"(th_\w+|voltage_reset_\w+|V_reset|asc_\w+|k_\d+)"  # for other levels: NEST does not read them either
     return model, {
         name: value for name, value in values.items() if name in model.parameters or not re.fullmatch(unused, name)
     }
 
 
-def to_nest(definition: NeuronModel, given: Given) -> Values:
+def convert_to_nest(definition: NeuronModel, given: Given) -> Values:
     """Return the parameters of a population of one of the models `WRITTEN` as NEST takes them; inverse of `find`."""
     if definition.nest.startswith("eprop_"):
         return dict(given)
@@ -111,25 +111,31 @@ def to_nest(definition: NeuronModel, given: Given) -> Values:
     if definition.nest != "glif_psc":
         return own
     level = next(flags for flags, name in LEVELS.items() if definition.name.startswith(name))
+    return join_lists(own) | dict(zip(FLAGS, level, strict=True))
+
+
+def join_lists(given: Given) -> Values:
+    """Return parameters with those of each receptor and current in NEST's lists; of single neurons, one by one."""
+    own = dict(given)
     for stem, name in LISTS.items():
         items = [own.pop(key) for key in sorted(own) if re.fullmatch(rf"{stem}_\d+", key)]
         if any(np.ndim(item) for item in items):  # of single neurons, which files hold one by one
             own |= {f"{name}_{k}": item for k, item in enumerate(items, 1)}
         elif items:
             own[name] = items
-    return own | dict(zip(FLAGS, level, strict=True))
+    return own
 
 
-def _rename(key: str) -> str:
+def _rename_key(key: str) -> str:
     stem, _, number = key.rpartition("_")
     return f"{RENAMED[stem]}_{number}" if stem in RENAMED else key
 
 
-def _truth(value: object) -> bool:
+def _parse_flag(value: object) -> bool:
     return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "1.0")
 
 
-def at_rest(given: Given, here: str) -> Values:
+def require_rest(given: Given, here: str) -> Values:
     """Return parameters without V_m, which must be E_L: neurons start at rest."""
     values = dict(given)
     start = values.pop("V_m", None)

@@ -1,7 +1,7 @@
 """Optimizers of both variants: checked settings with NEST's names, and the equations of a step, which are compiled.
 
 `cython_core/generate_optimizers.py` reads the equations when the package is built, without importing this file: they
-are plain text. All ways of learning of both variants contain them from there.
+are plain text. All algorithms of both variants contain them from there.
 
 Where to add
 ------------
@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from ..values import Given
-from .parameters import Frozen, meanings, nearest, validate
+from .parameters import Frozen, list_meanings, suggest_name, validate_values
 
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
 OF_MODEL = {"batch_size", "max_norm"}  # fields that projections take from the model
@@ -141,7 +141,7 @@ class Optimizer(Frozen):
         """Set `moments` to the names of what is kept; put the settings of all optimizers into the docstring."""
         super().__pydantic_init_subclass__(**options)
         cls.moments = tuple(cls.kept) or cls.moments
-        said = meanings(cls)
+        said = list_meanings(cls)
         first = inspect.cleandoc(cls.__doc__ or "").partition("\n\nAttributes\n---")[0]
         fields = {name: field for name, field in cls.model_fields.items() if name in said}
         lines = [f"{name} : {field.default!r}\n    {said[name]}" for name, field in fields.items()]
@@ -357,7 +357,7 @@ def require_no_decay(here: str, rule: Optimizer) -> None:
         raise InputError(f"{here}: optimizer '{rule.type}' decays weights; take adam")
 
 
-def optimizer(values: Given, origin: str) -> Optimizer:
+def make_optimizer(values: Given, origin: str) -> Optimizer:
     """Make a checked optimizer from NEST's optimizer dictionary.
 
     Parameters
@@ -380,5 +380,5 @@ def optimizer(values: Given, origin: str) -> Optimizer:
     kind = values.get("type", "gradient_descent")
     if not isinstance(kind, str) or kind not in OPTIMIZERS:
         here = f"{origin}: " if origin else ""
-        raise InputError(f"{here}unknown optimizer type {quote(kind)}{nearest(str(kind), OPTIMIZERS)}")
-    return validate(OPTIMIZERS[kind], values, origin)
+        raise InputError(f"{here}unknown optimizer type {quote(kind)}{suggest_name(str(kind), OPTIMIZERS)}")
+    return validate_values(OPTIMIZERS[kind], values, origin)

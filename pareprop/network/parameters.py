@@ -35,11 +35,22 @@ FLOAT_MAX = float(np.finfo(float).max)
 FAR = 100.0  # lognormal values whose mean is this many times a default are noted
 PROBLEMS = 100  # reported at once
 ELSEWHERE = {  # names of NEST and PyTorch to those of the package
-    "lr": ("eta",), "learning_rate": ("eta",), "betas": ("beta_1", "beta_2"), "eps": ("epsilon",),
-    "p": ("probability",), "pairwise_bernoulli": ("fixed_probability",), "conn_spec": ("rule",),
-    "syn_spec": ("weight", "delay_ms"), "receptor_type": ("port",), "synapse_model": ("learning_rule",),
-    "outdegree": ("indegree",), "lif": ("iaf",), "LIF": ("iaf",), "alif": ("iaf_adapt",), "ALIF": ("iaf_adapt",),
-}  # fmt: skip
+    "lr": ("eta",),
+    "learning_rate": ("eta",),
+    "betas": ("beta_1", "beta_2"),
+    "eps": ("epsilon",),
+    "p": ("probability",),
+    "pairwise_bernoulli": ("fixed_probability",),
+    "conn_spec": ("rule",),
+    "syn_spec": ("weight", "delay_ms"),
+    "receptor_type": ("port",),
+    "synapse_model": ("learning_rule",),
+    "outdegree": ("indegree",),
+    "lif": ("iaf",),
+    "LIF": ("iaf",),
+    "alif": ("iaf_adapt",),
+    "ALIF": ("iaf_adapt",),
+}
 T = TypeVar("T", bound=BaseModel)
 
 if TYPE_CHECKING:
@@ -112,7 +123,7 @@ class Frozen(BaseModel, metaclass=_Checked):
         return self
 
 
-def meanings(kind: type) -> dict[str, str]:
+def list_meanings(kind: type) -> dict[str, str]:
     """Return the description of each attribute from the docstrings (numpydoc) of a class and its bases."""
     said: dict[str, str] = {}
     for base in reversed(kind.__mro__):
@@ -205,13 +216,13 @@ class Distribution(Frozen):
         first, second, *_ = *(value for name, value in self if name != "kind"), 0.0
         return first, second
 
-    def draw(self, key: np.ndarray, ids: ArrayLike, n: int = 1) -> np.ndarray:
+    def draw_values(self, key: np.ndarray, ids: ArrayLike, n: int = 1) -> np.ndarray:
         """Draw numbers.
 
         Parameters
         ----------
         key : np.ndarray
-            uint64 (2,), from `rng.key`.
+            uint64 (2,), from `rng.make_key`.
         ids : array_like
             Non-negative integers (n_ids,): the streams, such as ids of neurons or of targets.
         n : int
@@ -222,7 +233,7 @@ class Distribution(Frozen):
         np.ndarray
             float64 (n_ids, n).
         """
-        return rng.draw(self.kernel_code, *self.numbers, key, ids, n)
+        return rng.draw_values(self.kernel_code, *self.numbers, key, ids, n)
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in self.model_dump(exclude={"kind"}).items())
@@ -339,10 +350,10 @@ def array_of(value: object, here: str) -> np.ndarray:
     return array
 
 
-def plain(value: object) -> AnyValue:
+def normalize_value(value: object) -> AnyValue:
     """Turn NumPy scalars into Python's, sequences into read-only float arrays, tables into distributions."""
     if isinstance(value, Mapping):
-        return _distribution(value)
+        return _make_distribution(value)
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         try:
             array = array_of(value, "").astype(float)
@@ -359,7 +370,7 @@ def plain(value: object) -> AnyValue:
 
 def _read_value(value: AnyValue) -> Distribution | np.ndarray | float:
     """Return a float, one for each as an array, or a distribution; ValueError for anything else."""
-    value = plain(value)
+    value = normalize_value(value)
     if isinstance(value, Distribution | np.ndarray):
         return value
     try:
@@ -373,11 +384,11 @@ def _read_value(value: AnyValue) -> Distribution | np.ndarray | float:
     return number
 
 
-def _distribution(given: Given) -> Distribution:
+def _make_distribution(given: Given) -> Distribution:
     """Return the distribution that a table describes; ValueError names the wrong key and nothing else."""
     name = given.get("kind", "normal" if {"low", "high"}.isdisjoint(given) else "uniform")
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
-        raise ValueError(f"kind = {quote(name)} is not a distribution{nearest(str(name), DISTRIBUTIONS)}")
+        raise ValueError(f"kind = {quote(name)} is not a distribution{suggest_name(str(name), DISTRIBUTIONS)}")
     kind = DISTRIBUTIONS[name]
     try:
         return kind.model_validate(dict(given))
@@ -385,7 +396,7 @@ def _distribution(given: Given) -> Distribution:
         errors = problem.errors()[:PROBLEMS]
     keys = [key for key in kind.model_fields if key != "kind"]
     unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
-    problems = [f"unknown key {quote(key)}{nearest(key, keys)}" for key in unknown]
+    problems = [f"unknown key {quote(key)}{suggest_name(key, keys)}" for key in unknown]
     for error in errors if not problems else ():
         key = ".".join(map(str, error["loc"][:1]))
         value = "" if error["type"] == "missing" or not key else f" = {quote(error['input'])}"
@@ -438,7 +449,7 @@ Value = Annotated[SkipValidation[float | np.ndarray | Distribution], BeforeValid
 Weight = Annotated[SkipValidation[float | np.ndarray | Distribution | Scaled], BeforeValidator(_read_weight)]
 
 
-def validate(kind: type[T], values: Given, origin: str) -> T:
+def validate_values(kind: type[T], values: Given, origin: str) -> T:
     """Build a checked description.
 
     Parameters
@@ -475,21 +486,21 @@ def check_lengths(values: Frozen, size: int, origin: str) -> None:
 
 
 def _explain_all(kind: type[BaseModel], problem: ValidationError, origin: str) -> str:
-    return "; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])
+    return "; ".join(_explain_error(kind, error, origin) for error in problem.errors()[:PROBLEMS])
 
 
-def _explain(kind: type[BaseModel], error: Given, origin: str) -> str:
+def _explain_error(kind: type[BaseModel], error: Given, origin: str) -> str:
     key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     origin = f"{origin}: " if origin else ""
     if error["type"] == "extra_forbidden":
-        return f"{origin}unknown parameter '{key}'{nearest(key, kind.model_fields)}"
+        return f"{origin}unknown parameter '{key}'{suggest_name(key, kind.model_fields)}"
     text = shorten(error["msg"].removeprefix("Value error, "))
     input_value = error["input"]
     value = f" = {quote(input_value)}" if key and not isinstance(input_value, dict) else ""
     return f"{origin}{key}{value}: {text}" if key else f"{origin}{text}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint: the known name nearest to `name`, or if none is near, the known names, the nearest first."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
     meant = ELSEWHERE.get(name, ())

@@ -17,7 +17,7 @@ from .. import rng
 from ..errors import InputError, quote
 from ..values import AnyValue
 from .connectivity import Population, Projection, Role, check_name
-from .parameters import Distribution, Frozen, Value, check_lengths, list_bounds, nearest, show_value
+from .parameters import Distribution, Frozen, Value, check_lengths, list_bounds, show_value, suggest_name
 
 PHASES = ("train", "validate", "test")  # those of runs; a script may name others
 CELLS: tuple[Role, ...] = ("input", "recurrent")  # roles of cells that spike
@@ -65,7 +65,7 @@ class Perturbation(Frozen):
         """Return whether it acts in the samples of a phase."""
         return self.phases is None or phase in self.phases
 
-    def tell(self) -> str:
+    def describe_strength(self) -> str:
         """Say in words how strong it is."""
         return ""
 
@@ -88,7 +88,7 @@ class Silence(Perturbation):
 
     cells: SkipValidation[tuple[int, ...] | None] = None
 
-    def tell(self) -> str:
+    def describe_strength(self) -> str:
         """Say in words how strong it is."""
         return "" if self.cells is None else f"{len(self.cells)} cells"
 
@@ -116,7 +116,7 @@ class Injection(Perturbation):
     dt: float | None = None
     phases: Phases = None
 
-    def tell(self) -> str:
+    def describe_strength(self) -> str:
         """Say in words how strong it is."""
         mean, std = map(show_value, (self.mean, self.std))
         return f"mean {mean} pA" + ("" if std == "0" else f", std {std} pA")
@@ -141,7 +141,7 @@ class Dropout(Perturbation):
     p: float = Field(ge=0, le=1)
     phases: Phases = ("train",)
 
-    def tell(self) -> str:
+    def describe_strength(self) -> str:
         """Say in words how strong it is."""
         return f"p {self.p:g}"
 
@@ -192,17 +192,17 @@ class Applied:
         stop = n_steps if self.stop is None else min(self.stop, n_steps)
         return min(self.start, stop), stop
 
-    def describe(self) -> str:
+    def format_line(self) -> str:
         """Say in a line what it does, and when."""
         options = self.options
         phases = "all phases" if options.phases is None else ", ".join(options.phases) or "where a test asks for it"
         end = "" if options.stop_ms is None else f" to {options.stop_ms:g}"
         window = f", {options.start_ms:g}{end or ' on'} ms" if options.start_ms or end else ""
-        facts = ", ".join(filter(None, (f"{self.kind} {self.of}", options.tell())))
+        facts = ", ".join(filter(None, (f"{self.kind} {self.of}", options.describe_strength())))
         return f"{self.name}: {facts}; {phases}{window}"
 
 
-def name_of(kind: type[Perturbation], target: AnyValue, name: str | None) -> str:
+def name_perturbation(kind: type[Perturbation], target: AnyValue, name: str | None) -> str:
     """Return the name of a perturbation; `InputError` if it can't be one, or the target is of another kind."""
     if kind is Cut:
         fits, wanted = isinstance(target, Projection), "a projection of the model, which connect() returned"
@@ -218,34 +218,34 @@ def name_of(kind: type[Perturbation], target: AnyValue, name: str | None) -> str
     return name
 
 
-def fit(name: str, target: Population | Projection, options: Perturbation, dt_ms: float) -> Applied:
+def fit_perturbation(name: str, target: Population | Projection, options: Perturbation, dt_ms: float) -> Applied:
     """Check a perturbation against what it acts on; `InputError` names the value and the bound."""
     here = f"{options.kind} '{name}'"
-    start, stop = _steps(here, "start_ms", options.start_ms, dt_ms), None
+    start, stop = _count_steps(here, "start_ms", options.start_ms, dt_ms), None
     if options.stop_ms is not None:
-        stop = _steps(here, "stop_ms", options.stop_ms, dt_ms)
+        stop = _count_steps(here, "stop_ms", options.stop_ms, dt_ms)
         if stop <= start:
             raise InputError(f"{here}: stop_ms = {options.stop_ms:g} must be above start_ms = {options.start_ms:g}")
     period = 1
     if isinstance(options, Injection):
         check_lengths(options, target.size if isinstance(target, Population) else 0, here)
-        period = 1 if options.dt is None else _steps(here, "dt", options.dt, dt_ms)
+        period = 1 if options.dt is None else _count_steps(here, "dt", options.dt, dt_ms)
     if isinstance(options, Silence) and options.cells is not None:
         assert isinstance(target, Population)
-        options = options.model_copy(update={"cells": _ids(here, options.cells, target)})
+        options = options.model_copy(update={"cells": _check_cells(here, options.cells, target)})
     if options.kind == "cut" and options.acts_in("train"):
         raise InputError(f"{here}: phases must not have 'train': what arrives nowhere has nothing to learn from")
     return Applied(name, target.name, options, start, stop, period)
 
 
-def _steps(here: str, name: str, ms: float, dt_ms: float) -> int:
+def _count_steps(here: str, name: str, ms: float, dt_ms: float) -> int:
     steps = round(ms / dt_ms)
     if abs(steps * dt_ms - ms) > 1e-6 * dt_ms:
         raise InputError(f"{here}: {name} = {ms:g} must be whole steps of {dt_ms:g} ms")
     return steps
 
 
-def _ids(here: str, cells: object, target: Population) -> tuple[int, ...]:
+def _check_cells(here: str, cells: object, target: Population) -> tuple[int, ...]:
     try:
         ids = np.atleast_1d(np.asarray(cells))
     except ValueError:
@@ -269,7 +269,7 @@ def list_notes(applied: Applied) -> list[str]:
     options, here = applied.options, f"{applied.kind} '{applied.name}'"
     notes = []
     for phase in options.phases or ():
-        if phase not in PHASES and "did you mean" in (hint := nearest(phase, PHASES)):  # scripts may name others
+        if phase not in PHASES and "did you mean" in (hint := suggest_name(phase, PHASES)):  # scripts may name others
             notes.append(f"{here}: phase '{phase}' is not one of a run{hint}")
     if isinstance(options, Injection) and not any(
         isinstance(value, Distribution) or np.any(value) for value in (options.mean, options.std)
@@ -280,7 +280,7 @@ def list_notes(applied: Applied) -> list[str]:
     return notes
 
 
-def choose(everything: Sequence[Applied], phase: str, asked: Sequence[object] | None) -> list[Applied]:
+def choose_perturbations(everything: Sequence[Applied], phase: str, asked: Sequence[object] | None) -> list[Applied]:
     """Return the perturbations that act in a phase, or those that were asked for, by name or as they are.
 
     Raises
@@ -296,7 +296,7 @@ def choose(everything: Sequence[Applied], phase: str, asked: Sequence[object] | 
     names = [str(getattr(item, "name", item)) for item in asked]
     for name in names:
         if name not in known:
-            raise InputError(f"perturb: the model has no perturbation {quote(name)}{nearest(name, known)}")
+            raise InputError(f"perturb: the model has no perturbation {quote(name)}{suggest_name(name, known)}")
     return [item for item in everything if item.name in names]
 
 
@@ -309,7 +309,7 @@ def find_steps(applied: Sequence[Applied], first: int, last: int, n_steps: int) 
     ]
 
 
-def cells_of(options: Perturbation, population: Population) -> list[tuple[int, int]]:
+def list_cell_ranges(options: Perturbation, population: Population) -> list[tuple[int, int]]:
     """Return the neighbouring cells of a population that a perturbation acts on, as half-open ranges."""
     cells = getattr(options, "cells", None)
     if cells is None:
@@ -320,10 +320,10 @@ def cells_of(options: Perturbation, population: Population) -> list[tuple[int, i
 
 
 def draw_lost(key: np.ndarray, steps: np.ndarray, numbers: np.ndarray, p: float) -> np.ndarray:
-    """Return whether each spike is lost, by the step of the run and the number of the cell; see perturbed.pxd."""
+    """Return whether each spike is lost, by the step of the run and the number of the cell; see perturbed.pxi."""
     lost = np.zeros(len(steps), bool)
     for step in np.unique(steps):
         mine = np.flatnonzero(steps == step)
-        draws = rng.uniform(key, [step], int(numbers[mine].max()) + 1)[0]
+        draws = rng.draw_uniform(key, [step], int(numbers[mine].max()) + 1)[0]
         lost[mine] = draws[numbers[mine]] < p
     return lost

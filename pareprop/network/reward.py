@@ -129,7 +129,7 @@ class Reward(Loss):
         if rollout is None:
             raise InputError("sample: loss 'reward' needs the rollout of an episode")
         at, acting = signal[rollout.when], rollout.acting
-        delta, advantage = self.advantages(at[:, -1], rollout)
+        delta, advantage = self.compute_advantages(at[:, -1], rollout)
         log_policy = log_softmax(at[:, :-1])
         policy = elementary.exp(log_policy)
         entropy = -elementary.total_rows(policy * log_policy)
@@ -143,9 +143,9 @@ class Reward(Loss):
             terms = np.where(acting, -advantage * score - self.c_H * entropy, 0.0)
             terms += 0.5 * self.c_V * np.square(advantage)
         extra = {"policy": policy, "value": at[:, -1], "td_error": delta, "advantage": advantage, "entropy": entropy}
-        return Evaluation(error, float(elementary.total(terms)), extra)
+        return Evaluation(error, float(elementary.sum_in_order(terms)), extra)
 
-    def score(self, signal: np.ndarray, action: int) -> tuple[np.ndarray, float]:
+    def compute_score(self, signal: np.ndarray, action: int) -> tuple[np.ndarray, float]:
         """Return the errors that a TD error of 1 makes, and the entropy of the policy, for learning in the episode.
 
         Parameters
@@ -165,9 +165,9 @@ class Reward(Loss):
         log_policy = log_softmax(signal[:-1])
         policy = elementary.exp(log_policy)
         error = np.append(policy - (np.arange(len(policy)) == action), -self.c_V)
-        return error, float(-elementary.total(policy * log_policy))
+        return error, float(-elementary.sum_in_order(policy * log_policy))
 
-    def advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+    def compute_advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the TD errors and the advantages, float64 (N,) each, for the values (N,) of an episode."""
         following = np.append(value[1:], 0.0 if rollout.terminated else rollout.bootstrap)[: len(value)]
         delta = self.scale * rollout.rewards + self.gamma * following - value

@@ -57,7 +57,7 @@ def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...
     projection : Projection
         Projection that is rewired.
     chunks : iterable
-        (source, target, delay, index) in canonical order, as from `SynapseTable.chunks`; a target is in one chunk.
+        (source, target, delay, index) in the order of `SynapseTable.yield_chunks`; a target is in one chunk.
 
     Raises
     ------

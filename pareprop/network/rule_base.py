@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError, shorten
-from ..sonata.edges import MAX_DELAY, Piece
+from ..sonata.edges import MAX_DELAY, EdgeChunk
 from ..values import AnyValue, Values
 from . import parameters
-from .space import Near
+from .space import SourceGrid
 
 Described = Any  # a `Projection`, whose module imports this one
 
 
-class Rule(ABC):
+class ConnectionRule(ABC):
     """A connectivity rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
 
     A new rule is a subclass in `rules` with its number and its draw in `topology.pyx`, or one in `streamed_rules` with
@@ -40,7 +40,7 @@ class Rule(ABC):
     reaches_all: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the synapses onto the targets [low, high) of the population, weights only if asked for.
 
         Parameters
@@ -56,12 +56,12 @@ class Rule(ABC):
 
         Yields
         ------
-        Piece
+        EdgeChunk
             Sources, targets, delays in steps and weights of some synapses.
         """
         raise NotImplementedError
 
-    def fields(self, here: str, projection: Described) -> Values:
+    def check_fields(self, here: str, projection: Described) -> Values:
         """Return the fields of a checked projection that replace the given ones.
 
         Parameters
@@ -83,12 +83,12 @@ class Rule(ABC):
         """
         weight = projection.weight
         if parameters.is_number(weight):
-            weight = parameters.validate(parameters.Constant, {"value": weight}, f"{here}: weight")
+            weight = parameters.validate_values(parameters.Constant, {"value": weight}, f"{here}: weight")
         if not isinstance(weight, parameters.Distribution):
             raise InputError(f"{here}: weight of rule '{projection.rule}' must be a number, Normal or Uniform")
-        delay = _delay_range(here, projection.delay)
+        delay = _check_delay_range(here, projection.delay)
         self.check(here, projection)
-        options = {name: parameters.plain(getattr(projection, name)) for name in self.options}
+        options = {name: parameters.normalize_value(getattr(projection, name)) for name in self.options}
         return {**options, "weight": weight, "delay": delay}
 
     def check(self, here: str, projection: Described) -> None:  # noqa: B027, there may be nothing to check
@@ -99,24 +99,26 @@ class Rule(ABC):
         return bool(projection.allow_autapses)
 
     @abstractmethod
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
 
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+    def list_indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
         """Return the number of synapses of each of the targets [low, high), (high - low,), or the mean of all."""
-        return self.indegree(projection)
+        return self.compute_indegree(projection)
 
-    def near(self, seed: int, projection: Described) -> Near | None:
+    def make_grid(self, seed: int, projection: Described) -> SourceGrid | None:
         """Return the sources in space from which rewiring draws near ones; None: all sources are equally likely."""
         return None
 
 
 def has_whole_value(value: object) -> bool:
     """Return whether a value is a whole number, as an integer or a float."""
-    return parameters.is_number(value) and abs(plain := parameters.plain(value)) < 2**63 and plain == int(plain)
+    return (
+        parameters.is_number(value) and abs(plain := parameters.normalize_value(value)) < 2**63 and plain == int(plain)
+    )
 
 
-def _delay_range(here: str, delay: AnyValue) -> tuple[int, int]:
+def _check_delay_range(here: str, delay: AnyValue) -> tuple[int, int]:
     several = isinstance(delay, list | tuple) or (isinstance(delay, np.ndarray) and delay.ndim)
     ends = tuple(delay) if several else (delay, delay)
     if len(ends) != 2 or not all(map(has_whole_value, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:

@@ -14,7 +14,7 @@ from ..rules import library
 from ..rules.bound import list_read
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..values import AnyValue
-from .parameters import Distribution, Frozen, Value, nearest
+from .parameters import Distribution, Frozen, Value, suggest_name
 
 PLAIN = Eprop()  # the learning rule of projections that name none
 SIGN = "sign_of_weights"  # parameter of rules that change the size of weights: where it is not given, what it says
@@ -57,14 +57,14 @@ def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
         return PLAIN
     if name in library.names():
         return library.get(name)
-    raise InputError(f"unknown learning_rule {quote(name)}{nearest(name, [PLAIN.name, *own, *library.names()])}")
+    raise InputError(f"unknown learning_rule {quote(name)}{suggest_name(name, [PLAIN.name, *own, *library.names()])}")
 
 
 def definition_of(population: AnyValue) -> NeuronModel:
     """Return the equations of a population of neurons."""
     params = population.params
     given = getattr(params, "definition", None)
-    return given or built_in.find(params.equations(), params.surrogate_gradient_function)
+    return given or built_in.find(params.name_equations(), params.surrogate_gradient_function)
 
 
 def origin_of(population: AnyValue) -> str:
@@ -89,7 +89,9 @@ def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
     known = rule.defaults if isinstance(rule, LearningRule) else {}
     for name in parameters:
         if name not in known:
-            raise InputError(f"{here}: learning_parameters: unknown parameter {quote(name)}{nearest(str(name), known)}")
+            raise InputError(
+                f"{here}: learning_parameters: unknown parameter {quote(name)}{suggest_name(str(name), known)}"
+            )
         value = parameters[name]
         if np.ndim(value) and not isinstance(value, Distribution) and len(value) != projection.post.size:
             raise InputError(

@@ -9,24 +9,24 @@ from ..errors import InputError, quote
 from ..kernels import topology
 from ..values import Values
 from .parameters import is_number
-from .rule_base import Described, Rule, has_whole_value
+from .rule_base import ConnectionRule, Described, has_whole_value
 from .streamed_rules import Callback, DistanceDependent, Explicit, LognormalDegrees, Sonata
 
 MOST_SYNAPSES = 2**48  # largest total of "fixed_total_number"
 
 
-class AllToAll(Rule):
+class AllToAll(ConnectionRule):
     """One synapse from each source to each target."""
 
     code = topology.ALL_TO_ALL
     reaches_all = True
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.n_choices
 
 
-class OneToOne(Rule):
+class OneToOne(ConnectionRule):
     """One synapse from source k to target k."""
 
     code = topology.ONE_TO_ONE
@@ -39,12 +39,12 @@ class OneToOne(Rule):
                 f"{projection.post.size} cells"
             )
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return 1.0 if projection.n_choices == projection.pre.size else 0.0
 
 
-class FixedIndegree(Rule):
+class FixedIndegree(ConnectionRule):
     """`indegree` sources per target, drawn with or without repetition."""
 
     code = topology.FIXED_INDEGREE
@@ -59,17 +59,17 @@ class FixedIndegree(Rule):
                 f"{here}: indegree = {quote(projection.indegree)} must be a whole number from 0 to {limit}"
             )
 
-    def fields(self, here: str, projection: Described) -> Values:
+    def check_fields(self, here: str, projection: Described) -> Values:
         """Return the checked fields; the kernel counts in integers."""
-        checked = super().fields(here, projection)
+        checked = super().check_fields(here, projection)
         return {**checked, "indegree": int(checked["indegree"])}
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.indegree
 
 
-class FixedTotalNumber(Rule):
+class FixedTotalNumber(ConnectionRule):
     """`N` synapses in all, each with a source and a target of its own choice; each rank draws those of its targets."""
 
     code = topology.FIXED_INDEGREE
@@ -83,17 +83,17 @@ class FixedTotalNumber(Rule):
         if not has_whole_value(projection.N) or not 0 <= projection.N <= limit:
             raise InputError(f"{here}: N = {quote(projection.N)} must be a whole number from 0 to {limit}")
 
-    def fields(self, here: str, projection: Described) -> Values:
+    def check_fields(self, here: str, projection: Described) -> Values:
         """Return the checked fields; the number is whole."""
-        checked = super().fields(here, projection)
+        checked = super().check_fields(here, projection)
         return {**checked, "N": int(checked["N"])}
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.N / projection.post.size
 
 
-class FixedProbability(Rule):
+class FixedProbability(ConnectionRule):
     """A synapse from each source to each target with `probability`."""
 
     code = topology.FIXED_PROBABILITY
@@ -104,12 +104,12 @@ class FixedProbability(Rule):
         if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
             raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.probability * projection.n_choices
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, ConnectionRule] = {
     "all_to_all": AllToAll(),
     "one_to_one": OneToOne(),
     "fixed_indegree": FixedIndegree(),

@@ -20,7 +20,7 @@ KICK = 1e-6  # arrives once, so that the response is linear
 ENOUGH, LONGEST = 1e-4, 100_000  # share of the peak at which a response ends, and steps
 
 
-def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> Normal:
+def make_distribution(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> Normal:
     """Return the distribution of the weights of a projection.
 
     Raises
@@ -35,20 +35,20 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
         raise InputError(f"{here}: weight: Scaled is for projections that bring spikes, from inputs or neurons")
     if projection.requires_positive:
         raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}; give mean and std")
-    return Normal(std=scale_of(scaled, f"{here}: weight: Scaled", projection, n_sources, dt_ms))
+    return Normal(std=compute_std(scaled, f"{here}: weight: Scaled", projection, n_sources, dt_ms))
 
 
-def scale_of(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> float:
+def compute_std(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> float:
     """Return the standard deviation of scaled weights; `InputError` after `here` if there is none."""
     post = projection.post
     if post.role == "readout":
         if scaled.fires_hz is not None:
             raise InputError(f"{here}: fires_hz is for neurons; readouts have a gain")
-        response, distance = _of_readout(post.params, dt_ms), 1.0
+        response, distance = _simulate_readout(post.params, dt_ms), 1.0
     else:
-        response, distance = _of_neuron(post, projection.port_index, here, dt_ms)
+        response, distance = _simulate_neuron(post, projection.port_index, here, dt_ms)
     p = min(scaled.rate_hz * dt_ms / 1000.0, 1.0)
-    total, squares = float(elementary.total(response)), float(elementary.total(np.square(response)))
+    total, squares = float(elementary.sum_in_order(response)), float(elementary.sum_in_order(np.square(response)))
     moments = p * p * total * total + p * (1.0 - p) * squares
     if not (moments > 0 and math.isfinite(moments)):
         raise InputError(f"{here}: spikes do not move the voltage of '{post.name}' from rest")
@@ -64,9 +64,9 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
     What arrives at a neuron is taken as normal: a sum of weights of variance `unit`^2 in all, each in a step with
     probability `p`, has a mean that stays, as the weights do, and noise from step to step.
     """
-    definition, fixed = _describe(post, dt_ms)
+    definition, fixed = _describe_neuron(post, dt_ms)
     n_steps, name, shape = math.ceil(TRIED_MS / dt_ms), definition.ports[port], (len(GAINS), TRIED)
-    draws = rng.normal(rng.key(0, "scaled"), np.arange(TRIED), 1 + n_steps).T
+    draws = rng.draw_normal(rng.make_key(0, "scaled"), np.arange(TRIED), 1 + n_steps).T
     arriving, held = unit * (p * draws[0] + math.sqrt(p * (1.0 - p)) * draws[1:]), round(fixed["t_ref"] / dt_ms)
     states = {key: np.broadcast_to(value, shape) for key, value in definition.initial(fixed).items()}
     waits, z, n_spikes = np.zeros(shape), np.zeros(shape), np.zeros(len(GAINS))
@@ -90,7 +90,7 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
     return float(low + (high - low) * (fires_hz - below) / (above - below))
 
 
-def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
+def _simulate_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
     kappa = float(elementary.exp(-dt_ms / params.tau_m))
     zeta = 1.0 if getattr(params, "regular_spike_arrival", True) else 1.0 - kappa
     response = [zeta]
@@ -99,9 +99,9 @@ def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
     return np.array(response)
 
 
-def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
+def _simulate_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
     """Return the response of a neuron to a spike of weight 1, in each step, and how far it is from its threshold."""
-    definition, values = _describe(post, dt_ms)
+    definition, values = _describe_neuron(post, dt_ms)
     rest, moved = (definition.initial(values) for _ in range(2))
     response: list[float] = []
     kick, peak = {definition.ports[port]: KICK}, 0.0
@@ -118,11 +118,11 @@ def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.n
     return np.array(response), -x
 
 
-def _describe(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]:
+def _describe_neuron(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]:
     """Return the equations of a population, and the values that they read beside the states, of a typical neuron."""
     params, definition = post.params, post.definition
     given = {name: getattr(params, name, None) for name in definition.defaults}
-    values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
+    values = definition.values({name: _find_center(value) for name, value in given.items() if value is not None}, dt_ms)
     return definition, values | dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
 
 
@@ -131,5 +131,5 @@ def _step(definition: NeuronModel, values: Values) -> Values:
     return {name: evaluate(tree, values) for name, tree in definition.equations.step.items()}
 
 
-def _center(value: AnyValue) -> float:
-    return value.center if isinstance(value, Distribution) else float(elementary.mean(np.atleast_1d(value)))
+def _find_center(value: AnyValue) -> float:
+    return value.center if isinstance(value, Distribution) else float(elementary.mean_in_order(np.atleast_1d(value)))

@@ -11,16 +11,16 @@ import numpy as np
 from ..errors import InputError, ParepropError
 from ..parallel import collectives
 from ..parallel.mpi import Comm
-from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
+from ..sonata.edges import CHUNK, EdgeChunk, Edges, LoadedEdges
 from .connectivity import Projection
-from .cuts import cut
+from .cuts import choose_bounds
 from .local import LocalNetwork
 from .model import Model
 
 FEW = 4  # on no more ranks, each reads the whole file: faster than sorting and sending
 
 
-def with_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
+def hold_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
     """Collective: return a model whose edges without an index are this rank's own, held until its table is filled.
 
     Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target.
@@ -48,11 +48,11 @@ def with_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chu
     """
     if comm is None or comm.size <= FEW:
         return model
-    cuts = cut(model, comm.size) if cuts is None else cuts
-    return replace(model, projections=[_own(model, item, comm, cuts, chunk) for item in model.projections])
+    cuts = choose_bounds(model, comm.size) if cuts is None else cuts
+    return replace(model, projections=[_read_own_edges(model, item, comm, cuts, chunk) for item in model.projections])
 
 
-def _own(model: Model, projection: Projection, comm: Comm, cuts: np.ndarray, chunk: int) -> Projection:
+def _read_own_edges(model: Model, projection: Projection, comm: Comm, cuts: np.ndarray, chunk: int) -> Projection:
     edges = projection.edges
     if edges is None or edges.index or not edges.n_edges or projection.post.role != "recurrent":
         return projection
@@ -61,25 +61,25 @@ def _own(model: Model, projection: Projection, comm: Comm, cuts: np.ndarray, chu
     for first in range(0, edges.n_edges, chunk * comm.size):
         start = min(first + chunk * comm.rank, edges.n_edges)
         try:
-            parts = _by_owner(edges, start, min(start + chunk, edges.n_edges), bounds)
+            parts = _sort_by_owner(edges, start, min(start + chunk, edges.n_edges), bounds)
         except ParepropError as error:  # all ranks go on to the end of the file, then leave together
             parts, problem = [None] * comm.size, problem or error
         own_pieces += [piece for piece in comm.alltoall(parts) if piece is not None]
     collectives.raise_together(comm, problem)
     known = {item.name: getattr(edges, item.name) for item in fields(Edges)}
-    return projection.model_copy(update={"edges": HeldEdges(**known, held=own_pieces)})
+    return projection.model_copy(update={"edges": LoadedEdges(**known, chunks=own_pieces)})
 
 
-def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[Piece | None]:
+def _sort_by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[EdgeChunk | None]:
     """Read rows [start, stop); return the edges of each rank, None without any; targets of ranks start at `bounds`."""
     if start == stop:
         return [None] * (len(bounds) - 1)
-    piece = edges.rows(start, stop)
+    piece = edges.read_rows(start, stop)
     owner = np.searchsorted(bounds, piece.target, side="right") - 1
     order = np.argsort(owner, kind="stable")
     ends = np.searchsorted(owner[order], np.arange(len(bounds)))
     return [
-        Piece(*(getattr(piece, name)[order[low:high]] for name in ("source", "target", "delay", "weight")))
+        EdgeChunk(*(getattr(piece, name)[order[low:high]] for name in ("source", "target", "delay", "weight")))
         if high > low
         else None
         for low, high in itertools.pairwise(ends)
@@ -98,15 +98,17 @@ def require_all(network: LocalNetwork, comm: Comm) -> None:
             if (edges := span.projection.edges) is not None:
                 key = edges.path, edges.name
                 read[key] = edges
-                n_read[key] = n_read.get(key, 0) + collectives.total(comm, span.last - span.first)  # of all parts
+                n_read[key] = n_read.get(key, 0) + collectives.sum_over_ranks(
+                    comm, span.last - span.first
+                )  # of all parts
     for key, edges in read.items():
         if n_read[key] != edges.n_edges:
             how = f"its index leads to {n_read[key]} of {edges.n_edges} edges; build it anew, or remove it"
             raise InputError(f"{edges.path}: edge population '{edges.name}': {how}")
 
 
-def release(model: Model) -> None:
-    """Let go of the edges that `with_own_edges` holds, once tables are filled."""
+def release_edges(model: Model) -> None:
+    """Let go of the edges that `hold_own_edges` keeps, once tables are filled."""
     for item in model.projections:
-        if isinstance(item.edges, HeldEdges):
-            item.edges.held.clear()
+        if isinstance(item.edges, LoadedEdges):
+            item.edges.chunks.clear()

@@ -51,5 +51,5 @@ def count_synapses(model: Model) -> float:
     for item in model.projections:
         if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
             given = item.edges.n_edges if item.edges else len(() if item.source is None else item.source)
-            synapses += RULES[item.rule].indegree(item) * item.post.size if item.is_drawn else given
+            synapses += RULES[item.rule].compute_indegree(item) * item.post.size if item.is_drawn else given
     return synapses

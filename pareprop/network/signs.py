@@ -16,7 +16,7 @@ from .rule_base import Described
 SIGNS = (-1, 0, 1)
 
 
-def per_cell(values: object, size: int, here: str) -> np.ndarray:
+def check_cell_signs(values: object, size: int, here: str) -> np.ndarray:
     """Check signs: +1, -1 or 0 (not bound), one per cell or one for all.
 
     Parameters
@@ -48,7 +48,7 @@ def per_cell(values: object, size: int, here: str) -> np.ndarray:
     return np.broadcast_to(array.astype(np.int8), size)
 
 
-def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.ndarray | None:
+def find_source_signs(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection.
 
     Parameters
@@ -78,11 +78,11 @@ def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.nda
         if sign == "source" and isinstance(cells, np.ndarray):  # checked with its population
             return cells
         sign = cells if sign == "source" else 0
-    source_signs = per_cell(sign, size, here)
+    source_signs = check_cell_signs(sign, size, here)
     return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number
 
 
-def of_weights(projection: Described) -> int:
+def find_weight_sign(projection: Described) -> int:
     """Return the sign of the weights of a projection at the start, of drawn ones that of their median; 0 of both."""
     weight = projection.weight.center if isinstance(projection.weight, Distribution) else projection.weight
     found = np.unique(np.sign(weight if projection.signs is None else projection.signs))
@@ -90,14 +90,14 @@ def of_weights(projection: Described) -> int:
     return int(found[0]) if len(found) == 1 else 0
 
 
-def of_projection(sign: object, projection: Described, here: str) -> np.ndarray | None:
+def find_projection_signs(sign: object, projection: Described, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
     pre, of_port = projection.pre, projection.requires_positive
     if isinstance(sign, str) and sign == "free" and not of_port:
         return None
     if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
-    signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+    signs = find_source_signs(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
     if of_port:
         for first in np.flatnonzero(signs < 0)[:1] if signs is not None else ():
             which = "" if projection.port else f"give the port ({' or '.join(projection.post.ports)}) and "

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import elementary, files, rng
-from ..errors import InputError, printable
+from ..errors import InputError, escape_unprintable
 from .parameters import Frozen, array_of
 
 PAIRS = 2**22  # pairs of neurons whose distances are held at a time
@@ -23,7 +23,7 @@ MOST_PLACES = 2**62  # most cells of the grid in which sources are searched
 def _read_positions(value: object) -> np.ndarray | None:
     """Turn positions, or the path of a `.npy` file of them, into an array."""
     if isinstance(value, str | Path):
-        shown = printable(str(value))
+        shown = escape_unprintable(str(value))
         try:
             value = files.read_npy(value)
         except OSError as problem:
@@ -68,7 +68,7 @@ class Space(Frozen):
     targets: Positions = None
 
     @model_validator(mode="after")
-    def _sides(self) -> Space:
+    def _check_sides(self) -> Space:
         if len(self.extent) not in (2, 3) or min(self.extent) <= 0:
             raise ValueError(f"extent = {self.extent} must be two or three lengths above 0")
         lengths = [("length", self.length), ("cutoff", self.cutoff), *(("extent", side) for side in self.extent)]
@@ -82,32 +82,36 @@ class Space(Frozen):
             raise ValueError(f"cutoff = {self.cutoff:g} must be at most half of the shortest side, {half:g}")
         return self
 
-    def positions(self, known: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
+    def find_positions(self, known: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
         """Return positions of some cells of a population, float64 (n, 2 or 3)."""
         if known is not None:
             return np.asarray(known, float)[ids]
-        key = rng.key(seed, f"{population}/position")
-        return rng.uniform(key, ids, len(self.extent)) * self.extent
+        key = rng.make_key(seed, f"{population}/position")
+        return rng.draw_uniform(key, ids, len(self.extent)) * self.extent
 
-    def square(self, offset: np.ndarray) -> np.ndarray:
+    def square_distances(self, offset: np.ndarray) -> np.ndarray:
         """Return the squared distance of pairs that lie `offset` (..., 2 or 3) apart."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
         return elementary.total_rows(offset * offset)
 
-    def probability(self, squares: np.ndarray) -> np.ndarray:
+    def compute_probabilities(self, squares: np.ndarray) -> np.ndarray:
         """Return the probability at some squared distances, relative to that at distance 0."""
         length = self.length
         decay = squares / (2 * (length * length)) if self.profile == "gaussian" else np.sqrt(squares) / length
         return np.where(squares <= self.cutoff * self.cutoff, elementary.exp(-decay), 0.0)
 
-    def mean(self) -> float:
+    def average_profile(self) -> float:
         """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""
         axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
-        return float(elementary.mean(self.probability(self.square(np.stack(np.meshgrid(*axes), axis=-1)))))
+        return float(
+            elementary.mean_in_order(
+                self.compute_probabilities(self.square_distances(np.stack(np.meshgrid(*axes), axis=-1)))
+            )
+        )
 
 
-def draw(
+def draw_synapses(
     space: Space,
     seed: int,
     name: str,
@@ -153,23 +157,25 @@ def draw(
     target_ids = np.arange(*targets)
     if not len(target_ids):
         return
-    near, key = Near(space, seed, ends, n_sources), rng.key(seed, f"{name}/topology")
-    places = near.targets(target_ids)
-    cell_of = near.cells(places)
+    near, key = SourceGrid(space, seed, ends, n_sources), rng.make_key(seed, f"{name}/topology")
+    places = near.position_targets(target_ids)
+    cell_of = near.index_cells(places)
     by_cell = np.argsort(cell_of, kind="stable")
     cells, starts = np.unique(cell_of[by_cell], return_index=True)
     for cell, group in zip(cells, np.split(by_cell, starts[1:]), strict=True):
-        some_near = np.sort(np.concatenate([near.order[low:high] for low, high in near.parts(cell[None])[0]]))
+        some_near = np.sort(np.concatenate([near.order[low:high] for low, high in near.list_ranges(cell[None])[0]]))
         for some in np.array_split(group, -(-len(group) * len(some_near) // PAIRS) or 1):
-            squares = space.square(near.sources[some_near] - places[some][:, None])
-            hit = rng.uniform(key, target_ids[some], len(some_near)) < probability * space.probability(squares)
+            squares = space.square_distances(near.sources[some_near] - places[some][:, None])
+            hit = rng.draw_uniform(key, target_ids[some], len(some_near)) < probability * space.compute_probabilities(
+                squares
+            )
             if leaves_out_self:
                 hit &= some_near != target_ids[some][:, None]
             sources = some_near[np.nonzero(hit)[1]].astype(np.int64)
             yield target_ids[some], np.count_nonzero(hit, axis=1), sources, np.sqrt(squares[hit])
 
 
-class Near:
+class SourceGrid:
     """Sources sorted into a grid of cells as wide as the cutoff or wider: those near a target lie in cells beside it.
 
     Parameters
@@ -194,24 +200,24 @@ class Near:
     def __init__(self, space: Space, seed: int, ends: tuple[str, str], n_sources: int) -> None:
         self.space, self._seed, self._post = space, seed, ends[1]
         self._shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
-        self.sources = np.ascontiguousarray(space.positions(space.sources, seed, ends[0], np.arange(n_sources)))
-        cells = self.cells(self.sources)
+        self.sources = np.ascontiguousarray(space.find_positions(space.sources, seed, ends[0], np.arange(n_sources)))
+        cells = self.index_cells(self.sources)
         order = np.argsort(cells, kind="stable")
         self.order, self._cells = order.astype(np.uint32), cells[order]
         steps = [(-1, 0, 1) if n > 2 or not space.periodic else range(n) for n in self._shape]
         self._around = np.array(list(itertools.product(*steps)))
 
-    def targets(self, ids: np.ndarray) -> np.ndarray:
+    def position_targets(self, ids: np.ndarray) -> np.ndarray:
         """Return positions of targets, float64 (n, 2 or 3)."""
-        return np.ascontiguousarray(self.space.positions(self.space.targets, self._seed, self._post, ids))
+        return np.ascontiguousarray(self.space.find_positions(self.space.targets, self._seed, self._post, ids))
 
-    def cells(self, where: np.ndarray) -> np.ndarray:
+    def index_cells(self, where: np.ndarray) -> np.ndarray:
         """Return the number of the grid cell in which each position lies."""
         index = np.floor(where / np.array(self.space.extent) * self._shape).astype(np.int64)
         index = index % self._shape if self.space.periodic else np.clip(index, 0, self._shape - 1)
         return np.ravel_multi_index(tuple(index.T), tuple(self._shape))
 
-    def parts(self, cells: np.ndarray) -> np.ndarray:
+    def list_ranges(self, cells: np.ndarray) -> np.ndarray:
         """Return ranges (start, stop) of `order` in grid cells and their neighbours, int64 (n_cells, n_ranges, 2)."""
         around = np.stack(np.unravel_index(cells, tuple(self._shape)), axis=-1)[:, None] + self._around
         inside = np.all((around >= 0) & (around < self._shape), axis=-1) | self.space.periodic
@@ -220,9 +226,9 @@ class Near:
         ends = [np.searchsorted(self._cells, numbers, side=side) for side in ("left", "right")]
         return np.stack(ends, axis=-1).astype(np.int64)
 
-    def lengths(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def compute_lengths(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the distances between sources and targets, float64 (n_pairs,)."""
-        return np.sqrt(self.space.square(self.sources[source] - self.targets(target)))
+        return np.sqrt(self.space.square_distances(self.sources[source] - self.position_targets(target)))
 
     @property
     def nbytes(self) -> int:

@@ -9,18 +9,18 @@ import numpy as np
 
 from .. import elementary, rng
 from ..errors import InputError, quote, shorten
-from ..sonata.edges import Piece
+from ..sonata.edges import EdgeChunk
 from ..values import Values
 from . import degrees, delays, space
 from .parameters import Constant, Distribution, Uniform, array_of, is_number
-from .rule_base import MAX_DELAY, Described, Rule
+from .rule_base import MAX_DELAY, ConnectionRule, Described
 
 AT_ONCE = 2**12  # targets that a function is asked about in one call
 PART = 2**18  # given synapses that are yielded together
 _UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
 
-class LognormalDegrees(Rule):
+class LognormalDegrees(ConnectionRule):
     """In-degrees log-normal about `indegree`; sources drawn by log-normal weights, none twice for a target."""
 
     code = -1
@@ -37,9 +37,9 @@ class LognormalDegrees(Rule):
             if not is_number(value := getattr(projection, name)) or not 0 <= value <= 5:
                 raise InputError(f"{here}: {name} = {quote(value)} must lie in [0, 5]")
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the synapses onto some targets."""
-        drawn = degrees.draw(
+        drawn = degrees.draw_synapses(
             seed,
             projection.name,
             projection.pre.size,
@@ -52,18 +52,18 @@ class LognormalDegrees(Rule):
         for synapses in drawn:
             yield make_piece(seed, projection, *synapses, weights)
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         indegrees = degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in)
-        return float(elementary.mean(indegrees))
+        return float(elementary.mean_in_order(indegrees))
 
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+    def list_indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
         """Return the number of synapses of each of some targets."""
         numbers = projection.n_choices, projection.indegree, projection.sigma_in
         return degrees.draw_indegrees(seed, projection.name, *numbers, low, high)
 
 
-class DistanceDependent(Rule):
+class DistanceDependent(ConnectionRule):
     """At most one synapse per pair, with `probability` times the profile of the distance of `space`."""
 
     code = -1
@@ -82,10 +82,10 @@ class DistanceDependent(Rule):
             if positions is not None and not np.all(np.abs(positions) <= space.LONGEST):
                 raise InputError(f"{here}: space: {name} hold values that are not finite, or above {space.LONGEST:g}")
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the synapses onto some targets."""
         ends, leaves_out_self = (projection.pre.name, projection.post.name), projection.n_choices < projection.pre.size
-        drawn = space.draw(
+        drawn = space.draw_synapses(
             projection.space,
             seed,
             projection.name,
@@ -99,27 +99,29 @@ class DistanceDependent(Rule):
         for targets, counts, source, length in drawn:
             piece = make_piece(seed, projection, targets, counts, source, weights)
             grows = isinstance(law, delays.DistanceDelay)
-            yield replace(piece, delay=law.steps(length).astype(np.int64)) if grows else piece
+            yield replace(piece, delay=law.compute_steps(length).astype(np.int64)) if grows else piece
 
-    def near(self, seed: int, projection: Described) -> space.Near:
+    def make_grid(self, seed: int, projection: Described) -> space.SourceGrid:
         """Return where sources lie."""
-        return space.Near(projection.space, seed, (projection.pre.name, projection.post.name), projection.pre.size)
+        return space.SourceGrid(
+            projection.space, seed, (projection.pre.name, projection.post.name), projection.pre.size
+        )
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
         itself = projection.pre == projection.post  # at distance 0
-        others = projection.space.mean() * (projection.pre.size - itself)
+        others = projection.space.average_profile() * (projection.pre.size - itself)
         return projection.probability * (others + (itself and projection.allow_autapses))
 
 
-class Explicit(Rule):
+class Explicit(ConnectionRule):
     """Synapses given one by one as `source` and `target`, with weights and delays; nothing is drawn."""
 
     code = -1
     options = ("source", "target")
     streamed = True
 
-    def fields(self, here: str, projection: Described) -> Values:
+    def check_fields(self, here: str, projection: Described) -> Values:
         """Return the arrays of a checked projection."""
         source, target, weight, delay = (
             array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
@@ -146,54 +148,54 @@ class Explicit(Rule):
             "delay": delay.astype(np.int64),
         }
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the synapses onto some targets."""
         columns = [getattr(projection, name) for name in ("source", "target", "delay", "weight")]
         for first in range(0, len(projection.target), PART):
             part = [column[first : first + PART] for column in columns]
             mine = (part[1] >= low) & (part[1] < high)
-            yield Piece(*(values[mine] for values in part))
+            yield EdgeChunk(*(values[mine] for values in part))
 
     def draws_self(self, projection: Described) -> bool:
         """Return whether a target has itself as a source."""
         return bool(np.any(projection.source == projection.target))
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return len(projection.target) / projection.post.size
 
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+    def list_indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
         """Return the number of synapses of each of some targets."""
         mine = (projection.target >= low) & (projection.target < high)
         return np.bincount(projection.target[mine] - low, minlength=high - low)
 
 
-class Sonata(Rule):
+class Sonata(ConnectionRule):
     """Edges of a SONATA file."""
 
     code = -1
     options = ("edges",)
     streamed = True
 
-    def fields(self, here: str, projection: Described) -> Values:
+    def check_fields(self, here: str, projection: Described) -> Values:
         """Return the delays that occur in the file, in steps."""
         return {"weight": None, "delay": projection.edges.delays if projection.edges.n_edges else np.ones(1, np.int64)}
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the edges onto some targets."""
-        return projection.edges.pieces(low, high)
+        return projection.edges.read_chunks(low, high)
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.edges.n_edges / projection.post.size
 
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+    def list_indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
         """Return the number of edges of each of some targets where the file has an index, else the mean of all."""
-        counts = projection.edges.indegrees(low, high)
-        return self.indegree(projection) if counts is None else counts
+        counts = projection.edges.count_indegrees(low, high)
+        return self.compute_indegree(projection) if counts is None else counts
 
 
-class Callback(Rule):
+class Callback(ConnectionRule):
     """Synapses that a function of a script gives for targets: each rank asks for its own."""
 
     code = -1
@@ -207,23 +209,23 @@ class Callback(Rule):
         if not is_number(projection.indegree) or not 0 <= projection.indegree < 2**31:
             raise InputError(f"{here}: indegree = {quote(projection.indegree)} must lie in [0, 2^31)")
 
-    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
         """Yield the synapses onto some targets, those of a call together."""
         for first in range(low, high, AT_ONCE):
             targets = np.arange(first, min(first + AT_ONCE, high))
-            given = _ask(projection, targets)
+            given = _call_function(projection, targets)
             order = np.argsort(given["target"], kind="stable")
             source, target = given["source"][order], given["target"][order]
             counts = np.bincount(target - first, minlength=len(targets))
             piece = make_piece(seed, projection, targets, counts, source, weights and "weight" not in given)
             yield replace(piece, **{name: given[name][order] for name in ("weight", "delay") if name in given})
 
-    def indegree(self, projection: Described) -> float:
+    def compute_indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as it was told."""
         return projection.indegree
 
 
-def _ask(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
+def _call_function(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the function of a projection gives for some targets; `InputError` if these are no synapses."""
     here = f"projection '{projection.name}': rule"
     answer = projection.synapses(targets.copy())
@@ -256,7 +258,7 @@ def _ask(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
 
 def make_piece(
     seed: int, projection: Described, targets: np.ndarray, counts: np.ndarray, source: np.ndarray, weights: bool
-) -> Piece:
+) -> EdgeChunk:
     """Draw delays and weights of synapses: the k-th synapse of a target takes number k of the target's streams.
 
     Parameters
@@ -274,7 +276,7 @@ def make_piece(
 
     Returns
     -------
-    Piece
+    EdgeChunk
         The synapses, target after target.
     """
     low, high = projection.delay
@@ -290,7 +292,7 @@ def make_piece(
     weight = _draw_each(kind, seed, projection, "weight", targets, counts)
     if weights and projection.normalized:
         weight /= np.sqrt(np.repeat(counts, counts))
-    return Piece(source, np.repeat(targets, counts), delay, weight)
+    return EdgeChunk(source, np.repeat(targets, counts), delay, weight)
 
 
 def _draw_each(
@@ -301,10 +303,10 @@ def _draw_each(
         return np.full(int(counts.sum()), kind.value)
     drawn = np.empty(int(counts.sum()))
     starts = np.cumsum(counts) - counts
-    key, order = rng.key(seed, f"{projection.name}/{what}"), np.argsort(counts, kind="stable")
+    key, order = rng.make_key(seed, f"{projection.name}/{what}"), np.argsort(counts, kind="stable")
     for some in np.array_split(order, max(1, len(order) // 256)):
         most = int(counts[some].max(initial=0))
         if most:
-            numbers, inside = kind.draw(key, targets[some], most), np.arange(most) < counts[some][:, None]
+            numbers, inside = kind.draw_values(key, targets[some], most), np.arange(most) < counts[some][:, None]
             drawn[(starts[some][:, None] + np.arange(most))[inside]] = numbers[inside]
     return drawn

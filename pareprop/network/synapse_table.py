@@ -63,6 +63,16 @@ class ProjectionSlice:
     bits: np.ndarray | None = None
 
     @property
+    def synapses(self) -> slice:
+        """Its synapses."""
+        return slice(self.first, self.last)
+
+    @property
+    def own_rows(self) -> slice:
+        """Its rows."""
+        return slice(self.rows, self.rows + self.n_rows)
+
+    @property
     def n_sources(self) -> int:
         """Number of sources that may have rows."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
@@ -70,22 +80,22 @@ class ProjectionSlice:
     @property
     def ring_steps(self) -> int:
         """Steps of the ring buffer of arrivals, if spikes are spread over all delays at once; else 0."""
-        return ring_steps(self.delays)
+        return count_ring_steps(self.delays)
 
-    def numbers(self) -> np.ndarray:
+    def list_source_numbers(self) -> np.ndarray:
         """Return for each row the index of its source among those that may have rows, int64 (n_rows,)."""
-        return self._places(np.arange(self.n_rows)) // len(self.delays)
+        return self._list_places(np.arange(self.n_rows)) // len(self.delays)
 
-    def source(self, row: np.ndarray) -> np.ndarray:
+    def find_sources(self, row: np.ndarray) -> np.ndarray:
         """Return the sources, ids in the population, of rows counted from `rows`."""
-        number = self._places(row) // len(self.delays)
+        number = self._list_places(row) // len(self.delays)
         return number if self.sources is None else self.sources[number].astype(np.int64)
 
-    def block(self, row: np.ndarray) -> np.ndarray:
+    def find_blocks(self, row: np.ndarray) -> np.ndarray:
         """Return the blocks, counted from 0, of rows counted from `rows`."""
-        return self._places(row) % len(self.delays)
+        return self._list_places(row) % len(self.delays)
 
-    def _places(self, row: np.ndarray) -> np.ndarray:
+    def _list_places(self, row: np.ndarray) -> np.ndarray:
         """Return the indices of rows among all pairs of source and delay, also those without a row."""
         if self.bits is None:
             return row
@@ -93,28 +103,28 @@ class ProjectionSlice:
         members.write(self.bits, places)
         return places[row]
 
-    def row_signs(self) -> np.ndarray:
+    def list_row_signs(self) -> np.ndarray:
         """Return the sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
         signs = self.projection.signs
-        return np.zeros(0, np.int8) if signs is None else signs[self.source(np.arange(self.n_rows))]
+        return np.zeros(0, np.int8) if signs is None else signs[self.find_sources(np.arange(self.n_rows))]
 
 
-def ring_steps(delays: Sequence[int] | np.ndarray) -> int:
+def count_ring_steps(delays: Sequence[int] | np.ndarray) -> int:
     """Return the steps of the ring buffer of a projection whose spikes are spread over all delays; 0 if they are not.
 
     Parameters
     ----------
     delays : sequence of int
-        Shortest to longest delay in steps. See `delivery.pxd`.
+        Shortest to longest delay in steps. See `delivery.pxi`.
     """
     steps = int(delays[-1] - delays[0])
     return steps + 1 if 0 < steps < layout.WIDEST else 0
 
 
-def spread_steps(model: Model, item: Projection) -> int:
+def count_spread_steps(model: Model, item: Projection) -> int:
     """Return the steps of the ring buffer that a projection needs, 0 for none; see `Cells.allocate_ring`."""
     waits = item.post.role == "recurrent" and not (model.eprop.is_online and item.plastic)
-    return ring_steps(item.delay_range) if waits else 0
+    return count_ring_steps(item.delay_range) if waits else 0
 
 
 class SynapseTable:
@@ -168,21 +178,21 @@ class SynapseTable:
         maps = self._number_rows(model, drafts)
         self.row_ptr = np.zeros(maps[-1].first_row + maps[-1].n_rows + 1 if maps else 1, np.int64)
         for draft, rows in zip(drafts, maps, strict=True):
-            draft.count(rows, self.row_ptr[1:])
+            draft.count_synapses(rows, self.row_ptr[1:])
         np.cumsum(self.row_ptr, out=self.row_ptr)
         n = int(self.row_ptr[-1])
         self.target, self.weight = allocate_aligned(n, np.uint32), allocate_aligned(n, model.kernels.real)
         for draft, rows in zip(drafts, maps, strict=True):
-            draft.fill(rows, self.row_ptr, self.target, self.weight)
+            draft.fill_rows(rows, self.row_ptr, self.target, self.weight)
         row_kernel.shift(self.row_ptr)  # cursors stand at the ends of rows now
-        self.spans = [self._span(model, draft, rows) for draft, rows in zip(drafts, maps, strict=True)]
+        self.spans = [self._make_span(model, draft, rows) for draft, rows in zip(drafts, maps, strict=True)]
         self.factors = self._list_factors(model)
         blocks: list[list[int]] = []
         for draft, rows, span in zip(drafts, maps, self.spans, strict=True):
-            blocks += self._blocks(model, draft, rows)
+            blocks += self._list_blocks(model, draft, rows)
             if draft.projection.is_drawn or draft.projection.rewire:  # given weights have their signs but for 0
                 factor = draft.projection.inhibition if draft.projection.is_drawn else 1.0
-                sign_kernel.take_signs(self.row_ptr[span.rows :], span.row_signs(), factor, self.weight)
+                sign_kernel.take_signs(self.row_ptr[span.rows :], span.list_row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
         self._indices = [rows.index for rows in maps if rows.is_indexed]  # kept: blocks hold their addresses
 
@@ -203,7 +213,7 @@ class SynapseTable:
             maps.append(rows)
         return maps
 
-    def _span(self, model: Model, draft: Draft, rows: row_map.RowMap) -> ProjectionSlice:
+    def _make_span(self, model: Model, draft: Draft, rows: row_map.RowMap) -> ProjectionSlice:
         """Return the slice of a projection."""
         first, n_rows = rows.first_row, rows.n_rows
         ends = int(self.row_ptr[first]), int(self.row_ptr[first + n_rows])
@@ -220,7 +230,7 @@ class SynapseTable:
             draft.projection, *ends, first, n_rows, draft.delays, draft.targets, draft.base, sources, bits
         )
 
-    def _blocks(self, model: Model, draft: Draft, rows: row_map.RowMap) -> list[list[int]]:
+    def _list_blocks(self, model: Model, draft: Draft, rows: row_map.RowMap) -> list[list[int]]:
         """Return the blocks of a projection."""
         projection, (low, high) = draft.projection, draft.targets
         first = rows.first_source + model.offset(projection.pre)
@@ -248,7 +258,7 @@ class SynapseTable:
                     len(draft.delays),
                     k,
                     0,
-                    self._address(projection, rows.first_row, transmission.LIVE),
+                    self._find_address(projection, rows.first_row, transmission.LIVE),
                 ]
             )
         return blocks
@@ -263,13 +273,13 @@ class SynapseTable:
         spans = [span for span in self.spans if span.projection.transmission is not None]
         factors = np.zeros((2, (len(self.row_ptr) - 1) * bool(spans), layout.FACTOR_COLUMNS))
         for span in spans:
-            rows = factors[transmission.LIVE, span.rows : span.rows + span.n_rows]
-            transmission.fill_rows(model, span.projection, span.source(np.arange(span.n_rows)), rows)
+            rows = factors[transmission.LIVE, span.own_rows]
+            transmission.fill_rows(model, span.projection, span.find_sources(np.arange(span.n_rows)), rows)
         transmission.start_rows(factors[transmission.LIVE])
         factors[transmission.AGAIN] = factors[transmission.LIVE]
         return factors
 
-    def _address(self, projection: Projection, row: int, which: int) -> int:
+    def _find_address(self, projection: Projection, row: int, which: int) -> int:
         """Return the address of the short-term plasticity from a row on, 0 for none; `which`: see `transmission`."""
         if projection.transmission is None:
             return 0
@@ -279,8 +289,8 @@ class SynapseTable:
     def blocks_again(self) -> np.ndarray:
         """The blocks for the second pass through an interval: short-term plasticity begins as the interval did."""
         blocks = self.blocks.copy()
-        for span, mine in zip(self.spans, self._split(blocks), strict=True):
-            mine[:, layout.FACTORS] = self._address(span.projection, span.rows, transmission.AGAIN)
+        for span, mine in zip(self.spans, self._split_blocks(blocks), strict=True):
+            mine[:, layout.FACTORS] = self._find_address(span.projection, span.rows, transmission.AGAIN)
         return blocks
 
     def _is_dense(self, draft: Draft, row: int, n: int) -> bool:
@@ -299,28 +309,28 @@ class SynapseTable:
         repeated[ends[(ends >= 0) & (ends < len(repeated))]] = False
         return not repeated.any()
 
-    def row_signs(self) -> np.ndarray:
+    def list_row_signs(self) -> np.ndarray:
         """Return the sign that the weights of each row keep, int8 (n_rows,); (0,) if no projection keeps signs."""
         bound = [span for span in self.spans if span.projection.keeps_signs]
         signs = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
         for span in bound:
-            signs[span.rows : span.rows + span.n_rows] = span.row_signs()
+            signs[span.own_rows] = span.list_row_signs()
         return signs
 
     def list_used_neurons(self) -> np.ndarray:
         """Return the recurrent neurons that have synapses here, int64 ascending, by their numbers in the log."""
         neurons = [np.zeros(0, np.int64)]
-        for span, blocks in zip(self.spans, self._split(self.blocks), strict=True):
+        for span, blocks in zip(self.spans, self._split_blocks(self.blocks), strict=True):
             if blocks[0, LOG]:
                 filled = np.diff(self.row_ptr[span.rows : span.rows + span.n_rows + 1]) > 0
-                neurons.append(blocks[0, SOURCE] + np.unique(span.numbers()[filled]))
+                neurons.append(blocks[0, SOURCE] + np.unique(span.list_source_numbers()[filled]))
         return np.unique(np.concatenate(neurons))
 
-    def by_block(self, find: Callable[[Projection], T]) -> list[T]:
+    def map_blocks(self, find: Callable[[Projection], T]) -> list[T]:
         """Return what a function finds of the projection of each block."""
         return [found for span in self.spans for found in [find(span.projection)] * len(span.delays)]
 
-    def _split(self, blocks: np.ndarray) -> list[np.ndarray]:
+    def _split_blocks(self, blocks: np.ndarray) -> list[np.ndarray]:
         """Return views of the blocks of each projection."""
         return np.split(blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]
 
@@ -328,7 +338,9 @@ class SynapseTable:
         """Return the row of a source, by its number in the log, in a block; None if it has none."""
         span = self.spans[np.searchsorted(np.cumsum([len(span.delays) for span in self.spans]), block, side="right")]
         number, rows = source - self.blocks[block, SOURCE], np.arange(span.n_rows)
-        places = np.flatnonzero((span.numbers() == number) & (span.block(rows) == self.blocks[block, layout.NUMBER]))
+        places = np.flatnonzero(
+            (span.list_source_numbers() == number) & (span.find_blocks(rows) == self.blocks[block, layout.NUMBER])
+        )
         return span.rows + int(places[0]) if len(places) else None
 
     def find_block(self, row: int) -> int:
@@ -336,25 +348,25 @@ class SynapseTable:
         first = 0
         for span in self.spans:
             if span.rows <= row < span.rows + span.n_rows:
-                return first + int(span.block(np.array([row - span.rows]))[0])
+                return first + int(span.find_blocks(np.array([row - span.rows]))[0])
             first += len(span.delays)
         raise IndexError(row)
 
-    def whole_rows(self) -> tuple[np.ndarray, int]:
+    def number_whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
         numbers, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
             n, rows = span.projection.pre.size, np.arange(span.n_rows)
-            numbers.append(first + n * span.block(rows) + span.source(rows))
+            numbers.append(first + n * span.find_blocks(rows) + span.find_sources(rows))
             first += n * len(list_delays(span.projection))
         return np.concatenate(numbers), first
 
     def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:
         """Return of each row of a block its source, counted from the block's first source, and its length."""
-        mine = np.flatnonzero(span.block(np.arange(span.n_rows)) == block)
-        return span.numbers()[mine], np.diff(self.row_ptr)[span.rows + mine]
+        mine = np.flatnonzero(span.find_blocks(np.arange(span.n_rows)) == block)
+        return span.list_source_numbers()[mine], np.diff(self.row_ptr)[span.rows + mine]
 
-    def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
+    def yield_chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield the span's synapses in canonical order: by target, source, delay.
 
         Parameters
@@ -374,14 +386,14 @@ class SynapseTable:
             int64 (n,), places in `weight`.
         """
         row = np.arange(span.n_rows)
-        source, delay = span.source(row), span.delays[span.block(row)]
+        source, delay = span.find_sources(row), span.delays[span.find_blocks(row)]
         for index, rows in self.yield_places(span, limit, rows=True):
             target = self.target[index].astype(np.int64) - span.base + span.targets[0]
             yield source[rows], target, delay[rows], index
 
-    def columns(self, span: ProjectionSlice) -> np.ndarray:
+    def list_columns(self, span: ProjectionSlice) -> np.ndarray:
         """Return source, target, delay and place of all synapses that `chunks` yields, int64 (4, n)."""
-        return np.concatenate([np.zeros((4, 0), np.int64), *map(np.stack, self.chunks(span))], axis=1)
+        return np.concatenate([np.zeros((4, 0), np.int64), *map(np.stack, self.yield_chunks(span))], axis=1)
 
     def yield_own_places(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
         """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.

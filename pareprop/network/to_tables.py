@@ -20,8 +20,7 @@ from .connection import Connection
 from .connectivity import Population, Projection
 from .losses import LOSSES
 from .model import Model, equations_of
-from .optimizers import Optimizer
-from .optimizers import optimizer as make_optimizer
+from .optimizers import Optimizer, make_optimizer
 from .perturbations import Applied
 from .reward import Reward
 
@@ -32,7 +31,7 @@ Tables = Values
 Arrays = dict[str, np.ndarray]
 
 
-def describe(model: Model) -> tuple[Tables, Arrays]:
+def describe_model(model: Model) -> tuple[Tables, Arrays]:
     """Return a model as tables, with the keys `KEYS`, and the arrays that they name.
 
     Raises
@@ -46,36 +45,39 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         raise InputError(f"'{name}', given by equations, is a model of the package; give yours another name")
     for key, hook in (("loss of firing rates", model.activity), ("hook of learning signals", model.learning_signal)):
         if hook is not None:
-            raise _of_script(key, hook)
+            raise _make_script_error(key, hook)
     tables = {
         "dt_ms": model.dt_ms,
-        "optimizer": _optimizer(model.optimizer),
-        "loss": _loss(model.loss),
-        "local_readouts": {} if model.local is None else _plain(model.local.model_dump()),
-        "populations": [_population(item, arrays, equations) for item in model.populations],
-        "projections": [_projection(model, item, arrays) for item in model.projections],
+        "optimizer": _describe_optimizer(model.optimizer),
+        "loss": _describe_loss(model.loss),
+        "local_readouts": {} if model.local is None else _normalize_values(model.local.model_dump()),
+        "populations": [_describe_population(item, arrays, equations) for item in model.populations],
+        "projections": [_describe_projection(model, item, arrays) for item in model.projections],
         "backgrounds": [
-            _options(Background, item, item.name, arrays) | {"post": item.post.name} for item in model.backgrounds
+            _list_options(Background, item, item.name, arrays) | {"post": item.post.name} for item in model.backgrounds
         ],
-        "perturbations": [_perturbation(item, arrays) for item in model.perturbations],
+        "perturbations": [_describe_perturbation(item, arrays) for item in model.perturbations],
     }
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
     try:
         edges = {item.name: item.edges for item in model.projections if item.edges is not None}
         own_models = {name: item for name, item in equations.items() if name not in model.eprop.neurons}
         known = model.neuron_models | own_models, learning.rules_by_name(model)
-        again = build({**tables, **own}, arrays, *known, edges)  # which are not read again
+        again = build_model({**tables, **own}, arrays, *known, edges)  # which are not read again
     except InputError as problem:
         raise InputError(f"its description can't be read again: {problem}") from None
-    if changes := identity.tell_differences(identity.list_facts(model), identity.list_facts(again)):
+    if changes := identity.list_fact_differences(identity.list_facts(model), identity.list_facts(again)):
         raise InputError(f"its description is not complete: {changes[0]}")
     return tables, arrays
 
 
-def build(
-    tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given, learning_rules: Given = MappingProxyType({}),
+def build_model(
+    tables: Given,
+    arrays: Mapping[str, np.ndarray],
+    neuron_models: Given,
+    learning_rules: Given = MappingProxyType({}),
     edges: Given = MappingProxyType({}),
-) -> Model:  # fmt: skip
+) -> Model:
     """Return the model that tables describe.
 
     Parameters
@@ -96,7 +98,7 @@ def build(
     InputError
         Lists what is wrong with the tables.
     """
-    given = _with_arrays({key: tables[key] for key in KEYS}, arrays)
+    given = _restore_arrays({key: tables[key] for key in KEYS}, arrays)
     loss = Reward(**given["loss"]) if given["loss"] else None
     model = Model(
         tables["variant"],
@@ -125,25 +127,25 @@ def build(
     return model
 
 
-def _loss(loss: object) -> Values:
+def _describe_loss(loss: object) -> Values:
     if loss is None or loss in LOSSES.values():
         return {}
     if isinstance(loss, Reward):
-        return _plain(dataclasses.asdict(loss))
-    raise _of_script("loss", loss)
+        return _normalize_values(dataclasses.asdict(loss))
+    raise _make_script_error("loss", loss)
 
 
-def _of_script(key: str, code: object) -> InputError:
-    name = identity.show(getattr(code, "function", code)).partition("(")[0]
+def _make_script_error(key: str, code: object) -> InputError:
+    name = identity.format_value(getattr(code, "function", code)).partition("(")[0]
     return InputError(f"its {key} {name} is code of the script")
 
 
-def _optimizer(optimizer: Optimizer) -> Values:
+def _describe_optimizer(optimizer: Optimizer) -> Values:
     """Return the settings that were given: of others a projection takes `batch_size` from the model."""
-    return {"type": optimizer.type} | _plain(optimizer.model_dump(exclude_unset=True))
+    return {"type": optimizer.type} | _normalize_values(optimizer.model_dump(exclude_unset=True))
 
 
-def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
+def _describe_population(item: Population, arrays: Arrays, equations: Given) -> Values:
     table: Values = {"name": item.name, "role": item.role, "size": item.size}
     if item.role == "recurrent":
         table["model"] = item.model
@@ -151,15 +153,15 @@ def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
         table["area"] = item.area
     if item.sign is not None:
         first = int(item.sign[0])
-        table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)
+        table["sign"] = first if np.all(item.sign == first) else _store_array(item.sign, f"{item.name}/sign", arrays)
     definition = getattr(item.params, "definition", None)
     if definition and (item.learn or definition.surrogate != equations[definition.name].surrogate):
         table["surrogate_gradient_function"] = definition.surrogate
     if item.learn:
-        table["learn"] = {name: _optimizer(optimizer) for name, optimizer in item.learn.items()}
+        table["learn"] = {name: _describe_optimizer(optimizer) for name, optimizer in item.learn.items()}
     values = {} if item.params is None else dict(item.params)
     return table | {
-        name: _value(value, f"{item.name}/{name}", arrays)
+        name: _convert_value(value, f"{item.name}/{name}", arrays)
         for name, value in values.items()
         if value is not None and not (isinstance(value, float) and abs(value) >= parameters.FLOAT_MAX)  # no bound
     }
@@ -168,7 +170,7 @@ def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
 RESOLVED = ("weight", "learn_delay", "learning_rule")  # options of which a run keeps what they came to
 
 
-def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
+def _describe_projection(model: Model, item: Projection, arrays: Arrays) -> Values:
     if item.edges is not None and model.circuit is None:
         raise InputError("its edges are read from SONATA files by the script")
     if item.synapses is not None:
@@ -177,51 +179,51 @@ def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
     for name in [name for name in Connection.model_fields if name in item.given.model_fields_set and name != "name"]:
         value = getattr(item if name in RESOLVED else item.given, name)
         if isinstance(value, Optimizer):
-            value = _optimizer(value)
+            value = _describe_optimizer(value)
         elif name == "edges":
             value = from_sonata.describe_edges(model, value)
         elif name == "learning_rule":
             value = value and value.name
         if value is not None:
-            table[name] = _value(value, f"{item.name}/{name}", arrays)
+            table[name] = _convert_value(value, f"{item.name}/{name}", arrays)
     return table
 
 
-def _perturbation(item: Applied, arrays: Arrays) -> Values:
-    table = _options(type(item.options), item.options, item.name, arrays)
+def _describe_perturbation(item: Applied, arrays: Arrays) -> Values:
+    table = _list_options(type(item.options), item.options, item.name, arrays)
     return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
 
 
-def _options(kind: type[parameters.Frozen], given: object, name: str, arrays: Arrays) -> Values:
+def _list_options(kind: type[parameters.Frozen], given: object, name: str, arrays: Arrays) -> Values:
     """Return those fields of a description that are given, as a table."""
     values = {key: getattr(given, key) for key in kind.model_fields}
-    return {key: _value(value, f"{name}/{key}", arrays) for key, value in values.items() if value is not None}
+    return {key: _convert_value(value, f"{name}/{key}", arrays) for key, value in values.items() if value is not None}
 
 
-def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
+def _convert_value(value: object, name: str, arrays: Arrays) -> AnyValue:
     """Return a value as JSON has it."""
     if isinstance(value, parameters.Constant):
         return value.value
     if isinstance(value, np.ndarray):
-        return _refer(value, name, arrays)
+        return _store_array(value, name, arrays)
     if isinstance(value, parameters.Frozen):
         value = {key: item for key, item in value if item is not None and key in value.model_fields_set | {"kind"}}
     if isinstance(value, Mapping):
-        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value.items() if item is not None}
+        return {key: _convert_value(item, f"{name}/{key}", arrays) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple) and len(value) > FEW:
-        return _refer(np.asarray(value), name, arrays)
-    return _plain(value)
+        return _store_array(np.asarray(value), name, arrays)
+    return _normalize_values(value)
 
 
-def _plain(value: object) -> AnyValue:
+def _normalize_values(value: object) -> AnyValue:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {str(key): _normalize_values(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return parameters.plain(value)
+        return [_normalize_values(item) for item in value]
+    return parameters.normalize_value(value)
 
 
-def _refer(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
+def _store_array(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
     """Return a short array as a list; keep a longer one, and return a reference to it."""
     if array.size <= FEW:
         return array.tolist()
@@ -230,11 +232,11 @@ def _refer(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
     return {"array": name, "checksum": f"{checksum.xxh64(whole.reshape(-1).view(np.uint8)):016x}"}
 
 
-def _with_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> AnyValue:
+def _restore_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> AnyValue:
     """Return tables with arrays in place of references; `InputError` names one that is missing, or another one."""
     if isinstance(value, Mapping):
         if value.keys() != REFERENCE:
-            return {key: _with_arrays(item, arrays) for key, item in value.items()}
+            return {key: _restore_arrays(item, arrays) for key, item in value.items()}
         name = value["array"]
         if name not in arrays:
             raise InputError(f"array {name} is missing")
@@ -243,5 +245,5 @@ def _with_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> AnyValue:
             raise InputError(f"array {name} is not the one that was written: its checksum differs")
         return array
     if isinstance(value, list | tuple):
-        return [_with_arrays(item, arrays) for item in value]
+        return [_restore_arrays(item, arrays) for item in value]
     return value

@@ -14,13 +14,13 @@ FEW = 10.0  # binomial numbers of a lower mean are found by adding up probabilit
 TRIALS = 4  # proposals that rejection draws at first; four times as many in each further round
 
 
-def divide(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarray:
+def divide_total(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarray:
     """Return how many of `n` synapses fall on each of some targets, if each chooses one of all with equal chances.
 
     Parameters
     ----------
     key : np.ndarray
-        uint64 (2,), from `rng.key`.
+        uint64 (2,), from `rng.make_key`.
     n : int
         Synapses in all.
     size : int
@@ -41,13 +41,13 @@ def divide(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarra
         counts[nodes[0, leaf] - low] = nodes[3, leaf]
         first, last, number, share = nodes[:, ~leaf]
         middle = (first + last) // 2
-        left = binomial(key, number, share, (middle - first) / (last - first))
+        left = draw_binomial(key, number, share, (middle - first) / (last - first))
         halves = [first, middle, 2 * number, left], [middle, last, 2 * number + 1, share - left]
         nodes = np.concatenate([np.array(half, np.int64).reshape(4, -1) for half in halves], axis=1)
     return counts
 
 
-def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+def draw_binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Draw binomial numbers, one from each stream.
 
     By inversion where the mean is small, else by transformed rejection with squeeze (Hörmann 1993, algorithm BTRS,
@@ -56,7 +56,7 @@ def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> 
     Parameters
     ----------
     key : np.ndarray
-        uint64 (2,), from `rng.key`.
+        uint64 (2,), from `rng.make_key`.
     ids : np.ndarray
         Non-negative integers (k,): the streams.
     n : np.ndarray
@@ -72,11 +72,11 @@ def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> 
     drawn = np.zeros(len(ids), np.int64)
     few = n * p < FEW
     if np.any(few):
-        drawn[few] = _invert(rng.uniform(key, ids[few], 1)[:, 0], n[few], p[few])
+        drawn[few] = _invert_cumulative(rng.draw_uniform(key, ids[few], 1)[:, 0], n[few], p[few])
     waiting, trials = np.flatnonzero(~few), TRIALS
     while len(waiting):
-        numbers = rng.uniform(key, ids[waiting], 2 * trials)
-        value, accepted = _propose(numbers[:, ::2], numbers[:, 1::2], n[waiting, None], p[waiting, None])
+        numbers = rng.draw_uniform(key, ids[waiting], 2 * trials)
+        value, accepted = _propose_numbers(numbers[:, ::2], numbers[:, 1::2], n[waiting, None], p[waiting, None])
         first = np.argmax(accepted, axis=1)
         done = accepted.any(axis=1)
         drawn[waiting[done]] = value[done, first[done]]
@@ -84,7 +84,7 @@ def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> 
     return drawn
 
 
-def _invert(u: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _invert_cumulative(u: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Return the lowest numbers whose cumulative probability is above `u`."""
     numbers, odds = np.zeros(len(u), np.int64), p / (1.0 - p)
     chance = elementary.exp(n * elementary.log(1.0 - p))
@@ -96,7 +96,7 @@ def _invert(u: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _propose_numbers(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return proposed numbers, and whether they are accepted."""
     q, mode = 1.0 - p, np.floor((n + 1) * p)
     spread = np.sqrt(n * p * q)
@@ -113,10 +113,10 @@ def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tupl
         (mode + 0.5) * elementary.log((mode + 1.0) / (p / q * (n - mode + 1.0)))
         + (n + 1.0) * elementary.log((n - mode + 1.0) / (n - k + 1.0))
         + (k + 0.5) * elementary.log(p / q * (n - k + 1.0) / (k + 1.0))
-        + _stirling(mode)
-        + _stirling(n - mode)
-        - _stirling(k)
-        - _stirling(n - k)
+        + _compute_stirling(mode)
+        + _compute_stirling(n - mode)
+        - _compute_stirling(k)
+        - _compute_stirling(n - k)
     )
     return k.astype(np.int64), inside & (squeezed | (elementary.log(height) <= bound))
 
@@ -137,7 +137,7 @@ EXACT = np.array(
 )
 
 
-def _stirling(k: np.ndarray) -> np.ndarray:
+def _compute_stirling(k: np.ndarray) -> np.ndarray:
     """Return the logarithm of k! beyond Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2."""
     square = np.square(k + 1.0)
     series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - 1.0 / 1680 / square) / square) / square) / (k + 1.0)

@@ -20,21 +20,21 @@ def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np
     given = projection.transmission
     assert given is not None
 
-    def values(name: str) -> np.ndarray:
+    def find_values(name: str) -> np.ndarray:
         value = getattr(given, name)
         if isinstance(value, Distribution):
             key = f"{projection.pre.name}/{projection.name}/transmission/{name}"  # as of `local.cell_values`
-            drawn = value.draw(rng.key(model.seed, key), source)[:, 0]
+            drawn = value.draw_values(rng.make_key(model.seed, key), source)[:, 0]
             _require_bounds(f"projection '{projection.name}': transmission", name, drawn)
             return drawn
         return np.broadcast_to(np.asarray(value, float), projection.pre.size)[source]
 
-    U, tau_fac = values("U"), values("tau_fac")
+    U, tau_fac = find_values("U"), find_values("tau_fac")
     rows[:, layout.FACTOR_U] = U
-    rows[:, layout.RECOVERY] = -model.dt_ms / values("tau_rec")
+    rows[:, layout.RECOVERY] = -model.dt_ms / find_values("tau_rec")
     rows[:, layout.FACILITATION] = np.where(tau_fac > 0, -model.dt_ms / np.where(tau_fac > 0, tau_fac, 1.0), 0.0)
-    rows[:, layout.FIRST_UTILISATION] = U if given.u is None else values("u")
-    rows[:, layout.FIRST_RESOURCES] = 1.0 if given.x is None else values("x")
+    rows[:, layout.FIRST_UTILISATION] = U if given.u is None else find_values("u")
+    rows[:, layout.FIRST_RESOURCES] = 1.0 if given.x is None else find_values("x")
 
 
 def start_rows(rows: np.ndarray) -> None:
@@ -44,7 +44,7 @@ def start_rows(rows: np.ndarray) -> None:
     rows[:, layout.LATEST_SPIKE] = layout.NEVER
 
 
-def follow(row: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def advance_row(row: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the factors of spikes that arrive at a row in ascending `steps`; move its x and u on to the last spike.
 
     A row without a spike so far has minus infinity as its latest one.

@@ -29,7 +29,7 @@ UNSUPPORTED = {
     ("reward", "spike", "parameters"): "parameters learn from targets alone",
     ("reward", "spike", "other rules"): "traces of TD errors follow e-prop without options",
     ("late target", "spike"): "each chunk learns from its own targets",
-    ("ways", "interval"): "it has a single algorithm",
+    ("algorithms", "interval"): "it has a single algorithm",
     ("reset", "spike", "single samples"): "weights change at spikes, in a run without pauses",
     ("replicas", "no reset"): "each sample continues the one before",
     ("replicas", "current sources"): "currents may reach into the next sample",
@@ -63,8 +63,8 @@ MEANINGS = {
     "traces": "recorded traces", "learning_rule by equations": "a custom rule",
     "activity": "a script's `activity`",
     "dropout with c_reg": "dropout of neurons with `c_reg`", "factors": "`factors` of a sample",
-    "advance": "`Simulation.advance`", "ways": "`ways`", "replicas": "replicas", "local readouts": "local readouts",
-    "max_norm": "`max_norm`", "perturbations": "perturbations",
+    "advance": "`Simulation.advance`", "algorithms": "`algorithms`", "replicas": "replicas",
+    "local readouts": "local readouts", "max_norm": "`max_norm`", "perturbations": "perturbations",
 }  # fmt: skip
 
 

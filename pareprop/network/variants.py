@@ -16,10 +16,10 @@ from .. import elementary, later
 from ..errors import InputError, quote
 from ..values import Given, Later, Values
 from .connectivity import Population
-from .neurons import INTERVAL, Neuron, Readout, ReadoutBase, ReadoutInterval, of_nest
-from .parameters import FLOAT_MAX, Frozen, meanings
+from .neurons import INTERVAL, Neuron, Readout, ReadoutBase, ReadoutInterval, make_nest_class
+from .parameters import FLOAT_MAX, Frozen, list_meanings
 
-PARAMETERS = "Filled by `tells_parameters`."
+PARAMETERS = "Filled by `document_parameters`."
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -93,17 +93,17 @@ class Variant:
         """Class of the engine."""
         return ENGINES[self.name]
 
-    def settings(self, learning_window: int, **options: object) -> Later:
+    def make_settings(self, learning_window: int, **options: object) -> Later:
         """Return settings of the engine; options that it does not have are left out."""
         kind = self.engine.settings_type
         known = {field.name for field in fields(kind)}
         return kind(learning_window, **{key: value for key, value in options.items() if key in known})
 
-    def scale(self, kappa: float) -> float:
+    def compute_scale(self, kappa: float) -> float:
         """Return the factor of weights, and squared of learning rates, that tasks need because of the traces."""
         return 1.0 - kappa if self.is_online else 1.0
 
-    def gain(self, post: Population, dt_ms: float) -> float:
+    def compute_gain(self, post: Population, dt_ms: float) -> float:
         """Return the factor that brings gradients of synapses to traces of gain 1, for `Optimizer.normalized`.
 
         Parameters
@@ -116,18 +116,18 @@ class Variant:
         if post.role == "readout":
             kappa = elementary.exp(-dt_ms / post.params.tau_m)
             return 1.0 - kappa if self.is_online or post.params.regular_spike_arrival else 1.0
-        return self.scale(post.params.kappa) if self.is_online else 1.0
+        return self.compute_scale(post.params.kappa) if self.is_online else 1.0
 
     def find_kind(self, name: str) -> type[Neuron] | type[ReadoutBase]:
         """Return the class of a neuron model, or that of "readout"."""
         return self.readout if name == "readout" else self.neurons[name]
 
-    def pick(self, name: str, values: Given) -> Values:
+    def select_parameters(self, name: str, values: Given) -> Values:
         """Return those of some values that a model has as parameters: all if there is no such model."""
         known = self.find_kind(name).model_fields if name in (*self.neurons, "readout") else values
         return {key: value for key, value in values.items() if key in known}
 
-    def require(self, thing: str, name: str, known: Collection[str] | None) -> None:
+    def require_known(self, thing: str, name: str, known: Collection[str] | None) -> None:
         """Raise `InputError` unless the name of a thing, such as a loss, is among the known ones."""
         if known is not None and name not in known:
             raise InputError(f"{thing} '{name}' is not for the {self.name} variant (known: {', '.join(known)})")
@@ -140,7 +140,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="interval",
             summary="Bellec 2020",
-            neurons={name: of_nest(name, INTERVAL) for name in ("iaf", "iaf_adapt")},
+            neurons={name: make_nest_class(name, INTERVAL) for name in ("iaf", "iaf_adapt")},
             readout=ReadoutInterval,
             nest_suffix=INTERVAL,
             is_online=False,
@@ -150,7 +150,9 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="spike",
             summary="e-prop+",
-            neurons={name: of_nest(name) for name in ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")},
+            neurons={
+                name: make_nest_class(name) for name in ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")
+            },
             readout=Readout,
             nest_suffix="",
             is_online=True,
@@ -174,18 +176,18 @@ def find_variant(name: object) -> Variant:
     return VARIANTS[name]
 
 
-def _check(name: str) -> str:
+def _check_variant(name: str) -> str:
     if name not in VARIANTS:
         raise ValueError(f"must be {' or '.join(map(repr, VARIANTS))}")
     return name
 
 
-VariantName = Annotated[str, AfterValidator(_check)]
+VariantName = Annotated[str, AfterValidator(_check_variant)]
 
 
 _READ: dict[str, dict[str, frozenset[str]]] = {  # parameters that kernels read, by variant and name of the equations
     variant.name: {
-        **{kind.equations(): frozenset(kind.model_fields) for kind in variant.neurons.values()},
+        **{kind.name_equations(): frozenset(kind.model_fields) for kind in variant.neurons.values()},
         "readout": frozenset(variant.readout.model_fields),
     }
     for variant in VARIANTS.values()
@@ -194,7 +196,7 @@ _READ: dict[str, dict[str, frozenset[str]]] = {  # parameters that kernels read,
 
 def require_read(variant: Variant, kind: type[Frozen], here: str) -> None:
     """Raise `InputError` if a class of neurons or readouts has a parameter that no kernel of the variant reads."""
-    equations = kind.equations() if issubclass(kind, Neuron) else "readout"
+    equations = kind.name_equations() if issubclass(kind, Neuron) else "readout"
     if equations not in _READ[variant.name]:
         what = (
             f"the {variant.name} variant has no kernel of '{equations}', for which flags of class {kind.__name__} ask"
@@ -205,7 +207,7 @@ def require_read(variant: Variant, kind: type[Frozen], here: str) -> None:
         raise InputError(f"{here}: {what}: give the model as equations, or set the flags that {kind.__name__} needs")
 
 
-def tells_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Callable[[F], F]:
+def document_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Callable[[F], F]:
     """Put the parameters of models in place of `PARAMETERS` in the docstring of a function, for `help()`.
 
     Parameters
@@ -220,7 +222,7 @@ def tells_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Cal
     """
     kinds = {(variant.name, name): kind for variant in VARIANTS.values() for name, kind in of(variant).items()}
 
-    def owners(name: str) -> str:
+    def list_owners(name: str) -> str:
         having = [key for key, kind in kinds.items() if name in kind.model_fields]
         if len(having) == len(kinds):
             return ""
@@ -231,13 +233,13 @@ def tells_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Cal
 
     lines: dict[str, str] = {}
     for kind in kinds.values():
-        said = meanings(kind)
+        said = list_meanings(kind)
         for name, field in kind.model_fields.items():
             shown = "none" if field.default in (FLOAT_MAX, -FLOAT_MAX) else repr(field.default)
-            lines.setdefault(name, f"- {name} = {shown}{owners(name)}: {said[name].replace('`', '')}")
+            lines.setdefault(name, f"- {name} = {shown}{list_owners(name)}: {said[name].replace('`', '')}")
 
-    def decorate(function: F) -> F:
+    def document_function(function: F) -> F:
         function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(PARAMETERS, "\n".join(lines.values()))
         return function
 
-    return decorate
+    return document_function

@@ -1,12 +1,16 @@
 """Neuron models as equations: read (`language`, `entries`, `model`), derived (`derive`), generated as C and compiled.
 
-The kernels of NEST's own e-prop neurons are generated when the package is built (`built_in`), those of others when they
-are first used (`compile`). May import the ground.
+Kernels of NEST's e-prop neurons are generated when the package is built (`built_in`), other kernels when they are first
+used (`compile`).
 
-Where to add
-------------
-A neuron model: a file in `models/`, which is found by lying there. A surrogate gradient: an entry of `surrogates`. A
-function in expressions: `language`, `symbols` and `expressions`. How a model is integrated: `dynamics`.
+May import the core utilities.
+
+Where to add:
+
+- a neuron model: a file `models/NAME.toml` with its equations; no other file names it;
+- a surrogate gradient: a name and a formula in `surrogates`;
+- a function in expressions: `language`, `symbols` and `expressions`; `stages` if it takes tens of instructions;
+- an integration method: `dynamics`; derivatives by parameters: `derive` and `generate`.
 """
 
 from __future__ import annotations

@@ -62,8 +62,7 @@ def write_source(headers: Mapping[str, str]) -> str:
                 sections += [section_of(maps, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
             owner = composed[maps]
-            addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL"
-                          for precision in PRECISIONS]  # fmt: skip
+            addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL" for precision in PRECISIONS]
             texts = json.dumps(texts_of(generated))
             row = f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},"
             for written, new in ((parts, sections), (rows, [row])):

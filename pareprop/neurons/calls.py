@@ -42,9 +42,14 @@ class Cells:
     """
 
     def __init__(
-        self, program: Program, n: int, values: Given, dt: float, real: Real = np.float64,
+        self,
+        program: Program,
+        n: int,
+        values: Given,
+        dt: float,
+        real: Real = np.float64,
         kinds: Sequence[str] = ("quick",),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.program, self.n, self.dt, self.real = program, n, dt, real
         self._table = Table.from_address(program.address(real, *kinds))
         with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision
@@ -136,9 +141,7 @@ class Cells:
         Its arguments are those of `sweep`, but the last is what `sweep` returns, with psi in its first row.
         """
         *given, credit = arguments
-        return self.caller(
-            "sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n,
-        )  # fmt: skip
+        return self.caller("sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n)
 
     def decay(self, n_steps: int, trace: np.ndarray) -> None:
         """Let traces decay for `n_steps` past a cutoff, in place."""

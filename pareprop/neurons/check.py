@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..values import Given, Values
 from .calls import Cells
-from .compile import compile
+from .compile import Program, compile
 from .derive import NEVER_LEARNED, Derivatives, Learns, derive
 from .kept import OLD
 from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
@@ -119,6 +119,76 @@ def _differ(tree: Tree, moved: Values, derivatives: Sequence[Tree | None], read:
     return _apart(ours[both], exact[both])
 
 
+class _DrivenNeuron:
+    """Neurons of a model under constant input: a current if a step reads it, else a weight in each step at port 0."""
+
+    def __init__(self, model: NeuronModel, program: Program, values: dict[str, float], dt_ms: float) -> None:
+        self.model, self.program, self.values, self.dt = model, program, values, dt_ms
+        read = set().union(*(names_of(tree, model.equations.terms) for tree in model.equations.step.values()))
+        self.by_current = "I" in read
+        self.unit = model.units["I_e"] if self.by_current else f"per step at {model.ports[0]}"
+        self.level, self.kick = 0.0, 1.0  # input that makes the neuron fire at about `RATE`, and weight of an arrival
+
+    def make_cells(self, n: int) -> Cells:
+        """Return `n` neurons at the start."""
+        return Cells(self.program, n, self.values, self.dt)
+
+    def make_input(self, level: float | np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return constant input of a step, one level for all neurons or one for each: at the ports, and as current."""
+        ports, current = np.zeros((len(self.model.ports), n)), np.zeros(n)
+        (current if self.by_current else ports[0])[:] = level
+        return ports, current
+
+    def draw_input(self, draw: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return random input that makes the neuron fire now and then."""
+        ports = self.kick * draw.normal(0.3, 1.0, (len(self.model.ports), n)) * (draw.random((1, n)) < 0.3)
+        current = np.full(n, self.level if self.by_current else 0.0)
+        return ports + (0.0 if self.by_current else self.level), current
+
+    def measure_range(self) -> np.ndarray:
+        """Return how far each state moves on the way to a spike, (n_states,)."""
+        cells, states = self.make_cells(1), []
+        for _ in range(max(int(200 / self.dt), 50)):
+            cells.step(*self.make_input(self.level, 1))
+            states.append(cells.state[:, 0].copy())
+        return np.ptp(np.array(states), axis=0)
+
+    def measure_rates(self, levels: np.ndarray, steps: int) -> np.ndarray:
+        """Return rates in Hz at constant input; NaN where a state runs away."""
+        n = len(levels)
+        cells, spikes, given = self.make_cells(n), np.zeros(n), self.make_input(levels, n)
+        for _ in range(steps):
+            z, _, _ = cells.step(*given)
+            spikes += z
+        rates = spikes / (steps * self.dt / 1000)
+        return np.where(np.all(np.isfinite(cells.state), axis=0), rates, np.nan)
+
+    def record(self, level: float, steps: int, result: Check) -> None:
+        """Store states, surrogate gradients and traces of one neuron at constant input in `result`."""
+        model = self.model
+        cells, given = self.make_cells(1), self.make_input(level, 1)
+        trace = np.zeros((self.program.n_traces, 1))
+        states, spikes, psis, eps, e = [], [], [], [], []
+        for t in range(steps):
+            before = cells.before
+            z, psi, kept = cells.step(*given)
+            if not np.all(np.isfinite(cells.state)):
+                name = list(model.states)[int(np.argmin(np.isfinite(cells.state[:, 0])))]
+                raise InputError(
+                    f"neuron model '{model.name}': state {name} runs away: it is not finite after {t + 1} steps of "
+                    f"{self.dt:g} ms at an input of {level:.3g} {self.unit}"
+                )
+            cells.before = kept
+            e.append(cells.trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
+            states.append(cells.state[:, 0].copy())
+            spikes.append(z[0])
+            psis.append(psi[0])
+            eps.append(trace[: len(model.states), 0].copy())
+        result.time, result.response = (1 + np.arange(steps)) * self.dt, np.array(states).T
+        result.spikes, result.psi = np.array(spikes), np.array(psis)
+        result.eps, result.e = np.array(eps).T, np.array(e)
+
+
 class _Checker:
     def __init__(self, model: NeuronModel, dt_ms: float, values: dict[str, float]) -> None:
         self.model, self.dt, self.values = model, dt_ms, values
@@ -127,6 +197,7 @@ class _Checker:
         self.result = Check(model)
         self.fixed = with_terms(model.values(values, dt_ms), self.by.constants)
         self.states = list(model.states)
+        self.driven = _DrivenNeuron(model, self.program, values, dt_ms)
 
     def run(self) -> Check:
         """Do everything, in the order of the report."""
@@ -147,7 +218,7 @@ class _Checker:
         self.rest()
         result.lines += by_curve
         self.response()
-        result.warnings += self.unread()
+        result.warnings += _list_unread(self.model)
         result.warnings += [f"units: {line}" for line in mismatches(self.model)]
         kept = ", ".join([*map(write, by.keeps), *["flags"] * (by.n_kept > len(by.keeps))])
         result.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
@@ -172,7 +243,7 @@ class _Checker:
         states = {
             name: draw.uniform(low[k], high[k] + 1e-3 * (1 + abs(high[k])), n) for k, name in enumerate(self.states)
         }
-        more: Values = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
+        more: Values = {name: draw.normal(0, self.driven.kick, n) for name in self.model.ports}
         more |= {"I": draw.normal(0, 1, n), "z": draw.integers(0, 2, n) * 1.0}
         return states, more | {"refractory": draw.integers(0, 2, n) * 1.0}
 
@@ -238,10 +309,10 @@ class _Checker:
     def steps(self) -> float:
         """Return the largest difference of compiled steps from NumPy's, relative to the largest value of a state."""
         equations, n, draw, worst = self.model.equations, 8, np.random.default_rng(2), 0.0
-        cells = Cells(self.program, n, self.values, self.dt)
+        cells = self.driven.make_cells(n)
         for _ in range(STEPS):
             states = dict(zip(self.states, cells.state.copy(), strict=True))
-            ports, current = self.noise(draw, n)
+            ports, current = self.driven.draw_input(draw, n)
             more = dict(zip(self.model.ports, ports, strict=True)) | {"I": current, "z": cells.z.copy()}
             old = {**self.fixed, **states, **more, "refractory": (cells.refractory > 0) * 1.0}
             old = with_terms(old, equations.terms)
@@ -253,22 +324,16 @@ class _Checker:
                 worst = max(worst, _apart(cells.state[k], np.where(z != 0, after, new[name])))
         return worst
 
-    def noise(self, draw: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return random input that makes the neuron fire now and then."""
-        ports = self.kick * draw.normal(0.3, 1.0, (len(self.model.ports), n)) * (draw.random((1, n)) < 0.3)
-        current = np.full(n, self.level if self.by_current else 0.0)
-        return ports + (0.0 if self.by_current else self.level), current
-
     def sweep(self) -> float:
         """Return the largest difference of gradients backward and by traces, relative to the sum of all terms."""
         n, draw, model = 8, np.random.default_rng(3), self.model
-        cells, rows = Cells(self.program, n, self.values, self.dt), []
+        cells, rows = self.driven.make_cells(n), []
         traces = [np.zeros((self.program.n_traces, n)) for _ in model.ports]
         L, arrivals = draw.normal(size=(STEPS, n)), draw.random(STEPS) < 0.2
         forward, size = np.zeros((2, len(model.ports), n))
         for t in range(STEPS):
             before = cells.before
-            _, psi, kept = cells.step(*self.noise(draw, n))
+            _, psi, kept = cells.step(*self.driven.draw_input(draw, n))
             rows.append((before, kept, psi))
             cells.before = kept
             for p, trace in enumerate(traces):
@@ -286,112 +351,61 @@ class _Checker:
 
     def firing_curve(self) -> list[str]:
         """Find input that makes the neuron fire at 0 to about 100 Hz; the first comparison needs it, too."""
-        model, read = self.model, set()
-        for tree in model.equations.step.values():
-            read |= names_of(tree, model.equations.terms)
-        self.by_current = "I" in read
-        self.kick, self.level, steps = 1.0, 0.0, max(int(1000 / self.dt), 100)
+        driven, result, steps = self.driven, self.result, max(int(1000 / self.dt), 100)
+        unit = result.drive_unit = driven.unit
         levels = np.concatenate([[0.0], 10.0 ** np.arange(-4, 8.1, 0.25)])
-        rates = self.rates_at(levels, steps)
+        rates = driven.measure_rates(levels, steps)
         firing = np.flatnonzero(rates > 0)
-        unit = model.units["I_e"] if self.by_current else f"per step at {model.ports[0]}"
         if not firing.size:
             (lost,) = np.nonzero(np.isnan(rates))
             most = f"{levels[lost[0] - 1]:.3g} {unit}" if lost.size and lost[0] else "10^8"
-            self.result.warnings.append(f"the neuron does not spike for any constant input up to {most}")
-            self.warn_of_step(levels, rates, unit)
-            self.result.drive, self.result.rates, self.result.drive_unit = levels, rates, unit
-            self.trial(np.zeros(steps))
+            result.warnings.append(f"the neuron does not spike for any constant input up to {most}")
+            result.drive, result.rates = levels, rates
+            self.warn_of_step()
+            driven.record(0.0, steps, result)
             return ["rheobase: none"]
         first = int(firing[0])
         if first == 0:
-            self.result.warnings.append(f"the neuron spikes without input, at {rates[0]:.3g} Hz")
+            result.warnings.append(f"the neuron spikes without input, at {rates[0]:.3g} Hz")
         top = levels[first] * 4 if first else 1.0
         above = np.flatnonzero(rates > 100)
         top = max(top, levels[above[0]]) if above.size and levels[above[0]] < 30 * max(top, 1e-9) else top
         levels = np.linspace(0, top, 41)
-        self.result.drive, self.result.rates, self.result.drive_unit = levels, self.rates_at(levels, steps), unit
-        self.warn_of_step(levels, self.result.rates, unit)
-        firing = np.flatnonzero(self.result.rates > 0)
+        result.drive, result.rates = levels, driven.measure_rates(levels, steps)
+        self.warn_of_step()
+        firing = np.flatnonzero(result.rates > 0)
         rheobase = levels[firing[0]] if firing.size else top
-        distance = np.where(self.result.rates > 0, np.abs(self.result.rates - RATE), np.inf)
-        self.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
-        self.kick = 0.3 * max(rheobase, levels[1]) if not self.by_current else self.kick_of()
-        self.trial(np.full(steps, self.level))
-        *_, fastest = np.flatnonzero(self.result.rates == np.nanmax(self.result.rates))
-        rate = f"rate: {self.result.rates[fastest]:.3g} Hz at {levels[fastest]:.3g} {unit}"
+        distance = np.where(result.rates > 0, np.abs(result.rates - RATE), np.inf)
+        driven.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
+        driven.kick = self.find_kick() if driven.by_current else 0.3 * max(rheobase, levels[1])
+        driven.record(driven.level, steps, result)
+        *_, fastest = np.flatnonzero(result.rates == np.nanmax(result.rates))
+        rate = f"rate: {result.rates[fastest]:.3g} Hz at {levels[fastest]:.3g} {unit}"
         return [f"rheobase: about {rheobase:.3g} {unit}", rate]
 
-    def warn_of_step(self, levels: np.ndarray, rates: np.ndarray, unit: str) -> None:
+    def warn_of_step(self) -> None:
         """Warn where states are not finite at some input (a rate is NaN), as where a time step is too long."""
-        if lost := [level for level, rate in zip(levels, rates, strict=True) if np.isnan(rate)]:
-            way = "; take a shorter --dt" + (", or more substeps" if self.model.dynamics else "")
-            self.result.warnings.append(
-                f"states are not finite at a constant input of {lost[0]:.3g} {unit}, with steps of {self.dt:g} ms{way}"
+        result, driven = self.result, self.driven
+        if (lost := result.drive[np.isnan(result.rates)]).size:
+            remedy = "; take a shorter --dt" + (", or more substeps" if self.model.dynamics else "")
+            result.warnings.append(
+                f"states are not finite at a constant input of {lost[0]:.3g} {driven.unit}, "
+                f"with steps of {self.dt:g} ms{remedy}"
             )
 
-    def kick_of(self) -> float:
+    def find_kick(self) -> float:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""
         size = 1.0
         for (i, _), tree in self.by.U.items():
             value = evaluate(tree, self.read_at_rest())
             if np.isfinite(value) and value != 0:
-                reached = np.ptp(self.trial_range()[i])
+                reached = self.driven.measure_range()[i]
                 size = max(0.1 * reached / abs(float(value)), 1e-3)
                 break
         return size
 
-    def trial_range(self) -> np.ndarray:
-        """Return states on the way to a spike (n_states, n_steps)."""
-        cells = Cells(self.program, 1, self.values, self.dt)
-        states = []
-        for _ in range(max(int(200 / self.dt), 50)):
-            cells.step(np.full((len(self.model.ports), 1), 0.0), np.full(1, self.level))
-            states.append(cells.state[:, 0].copy())
-        return np.array(states).T
-
-    def rates_at(self, levels: np.ndarray, steps: int) -> np.ndarray:
-        """Return rates in Hz at constant input; NaN where a state runs away."""
-        n, ports = len(levels), len(self.model.ports)
-        cells, spikes = Cells(self.program, n, self.values, self.dt), np.zeros(n)
-        given = np.zeros((ports, n))
-        if not self.by_current:
-            given[0] = levels
-        for _ in range(steps):
-            z, _, _ = cells.step(given, levels if self.by_current else np.zeros(n))
-            spikes += z
-        rates = spikes / (steps * self.dt / 1000)
-        return np.where(np.all(np.isfinite(cells.state), axis=0), rates, np.nan)
-
-    def trial(self, level: np.ndarray) -> None:
-        """Keep states, surrogate gradients and traces of one neuron while it fires."""
-        steps, model, result = len(level), self.model, self.result
-        cells = Cells(self.program, 1, self.values, self.dt)
-        trace = np.zeros((self.program.n_traces, 1))
-        states, spikes, psis, eps, e = [], [], [], [], []
-        for t in range(steps):
-            before, ports = cells.before, np.zeros((len(model.ports), 1))
-            if not self.by_current:
-                ports[0] = level[t]
-            z, psi, kept = cells.step(ports, np.full(1, level[t] if self.by_current else 0.0))
-            if not np.all(np.isfinite(cells.state)):
-                name = self.states[int(np.argmin(np.isfinite(cells.state[:, 0])))]
-                raise InputError(
-                    f"neuron model '{model.name}': state {name} runs away: it is not finite after {t + 1} steps of "
-                    f"{self.dt:g} ms at an input of {level[t]:.3g} {result.drive_unit}"
-                )
-            cells.before = kept
-            e.append(cells.trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
-            states.append(cells.state[:, 0].copy())
-            spikes.append(z[0])
-            psis.append(psi[0])
-            eps.append(trace[: len(self.states), 0].copy())
-        result.time, result.response = (1 + np.arange(steps)) * self.dt, np.array(states).T
-        result.spikes, result.psi = np.array(spikes), np.array(psis)
-        result.eps, result.e = np.array(eps).T, np.array(e)
-
     def response(self) -> None:
-        """Report the rate and the largest trace of `trial`."""
+        """Report the rate and the largest trace while the neuron fires."""
         result, seconds = self.result, len(self.result.time) * self.dt / 1000
         largest = float(np.max(np.abs(result.eps), initial=0.0))
         rate = result.spikes.sum() / seconds if seconds else 0.0
@@ -423,7 +437,7 @@ class _Checker:
 
     def rest(self) -> None:
         """Report where the neuron rests without input, and its time constants there."""
-        cells = Cells(self.program, 1, self.values, self.dt)
+        cells = self.driven.make_cells(1)
         zero, current = np.zeros((len(self.model.ports), 1)), np.full(1, float(self.fixed["I_e"]))
         previous, fired = cells.state.copy(), 0.0
         for t in range(int(20_000 / self.dt)):
@@ -464,26 +478,34 @@ class _Checker:
         if np.any(np.abs(values) > 1 + 1e-12):
             self.result.warnings.append("rest is not stable: a time constant is negative")
 
-    def unread(self) -> list[str]:
-        """Return lines on states, parameters and ports that nothing reads."""
-        model, equations = self.model, self.model.equations
-        trees = {
-            **{f"step {k}": v for k, v in equations.step.items()},
-            **{f"reset {k}": v for k, v in equations.reset.items()},
-        }
-        lines = []
-        for name in self.states:
-            others = [tree for key, tree in trees.items() if key.split()[1] != name]
-            others += [equations.spike, *equations.records.values()]
-            if not any(name in names_of(tree, equations.terms) for tree in others):
-                lines.append(f"state {name} is never read by anything but itself")
-        everything = [*trees.values(), *equations.terms.values(), *equations.constants.values(),
-                      *equations.initial.values(), equations.spike, equations.surrogate, *equations.traces.values(),
-                      *equations.records.values()]  # fmt: skip
-        read = set().union(*map(names_of, everything))
-        known = {"t_ref", "I_e", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff"}
-        known |= {"surrogate_gradient_height", "surrogate_gradient_width"}
-        lines += [f"parameter {name} is never read" for name in model.parameters if name not in read | known]
-        lines += [f"constant {name} is never read" for name in model.constants if name not in read]
-        lines += [f"port {name} is never read" for name in model.ports if name not in read]
-        return lines
+
+def _list_unread(model: NeuronModel) -> list[str]:
+    """Return lines on states, parameters and ports that nothing reads."""
+    equations = model.equations
+    trees = {
+        **{f"step {k}": v for k, v in equations.step.items()},
+        **{f"reset {k}": v for k, v in equations.reset.items()},
+    }
+    lines = []
+    for name in model.states:
+        others = [tree for key, tree in trees.items() if key.split()[1] != name]
+        others += [equations.spike, *equations.records.values()]
+        if not any(name in names_of(tree, equations.terms) for tree in others):
+            lines.append(f"state {name} is never read by anything but itself")
+    everything = [
+        *trees.values(),
+        *equations.terms.values(),
+        *equations.constants.values(),
+        *equations.initial.values(),
+        equations.spike,
+        equations.surrogate,
+        *equations.traces.values(),
+        *equations.records.values(),
+    ]
+    read = set().union(*map(names_of, everything))
+    known = {"t_ref", "I_e", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff"}
+    known |= {"surrogate_gradient_height", "surrogate_gradient_width"}
+    lines += [f"parameter {name} is never read" for name in model.parameters if name not in read | known]
+    lines += [f"constant {name} is never read" for name in model.constants if name not in read]
+    lines += [f"port {name} is never read" for name in model.ports if name not in read]
+    return lines

@@ -379,9 +379,11 @@ def cache_folder() -> Path:
 
 
 def fill(
-    definition: NeuronModel, levels: Iterable[str] = (), folder: Path | None = None,
+    definition: NeuronModel,
+    levels: Iterable[str] = (),
+    folder: Path | None = None,
     ports: Iterable[Collection[str]] = (),
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Compile a model for later runs, in both precisions.
 
     Parameters
@@ -539,7 +541,10 @@ def _compile(
             "it, name another in PAREPROP_CC, or let `pareprop compile` fill the folder PAREPROP_CACHE on another "
             f"machine{kept}"
         )
-    with terminal.working(here + which, "its derivatives are taken") as tell, ThreadPoolExecutor(len(parts)) as pool:
+    with (
+        terminal.show_progress(here + which, "its derivatives are taken") as tell,
+        ThreadPoolExecutor(len(parts)) as pool,
+    ):
         started = []
         for part in parts:
             source = _source(definition, part, learns)

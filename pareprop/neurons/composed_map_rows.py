@@ -469,10 +469,13 @@ class ComposedMapRows(ComposedMaps):
         if not self.ahead:
             entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
             entered = [
-                "if (enters) {", f"    if (other) t->o += entering * {entering['X']};",
-                f"    t->g -= entering * {entering['G']};", f"    t->b += entering * {entering['B']};",
-                *(f"    x[{r}] += entering * {entering[r]};" for r in reached), "}",
-            ]  # fmt: skip
+                "if (enters) {",
+                f"    if (other) t->o += entering * {entering['X']};",
+                f"    t->g -= entering * {entering['G']};",
+                f"    t->b += entering * {entering['B']};",
+                *(f"    x[{r}] += entering * {entering[r]};" for r in reached),
+                "}",
+            ]
         read, fetched = self._reads(used)
         if self.apart:
             read.append("const lanes apart = gather_doubles(at->apart, some);")
@@ -487,8 +490,10 @@ class ComposedMapRows(ComposedMaps):
         for enters, head in ((False, ""), (True, "if (enters) ")):
             plain, beside = used[enters, False], used[enters, False] | used[enters, True]
             for k in sorted({place // 8 for place in beside}):
-                both = [self._read_places(k, [place for place in sorted(some) if place // 8 == k])
-                        for some in (beside, plain)]  # fmt: skip
+                both = [
+                    self._read_places(k, [place for place in sorted(some) if place // 8 == k])
+                    for some in (beside, plain)
+                ]
                 if both[0] == both[1]:
                     read += [f"{head}{{ {both[0]} }}"]
                 else:

@@ -143,10 +143,17 @@ class ComposedMaps:
 
     def of_neurons(self) -> str:
         """Return the functions on composed maps of neurons."""
-        return "\n".join([
-            FUNCTIONS, f"VISIBLE void (*NAME(derive))({_DERIVE});" * bool(self.derived), self.map, self._found(),
-            self._extended("append", self._append()), self._extended("prepend", self._prepend()), self._compose(),
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                FUNCTIONS,
+                f"VISIBLE void (*NAME(derive))({_DERIVE});" * bool(self.derived),
+                self.map,
+                self._found(),
+                self._extended("append", self._append()),
+                self._extended("prepend", self._prepend()),
+                self._compose(),
+            ]
+        )
 
     @property
     def inlined(self) -> str:
@@ -242,13 +249,18 @@ class ComposedMaps:
             columns[key] = len(columns)
             loop.lines.append(f"map[{columns[key]}] = {value};")
         reads = _without_unused(loop)
-        text = "\n".join([
-            "static ALWAYS_INLINE void NAME(map)(const lanes *constant, const lanes *before, const lanes *kept,",
-            "    const lanes psi, const lanes *derived, lanes *map)", "{",
-            "    (void)before; (void)kept; (void)constant; (void)psi; (void)derived;",
-            *(f"    const lanes c{c} = constant[{c}];" for c in loop.used), *(f"    {line}" for line in loop.lines),
-            "}", "",
-        ])  # fmt: skip
+        text = "\n".join(
+            [
+                "static ALWAYS_INLINE void NAME(map)(const lanes *constant, const lanes *before, const lanes *kept,",
+                "    const lanes psi, const lanes *derived, lanes *map)",
+                "{",
+                "    (void)before; (void)kept; (void)constant; (void)psi; (void)derived;",
+                *(f"    const lanes c{c} = constant[{c}];" for c in loop.used),
+                *(f"    {line}" for line in loop.lines),
+                "}",
+                "",
+            ]
+        )
         return text, columns, reads
 
     def _found(self) -> str:
@@ -263,23 +275,36 @@ class ComposedMaps:
         if not self.derived:
             return ""
         loop, pointers = self.model.derivative_names()
-        pointers |= {f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * stride"
-                     for k in range(len(self.derived))}  # fmt: skip
+        pointers |= {
+            f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * stride" for k in range(len(self.derived))
+        }
         for k, tree in enumerate(self.derived):
             loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
         _without_unused(loop)
         body = over_neurons(
             "derive_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
-            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False,
+            "const int shared",
+            pointers,
+            loop,
+            ["(void)before; (void)kept; (void)constant;"],
+            {},
+            False,
             self.model.written,
-        )  # fmt: skip
+        )
         passed = "(n, stride, constant, before, kept, derived"
         cases = [f"    if (shared)\n        NAME(derive_body){passed}, 1);\n    else"] * (len(loop.lines) <= MANY)
-        return body + "\n".join([
-            "", f"VISIBLE void NAME(derive)({_DERIVE})", "{", *cases, f"        NAME(derive_body){passed}, 0);",
-            "}", "",
-        ])  # fmt: skip
+        return body + "\n".join(
+            [
+                "",
+                f"VISIBLE void NAME(derive)({_DERIVE})",
+                "{",
+                *cases,
+                f"        NAME(derive_body){passed}, 0);",
+                "}",
+                "",
+            ]
+        )
 
     # ---- products ----------------------------------------------------------------------------------------------------
 
@@ -331,10 +356,11 @@ class ComposedMaps:
                 new.append(f"{P[r]} = n_{r}_{c};")
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         return [
-            *lines, f"{B} += a * kappa_power;",
+            *lines,
+            f"{B} += a * kappa_power;",
             f"if (other) {{ {B} += c * {both}; {X} += c * keep_power; {both} = keep * {both} + d * kappa_power; }}",
             *new,
-        ]  # fmt: skip
+        ]
 
     def _prepend(self) -> list[str]:
         """Return C that adds a step before a composed map: what its e adds through traces, then what e is made of."""
@@ -356,8 +382,9 @@ class ComposedMaps:
                 values = row(kind, *rows)
                 terms = [
                     f"{values[int(r)]} * m[{place}]"
-                    for (name, r, k), place in self.step.items() if name == "M" and k == c and r in values
-                ]  # fmt: skip
+                    for (name, r, k), place in self.step.items()
+                    if name == "M" and k == c and r in values
+                ]
                 own, beside = to[kind]
                 gained = [self._gained(r, values[r]) for r in self.gain if r in values]
                 e = [[*gained, *([own] if own else [])]] if self.ahead else [gained, [own] if own else []]
@@ -375,9 +402,11 @@ class ComposedMaps:
                     lines.append(f"const lanes {name} = {sum_of(terms) or 'zero'};")
                 new.append(f"if (other) {own} = {name};" if kind == "X" else f"{own} = {name};")
         return [
-            *lines, *new, f"{B} = a + kappa * {B};",
+            *lines,
+            *new,
+            f"{B} = a + kappa * {B};",
             f"if (other) {{ {B} += d * {X}; {both} = {both} * kappa + d * keep_power; {X} = c + keep * {X}; }}",
-        ]  # fmt: skip
+        ]
 
     def _extended(self, name: str, body: Sequence[str]) -> str:
         """Return the function `append` or `prepend`."""
@@ -389,9 +418,10 @@ class ComposedMaps:
             arguments += ", const NEURON_MAP *to, double *record, int64_t width"
         inside = arguments.replace("int64_t shared, ", "")
         derive = [
-            f"        if (j % {CHUNK} == 0)", f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
+            f"        if (j % {CHUNK} == 0)",
+            f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
             "                constant + j, shared, before + j, kept + j, derived + j);",
-        ]  # fmt: skip
+        ]
         size, passed, reads = max(self.n_map, 1), ", ".join(arguments_of(inside)), self.reads
         return "\n".join([
             f"static {self.inlined} void NAME({name}_body)(const int other, const int shared, {inside})", "{",
@@ -444,7 +474,7 @@ class ComposedMaps:
             f"            lanes line[8] = {{{', '.join(items)}}};",
             f"            write_beside(record + width * j, width, {self.n_recorded} + other, count, line);",
             "        }",
-        ]  # fmt: skip
+        ]
 
     def _read(self, indent: str, array: str, pointer: str, none: str = "") -> list[str]:
         """Return C that reads the maps of neurons; with `none` also those of no step."""

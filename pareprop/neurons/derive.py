@@ -34,9 +34,16 @@ from .slopes import ZERO, differentiate, times
 from .terms import Terms
 
 NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or define the gradient itself
-    "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
-    "surrogate_gradient_width", "regular_spike_arrival",
-)  # fmt: skip
+    "t_ref",
+    "c_reg",
+    "f_target",
+    "kappa",
+    "kappa_reg",
+    "eprop_isi_trace_cutoff",
+    "surrogate_gradient_height",
+    "surrogate_gradient_width",
+    "regular_spike_arrival",
+)
 
 
 class Learns(NamedTuple):
@@ -223,14 +230,24 @@ class _Deriving:
         # old states of a step are kept as they were: a reset that is computed again may read what was learned since
         kept = choose(model, trees, made.terms, {*held, *(self.olds.values() if names else ())})
         return Derivatives(
-            *tables, kept.trees, kept.spiked, kept.refractory, made.constants, made.terms, made.moving, learns,
-            learned, held,
-        )  # fmt: skip
+            *tables,
+            kept.trees,
+            kept.spiked,
+            kept.refractory,
+            made.constants,
+            made.terms,
+            made.moving,
+            learns,
+            learned,
+            held,
+        )
 
     def _learned(
-        self, steps: dict[int, tuple[str, Tree]], spike: dict[int, tuple[str, Tree]],
+        self,
+        steps: dict[int, tuple[str, Tree]],
+        spike: dict[int, tuple[str, Tree]],
         followed: dict[int, tuple[str, Tree]],
-    ) -> Learned:  # fmt: skip
+    ) -> Learned:
         """Return derivatives by learned parameters."""
         names = list(self.learns.names)
         if not names:

@@ -199,9 +199,7 @@ def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
     return reached
 
 
-def _repeat(
-    here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms
-) -> dict[str, Tree]:  # fmt: skip
+def _repeat(here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms) -> dict[str, Tree]:
     """Return the step that takes a step of dt/substeps so many times; all but the states stands still meanwhile."""
     first = len(terms.terms)
     within = {name: terms.add_variable(f"{name}_within") for name in dynamics}

@@ -109,11 +109,13 @@ class Definition:
         """Return values and units of parameters or states, by name."""
         return {
             name: with_unit(
-                f"{self._at(key)}: {quote(name)}", value, is_number=key == "parameters",
+                f"{self._at(key)}: {quote(name)}",
+                value,
+                is_number=key == "parameters",
                 may_be_infinite=math.inf in self.common.get(name, ()),
             )
             for name, value in self._given[key].items()
-        }  # fmt: skip
+        }
 
     def _check_own_names(self, names: Mapping[str, Iterable[str]]) -> None:
         """Raise `InputError` unless names, by their key, can stand in expressions, each for one thing."""

@@ -236,9 +236,15 @@ class Lanes(Loop):
 
 
 def function(
-    name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = (),
-    loops: Sequence[Sequence[str] | str] = (), before: Iterable[str] = (), may_share: bool = False,
-) -> str:  # fmt: skip
+    name: str,
+    arguments: str,
+    pointers: Mapping[str, str],
+    body: Loop,
+    head: Iterable[str] = (),
+    loops: Sequence[Sequence[str] | str] = (),
+    before: Iterable[str] = (),
+    may_share: bool = False,
+) -> str:
     """Return a function with one loop over j, or several.
 
     Parameters

@@ -143,10 +143,15 @@ class Generator(Derived):
         functions |= {"step": f"{self.start()}\n{self.step()}", "sweep": self.sweep()}
         by = self.by
         sizes = {
-            "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
-            "n_adjoint": self.n_adjoint, "n_traces": self.n + bool(by.v),
-            "n_traced": n_traced, "n_derived": n_derived,
-        }  # fmt: skip
+            "n_constants": len(self.columns.trees),
+            "n_states": self.n,
+            "n_ports": len(self.ports),
+            "n_kept": by.n_kept,
+            "n_adjoint": self.n_adjoint,
+            "n_traces": self.n + bool(by.v),
+            "n_traced": n_traced,
+            "n_derived": n_derived,
+        }
         functions = {part: self.with_functions(text) for part, text in functions.items()}
         substeps = {name: self.with_functions(text.replace("{}", name, 1)) for text, name in self.written.items()}
         constants, names = self.model.equations.constants | by.constants, by.learns.names
@@ -183,11 +188,19 @@ class Generator(Derived):
                 text = f"state[{self.states.index(tree[1])} * stride + j]"
             lines.append(f"        kept[{k} * stride + j] = {text};")
         unused = "(void)dt; (void)constant; (void)state; (void)z; (void)refractory; (void)kept; (void)stride;"
-        return "\n".join([
-            "static void NAME(start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state,",
-            "                        const REAL *z, const REAL *refractory, REAL *kept)", "{", f"    {unused}",
-            "    for (int64_t j = 0; j < n; j++) {", *lines, "    }", "}", "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                "static void NAME(start)(int64_t n, int64_t stride, double dt, const REAL *constant,",
+                "                        const REAL *state, const REAL *z, const REAL *refractory, REAL *kept)",
+                "{",
+                f"    {unused}",
+                "    for (int64_t j = 0; j < n; j++) {",
+                *lines,
+                "    }",
+                "}",
+                "",
+            ]
+        )
 
     def step(self) -> str:
         """Write a step of neurons."""
@@ -252,12 +265,19 @@ class Generator(Derived):
         rest = [("shared", "1, 0"), ("1", "0, 0")]
         cases += [(case, f"step_body)({passed}, {of})") for case, of in rest[is_long:]]
         calls = [f"    {'else ' * bool(k)}if ({case})\n        NAME({call};" for k, (case, call) in enumerate(cases)]
-        return body + "\n".join([
-            "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
-            "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
-            "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi, const REAL *due)", "{",
-            "    (void)dt; (void)before; (void)kept;", *calls, "}", "",
-        ])  # fmt: skip
+        return body + "\n".join(
+            [
+                "",
+                "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
+                "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
+                "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi, const REAL *due)",
+                "{",
+                "    (void)dt; (void)before; (void)kept;",
+                *calls,
+                "}",
+                "",
+            ]
+        )
 
     def sweep(self) -> str:
         """Write a step backward: gamma, lam~, B, and lam of the step before."""
@@ -301,19 +321,28 @@ class Generator(Derived):
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
             "int64_t port_stride, const int shared",
-            pointers, loop, ["(void)before; (void)kept; (void)port_stride;"],
-            rows, False, self.written,
-        )  # fmt: skip
+            pointers,
+            loop,
+            ["(void)before; (void)kept; (void)port_stride;"],
+            rows,
+            False,
+            self.written,
+        )
         passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
-        return body + "\n".join([
-            "", "static void NAME(sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
-            "                        const REAL *before, const REAL *kept, REAL share, const REAL *signal,",
-            "                        const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride)", "{",
-            "    (void)dt;",
-            *([] if is_long else ["    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else"]),
-            f"        NAME(sweep_body)({passed}, 0);",
-            "}", "",
-        ])  # fmt: skip
+        return body + "\n".join(
+            [
+                "",
+                "static void NAME(sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
+                "                        const REAL *before, const REAL *kept, REAL share, const REAL *signal,",
+                "                        const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride)",
+                "{",
+                "    (void)dt;",
+                *([] if is_long else ["    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else"]),
+                f"        NAME(sweep_body)({passed}, 0);",
+                "}",
+                "",
+            ]
+        )
 
     def sweep_learned(self, loop: Loop, lam: Mapping[int, str], q: str, back: Mapping[int, str]) -> None:
         """Add to the gradients by parameters what a step adds."""
@@ -333,13 +362,21 @@ class Generator(Derived):
         bodies = [self.trace_of(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
         cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
-        return "\n".join([
-            *bodies,
-            "static void NAME(trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant,",
-            "                        const REAL *before, const REAL *kept, const REAL *psi, REAL arrived,",
-            "                        REAL *trace, int64_t trace_stride, REAL *e)",
-            "{", "    (void)dt;", "    switch (port) {", *cases, "    }", "}", "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                *bodies,
+                "static void NAME(trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant,",
+                "                        const REAL *before, const REAL *kept, const REAL *psi, REAL arrived,",
+                "                        REAL *trace, int64_t trace_stride, REAL *e)",
+                "{",
+                "    (void)dt;",
+                "    switch (port) {",
+                *cases,
+                "    }",
+                "}",
+                "",
+            ]
+        )
 
     def trace_of(self, port: int) -> str:
         """Write a step of the traces of synapses onto one port; or of a parameter, see `generate`."""
@@ -366,9 +403,13 @@ class Generator(Derived):
             f"trace_{port}",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "const REAL *restrict psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *restrict e",
-            pointers, loop, ["(void)before; (void)kept; (void)arrived; (void)constant;"], {}, False,
+            pointers,
+            loop,
+            ["(void)before; (void)kept; (void)arrived; (void)constant;"],
+            {},
+            False,
             self.written,
-        )  # fmt: skip
+        )
 
     def decay(self) -> str:
         """Write steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
@@ -391,8 +432,10 @@ class Generator(Derived):
             "void NAME(decay)",
             "int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace, "
             "int64_t trace_stride",
-            pointers, loop, ["(void)dt; (void)constant; (void)n_steps; (void)stride;"],
-        )  # fmt: skip
+            pointers,
+            loop,
+            ["(void)dt; (void)constant; (void)n_steps; (void)stride;"],
+        )
 
 
 _PRELUDE = """

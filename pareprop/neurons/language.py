@@ -11,6 +11,7 @@ import ast
 import difflib
 import keyword
 import math
+import operator
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -56,9 +57,14 @@ def check_name(name: object, here: str) -> None:
 
 
 def parse(
-    text: object, names: Collection[str], here: str, internal: bool = False, *,
-    moments: Collection[str] = (), unknown: Callable[[str], str] | None = None,
-) -> Tree:  # fmt: skip
+    text: object,
+    names: Collection[str],
+    here: str,
+    internal: bool = False,
+    *,
+    moments: Collection[str] = (),
+    unknown: Callable[[str], str] | None = None,
+) -> Tree:
     """Parse an expression.
 
     Parameters
@@ -101,9 +107,14 @@ class _Parser:
     """Turns one text into a tree; every mistake becomes an `InputError` with its place."""
 
     def __init__(
-        self, text: str, names: Collection[str], here: str, internal: bool, moments: Collection[str],
+        self,
+        text: str,
+        names: Collection[str],
+        here: str,
+        internal: bool,
+        moments: Collection[str],
         unknown: Callable[[str], str] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.text, self.names, self.here, self.internal = text, names, here, internal
         self.moments, self.unknown = moments, unknown
         self.words = MOMENTS if unknown else ()  # a parser of rules
@@ -369,15 +380,46 @@ def _real_power(x: Numbers, y: Numbers) -> Numbers:
     return np.sqrt(x) if np.ndim(y) == 0 and y == 0.5 else elementary.exp(y * elementary.log(x))
 
 
+def _list_operations(
+    kind: type, part: Callable[[Numbers], Numbers], **functions: Callable[..., Numbers]
+) -> SimpleNamespace:
+    """Return functions of numbers of a kind, whose `part` chooses branches, by the kind of tree."""
+    where = np.where
+    comparisons = {
+        "<": np.less,
+        "<=": np.less_equal,
+        ">": np.greater,
+        ">=": np.greater_equal,
+        "==": np.equal,
+        "!=": np.not_equal,
+    }
+    operations = functions | {
+        "+": operator.add,
+        "-": operator.sub,
+        "*": operator.mul,
+        "/": np.divide,
+        "neg": operator.neg,
+        "detach": part,
+        "**": functions["power"],
+        "abs": lambda a: where(part(a) >= 0, a, -a),
+        "min": lambda a, b: where(part(a) <= part(b), a, b),
+        "max": lambda a, b: where(part(a) >= part(b), a, b),
+        "where": lambda a, b, c: where(part(a) != 0, b, c),
+        "not": lambda a: where(part(a) != 0, 0.0, 1.0),
+        "and": lambda a, b: where((part(a) != 0) & (part(b) != 0), 1.0, 0.0),
+        "or": lambda a, b: where((part(a) != 0) | (part(b) != 0), 1.0, 0.0),
+    }
+    for name, compare in comparisons.items():
+        operations[name] = lambda a, b, compare=compare: where(compare(part(a), part(b)), 1.0, 0.0)
+    return SimpleNamespace(kind=kind, operations=operations)
+
+
 #: functions of real numbers, with the same bits everywhere
-REAL = SimpleNamespace(
-    exp=elementary.exp, log=elementary.log, sqrt=np.sqrt, tanh=elementary.tanh, power=_real_power, part=lambda x: x
+REAL = _list_operations(
+    float, lambda x: x, exp=elementary.exp, log=elementary.log, sqrt=np.sqrt, tanh=elementary.tanh, power=_real_power
 )
 #: functions of complex numbers; branches are chosen by the real part
-COMPLEX = SimpleNamespace(exp=np.exp, log=np.log, sqrt=np.sqrt, tanh=np.tanh, power=lambda x, y: x**y, part=np.real)
-
-_COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal,
-            "!=": np.not_equal}  # fmt: skip
+COMPLEX = _list_operations(complex, np.real, exp=np.exp, log=np.log, sqrt=np.sqrt, tanh=np.tanh, power=operator.pow)
 
 
 def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
@@ -397,52 +439,41 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
     float or ndarray
         Numbers of the broadcast shape; conditions are 0 or 1.
     """
+    with np.errstate(all="ignore"):  # once, as it takes as long as an operation
+        return _evaluate(tree, values, by)
+
+
+def _evaluate(tree: Tree, values: Given, by: SimpleNamespace) -> Numbers:
     kind, *items = tree
-    if kind == "number":
-        return items[0]
-    if kind == "name":
-        return values[items[0]]
-    if kind == "expm":
-        return exponential(items, values, by)
-    if kind == "repeat":
-        return repeated(Repeat.of(tree), values, by)
-    if kind == "entry":
-        return values[items[0][1]][int(items[1][1])]
-    with np.errstate(all="ignore"):
-        a, *rest = (evaluate(item, values, by) for item in items)
-        b: Numbers = rest[0] if rest else None
-        match kind:
-            case "+":
-                return a + b
-            case "-":
-                return a - b
-            case "*":
-                return a * b
-            case "/":
-                return np.divide(a, b)
-            case "**":
-                return by.power(a, b)
-            case "neg":
-                return -a
-            case "exp" | "log" | "sqrt" | "tanh":
-                return getattr(by, kind)(a)
-            case "detach":
-                return by.part(a)
-            case "abs":
-                return np.where(by.part(a) >= 0, a, -a)
-            case "min":
-                return np.where(by.part(a) <= by.part(b), a, b)
-            case "max":
-                return np.where(by.part(a) >= by.part(b), a, b)
-            case "where":
-                return np.where(by.part(a) != 0, b, rest[1])
-            case "not":
-                return np.where(by.part(a) != 0, 0.0, 1.0)
-            case "and":
-                return np.where((by.part(a) != 0) & (by.part(b) != 0), 1.0, 0.0)
-            case "or":
-                return np.where((by.part(a) != 0) | (by.part(b) != 0), 1.0, 0.0)
-        return np.where(_COMPARE[kind](by.part(a), by.part(b)), 1.0, 0.0)
+    match kind:
+        case "number":
+            return items[0]
+        case "name":
+            return values[items[0]]
+        case "expm":
+            return exponential(items, values, by)
+        case "repeat":
+            return repeated(Repeat.of(tree), values, by)
+        case "entry":
+            return values[items[0][1]][int(items[1][1])]
+    return by.operations[kind](*(_evaluate(item, values, by) for item in items))
+
+
+def compile_tree(tree: Tree, constants: Given) -> Callable[[Given], Numbers]:
+    """Return a function of values by name that returns the value of a tree; constants are read now."""
+    kind, *items = tree
+    if kind == "name" and items[0] not in constants:
+        return operator.itemgetter(items[0])
+    if names_of(tree) <= constants.keys():
+        value = evaluate(tree, constants)
+        return lambda values: value
+    if kind not in REAL.operations:
+        return lambda values: _evaluate(tree, values, REAL)
+    operation, parts = REAL.operations[kind], [compile_tree(item, constants) for item in items]
+    if len(parts) == 2:  # faster than the general case
+        a, b = parts
+        return lambda values: operation(a(values), b(values))
+    return lambda values: operation(*[part(values) for part in parts])
 
 
 def repeated(loop: Repeat, values: Given, by: SimpleNamespace) -> list[Numbers]:
@@ -463,8 +494,7 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     known = getattr(by, "exponentials", [])
     result = next((result for trees, result in known if trees == matrix), None)
     if result is None:
-        kind = complex if by is COMPLEX else float
-        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), kind) for item in matrix))
+        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), by.kind) for item in matrix))
         with np.errstate(all="ignore"):
             result = _exponential(entries)
         known.append((matrix, result))

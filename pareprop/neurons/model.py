@@ -34,10 +34,16 @@ from .terms import Terms
 
 #: parameters of every model: default and unit; a definition may give other defaults
 COMMON: dict[str, tuple[float, str]] = {
-    "t_ref": (2.0, "ms"), "I_e": (0.0, "pA"), "c_reg": (0.0, "1"), "f_target": (10.0, "Hz"), "kappa": (0.97, "1"),
-    "kappa_reg": (0.97, "1"), "eprop_isi_trace_cutoff": (math.inf, "ms"), "surrogate_gradient_height": (0.3, "1"),
+    "t_ref": (2.0, "ms"),
+    "I_e": (0.0, "pA"),
+    "c_reg": (0.0, "1"),
+    "f_target": (10.0, "Hz"),
+    "kappa": (0.97, "1"),
+    "kappa_reg": (0.97, "1"),
+    "eprop_isi_trace_cutoff": (math.inf, "ms"),
+    "surrogate_gradient_height": (0.3, "1"),
     "surrogate_gradient_width": (1.0, "mV"),
-}  # fmt: skip
+}
 INTEGRATORS = ("exponential_euler", "euler", "rk4")
 MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # most entries of a key
 MOST_SUBSTEPS = 1000
@@ -175,9 +181,16 @@ class NeuronModel(entries.Definition):
         self.name = name
         self.here = f"neuron model '{name}'"
         tables = {
-            "parameters": parameters, "constants": constants, "states": states, "step": step, "dynamics": dynamics,
-            "jumps": jumps, "reset": reset, "traces": traces, "records": records,
-        }  # fmt: skip
+            "parameters": parameters,
+            "constants": constants,
+            "states": states,
+            "step": step,
+            "dynamics": dynamics,
+            "jumps": jumps,
+            "reset": reset,
+            "traces": traces,
+            "records": records,
+        }
         self._take(tables, description, source)
         self.constants = self._given["constants"]
         named = list(ports) if isinstance(ports, Mapping) else ports
@@ -225,8 +238,10 @@ class NeuronModel(entries.Definition):
                 "takes as long as a step"
             )
         for key, is_given in (
-            ("jumps", given["jumps"]), ("integrator", self.integrator), ("substeps", self.substeps > 1)
-        ):  # fmt: skip
+            ("jumps", given["jumps"]),
+            ("integrator", self.integrator),
+            ("substeps", self.substeps > 1),
+        ):
             if is_given and not given["dynamics"]:
                 raise InputError(f"{here}: {key} goes with dynamics, not with step")
         for key in ("step", "dynamics", "jumps", "reset", "traces"):
@@ -344,6 +359,18 @@ class NeuronModel(entries.Definition):
     def units(self) -> dict[str, str]:
         """Unit of every parameter and state."""
         return {name: unit for name, (_, unit) in (COMMON | self.parameters | self.states).items()}
+
+    @property
+    def docstring(self) -> str:
+        """Docstring of the class of its parameters: description, its own parameters with defaults, and source."""
+        what, own = self.description or f"neuron model {self.name}", self.parameters.items()
+        listed = ", ".join(f"{name} = {value:g} {unit}".removesuffix(" 1") for name, (value, unit) in own)
+        parts = (
+            f"{what[0].upper()}{what[1:]}",
+            listed and f"Parameters: {listed}",
+            self.source and f"Source: {self.source}",
+        )
+        return "\n\n".join(f"{part}." for part in parts if part)
 
     def values(
         self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None, finite: bool = True

@@ -31,9 +31,15 @@ _LOADED = re.compile(r"\w+\[j\]")
 
 
 def over_neurons(
-    name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str],
-    rows: Mapping[str, str], writes: bool, written: dict[str, str],
-) -> str:  # fmt: skip
+    name: str,
+    arguments: str,
+    pointers: Mapping[str, str],
+    loop: Loop,
+    head: Iterable[str],
+    rows: Mapping[str, str],
+    writes: bool,
+    written: dict[str, str],
+) -> str:
     """Return a function `NAME(name)` that goes over neurons.
 
     Parameters
@@ -71,17 +77,29 @@ def over_neurons(
     size = BLOCK if loops[1:] or loop.substeps else ONE_LOOP
     fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
     block = function(
-        f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
+        f"inline ALWAYS void NAME({name}_block)",
+        arguments,
+        pointers,
+        loop,
+        head,
+        loops=loops,
+        before=fetches,
         may_share=may_share,
-    )  # fmt: skip
+    )
     given = arguments_of(arguments).items()
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
-    return block + "\n".join([
-        f"static inline ALWAYS void NAME({name})({arguments})", "{",
-        f"    for (int64_t from = 0; from < n; from += {size}) {{",
-        f"        const int64_t count = n - from < {size} ? n - from : {size};",
-        f"        NAME({name}_block)({', '.join(passed)});", "    }", "}", "",
-    ])  # fmt: skip
+    return block + "\n".join(
+        [
+            f"static inline ALWAYS void NAME({name})({arguments})",
+            "{",
+            f"    for (int64_t from = 0; from < n; from += {size}) {{",
+            f"        const int64_t count = n - from < {size} ? n - from : {size};",
+            f"        NAME({name}_block)({', '.join(passed)});",
+            "    }",
+            "}",
+            "",
+        ]
+    )
 
 
 def _take_substeps(
@@ -104,9 +122,12 @@ def _take_substeps(
     text = function(
         "NOT_INLINED void NAME({})",
         ", ".join([*_FIXED, *own, f"const int shared, REAL *{substeps.name}"]),
-        read | _arrays(substeps), body, _buffers([*buffers, *more]),
-        loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"], may_share=True,
-    )  # fmt: skip
+        read | _arrays(substeps),
+        body,
+        _buffers([*buffers, *more]),
+        loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"],
+        may_share=True,
+    )
     name = written.setdefault(text, f"substeps_{len(written)}")
     given = ["n", "stride", "constant", *(item.split()[-1].lstrip("*") for item in own)]
     given += ["shared" if "shared" in arguments_of(arguments) else "0", substeps.name]

@@ -98,12 +98,22 @@ def _to_sympy(tree: Tree) -> Foreign:
     a, *rest = (_to_sympy(item) for item in items)
     b = rest[0] if rest else None
     operations: dict[str, Callable[[], Foreign]] = {
-        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: _power(a, b),
-        "neg": lambda: -a, "exp": lambda: sympy.exp(a), "log": lambda: sympy.log(a), "sqrt": lambda: sympy.sqrt(a),
-        "tanh": lambda: sympy.tanh(a), "detach": lambda: Detach(a), "where": lambda: Where(a, *rest),
-        "min": lambda: Where(_condition("<=")(a, b), a, b), "max": lambda: Where(_condition(">=")(a, b), a, b),
+        "+": lambda: a + b,
+        "-": lambda: a - b,
+        "*": lambda: a * b,
+        "/": lambda: a / b,
+        "**": lambda: _power(a, b),
+        "neg": lambda: -a,
+        "exp": lambda: sympy.exp(a),
+        "log": lambda: sympy.log(a),
+        "sqrt": lambda: sympy.sqrt(a),
+        "tanh": lambda: sympy.tanh(a),
+        "detach": lambda: Detach(a),
+        "where": lambda: Where(a, *rest),
+        "min": lambda: Where(_condition("<=")(a, b), a, b),
+        "max": lambda: Where(_condition(">=")(a, b), a, b),
         "abs": lambda: Where(_condition(">=")(a, Integer(0)), a, -a),
-    }  # fmt: skip
+    }
     return operations[kind]() if kind in operations else _condition(kind)(a, *rest)
 
 

@@ -17,9 +17,16 @@ Unit = tuple[int, int, int, int]  # power of ten, volt, ampere, second
 NONE: Unit = (0, 0, 0, 0)
 _PER_MS: Unit = (3, 0, 0, -1)
 _BASE: dict[str, Unit] = {
-    "V": (0, 1, 0, 0), "A": (0, 0, 1, 0), "s": (0, 0, 0, 1), "Hz": (0, 0, 0, -1), "S": (0, -1, 1, 0),
-    "F": (0, -1, 1, 1), "Ohm": (0, 1, -1, 0), "C": (0, 0, 1, 1), "1": NONE,
-}  # fmt: skip
+    "V": (0, 1, 0, 0),
+    "A": (0, 0, 1, 0),
+    "s": (0, 0, 0, 1),
+    "Hz": (0, 0, 0, -1),
+    "S": (0, -1, 1, 0),
+    "F": (0, -1, 1, 1),
+    "Ohm": (0, 1, -1, 0),
+    "C": (0, 0, 1, 1),
+    "1": NONE,
+}
 SUMS = ("+", "-", "min", "max", "neg", "abs", "detach", "where")  # their operands have the unit of the result
 _PREFIX = {"": 0, "G": 9, "M": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15}
 

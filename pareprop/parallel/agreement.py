@@ -1,4 +1,4 @@
-"""Check that all ranks do the same: come to the same place of a script, with the same facts on what they will run.
+"""Check that all ranks do the same: reach the same call of a script with the same model, task and settings.
 
 Ranks that differ would wait for each other for ever, or train one network each and call it one. They are compared where
 something begins; samples are compared one by one (`Channel.compare`). Rank 0 receives from all others and answers, so
@@ -19,55 +19,42 @@ import numpy as np
 
 from ..errors import InputError, quote, shorten
 from .mpi import Comm
-from .shared_memory import let_go
+from .shared_memory import release_locks
 
 ARRIVAL, ANSWER = 32001, 32002  # tags of messages
-NOTICE = 60.0  # seconds after which a rank that waits says for whom
+WARN_AFTER = 60.0  # seconds after which a rank that waits says for whom
 LIMIT = "PAREPROP_WAIT"  # environment variable: seconds after which a rank that waits ends; not set: never
-SHOWN = 3  # most differences in a message
-LONGEST = 100  # most characters of a value in a message
+MAX_DIFFERENCES = 3  # most differences in a message
+MAX_VALUE_LENGTH = 100  # most characters of a value in a message
 WAIT = "wait"  # answer of rank 0 that another one follows
 END = "the end of its script"
 UNSET = "not set"
 
 # environment variables that decide how ranks exchange; each must have one value on all ranks
-VARIABLES = (
-    "PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS"
-)  # fmt: skip
+VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS")
 
 
-def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> None:
-    """Collective: raise `InputError` on all ranks unless all come to the same place with the same facts.
+def require_agreement(comm: Comm, location: str, facts: Mapping[str, str] | None = None) -> None:
+    """Collective: raise `InputError` on all ranks unless all reach the same `location` with the same `facts`.
 
-    Parameters
-    ----------
-    comm : communicator or None
-        Communicator of the ranks; None: one process, which agrees with itself.
-    place : str
-        Where this rank is, for messages, such as "Simulation()".
-    facts : Mapping or None
-        Name to value of all that must be the same, as text.
-
-    Raises
-    ------
-    InputError
-        Names the first things that differ, with their values on two ranks, or who came to another place, or not within
-        the seconds of PAREPROP_WAIT.
+    `location` is for messages, such as "Simulation()"; `facts` map names to texts that must be equal. The message names
+    the first differences, with their values on two ranks, or the rank that reached another location, or none within the
+    seconds of PAREPROP_WAIT. Without `comm`, one process agrees with itself.
     """
     if comm is None or comm.size == 1:
         return
     facts = facts or {}
     digest = hashlib.sha256(repr(sorted(facts.items())).encode()).digest()
-    answer = _lead(comm, place, digest) if comm.rank == 0 else _follow(comm, place, digest)
+    answer = _compare_on_root(comm, location, digest) if comm.rank == 0 else _report_to_root(comm, location, digest)
     if answer is None:
         return
     if answer:
-        _Left.torn = True
+        _ScriptEnd.has_failed = True
         raise InputError(answer)
     raise InputError(find_difference(comm.allgather(facts)))
 
 
-def environment() -> dict[str, str]:
+def read_exchange_variables() -> dict[str, str]:
     """Return the environment variables that decide how ranks exchange, name to value."""
     return {name: os.environ.get(name) or UNSET for name in VARIABLES}
 
@@ -81,34 +68,36 @@ def find_difference(facts: list[dict[str, str]]) -> str:
         other = next((rank for rank, value in enumerate(values) if value != values[0]), 0)
         if other:
             differences.append(
-                f"{name} = {shorten(values[0], LONGEST)} on rank 0, {shorten(values[other], LONGEST)} on rank {other}"
+                f"{name} = {shorten(values[0], MAX_VALUE_LENGTH)} on rank 0, "
+                f"{shorten(values[other], MAX_VALUE_LENGTH)} on rank {other}"
             )
-    more = f"; {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-    return f"ranks disagree: {'; '.join(differences[:SHOWN])}{more} (must be the same on all ranks)"
+    more = f"; {len(differences) - MAX_DIFFERENCES} more" if len(differences) > MAX_DIFFERENCES else ""
+    return f"ranks disagree: {'; '.join(differences[:MAX_DIFFERENCES])}{more} (must be the same on all ranks)"
 
 
-def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
+def _compare_on_root(comm: Comm, location: str, digest: bytes) -> str | None:
     """On rank 0: receive from all ranks, and answer: None if all agree, "" if facts differ, or who is elsewhere."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
     came, others = np.zeros(comm.size, bool), dict[int, str]()  # who came, and the places of those that are elsewhere
-    n_missing, same, status, wait = comm.size - 1, True, MPI.Status(), _Wait(NOTICE)
+    n_missing, same, status, wait = comm.size - 1, True, MPI.Status(), _Wait(WARN_AFTER)
     came[0], answer = True, None
     while n_missing and not answer:
         if comm.iprobe(MPI.ANY_SOURCE, ARRIVAL, status):
             there, theirs = comm.recv(source=status.source, tag=ARRIVAL)
             came[status.source], n_missing, same = True, n_missing - 1, same and theirs == digest
-            if there != place:
+            if there != location:
                 others[status.source] = there
         else:
             missing = np.flatnonzero(~came)
-            if wait.sleep(f"rank 0 waits at {place} for {_ranks(missing)}", place) and came[1]:
+            if wait.sleep_and_warn(f"rank 0 waits at {location} for {_format_ranks(missing)}", location) and came[1]:
                 comm.send(WAIT, 1, ANSWER)
-            answer = wait.end(f"rank 0 waited at {place} for {_ranks(missing)}", place)
+            answer = wait.describe_timeout(f"rank 0 waited at {location} for {_format_ranks(missing)}", location)
     if answer is None and others:
         other = min(others)
         answer = (
-            f"rank 0 has come to {place}, rank {other} to {others[other]}: what one of the ranks calls, all must call"
+            f"rank 0 has come to {location}, rank {other} to {others[other]}: "
+            "what one of the ranks calls, all must call"
         )
     elif answer is None and not same:
         answer = ""
@@ -117,13 +106,13 @@ def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
     return answer
 
 
-def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
+def _report_to_root(comm: Comm, location: str, digest: bytes) -> str | None:
     """On other ranks: send to rank 0, and return its answer."""
-    message, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
+    message, wait, answer = comm.isend((location, digest), 0, ARRIVAL), _Wait(1.5 * WARN_AFTER), WAIT
     while answer == WAIT:
         while not comm.iprobe(0, ANSWER):
-            wait.sleep(f"rank 1 waits at {place} for rank 0" if comm.rank == 1 else "", place)
-            if problem := wait.end(f"rank {comm.rank} waited at {place} for rank 0", place):
+            wait.sleep_and_warn(f"rank 1 waits at {location} for rank 0" if comm.rank == 1 else "", location)
+            if problem := wait.describe_timeout(f"rank {comm.rank} waited at {location} for rank 0", location):
                 print(f"pareprop: error: {problem}", file=sys.stderr, flush=True)  # rank 0 reports other errors
                 return problem
         answer = comm.recv(source=0, tag=ANSWER)
@@ -137,31 +126,33 @@ class _Wait:
 
     def __init__(self, patience: float = float("inf"), endless: bool = False) -> None:
         start = time.monotonic()
-        self.pause, self.due, self.last = 1e-5, start + patience, start + (float("inf") if endless else limit())
+        self.pause, self.warn_at, self.end_at = (
+            1e-5,
+            start + patience,
+            start + (float("inf") if endless else read_wait_limit()),
+        )
 
-    def sleep(self, text: str, place: str) -> bool:
+    def sleep_and_warn(self, text: str, location: str) -> bool:
         """Sleep; return whether `text` was printed now."""
         time.sleep(self.pause)
         self.pause = min(1.5 * self.pause, 1e-3)
-        late = place != END and bool(text) and time.monotonic() > self.due
+        late = location != END and bool(text) and time.monotonic() > self.warn_at
         if late:
-            self.due = float("inf")
+            self.warn_at = float("inf")
             print(f"pareprop: {text}; all ranks must call it", file=sys.stderr, flush=True)
         return late
 
-    def end(self, text: str, place: str) -> str | None:
+    def describe_timeout(self, text: str, location: str) -> str | None:
         """Return the message of the error if the wait has taken too long, else None."""
-        return f"{text} longer than {LIMIT} = {limit():g} s" if place != END and time.monotonic() > self.last else None
+        return (
+            f"{text} longer than {LIMIT} = {read_wait_limit():g} s"
+            if location != END and time.monotonic() > self.end_at
+            else None
+        )
 
 
-def limit() -> float:
-    """Return the seconds that a rank waits for others, as PAREPROP_WAIT says; by default without end.
-
-    Raises
-    ------
-    InputError
-        If it is not a number above 0.
-    """
+def read_wait_limit() -> float:
+    """Return the seconds that a rank waits for others, from PAREPROP_WAIT; unlimited by default."""
     text = os.environ.get(LIMIT) or "inf"
     try:
         seconds = float(text)
@@ -172,35 +163,35 @@ def limit() -> float:
     return seconds
 
 
-def _ranks(numbers: np.ndarray) -> str:
+def _format_ranks(numbers: np.ndarray) -> str:
     text = ", ".join(map(str, numbers[:10].tolist())) + (
         f" and {len(numbers) - 10} others" if len(numbers) > 10 else ""
     )
     return f"rank{'s' if len(numbers) > 1 else ''} {text}"
 
 
-class _Left:
-    """Whether ranks tell each other of their end, and whether they came to different places before."""
+class _ScriptEnd:
+    """Whether ranks announce the end of their script, and whether they reached different calls before."""
 
     comm: Comm = None
-    torn = False
+    has_failed = False
 
 
-def tell_of_the_end(comm: Comm) -> None:
-    """Let this rank tell the others when its script ends, so that none of them waits for it."""
-    if _Left.comm is None:
-        atexit.register(_leave, os.getpid())
-    _Left.comm = comm
+def announce_script_end(comm: Comm) -> None:
+    """Announce to the other ranks when the script of this rank ends, so that none of them waits for it."""
+    if _ScriptEnd.comm is None:
+        atexit.register(_end_script, os.getpid())
+    _ScriptEnd.comm = comm
 
 
-def _leave(process: int) -> None:
+def _end_script(process: int) -> None:
     """Collective, if all goes well: come to the end of the script."""
     from mpi4py import MPI
 
-    if os.getpid() != process or MPI.Is_finalized() or _Left.torn:  # a forked process is not a rank
+    if os.getpid() != process or MPI.Is_finalized() or _ScriptEnd.has_failed:  # a forked process is not a rank
         return
-    let_go()  # ranks in a round see that this one is gone
+    release_locks()  # ranks in a round see that this one is gone
     try:
-        agree(_Left.comm, END)
+        require_agreement(_ScriptEnd.comm, END)
     except InputError:
-        pass  # the others tell it
+        pass  # other ranks report it

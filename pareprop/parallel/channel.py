@@ -13,37 +13,24 @@ from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from . import collectives
 from .mpi import Comm
-from .partition import firsts
+from .partition import list_first_ids
 from .spike_log import SegmentedLog, SpikeLog, join_logs
 
-BITS = 62  # flags that are exchanged in one number
-MARK = 30  # bits of a mark, which is exchanged with its complement and a flag in one number
+FLAG_BITS = 62  # flags that are exchanged in one number
+MARK_BITS = 30  # bits of a mark, which is exchanged with its complement and a flag in one number
 
-Choice = Callable[[SpikeLog, int], SpikeLog]  # from spikes of all neurons and n_steps: the spikes that a log holds
+SpikeChoice = Callable[[SpikeLog, int], SpikeLog]  # from spikes of all neurons and n_steps: the spikes that a log holds
 
 
 @dataclass(frozen=True)
 class ChannelSizes:
-    """Sizes of the logs and signals that an engine asks for.
+    """Sizes of logs and signals that an engine requests.
 
-    Attributes
-    ----------
-    n_neurons : int
-        Neurons of the whole network.
-    length : int
-        Steps of the logs.
-    n_steps, n_readouts : int
-        Steps of a sample, readouts of the whole network.
-    expected : float
-        Estimate of the spikes per neuron in a round.
-    n_sharing : int
-        Number of ranks, from rank 0 on, that have neurons; 0: all.
-    summed_steps : int
-        Steps of the longest round of which sums for the readouts are kept.
-    cuts : np.ndarray or None
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: equal blocks.
-    within : int
-        Steps between exchanges of the ranks of a node where there are several nodes; 0: `summed_steps`.
+    The whole network has `n_neurons` and `n_readouts`; logs have `length` steps, a sample has `n_steps`. `expected` is
+    an estimate of the spikes per neuron in a communication interval; `summed_steps` are the steps of the longest
+    interval for which sums for the readouts are stored. Ranks 0 to `n_sharing` - 1 have neurons, all with 0. `bounds`
+    are the partition bounds, int64 (n_ranks + 1,), None for equal blocks. With several nodes, the ranks of a node
+    exchange every `within` steps, 0: `summed_steps`.
     """
 
     n_neurons: int
@@ -53,54 +40,39 @@ class ChannelSizes:
     expected: float = 0.0
     n_sharing: int = 0
     summed_steps: int = 1
-    cuts: np.ndarray | None = None
+    bounds: np.ndarray | None = None
     within: int = 0
 
-    def firsts(self, size: int) -> np.ndarray:
+    def list_first_neurons(self, size: int) -> np.ndarray:
         """Return the first neuron of each of `size` ranks, and the number of all: int64 (size + 1,)."""
-        return firsts(self.n_neurons, size, self.n_sharing) if self.cuts is None else self.cuts
+        return list_first_ids(self.n_neurons, size, self.n_sharing) if self.bounds is None else self.bounds
 
 
 @dataclass
 class Channel:
-    """Logs and sums of a rank, which each round completes, and signals of the readouts.
+    """Logs and sums of a rank, which each communication interval completes, and signals of the readouts.
 
-    Attributes
-    ----------
-    own : SpikeLog
-        Spikes of this rank's neurons, by id.
-    heard : SegmentedLog
-        Spikes of all neurons by id, or of those with targets on this rank by their number.
-    sums : ReadoutSums
-        Sums of what arrives at the readouts in each step of a round.
-    signal : np.ndarray
-        float64 (n_steps, n_readouts), readout signals, which every rank makes from the sums.
-    meeting : kernel.Meeting
-        Kernels call it at the end of a round.
-    written : list of tuple
-        All logs that this rank writes to, each with its choice among the spikes of a checkpoint.
-    every : SegmentedLog or None
-        All spikes by id if this rank can see them, None if it sees only those that it listens to.
-    comm : communicator or None
-        Communicator of the ranks, None for one process.
-    kept : list
-        Objects that must live as long as the channel.
-    unread : bool
-        Whether no rank reads the logs of the sample before any more: all have met since.
+    `own_spikes` has this rank's spikes by id; `received_spikes` has spikes of all neurons by id, or of the sources of
+    this rank by their number; `all_spikes` has all spikes by id, None if the rank receives only its sources. `written`
+    lists all logs that this rank writes to, each with its selection from the spikes of a checkpoint. `sums` are the
+    inputs of the readouts in each step; `signal` (n_steps, n_readouts), float64, are the readout signals, which every
+    rank computes from the sums. Kernels call `meeting` at the end of an interval. `owners` live as long as the channel.
+    `unread` is true if no rank reads the logs of the previous sample: all ranks have synchronized since. `comm` is None
+    for one process.
     """
 
-    own: SpikeLog
-    heard: SegmentedLog
+    own_spikes: SpikeLog
+    received_spikes: SegmentedLog
     sums: readout_sums.ReadoutSums
     signal: np.ndarray
     meeting: kernel.Meeting
-    written: list[tuple[SpikeLog, Choice]]
-    every: SegmentedLog | None
+    written: list[tuple[SpikeLog, SpikeChoice]]
+    all_spikes: SegmentedLog | None
     comm: Comm = None
-    kept: list[object] = field(default_factory=list)
+    owners: list[object] = field(default_factory=list)
     unread: bool = False
 
-    def barrier(self) -> None:
+    def synchronize_ranks(self) -> None:
         """Collective: wait until no rank reads the logs of the sample before."""
         if not self.unread:
             self.meeting.barrier()
@@ -109,8 +81,8 @@ class Channel:
     def any_of(self, flags: Sequence[bool]) -> list[bool]:
         """Collective: return for each flag whether any rank has set it; no message is sent within a node."""
         raised: list[bool] = []
-        for k in range(0, len(flags), BITS):
-            part = flags[k : k + BITS]
+        for k in range(0, len(flags), FLAG_BITS):
+            part = flags[k : k + FLAG_BITS]
             bits = self.meeting.agree(sum(1 << i for i, flag in enumerate(part) if flag))
             raised += [bool(bits >> i & 1) for i in range(len(part))]
         return raised
@@ -120,17 +92,17 @@ class Channel:
         if self.any_of([problem is not None])[0]:
             collectives.raise_together(self.comm, problem)
 
-    def compare(self, problem: ParepropError | None, mark: int) -> bool:
-        """Collective: as `raise_together`; return whether all ranks gave the same mark, of which `MARK` bits count.
+    def compare_marks(self, problem: ParepropError | None, mark: int) -> bool:
+        """Collective: as `raise_together`; return whether `MARK_BITS` bits of the mark are the same on all ranks.
 
-        Takes no more time than `raise_together`: a bit of a mark and that of its complement must not both be set.
+        Takes no more time than `raise_together`: no bit may be set in both a mark and its complement.
         """
-        ones = (1 << MARK) - 1
+        ones = (1 << MARK_BITS) - 1
         mark &= ones
-        bits = self.meeting.agree((problem is not None) | mark << 1 | (mark ^ ones) << 1 + MARK)
+        bits = self.meeting.agree((problem is not None) | mark << 1 | (mark ^ ones) << 1 + MARK_BITS)
         if bits & 1:
             collectives.raise_together(self.comm, problem)
-        return not bits >> 1 & bits >> 1 + MARK
+        return not bits >> 1 & bits >> 1 + MARK_BITS
 
     def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
         """Collective: as `raise_together`, for problems of all ranks, or of ranks with neurons alone.
@@ -140,55 +112,45 @@ class Channel:
         if self.meeting.hear(problem is not None):
             collectives.raise_together(self.comm, problem)
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Collective: see `collectives.guarded`."""
-        return collectives.guarded(self.comm, self.raise_together)
+    def share_errors(self) -> AbstractContextManager[None]:
+        """Collective: see `collectives.share_errors`."""
+        return collectives.share_errors(self.comm, self.raise_together)
 
-    def forget(self, n_steps: int, filled: int) -> None:
+    def drop_steps(self, n_steps: int, filled: int) -> None:
         """Collective: drop the first `n_steps` of `filled` steps of all logs and move the others to the front."""
-        self.barrier()
+        self.synchronize_ranks()
         for log, _ in self.written:
-            log.forget(n_steps, filled)
-        self.barrier()
+            log.drop_steps(n_steps, filled)
+        self.synchronize_ranks()
 
-    def silence(self, filled: int) -> None:
+    def clear_steps_after(self, filled: int) -> None:
         """Collective: empty all steps of the logs after the first `filled` ones."""
-        self.barrier()
+        self.synchronize_ranks()
         for log, _ in self.written:
             log.ptr[filled + 1 :] = log.ptr[filled]
-        self.barrier()
+        self.synchronize_ranks()
 
     def load(self, spikes: SpikeLog, n_steps: int) -> None:
         """Collective: start the logs with the first `n_steps` steps of the spikes of all neurons."""
-        self.barrier()
+        self.synchronize_ranks()
         for log, choose in self.written:
-            log.append(0, choose(spikes, n_steps), n_steps)
-        self.barrier()
+            log.append_steps(0, choose(spikes, n_steps), n_steps)
+        self.synchronize_ranks()
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
         """Collective: gather the spikes of steps [first, last) by id on rank 0.
 
-        Parameters
-        ----------
-        first, last : int
-            Half-open range of steps of the logs.
-
-        Returns
-        -------
-        log : SpikeLog
-            Spikes of all neurons on rank 0, of its own neurons on other ranks.
-        n_spikes : int
-            Number of spikes of all neurons, on all ranks.
+        Return a log, of all neurons on rank 0 and of the rank's neurons on other ranks, and the number of all spikes.
         """
-        if self.every is not None:
+        if self.all_spikes is not None:
             all_here = self.comm is None or self.comm.rank == 0
-            log = (self.every if all_here else self.own).part(first, last)
-            return log.copy(last - first), self.every.count(first, last)  # the next sample overwrites those of the log
-        own = self.own.part(first, last)
-        total = sum(self.comm.allgather(int(own.ptr[-1])))
-        parts = self.comm.gather((own.ptr, own.ids))
+            log = (self.all_spikes if all_here else self.own_spikes).slice_steps(first, last)
+            return log.copy(last - first), self.all_spikes.count(first, last)  # the next sample overwrites the log
+        own_spikes = self.own_spikes.slice_steps(first, last)
+        total = sum(self.comm.allgather(int(own_spikes.ptr[-1])))
+        parts = self.comm.gather((own_spikes.ptr, own_spikes.ids))
         if parts is None:
-            return own.copy(last - first), total
+            return own_spikes.copy(last - first), total
         return join_logs([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], last - first), total
 
     @property
@@ -197,26 +159,26 @@ class Channel:
         return sum(log.nbytes for log, _ in self.written)
 
 
-def choose_within(first: int, last: int) -> Choice:
+def choose_within(first: int, last: int) -> SpikeChoice:
     """Return the choice of the neurons [first, last), by id."""
 
-    def choose(log: SpikeLog, n_steps: int) -> SpikeLog:
-        steps, ids = log.spikes(n_steps)
+    def choose_spikes(log: SpikeLog, n_steps: int) -> SpikeLog:
+        steps, ids = log.list_spikes(n_steps)
         known = (ids >= first) & (ids < last)
-        return SpikeLog.of(steps[known], ids[known], n_steps)
+        return SpikeLog.from_spikes(steps[known], ids[known], n_steps)
 
-    return choose
+    return choose_spikes
 
 
-def choose_listed(listed: np.ndarray) -> Choice:
+def choose_listed(listed: np.ndarray) -> SpikeChoice:
     """Return the choice of some neurons, by id."""
 
-    def choose(log: SpikeLog, n_steps: int) -> SpikeLog:
-        steps, ids = log.spikes(n_steps)
+    def choose_spikes(log: SpikeLog, n_steps: int) -> SpikeLog:
+        steps, ids = log.list_spikes(n_steps)
         known = np.isin(ids, listed)
-        return SpikeLog.of(steps[known], ids[known], n_steps)
+        return SpikeLog.from_spikes(steps[known], ids[known], n_steps)
 
-    return choose
+    return choose_spikes
 
 
 def choose_all(log: SpikeLog, n_steps: int) -> SpikeLog:
@@ -224,23 +186,8 @@ def choose_all(log: SpikeLog, n_steps: int) -> SpikeLog:
     return log
 
 
-def open_alone(terms: ChannelSizes, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
-    """Return the channel of one process.
-
-    Parameters
-    ----------
-    terms : ChannelSizes
-        Sizes that the engine asks for.
-    n_own : int
-        Neurons of the process.
-    meeting : kernel.Meeting or None
-        Kernels call it at the end of a round; None: that of a single process.
-
-    Returns
-    -------
-    Channel
-        Its log holds the spikes of the process.
-    """
+def open_single_process(terms: ChannelSizes, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
+    """Return the channel of one process with `n_own` neurons; kernels call `meeting` at the end of an interval."""
     own = SpikeLog(terms.length, 4 * n_own + 1024)
     segments, signal = SegmentedLog([own]), np.zeros((terms.n_steps, terms.n_readouts))
     shape = terms.summed_steps, terms.n_readouts

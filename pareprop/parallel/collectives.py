@@ -27,9 +27,9 @@ def raise_together(comm: Comm, problem: ParepropError | None) -> None:
     """Collective: raise on all ranks the problem of the lowest rank that has one.
 
     The rank is named unless all have one, or rank 0 has it, which does what one rank does for all: then the line is
-    that of a single process. Problems travel only where there are any.
+    the result of a single process. Problems are sent only if there are any.
     """
-    if not total(comm, problem is not None):
+    if not sum_over_ranks(comm, problem is not None):
         return
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, problem in enumerate(problems):
@@ -50,17 +50,17 @@ def all_arrive(comm: Comm, seconds: float = PATIENCE) -> bool:
     return there
 
 
-def await_others(comm: Comm) -> None:
+def wait_for_all(comm: Comm) -> None:
     """Collective: wait until all ranks come here, asleep in steps that grow to a millisecond.
 
-    MPI's own calls wait awake: beside a long piece of work of one rank, the others would take its processors. Messages,
-    not a barrier of MPI, so that a rank that comes to `all_arrive` instead is found to be alone.
+    MPI's calls wait awake: during a long computation of one rank, the others would take its processors. Messages, not
+    a barrier of MPI, so that a rank that comes to `all_arrive` instead is found to be alone.
     """
     distance = 1
     while distance < comm.size:  # a dissemination barrier
         sending = comm.isend(None, (comm.rank + distance) % comm.size, ARRIVED)
-        heard, pause = comm.irecv(source=(comm.rank - distance) % comm.size, tag=ARRIVED), 1e-5
-        while not heard.test()[0]:
+        arrival, pause = comm.irecv(source=(comm.rank - distance) % comm.size, tag=ARRIVED), 1e-5
+        while not arrival.test()[0]:
             time.sleep(pause)
             pause = min(1.5 * pause, 1e-3)
         sending.wait()
@@ -68,18 +68,12 @@ def await_others(comm: Comm) -> None:
 
 
 @contextmanager
-def guarded(comm: Comm, together: Callable[[ParepropError | None], None] | None = None) -> Iterator[None]:
-    """Collective: an error that one rank meets in the block ends the block on all ranks with that error.
+def share_errors(comm: Comm, raise_on_all: Callable[[ParepropError | None], None] | None = None) -> Iterator[None]:
+    """Collective: an error of one rank in the block ends the block on all ranks with that error.
 
-    For work that each rank does alone: the block must not hold anything collective. A file that can't be read on one
-    rank, or memory that only one rank lacks, becomes a `StateError` on all.
-
-    Parameters
-    ----------
-    comm : MPI.Comm or None
-        Communicator of the ranks; None: one process.
-    together : callable or None
-        Raises the problem on all ranks, such as `Channel.raise_together`; None: `raise_together` of `comm`.
+    The block must not contain collective calls. A file that can't be read on one rank, or memory that only one rank
+    lacks, becomes a `StateError` on all. `raise_on_all` raises the problem on all ranks, such as
+    `Channel.raise_together`; by default `raise_together` of `comm`.
     """
     problem = None
     try:
@@ -90,7 +84,7 @@ def guarded(comm: Comm, together: Callable[[ParepropError | None], None] | None 
         problem = describe_shortage(error)
     except OSError as error:
         problem = StateError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    together(problem) if together else raise_together(comm, problem)
+    raise_on_all(problem) if raise_on_all else raise_together(comm, problem)
 
 
 def run_in_first_group(replicas: Replicas, function: Callable[..., T], *arguments: object) -> T | None:
@@ -104,13 +98,13 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., T], *argument
             result = function(*arguments)
         except ParepropError as error:
             problem = error
-    result, problem = replicas.broadcast((result, problem))
+    result, problem = replicas.broadcast_value((result, problem))
     if problem is not None:
         raise problem
     return result
 
 
-def to_root(comm: Comm, items: Iterable[T]) -> Iterator[T]:
+def send_items_to_root(comm: Comm, items: Iterable[T]) -> Iterator[T]:
     """Collective: yield on rank 0 the items of all ranks, rank after rank; yield nothing on other ranks.
 
     One item at a time is in flight, so rank 0 never holds all of them. Callers must exhaust the iterator.
@@ -127,20 +121,7 @@ def to_root(comm: Comm, items: Iterable[T]) -> Iterator[T]:
 
 
 def sum_in_order(comm: Comm, values: np.ndarray) -> float:
-    """Collective: add the values of all ranks one after the other, so that the sum is the same for any division.
-
-    Parameters
-    ----------
-    comm : MPI.Comm or None
-        Communicator of the ranks; None: one process.
-    values : np.ndarray
-        float64, (n,), of this rank.
-
-    Returns
-    -------
-    float
-        The sum, on all ranks.
-    """
+    """Collective: add the values (n,), float64, of all ranks in order; the sum is the same for any partition."""
     before = 0.0 if comm is None or comm.rank == 0 else comm.recv(source=comm.rank - 1)
     total = float(np.cumsum(np.concatenate(([before], values)))[-1])
     if comm is None:
@@ -150,20 +131,20 @@ def sum_in_order(comm: Comm, values: np.ndarray) -> float:
     return comm.bcast(total, root=comm.size - 1)
 
 
-def maximum(comm: Comm, value: float) -> float:
+def max_over_ranks(comm: Comm, value: float) -> float:
     """Collective: return the largest value over ranks."""
-    return type(value)(_reduce(comm, np.array([value], np.float64), "MAX")[0])
+    return type(value)(_reduce_values(comm, np.array([value], np.float64), "MAX")[0])
 
 
 def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
     """Collective: return for each flag whether any rank has set it."""
-    return [bool(flag) for flag in _reduce(comm, np.array(flags, np.int8), "MAX")]
+    return [bool(flag) for flag in _reduce_values(comm, np.array(flags, np.int8), "MAX")]
 
 
 def is_same(comm: Comm, text: str) -> bool:
     """Collective: return whether all ranks give the same text, by its hash."""
-    number = _number_of(text)
-    highest, minus_lowest = _reduce(comm, np.array([number, -number], np.int64), "MAX")
+    number = _hash_text(text)
+    highest, minus_lowest = _reduce_values(comm, np.array([number, -number], np.int64), "MAX")
     return bool(highest == -minus_lowest)
 
 
@@ -175,41 +156,41 @@ def count_texts(comm: Comm, text: str) -> Counter[str]:
     if comm is None:
         return Counter([text])
     numbers = np.empty(comm.size, np.int64)
-    comm.Allgather(np.array([_number_of(text)], np.int64), numbers)
+    comm.Allgather(np.array([_hash_text(text)], np.int64), numbers)
     _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     texts = comm.allgather(text if comm.rank in first else None)
     return Counter({texts[rank]: n for rank, n in sorted(zip(first.tolist(), counts.tolist(), strict=True))})
 
 
-def _number_of(text: str) -> int:
+def _hash_text(text: str) -> int:
     """Return a hash of a text, the same on all ranks."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def sum_before(comm: Comm, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sum_lower_ranks(comm: Comm, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Collective: return the sums of whole numbers, int64 (n,), over the ranks before this one, and over all."""
     before = np.zeros_like(counts)
     if comm is not None:
-        comm.Exscan(counts, before)  # adds, unless told otherwise
+        comm.Exscan(counts, before)  # adds by default
         before *= comm.rank > 0  # rank 0 gets nothing
-    return before, _reduce(comm, counts.copy(), "SUM")
+    return before, _reduce_values(comm, counts.copy(), "SUM")
 
 
 def any_bits(comm: Comm, flags: int) -> int:
     """Collective: return the bits that any rank has set in a whole number below 2**63."""
-    return int(_reduce(comm, np.array([flags], np.int64), "BOR")[0])
+    return int(_reduce_values(comm, np.array([flags], np.int64), "BOR")[0])
 
 
-def _reduce(comm: Comm, values: np.ndarray, operation: str) -> np.ndarray:
+def _reduce_values(comm: Comm, values: np.ndarray, operation: str) -> np.ndarray:
     """Collective: return values reduced over ranks by an operation of MPI, such as "MAX", on all ranks."""
     if comm is None:
         return values
     reduced = np.empty_like(values)
-    comm.Allreduce(values, reduced, mpi.operation(comm, operation))
+    comm.Allreduce(values, reduced, mpi.find_operation(comm, operation))
     return reduced
 
 
-def gather(comm: Comm, value: T) -> list[T]:
+def gather_values(comm: Comm, value: T) -> list[T]:
     """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 
@@ -225,11 +206,11 @@ def gather_rows(comm: Comm, rows: np.ndarray) -> np.ndarray:
     return all_rows
 
 
-def of_first(comm: Comm, value: T) -> T:
+def broadcast_from_root(comm: Comm, value: T) -> T:
     """Collective: return the value of rank 0, on all ranks."""
     return value if comm is None else cast(T, comm.bcast(value))
 
 
-def total(comm: Comm, value: int) -> int:
+def sum_over_ranks(comm: Comm, value: int) -> int:
     """Collective: return the sum of whole numbers over ranks, below 2**63 in size."""
-    return int(_reduce(comm, np.array([value], np.int64), "SUM")[0])
+    return int(_reduce_values(comm, np.array([value], np.int64), "SUM")[0])

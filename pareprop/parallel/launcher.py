@@ -14,11 +14,11 @@ from typing import cast
 from .. import installation
 from ..errors import InputError, quote
 from . import mpi
-from .agreement import agree, environment, tell_of_the_end
-from .collectives import all_arrive, guarded
-from .exchange import SENDINGS, Alone, Exchange, Ranks
+from .agreement import announce_script_end, read_exchange_variables, require_agreement
+from .collectives import all_arrive, share_errors
+from .exchange import SENDING_MODES, Alone, Exchange, Ranks
 from .mpi import Comm
-from .node import number_by_node, ranks_here, ranks_per_node
+from .node import number_by_node, read_ranks_per_node, split_by_node
 from .replicas import LEAVES, Replicas
 
 # Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 130
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
-def size_of_launcher(environment: Mapping[str, str]) -> int | None:
+def read_launched_size(environment: Mapping[str, str]) -> int | None:
     """Return the number of ranks that the launcher started, None without a launcher."""
     for name in SIZES:
         if name in environment:
@@ -35,37 +35,28 @@ def size_of_launcher(environment: Mapping[str, str]) -> int | None:
     return None
 
 
-def rank_of_launcher(environment: Mapping[str, str]) -> int:
+def read_launched_rank(environment: Mapping[str, str]) -> int:
     """Return the number of this rank as set by the launcher, before MPI starts; 0 without a launcher."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
 
 
-def sending(environment: Mapping[str, str]) -> str:
-    """Return how spikes travel between nodes, as PAREPROP_SENDING says; "counted" by default.
-
-    Raises
-    ------
-    InputError
-        If it names an unknown way.
-    """
-    chosen = environment.get("PAREPROP_SENDING") or SENDINGS[0]
-    if chosen not in SENDINGS:
-        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(SENDINGS)}")
+def read_sending_mode(environment: Mapping[str, str]) -> str:
+    """Return the mode of sending spikes between nodes, from PAREPROP_SENDING; "counted" by default."""
+    chosen = environment.get("PAREPROP_SENDING") or SENDING_MODES[0]
+    if chosen not in SENDING_MODES:
+        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(SENDING_MODES)}")
     return chosen
 
 
 def exchange() -> Exchange:
     """Collective: return `Ranks` if several ranks were started together, else `Alone`.
 
-    Raises
-    ------
-    InputError
-        If MPI does not load, or sees another number of ranks than the launcher started: that belongs to another MPI
-        library.
+    Raise `InputError` if MPI does not load, or reports another number of ranks than the launcher started: the launcher
+    then belongs to another MPI library.
     """
     if not faulthandler.is_enabled():
         faulthandler.enable(2)  # where this rank was when it crashed, on its standard error
-    expected = size_of_launcher(os.environ)
+    expected = read_launched_size(os.environ)
     if expected is None:
         return Alone()
     if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
@@ -89,30 +80,29 @@ def exchange() -> Exchange:
         )
     if comm.size == 1:
         return Alone()
-    agree(comm, "exchange()", environment())  # says who is missing, where MPI would wait in silence
+    require_agreement(
+        comm, "exchange()", read_exchange_variables()
+    )  # says who is missing, where MPI would wait in silence
     if _World.leaving is None:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()
-    with guarded(comm):
+    with share_errors(comm):
         mpi.require_handles(MPI._sizeof(MPI.Comm))
-        way = sending(os.environ)
-        ranks_per_node(os.environ)
-    local = ranks_here(comm)
-    agree(comm, "exchange()", installation.facts(local))
+        way = read_sending_mode(os.environ)
+        read_ranks_per_node(os.environ)
+    local = split_by_node(comm)
+    require_agreement(comm, "exchange()", installation.list_installation_facts(local))
     numbered = number_by_node(comm, local)
-    tell_of_the_end(numbered)
+    announce_script_end(numbered)
     return Ranks(numbered, way)
 
 
-def split(exchange: Exchange, replicas: int) -> Exchange:
+def split_into_replicas(exchange: Exchange, replicas: int) -> Exchange:
     """Collective: divide all ranks into `replicas` groups of equal size; return the exchange of this rank's group.
 
-    Raises
-    ------
-    InputError
-        If `replicas` is not a power of two in range, does not divide the number of ranks, or differs between ranks.
+    `replicas` must be a power of two in range, divide the number of ranks, and be equal on all ranks.
     """
-    agree(exchange.comm, "split()", {"replicas": quote(replicas)})
+    require_agreement(exchange.comm, "split()", {"replicas": quote(replicas)})
     if replicas == 1:
         return exchange
     if not isinstance(replicas, int) or not 1 <= replicas <= LEAVES or replicas & (replicas - 1):
@@ -125,10 +115,10 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     groups = Replicas(replicas, index, across, exchange.comm)
     if size == 1:
         return Alone(groups)
-    return Ranks(exchange.comm.Split(index, exchange.rank), cast(Ranks, exchange).ways, groups)
+    return Ranks(exchange.comm.Split(index, exchange.rank), cast(Ranks, exchange).sending_mode, groups)
 
 
-def abort(code: int = 1) -> None:
+def abort_all_ranks(code: int = 1) -> None:
     """End all ranks at once after an unexpected error on this one."""
     if _World.leaving is not None:
         sys.stdout.flush()
@@ -136,7 +126,7 @@ def abort(code: int = 1) -> None:
         _World.leaving.Abort(code)
 
 
-def leave_together() -> bool:
+def do_all_ranks_leave() -> bool:
     """Collective, if all goes well: whether all ranks come here within some seconds, to leave with an error.
 
     A rank that left alone would wait for the others at MPI's end, and they for it, for ever.
@@ -149,7 +139,7 @@ def end_at_once_on_interrupt() -> None:
 
     Python would wait for the end of a call, such as of a message that never comes. Checkpoints listen in its place.
     """
-    if size_of_launcher(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
+    if read_launched_size(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -163,8 +153,8 @@ def _end_others_on_exceptions() -> None:
     """Let an uncaught exception end all ranks, as `python -m mpi4py` does."""
     before = sys.excepthook
 
-    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+    def end_all_ranks(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         before(kind, value, trace)
-        abort(EXIT_INTERRUPTED if issubclass(kind, KeyboardInterrupt) else 1)
+        abort_all_ranks(EXIT_INTERRUPTED if issubclass(kind, KeyboardInterrupt) else 1)
 
-    sys.excepthook = hook
+    sys.excepthook = end_all_ranks

@@ -14,26 +14,10 @@ Comm = Any  # a communicator: of mpi4py, which is imported where ranks start alo
 SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (Open MPI)
 
 
-def address(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
-    """Return addresses for calling MPI from compiled code.
+def find_address(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
+    """Return addresses for calling MPI from compiled code: of function `call`, of `comm`, and of MPI_UINT32_T.
 
-    Parameters
-    ----------
-    comm : communicator
-        Of mpi4py, or a stand-in written in Python.
-    call : str
-        Name of a function of MPI, such as "MPI_Allgather".
-
-    Returns
-    -------
-    tuple of int or None
-        Address of `call` in the library that mpi4py loaded, handles of `comm` and of MPI_UINT32_T; None for a
-        stand-in.
-
-    Raises
-    ------
-    InputError
-        If handles are neither numbers of 32 bits nor pointers.
+    The result is None for a stub communicator in Python.
     """
     if not hasattr(comm, "Get_attr"):
         return None
@@ -46,7 +30,7 @@ def address(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
     return function, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
 
 
-def operation(comm: Comm, name: str) -> object:
+def find_operation(comm: Comm, name: str) -> object:
     """Return an operation of MPI, such as "MAX"; its name for a stand-in written in Python."""
     if not hasattr(comm, "Get_attr"):
         return name
@@ -55,22 +39,13 @@ def operation(comm: Comm, name: str) -> object:
     return getattr(MPI, name)
 
 
-def interconnect(devices: Path = Path("/sys/class/infiniband"), maps: Path = Path("/proc/self/maps")) -> str:
-    """Return the InfiniBand (or RoCE, Omni-Path) devices of this node, and whether MPI loaded what drives them.
+def describe_interconnect(devices: Path = Path("/sys/class/infiniband"), maps: Path = Path("/proc/self/maps")) -> str:
+    """Return the InfiniBand (or RoCE, Omni-Path) devices of this node, and whether MPI loaded their driver.
 
-    MPI libraries take TCP without a word where libibverbs, or a library that replaces it, is missing.
-
-    Parameters
-    ----------
-    devices : Path
-        Folder with an entry for each device.
-    maps : Path
-        List of the libraries of this process, after MPI has started.
-
-    Returns
-    -------
-    str
-        Such as "mlx5_0, by libibverbs" or "mlx5_0, not used: MPI loaded no driver"; "" for a node without devices.
+    MPI libraries use TCP without a warning if libibverbs, or a library that replaces it, is missing. `devices` is a
+    folder with an entry for each device, `maps` the list of libraries of this process after the start of MPI. The
+    result is such as "mlx5_0, by libibverbs" or "mlx5_0, not used: MPI loaded no driver"; "" for a node without
+    devices.
     """
     try:
         names = sorted(path.name for path in devices.iterdir())

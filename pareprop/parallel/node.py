@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, RankLost
 from ..kernels import rounds
-from .collectives import total
+from .collectives import sum_over_ranks
 from .mpi import Comm
 
 RANKS_PER_NODE = (
@@ -22,16 +22,8 @@ RANKS_PER_NODE = (
 class Nodes:
     """The nodes of a communicator whose ranks are numbered node by node.
 
-    Attributes
-    ----------
-    local : communicator
-        Communicator of the ranks of this node; rank 0 is its leader.
-    leaders : communicator
-        Communicator of all leaders; of no use on other ranks.
-    index : int
-        Index of this node.
-    starts : np.ndarray
-        int64 (n_nodes + 1,), first rank of each node.
+    `local` is the communicator of this node's ranks, with its leader as rank 0; `leaders`, of all leaders, is undefined
+    on other ranks. `starts` is the first rank of each node, int64 (n_nodes + 1,).
     """
 
     local: Comm
@@ -45,23 +37,17 @@ class Nodes:
         return len(self.starts) - 1
 
 
-def ranks_per_node(environment: Mapping[str, str]) -> int:
-    """Return the ranks per node that PAREPROP_RANKS_PER_NODE sets, 0 to take nodes as they are.
-
-    Raises
-    ------
-    InputError
-        If it is not a whole number of at least 1.
-    """
+def read_ranks_per_node(environment: Mapping[str, str]) -> int:
+    """Return the ranks per node that PAREPROP_RANKS_PER_NODE sets, 0 for the actual nodes."""
     text = environment.get(RANKS_PER_NODE, "")
     if text and not (text.isdecimal() and int(text) > 0):
         raise InputError(f"PAREPROP_RANKS_PER_NODE = '{text}' must be a whole number of at least 1")
     return int(text or 0)
 
 
-def ranks_here(comm: Comm, environment: Mapping[str, str] = os.environ) -> Comm:
+def split_by_node(comm: Comm, environment: Mapping[str, str] = os.environ) -> Comm:
     """Collective: return a communicator of the ranks of this node."""
-    size = ranks_per_node(environment)
+    size = read_ranks_per_node(environment)
     if size:
         return comm.Split(comm.rank // size, comm.rank)
     from mpi4py import MPI  # starts MPI, so not at the top of the file
@@ -73,7 +59,7 @@ def leads_machine(comm: Comm) -> bool:
     """Collective: return whether this is the first rank of its machine, whatever PAREPROP_RANKS_PER_NODE says."""
     if comm is None:
         return True
-    local = ranks_here(comm, {})
+    local = split_by_node(comm, {})
     first = local.rank == 0
     local.Free()
     return first
@@ -82,32 +68,16 @@ def leads_machine(comm: Comm) -> bool:
 def number_by_node(comm: Comm, local: Comm) -> Comm:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
     first = local.bcast(comm.rank)
-    if not total(comm, comm.rank != first + local.rank):
+    if not sum_over_ranks(comm, comm.rank != first + local.rank):
         return comm
     return comm.Split(0, first)  # ranks with one key stay in their order
 
 
 def find_nodes(comm: Comm) -> Nodes:
-    """Collective: find out which ranks share a node.
-
-    Parameters
-    ----------
-    comm : communicator
-        Communicator whose ranks are numbered node by node.
-
-    Returns
-    -------
-    Nodes
-        The nodes as this rank sees them.
-
-    Raises
-    ------
-    InputError
-        If the ranks of a node are not numbered one after the other.
-    """
-    local = ranks_here(comm)
+    """Collective: find which ranks share a node; raise `InputError` unless their numbers are consecutive."""
+    local = split_by_node(comm)
     first = local.bcast(comm.rank)
-    if total(comm, comm.rank != first + local.rank):
+    if sum_over_ranks(comm, comm.rank != first + local.rank):
         raise InputError("the ranks of each node must be numbered one after the other")
     leaders = comm.Split(min(local.rank, 1), comm.rank)
     starts = local.bcast(leaders.allgather(first) if local.rank == 0 else None)
@@ -123,18 +93,7 @@ def is_crowded(local: Comm) -> bool:
 def make_rank_lost(first_rank: int, meeting: list[rounds.NodeMeeting], local_rank: int, rank: int) -> RankLost:
     """Return the exception for ranks of a node that wait for a rank that ended; the lowest of them reports it.
 
-    Parameters
-    ----------
-    first_rank : int
-        First rank of the node.
-    meeting : list
-        Holds the meeting of the node's ranks.
-    local_rank, rank : int
-        This rank and the one that ended, counted within the node.
-
-    Returns
-    -------
-    RankLost
-        Names the rank that ended.
+    `first_rank` is the node's first rank; `local_rank` and `rank` are this rank and the ended rank within the node.
+    `meeting` contains the synchronization of the node's ranks.
     """
     return RankLost(f"rank {first_rank + rank} ended unexpectedly", speaks=local_rank == min(meeting[0].living()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def block(n: int, size: int, rank: int) -> tuple[int, int]:
+def find_block(n: int, size: int, rank: int) -> tuple[int, int]:
     """Return the half-open range of the ids [0, n) that `rank` of `size` ranks owns; it may be empty.
 
     Ranks from `size` on own nothing.
@@ -13,13 +13,13 @@ def block(n: int, size: int, rank: int) -> tuple[int, int]:
     return min(n * rank // size, n), min(n * (rank + 1) // size, n)
 
 
-def overlap(first: int, last: int, low: int, high: int) -> tuple[int, int]:
+def find_overlap(first: int, last: int, low: int, high: int) -> tuple[int, int]:
     """Return the intersection of [first, last) and [low, high); an empty range starts at `first`."""
     start, stop = max(first, low), min(last, high)
     return (start, stop) if start < stop else (start, start)
 
 
-def firsts(n: int, size: int, n_sharing: int = 0) -> np.ndarray:
+def list_first_ids(n: int, size: int, n_sharing: int = 0) -> np.ndarray:
     """Return the first id of each rank, then `n`: int64 (size + 1,).
 
     Ids belong to the first `n_sharing` ranks, 0 for all.

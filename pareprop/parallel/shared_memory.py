@@ -26,18 +26,18 @@ from .spike_log import SharedSpikeLog
 SHARED = Path("/dev/shm")  # POSIX shared memory
 PAGE = 4096
 HUGE = 2 * 2**20  # bytes of a huge page
-SPIKES = 4  # a log has room at first for so many spikes per neuron
-SPARE = 1024  # and for so many more
-SECRET = 16  # bytes of the secret that ranks of a node show each other
-HEARD = 10.0  # seconds that somebody may take to show the secret
+SPIKES_PER_NEURON = 4  # a log has room at first for so many spikes per neuron
+SPARE_SPIKES = 1024  # and for so many more
+SECRET_BYTES = 16  # bytes of the secret that ranks of a node show each other
+SECRET_TIMEOUT = 10.0  # seconds that somebody may take to show the secret
 
 
-_held: weakref.WeakSet[NodeMemory] = weakref.WeakSet()  # all shared memory of this process
+_open_memories: weakref.WeakSet[NodeMemory] = weakref.WeakSet()  # all shared memory of this process
 
 
-def let_go() -> None:
+def release_locks() -> None:
     """Give up the locks by which other ranks see that this one lives: it will come to no further round."""
-    for memory in _held:
+    for memory in _open_memories:
         kernel.unlock(memory.fd)
 
 
@@ -48,25 +48,15 @@ class Words(NamedTuple):
     most: int = 0
 
 
-NONE = Words()
+NO_WORDS = Words()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids, messages.
+    """Layout of the shared memory of a node: data of its ranks, ends of steps, sums for readouts, ids, messages.
 
-    Attributes
-    ----------
-    n_ranks : int
-        Ranks of the node.
-    neurons : np.ndarray
-        int64 (n_segments,), number of neurons whose spikes each log holds.
-    length : int
-        Steps of the logs.
-    summed_steps, n_readouts : int
-        Shape of the sums: steps of the longest round, readouts of the whole network.
-    outgoing, incoming : Words
-        Words of all messages to other nodes, and of those from them.
+    `neurons` is the number of neurons of each log, int64 (n_segments,); logs have `length` steps. Sums have the shape
+    (`summed_steps`, `n_readouts`). `outgoing` and `incoming` are the words of all messages to and from other nodes.
     """
 
     n_ranks: int
@@ -74,8 +64,8 @@ class Layout:
     length: int
     summed_steps: int
     n_readouts: int
-    outgoing: Words = NONE
-    incoming: Words = NONE
+    outgoing: Words = NO_WORDS
+    incoming: Words = NO_WORDS
 
     @property
     def ptr_byte(self) -> int:
@@ -95,16 +85,16 @@ class Layout:
     @property
     def ids_bytes(self) -> np.ndarray:
         """Offsets in bytes of the ids of each log, and the end: far enough apart for all neurons in each step."""
-        first = _pages(self.ptr_byte + 8 * len(self.neurons) * (self.length + 1))
-        sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
+        first = _round_to_pages(self.ptr_byte + 8 * len(self.neurons) * (self.length + 1))
+        sizes = [_round_to_pages(4 * int(n) * self.length) for n in self.neurons]
         return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
     @property
     def message_bytes(self) -> tuple[int, int, int]:
         """Offsets in bytes of messages that leave, of those that come, and the end."""
         first = int(self.ids_bytes[-1])
-        second = first + _pages(4 * self.outgoing.most)
-        return first, second, second + _pages(4 * self.incoming.most)
+        second = first + _round_to_pages(4 * self.outgoing.most)
+        return first, second, second + _round_to_pages(4 * self.incoming.most)
 
     @property
     def n_bytes(self) -> int:
@@ -118,12 +108,12 @@ class Layout:
 
     def initial_bytes(self) -> int:
         """Return the bytes that are allocated at first, and for messages."""
-        logs = sum(_pages(4 * room(int(n), self.length)) for n in self.neurons)
+        logs = sum(_round_to_pages(4 * count_initial_spikes(int(n), self.length)) for n in self.neurons)
         return int(self.ids_bytes[0] + logs + 4 * (self.outgoing.expected + self.incoming.expected))
 
 
 @dataclass(frozen=True)
-class Plain:
+class FlatLayout:
     """Layout of memory that is all taken at once."""
 
     n_bytes: int
@@ -138,13 +128,13 @@ class Plain:
         return self.n_bytes
 
 
-def _pages(n_bytes: int) -> int:
+def _round_to_pages(n_bytes: int) -> int:
     return -(-n_bytes // PAGE) * PAGE
 
 
-def room(n_neurons: int, length: int) -> int:
+def count_initial_spikes(n_neurons: int, length: int) -> int:
     """Return the number of spikes that the log of `n_neurons` neurons over `length` steps has room for at first."""
-    return min(SPIKES * n_neurons + SPARE, n_neurons * length)
+    return min(SPIKES_PER_NEURON * n_neurons + SPARE_SPIKES, n_neurons * length)
 
 
 def require_shared(need: int) -> None:
@@ -159,45 +149,32 @@ def require_shared(need: int) -> None:
 
 
 class NodeMemory:
-    """Memory that the ranks of a node share; nothing of it is left when they end, however they end.
+    """Memory that the ranks of a node share; it is freed when they end, also when they are killed.
 
-    The constructor is collective.
-
-    Parameters
-    ----------
-    comm : communicator
-        Communicator of all ranks, which fail together.
-    nodes : Nodes
-        Nodes of the communicator.
-    layout : Layout or Plain
-        Layout of the memory of this rank's node.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if there is too little shared memory.
+    The constructor is collective over `comm`, and raises `InputError` on all ranks if there is too little shared
+    memory.
     """
 
-    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout | Plain) -> None:
+    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout | FlatLayout) -> None:
         local = nodes.local
         made, problem = -1, None
         if local.rank == 0:
-            made, problem = _create(layout)
+            made, problem = _create_file(layout)
         raise_together(comm, local.bcast(problem))
         try:
-            got = _hand_out(comm, local, made)
-            self.fd = os.open(f"/proc/self/fd/{got}", os.O_RDWR)  # anew on each rank: locks belong to what was opened
+            got = _distribute_descriptor(comm, local, made)
+            self.fd = os.open(f"/proc/self/fd/{got}", os.O_RDWR)  # opened on each rank: locks belong to the file
             os.close(got)
-            weakref.finalize(self, os.close, self.fd).atexit = False  # until the process ends, see `let_go`
+            weakref.finalize(self, os.close, self.fd).atexit = False  # until the process ends, see `release_locks`
         except OSError as error:
             problem = InputError(f"the shared memory of this node cannot be opened: {error.strerror or error}")
         raise_together(comm, problem)
         self._map = mmap.mmap(self.fd, max(layout.n_bytes, 1))
         if layout.initial_bytes() >= HUGE * local.size and hasattr(mmap, "MADV_HUGEPAGE"):
             self._map.madvise(mmap.MADV_HUGEPAGE)  # small logs would grow by a page each, and gain nothing
-        _held.add(self)
+        _open_memories.add(self)
 
-    def array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:
+    def view_array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:
         """Return an array of the memory, which lives as long as its arrays do."""
         return np.frombuffer(self._map, kind, count, int(first_byte)) if count else np.zeros(0, kind)
 
@@ -205,93 +182,67 @@ class NodeMemory:
 class SharedMemory(NodeMemory):
     """The logs, sums and messages in the memory of a node.
 
-    Parameters are those of `NodeMemory`.
+    The constructor takes the parameters of `NodeMemory`.
     """
 
     def __init__(self, comm: Comm, nodes: Nodes, layout: Layout) -> None:
         super().__init__(comm, nodes, layout)
         self.layout = layout
 
-    def lines(self) -> np.ndarray:
+    def view_cache_lines(self) -> np.ndarray:
         """Return the lines of the ranks, int64 (n_ranks + 1, n_columns)."""
         columns = kernel.NodeMeeting.columns()
-        return self.array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
+        return self.view_array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
 
-    def sums(self, rank: int, sharing: int, joined: bool) -> readout_sums.ReadoutSums:
-        """Return the sums for the readouts.
+    def view_sums(self, rank: int, sharing: int, joined: bool) -> readout_sums.ReadoutSums:
+        """Return the sums for the readouts; ranks 0 to `sharing` - 1 of a single node have parts of the sums.
 
-        Parameters
-        ----------
-        rank : int
-            This rank in its node.
-        sharing : int
-            Ranks, from 0 on, that have neurons: their parts add up to the sums of a single node.
-        joined : bool
-            Whether there are several nodes, so that the leader adds up all that ranks read.
+        With `joined` there are several nodes: the leader adds up the sums that all ranks read.
         """
         layout, n = self.layout, self.layout.n_ranks
-        numbers = self.array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
+        numbers = self.view_array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
         return readout_sums.ReadoutSums(
             numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, sharing)
         )
 
-    def messages(self, writes: bool) -> MessageMemory:
+    def view_messages(self, writes: bool) -> MessageMemory:
         """Return the memory of messages; the rank that `writes`, the leader, allocates it as they grow."""
         leaves, comes, _ = self.layout.message_bytes
         words = self.layout.outgoing.most, self.layout.incoming.most
-        arrays = self.array(np.uint32, words[0], leaves), self.array(np.uint32, words[1], comes)
+        arrays = self.view_array(np.uint32, words[0], leaves), self.view_array(np.uint32, words[1], comes)
         return MessageMemory(*arrays, self.fd if writes else -1, (leaves, comes))
 
-    def log(self, segment: int, writes: bool) -> SharedSpikeLog:
-        """Return the log of a segment, to write to or to read.
-
-        Parameters
-        ----------
-        segment : int
-            Number of the log, see `Layout.neurons`.
-        writes : bool
-            Whether this rank writes to it.
-
-        Returns
-        -------
-        SharedSpikeLog
-            Its arrays lie in the shared memory.
-        """
+    def view_log(self, segment: int, writes: bool) -> SharedSpikeLog:
+        """Return the log of a segment (see `Layout.neurons`), in shared memory; `writes`: this rank writes to it."""
         layout, first = self.layout, int(self.layout.ids_bytes[segment])
         length = layout.length + 1
-        ptr = self.array(np.int64, length, layout.ptr_byte + 8 * segment * length)
+        ptr = self.view_array(np.int64, length, layout.ptr_byte + 8 * segment * length)
         n = int(layout.neurons[segment]) * layout.length
-        ids = self.array(np.uint32, n, first)
-        capacity = room(int(layout.neurons[segment]), layout.length)
-        log = SharedSpikeLog(self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_full(p)))
-        log.full = lambda problem: RankLost(_full(problem), speaks=True)  # in the middle of a round
+        ids = self.view_array(np.uint32, n, first)
+        capacity = count_initial_spikes(int(layout.neurons[segment]), layout.length)
+        log = SharedSpikeLog(
+            self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_describe_shortage(p))
+        )
+        log.full = lambda problem: RankLost(_describe_shortage(problem), speaks=True)  # in the middle of a round
         return log
 
 
 class MessageMemory:
-    """Memory of the messages that leave a node and of those that come, seen by all of its ranks.
+    """Memory of the messages that leave a node and that arrive, shared by its ranks.
 
-    Attributes
-    ----------
-    outgoing, incoming : np.ndarray
-        uint32, as long as messages can become; memory is allocated for the first words alone.
-    words : tuple of int
-        Words for which memory is allocated, the same on all ranks of the node.
+    `outgoing` and `incoming` are uint32, as long as messages can become; only the first `words`, equal on all ranks of
+    the node, are allocated.
     """
 
     def __init__(self, outgoing: np.ndarray, incoming: np.ndarray, fd: int, starts: tuple[int, int]) -> None:
         self.outgoing, self.incoming, self._fd, self._starts = outgoing, incoming, fd, starts
         self.words = 0, 0
 
-    def take(self, outgoing: int, incoming: int) -> bool:
-        """Allocate memory for so many words; return False if there was as much already.
+    def allocate_words(self, outgoing: int, incoming: int) -> bool:
+        """Allocate memory for so many words; return False if it was allocated before.
 
-        All ranks of a node call it alike, and wait for the leader if it returns True.
-
-        Raises
-        ------
-        RankLost
-            On the leader, if there is no more memory.
+        All ranks of a node call it with the same numbers, and wait for the leader if it returns True. The leader raises
+        `RankLost` if there is no more memory.
         """
         wanted = max(outgoing, self.words[0]), max(incoming, self.words[1])
         if wanted == self.words:
@@ -300,9 +251,9 @@ class MessageMemory:
         if self._fd >= 0:
             for start, words in zip(self._starts, wanted, strict=True):
                 try:
-                    os.posix_fallocate(self._fd, start, max(4 * words, 1))  # a node may hear no other one
+                    os.posix_fallocate(self._fd, start, max(4 * words, 1))  # a node may receive from no other one
                 except OSError as problem:
-                    raise RankLost(_full(problem), speaks=True) from None  # in the middle of a round
+                    raise RankLost(_describe_shortage(problem), speaks=True) from None  # in the middle of a round
         return True
 
     @property
@@ -311,22 +262,15 @@ class MessageMemory:
         return 4 * sum(self.words) if self._fd >= 0 else 0
 
 
-def _full(problem: OSError) -> str:
+def _describe_shortage(problem: OSError) -> str:
     return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
 
 
-def _hand_out(comm: Comm, local: Comm, made: int) -> int:
+def _distribute_descriptor(comm: Comm, local: Comm, made: int) -> int:
     """Collective: return on each rank of a node a descriptor of the file that its leader has `made`.
 
-    By a socket without a name in the file system: nothing is left of it, whenever a rank is killed. What a process has
-    open cannot be opened by way of /proc from another user namespace, such as that of a container.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if some cannot reach their leader.
-    OSError
-        On a rank that gets nothing.
+    A socket without a name in the file system transfers it, so that nothing remains when a rank is killed. The open
+    files of a process cannot be opened through /proc from another user namespace, such as a container.
     """
     with socket.socket(socket.AF_UNIX) as own:
         problem: Exception | None = None
@@ -336,7 +280,7 @@ def _hand_out(comm: Comm, local: Comm, made: int) -> int:
                 own.listen(local.size)
         except OSError as error:
             problem = error
-        place, secret, problem = local.bcast((own.getsockname(), secrets.token_bytes(SECRET), problem))
+        place, secret, problem = local.bcast((own.getsockname(), secrets.token_bytes(SECRET_BYTES), problem))
         try:
             if local.rank > 0 and problem is None:
                 own.connect(place)
@@ -354,14 +298,14 @@ def _hand_out(comm: Comm, local: Comm, made: int) -> int:
         while waiting:
             other, _ = own.accept()
             with other, suppress(OSError):  # of somebody else, who does not know the secret
-                other.settimeout(HEARD)
-                if secrets.compare_digest(other.recv(SECRET, socket.MSG_WAITALL), secret):
+                other.settimeout(SECRET_TIMEOUT)
+                if secrets.compare_digest(other.recv(SECRET_BYTES, socket.MSG_WAITALL), secret):
                     socket.send_fds(other, [b"."], [made])
                     waiting -= 1
     return made
 
 
-def _create(layout: Layout | Plain) -> tuple[int, InputError | None]:
+def _create_file(layout: Layout | FlatLayout) -> tuple[int, InputError | None]:
     """Return a file that never has a name, so that nothing is left of it whenever this process is killed."""
     fd, problem = -1, None
     try:

@@ -22,18 +22,18 @@ class _Steps:
         """Pickle the spikes, not the room for more."""
         return SpikeLog.from_arrays, (self.ids[: self.ptr.max()], self.ptr)
 
-    def part(self, first: int, last: int) -> SpikeLog:
+    def slice_steps(self, first: int, last: int) -> SpikeLog:
         """Return steps [first, last); the ids are not copied."""
         ptr = self.ptr[first : last + 1]
         return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
 
-    def forget(self, n_steps: int, filled: int) -> None:
+    def drop_steps(self, n_steps: int, filled: int) -> None:
         """Drop the first `n_steps` of `filled` steps and move the others to the front."""
         start, stop = self.ptr[n_steps], self.ptr[filled]
         self.ids[: stop - start] = self.ids[start:stop].copy()
         self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
 
-    def append(self, filled: int, other: SpikeLog, n_steps: int) -> None:
+    def append_steps(self, filled: int, other: SpikeLog, n_steps: int) -> None:
         """Write the first `n_steps` steps of `other` behind the first `filled` steps."""
         place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
         self.reserve(place + n)
@@ -42,49 +42,34 @@ class _Steps:
 
     def load(self, other: SpikeLog, n_steps: int) -> None:
         """Start with the first `n_steps` steps of `other`."""
-        self.append(0, other, n_steps)
+        self.append_steps(0, other, n_steps)
 
     def copy(self, n_steps: int) -> SpikeLog:
         """Return a copy of the first `n_steps` steps."""
         ptr = self.ptr[: n_steps + 1].copy()
         return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
 
-    def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    def list_spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return steps (int64) and ids (uint32) of all spikes before step `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
         return steps, self.ids[: self.ptr[n_steps]]
 
 
 class SpikeLog(_Steps, kernel.SpikeLog):
-    """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
+    """Spikes of steps 0..n_steps-1: the spikes of step t are `ids[ptr[t]:ptr[t + 1]]`, ascending.
 
-    Attributes
-    ----------
-    ids : np.ndarray
-        uint32 (capacity,), ids that spiked, ascending within a step.
-    ptr : np.ndarray
-        int64 (n_steps + 1,), where the spikes of each step start, and where the last ones end.
-    odd : float
-        A value, neither 0 nor 1, of the raster from which the log was made, such as a rate; 0 if there is none.
-    late : int
-        Events of a recording that came after the last step, and were left out.
-    unusable, events : int
-        Events of a recording that had no time, and were left out; all of its events.
+    `ids` are uint32 (capacity,), `ptr` int64 (n_steps + 1,). `non_binary_value` is a value, neither 0 nor 1, of the
+    raster from which the log was made, such as a rate; 0 if there is none. Of `n_events` events of a recording,
+    `n_late` came after the last step and `n_unusable` had no time; both were left out.
     """
 
-    odd = 0.0
-    late = 0
-    unusable = events = 0
+    non_binary_value = 0.0
+    n_late = 0
+    n_unusable = n_events = 0
 
     @classmethod
     def from_raster(cls, raster: object) -> SpikeLog:
-        """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes.
-
-        Raises
-        ------
-        InputError
-            If the raster has another shape, or holds what is not a finite number.
-        """
+        """Make a log of a raster (n_steps, n_sources), which is not 0 at a spike."""
         if np.ma.is_masked(raster):
             raise InputError("raster holds masked values, which are neither spikes nor none")
         try:
@@ -96,7 +81,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         if raster.dtype.kind not in "biuf":
             raise InputError(f"raster {quote(raster)} must hold numbers or truth values, not {raster.dtype}")
         steps, ids = np.nonzero(raster)
-        log = cls.of(steps, ids, len(raster))
+        log = cls.from_spikes(steps, ids, len(raster))
         if raster.dtype.kind != "b":
             values = raster[steps, ids]
             others = np.flatnonzero(values != 1)
@@ -105,7 +90,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
                 if len(bad):
                     k = bad[0]
                     raise InputError(f"raster holds {values[k]} in step {steps[k]} of input {ids[k]}: must be finite")
-                log.odd = float(values[others[0]])
+                log.non_binary_value = float(values[others[0]])
         return log
 
     @classmethod
@@ -116,12 +101,12 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         return log
 
     @classmethod
-    def of(cls, steps: np.ndarray, ids: np.ndarray, n_steps: int) -> SpikeLog:
+    def from_spikes(cls, steps: np.ndarray, ids: np.ndarray, n_steps: int) -> SpikeLog:
         """Make a log of spikes that are in order."""
         ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
-    def lengthen(self, n_steps: int) -> SpikeLog:
+    def pad_steps(self, n_steps: int) -> SpikeLog:
         """Return a log of at least `n_steps` steps, without spikes in those that this one has not."""
         missing = n_steps + 1 - len(self.ptr)
         return self if missing <= 0 else SpikeLog.from_arrays(self.ids, np.pad(self.ptr, (0, missing), "edge"))
@@ -134,10 +119,10 @@ class SharedSpikeLog(_Steps, kernel.SharedSpikeLog):
 class SegmentedLog(kernel.SegmentedLog):
     """Logs of neighbours, whose ids ascend over all of them in each step."""
 
-    def part(self, first: int, last: int) -> SpikeLog:
+    def slice_steps(self, first: int, last: int) -> SpikeLog:
         """Return steps [first, last) in one log."""
         if self.n_segments == 1:
-            return self.segments[0].part(first, last)
+            return self.segments[0].slice_steps(first, last)
         return SpikeLog.from_arrays(*self.join(first, last))
 
     @property

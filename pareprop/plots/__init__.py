@@ -1,13 +1,13 @@
 """Figures of a run, drawn from its result file alone.
 
-`draw` makes every figure the file has data for; `draw_seeds` compares runs that differ in their seed.
+`draw` makes every figure for which the file has data; `draw_seeds` compares runs that differ in their seed.
 
-May import the ground alone: figures need nothing but a result file.
+May import the core utilities alone.
 
-Where to add
-------------
-A figure: a module with `figure(file)`, listed in `FIGURES` of `figures.py`; the report embeds the PNG files of all
-figures of a run. A chart of the report alone: `charts`.
+Where to add:
+
+- a figure: a module with `draw_figure(file)`, listed in `FIGURES` of `figures`; the report embeds its PNG file;
+- a chart of the report: drawing in `charts`, data in `runs/report.py`, place in `runs/report.html`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .figures import FIGURES, draw
+    from .figures import FIGURES, draw_figures
     from .loss import draw_seeds
 
-__all__ = ["FIGURES", "draw", "draw_seeds"]
+__all__ = ["FIGURES", "draw_figures", "draw_seeds"]
 
 
 def __getattr__(name: str) -> object:

@@ -27,9 +27,9 @@ def _draw_histogram(ax: Axes, ends: tuple[np.ndarray, ...], bounds: tuple[float,
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw all projections whose delays learned; None without any."""
-    drawn = list(reader.learned_delays(file))
+    drawn = list(reader.read_learned_delays(file))
     if not drawn:
         return None
     dt = reader.step_ms(file)
@@ -37,8 +37,8 @@ def figure(file: h5py.File) -> Figure | None:
     axes = result.subplots(len(drawn), 2, squeeze=False)
     for (left, right), (_, group, bounds, ends) in zip(axes, drawn, strict=True):
         _draw_histogram(left, ends, bounds, dt)
-        left.set_title(weights.heading(group, len(ends[0]), False))
-        moved = hdf5.values(group, "moved")
+        left.set_title(weights.format_heading(group, len(ends[0]), False))
+        moved = hdf5.read_values(group, "moved")
         if moved is None or not len(moved):
             right.set_visible(False)
             continue

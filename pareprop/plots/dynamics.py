@@ -21,7 +21,7 @@ NEURON_SIGNALS = (
     ("adaptation", "a", "adaptation"),
     ("learning_signal", "L", "learning signal"),
 )
-FEW = 3  # more voltages than these are stacked
+MAX_OVERLAID_VOLTAGES = 3  # more voltages than these are stacked
 Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, drawing
 
 
@@ -29,90 +29,83 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the input and the recurrent spikes that were recorded."""
     rasters: list[Panel] = []
     for prefix, name, height in RASTERS:
-        spikes = hdf5.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
-        if spikes is not None and (len(spikes[0]) or not panels.lacks(sample.file, name)):
+        spikes = hdf5.read_pair(sample, f"{prefix}_steps", f"{prefix}_ids")
+        if spikes is not None and (len(spikes[0]) or not panels.lacks_role(sample.file, name)):
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = "" if groups else panels.population_name(sample.file, name)
-            title, *shown = panels.thin(f"{name} spikes", *spikes)
-            draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
+            title, *shown = panels.subsample_raster(f"{name} spikes", *spikes)
+            draw = partial(_draw_raster, spikes=shown, dt=dt, groups=groups, label=label)
             rasters.append((title, height, draw))
     return rasters
 
 
-def _raster(
+def _draw_raster(
     ax: Axes, spikes: list[np.ndarray], dt: float, groups: list[tuple[str, int, int]] | None, label: str
 ) -> None:
     steps, ids = spikes
-    panels.raster(ax, steps, ids, dt, groups)
+    panels.draw_raster(ax, steps, ids, dt, groups)
     ax.set_ylabel(label)
 
 
 def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the state of recorded neurons; the first one names the neurons."""
     listed: list[Panel] = []
-    ids = hdf5.values(sample, "record")
+    ids = hdf5.read_values(sample, "record")
     for key, label, title in NEURON_SIGNALS:
-        data = hdf5.dataset(sample, key, 2)
+        data = hdf5.find_dataset(sample, key, 2)
         if data is None or not data.shape[1]:
             continue
-        if key == "learning_signal" and panels.lacks(sample.file, "readout") and not np.any(data[...]):
+        if key == "learning_signal" and panels.lacks_role(sample.file, "readout") and not np.any(data[...]):
             continue
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
         cells = panels.cell_names(sample.file, "recurrent", map(int, numbers[: panels.MAX_LINES]))
-        names = None if listed else panels.shorten(cells, data.shape[1])
-        stacked = key == "V_m" and data.shape[1] > FEW
+        names = None if listed else panels.shorten_legend(cells, data.shape[1])
+        stacked = key == "V_m" and data.shape[1] > MAX_OVERLAID_VOLTAGES
         height = 0.25 * min(data.shape[1], panels.MAX_LINES) if stacked else 1.0
-        draw = partial(_signals, data=data, dt=dt, label=label, names=names, is_stacked=stacked)
+        draw = partial(_draw_signals, data=data, dt=dt, label=label, names=names, is_stacked=stacked)
         listed.append((title, height, draw))
     return listed
 
 
-def _signals(
+def _draw_signals(
     ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None, is_stacked: bool = False
 ) -> None:
-    panels.signals(ax, data, dt, names, is_stacked=is_stacked)
+    panels.draw_signals(ax, data, dt, names, is_stacked=is_stacked)
     ax.set_ylabel(reader.with_unit(label, data))
 
 
 def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of readouts against targets and of the errors that were recorded."""
     listed: list[Panel] = []
-    readout, target, error = (_columns(sample, f"{name}_signal") for name in ("readout", "target", "error"))
+    readout, target, error = (_read_columns(sample, f"{name}_signal") for name in ("readout", "target", "error"))
     if readout is not None or target is not None:
         title = " and ".join(n for n, d in (("readout", readout), ("target", target)) if d is not None)
-        listed.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
+        listed.append((title, 1.4, partial(_draw_readout, readout=readout, target=target, dt=dt)))
     if error is not None:
-        listed.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="y − y*", names=None)))
+        listed.append(("error signal", 1.0, partial(_draw_signals, data=error, dt=dt, label="y − y*", names=None)))
     return listed
 
 
-def _columns(sample: h5py.Group, name: str) -> h5py.Dataset | None:
+def _read_columns(sample: h5py.Group, name: str) -> h5py.Dataset | None:
     """Return a signal; None if it was not recorded, or has no columns, as in a network without readouts."""
-    data = hdf5.dataset(sample, name, 2)
+    data = hdf5.find_dataset(sample, name, 2)
     return data if data is not None and data.shape[1] else None
 
 
-def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:
+def _draw_readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:
     if readout is not None:
         n_out = readout.shape[1]
-        panels.signals(ax, readout, dt, panels.shorten(panels.output_names(readout.file, n_out), n_out))
+        panels.draw_signals(ax, readout, dt, panels.shorten_legend(panels.output_names(readout.file, n_out), n_out))
     if target is not None:
-        panels.targets(ax, target, dt)
+        panels.draw_targets(ax, target, dt)
     ax.set_ylabel(reader.with_unit("y, y*", target if readout is None else readout))
 
 
 @style.styled
-def figure(file: h5py.File, which: str) -> Figure | None:
-    """Draw one recorded sample; None when nothing of it was recorded.
+def draw_figure(file: h5py.File, which: str) -> Figure | None:
+    """Draw the sample recorded in /dynamics/`which`, "first" or "last"; None if nothing of it was recorded.
 
-    A second column enlarges the learning window when that is less than half of the sample.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The results of a run.
-    which : str
-        Name of the group in /dynamics: "first" or "last".
+    A second column enlarges the learning window if it is shorter than half of the sample.
     """
     sample = panels.recorded_sample(file, which)
     if sample is None:
@@ -122,14 +115,14 @@ def figure(file: h5py.File, which: str) -> Figure | None:
     if not stack:
         return None
     tall = 0.8 + 0.95 * sum(height for _, height, _ in stack)
-    result = style.new_figure(file, tall, detail=panels.moment(file, sample), layout="none")
-    columns(result, stack, sample, dt)
+    result = style.new_figure(file, tall, detail=panels.describe_moment(file, sample), layout="none")
+    fill_columns(result, stack, sample, dt)
     return result
 
 
-def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -> None:
+def fill_columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -> None:
     """Fill a figure with the panels over the whole sample and, when it is short, over the learning window."""
-    whole, window = (0, panels.duration(sample)), panels.window(sample)
+    whole, window = (0, panels.count_steps(sample)), panels.find_learning_window(sample)
     spans = [whole, window] if window[1] - window[0] < 0.5 * whole[1] else [whole]
     grid = figure.subplots(
         len(stack),
@@ -151,5 +144,5 @@ def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -
         ax.set(xlim=(first * dt, last * dt), xlabel="time (ms)" if first == 0 else "learning window (ms)")
         ax.xaxis.set_major_locator(MaxNLocator(4 if first else 6, steps=[1, 2, 2.5, 5, 10]))
     named = [name for name, _, _ in panels.input_groups(sample) + panels.neuron_groups(sample.file)]
-    left = max([0.62, *(0.15 + 0.056 * len(panels.short(name)) for name in named)])
-    style.arrange(figure, grid, left=left, right=0.1 + max(map(style.legend_width, grid[:, -1])), down=0.3)
+    left = max([0.62, *(0.15 + 0.056 * len(panels.shorten_name(name)) for name in named)])
+    style.arrange_axes(figure, grid, left=left, right=0.1 + max(map(style.legend_width, grid[:, -1])), down=0.3)

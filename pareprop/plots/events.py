@@ -14,17 +14,12 @@ from ..later import h5py
 from . import evidence, panels, reader, style
 
 
-def image(file: h5py.File, sample: h5py.Group) -> np.ndarray | None:
+def count_pixel_events(file: h5py.File, sample: h5py.Group) -> np.ndarray | None:
     """Return ON minus OFF events of every pixel (rows, columns), NaN at pixels without events; None if not recorded.
 
-    Read from the dataset /input_pixels (n_in, 3): row, column and polarity (1 is ON, 0 is OFF) of each input neuron.
-
-    Raises
-    ------
-    InputError
-        When a pixel is negative or an input spike comes from a neuron without a pixel.
+    The dataset /input_pixels (n_in, 3) has row, column and polarity (1 is ON, 0 is OFF) of each input neuron.
     """
-    pixels, spikes = hdf5.values(file, "input_pixels", 2), hdf5.pair(sample, "input_steps", "input_ids")
+    pixels, spikes = hdf5.read_values(file, "input_pixels", 2), hdf5.read_pair(sample, "input_steps", "input_ids")
     if pixels is None or spikes is None or not len(pixels):
         return None
     ids = spikes[1]
@@ -50,16 +45,16 @@ def image_panel(ax: Axes, events: np.ndarray) -> None:
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded sample; None unless the attribute `figure` is "events" and all of it was recorded."""
     sample = panels.recorded_sample(file, "last")
-    if hdf5.text(file, "figure") != "events" or sample is None:
+    if hdf5.read_text(file, "figure") != "events" or sample is None:
         return None
-    readout, events = hdf5.dataset(sample, "readout_signal", 2), image(file, sample)
+    readout, events = hdf5.find_dataset(sample, "readout_signal", 2), count_pixel_events(file, sample)
     if readout is None or events is None:
         return None
     names = panels.output_names(file, readout.shape[1])
-    result = style.new_figure(file, 2.6, width=8.0, detail=panels.moment(file, sample))
+    result = style.new_figure(file, 2.6, width=8.0, detail=panels.describe_moment(file, sample))
     axes = result.subplots(1, 4, width_ratios=[1.2, 1, 1, 1])
     image_panel(axes[0], events)
     evidence.window_panels(list(axes[1:3]), sample, reader.step_ms(file), names)

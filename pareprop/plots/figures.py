@@ -24,49 +24,32 @@ from . import (
 )
 from .loss import draw_seeds
 
-__all__ = ["FIGURES", "draw", "draw_seeds"]
+__all__ = ["FIGURES", "draw_figures", "draw_seeds"]
 
 FIGURES = {
-    "loss": loss.figure,
+    "loss": loss.draw_figure,
     "returns": loss.returns_figure,
-    "episode": episode.figure,
-    "paths": episode.paths,
-    "dynamics_first": lambda file: dynamics.figure(file, "first"),
-    "dynamics_last": lambda file: dynamics.figure(file, "last"),
-    "weights": weights.figure,
-    "delays": delays.figure,
-    "learned": learned.figure,
-    "trajectory": trajectory.figure,
-    "evidence": evidence.figure,
-    "own_activity": own_activity.figure,
-    "populations": populations.figure,
+    "episode": episode.draw_figure,
+    "paths": episode.draw_paths,
+    "dynamics_first": lambda file: dynamics.draw_figure(file, "first"),
+    "dynamics_last": lambda file: dynamics.draw_figure(file, "last"),
+    "weights": weights.draw_figure,
+    "delays": delays.draw_figure,
+    "learned": learned.draw_figure,
+    "trajectory": trajectory.draw_figure,
+    "evidence": evidence.draw_figure,
+    "own_activity": own_activity.draw_figure,
+    "populations": populations.draw_figure,
     "rates": populations.rates_figure,
-    "events": events.figure,
-    "classification": classification.figure,
+    "events": events.draw_figure,
+    "classification": classification.draw_figure,
 }
 
 
-def draw(directory: str | Path, results: str = "results.h5", pdf: bool = True) -> list[Path]:
-    """Draw all figures of a run beside its results, as PNG, and as PDF too; older figures are replaced.
+def draw_figures(directory: str | Path, results: str = "results.h5", pdf: bool = True) -> list[Path]:
+    """Draw all figures of a run into its directory, as PNG, and with `pdf` also as PDF; return the files.
 
-    Parameters
-    ----------
-    directory : path
-        The run directory.
-    results : str
-        Name of the result file in it.
-    pdf : bool
-        Whether to write PDF files beside the PNG files.
-
-    Returns
-    -------
-    list of Path
-        The files written. Figures of data that were not recorded are left out.
-
-    Raises
-    ------
-    InputError
-        When the result file is missing, unreadable, not the result of a run, or contradicts itself.
+    Older figures are replaced. Figures of data that were not recorded are skipped.
     """
     folder = Path(directory)
     with files.open_results(folder / results) as file, np.errstate(all="ignore"):

@@ -14,9 +14,9 @@ from . import reader, style
 BINS = 30
 
 
-def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndarray) -> None:
+def _draw_histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndarray) -> None:
     low, high = float(summary.attrs["low"]), float(summary.attrs["high"])
-    is_log = hdf5.text(summary, "scale") == "log"
+    is_log = hdf5.read_text(summary, "scale") == "log"
     edges = np.geomspace(low, high, BINS + 1) if is_log else np.linspace(low, high, BINS + 1)
     if is_log:
         ax.set_xscale("log")
@@ -36,8 +36,8 @@ def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndar
     ax.legend()
 
 
-def _course(ax: Axes, summary: h5py.Group, name: str) -> None:
-    mean, low, high = (hdf5.demand(summary, key) for key in ("mean", "min", "max"))
+def _draw_time_course(ax: Axes, summary: h5py.Group, name: str) -> None:
+    mean, low, high = (hdf5.require_dataset(summary, key) for key in ("mean", "min", "max"))
     iterations = np.arange(1, len(mean) + 1)
     ax.fill_between(iterations, low, high, color=style.BLUE, alpha=0.2, lw=0)
     ax.plot(iterations, mean, color=style.BLUE)
@@ -46,16 +46,16 @@ def _course(ax: Axes, summary: h5py.Group, name: str) -> None:
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw every parameter that learned; None without any."""
-    drawn = [item for item in reader.learned(file) if len(hdf5.demand(item[1], "mean"))]
+    drawn = [item for item in reader.read_learned(file) if len(hdf5.require_dataset(item[1], "mean"))]
     if not drawn:
         return None
     result = style.new_figure(file, 0.5 + 1.7 * len(drawn))
     axes = result.subplots(len(drawn), 2, squeeze=False)
     for (left, right), (name, summary, before, after) in zip(axes, drawn, strict=True):
-        shown = reader.with_unit(reader.label(name), summary)
-        _histogram(left, summary, before, after)
+        shown = reader.with_unit(reader.format_label(name), summary)
+        _draw_histogram(left, summary, before, after)
         left.set_xlabel(shown)
-        _course(right, summary, shown)
+        _draw_time_course(right, summary, shown)
     return result

@@ -41,16 +41,10 @@ LABELS = {
 
 
 def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and running medians over a fiftieth of the series (at least 21 values).
+    """Return at most `points` positions and running medians over a fiftieth of the series (at least 21 values).
 
-    Towards the ends the windows shrink, symmetrically, so that the medians begin and end where the series does.
-
-    Parameters
-    ----------
-    values : ndarray (n,)
-        The series; NaN is passed over.
-    points : int
-        Largest number of positions.
+    NaN is skipped. Towards the ends the windows shrink symmetrically, so that the medians begin and end with the
+    series.
     """
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
@@ -62,7 +56,7 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
 def running_mean(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
     """Return positions and running means, over the windows of `running_median`, cut off at the ends.
 
-    For classification errors: those of single samples are 0 or 1, of which a median says nothing.
+    For classification errors: a single sample's error is 0 or 1, so that a median is not informative.
     """
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
@@ -70,7 +64,7 @@ def running_mean(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np
     return centres, np.array([np.mean(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
 
 
-def scale(ax: Axes, values: np.ndarray) -> None:
+def set_scale(ax: Axes, values: np.ndarray) -> None:
     """Make the axis logarithmic when the positive values span more than a decade and none is negative."""
     finite = values[np.isfinite(values)]
     positive = finite[finite > 0]
@@ -82,7 +76,7 @@ def scale(ax: Axes, values: np.ndarray) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> None:
+def draw_curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> None:
     """Draw a series against iterations 1, 2, ...; a long one light, with its running median (or mean) over it."""
     iterations = np.arange(1, len(values) + 1)
     if len(values) < LONG:
@@ -93,20 +87,20 @@ def curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> N
     ax.plot(centres + 1, middle, color=color, lw=1.6, label=f"running {'mean' if means else 'median'}")
 
 
-def scores(axes: dict[str, Axes], file: h5py.File) -> None:
-    """Draw the validations into the panels of what they measure, and the accuracy of the final test as a line."""
+def draw_scores(axes: dict[str, Axes], file: h5py.File) -> None:
+    """Draw the validations into the panels of their quantities, and the accuracy of the final test as a line."""
     color = style.BLACK
     for name, ax in axes.items():
-        if (pair := reader.validations(file, name)) is not None:
+        if (pair := reader.read_validations(file, name)) is not None:
             ax.plot(*pair, color=color, marker=".", ms=3, lw=0.8, label="validation")
-    test = hdf5.child(file, "test")
+    test = hdf5.find_child(file, "test")
     if test is not None and "accuracy" in axes and "accuracy" in test.attrs:
         axes["accuracy"].axhline(float(test.attrs["accuracy"]), color=color, lw=0.8, ls="--", label="test")
 
 
 def axis_label(file: h5py.File, name: str) -> str:
     """Return the label of a panel with its unit."""
-    unit = {"loss": reader.unit(file["loss"]), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
+    unit = {"loss": reader.read_unit(file["loss"]), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
     return LABELS.get(name, name) + (f" ({unit})" if unit else "")
 
 
@@ -122,14 +116,14 @@ def stack_panels(
         if name == "accuracy":
             ax.set_ylim(0, 1.03)
         elif name not in LINEAR:
-            scale(ax, values)
+            set_scale(ax, values)
     axes[-1].set_xlabel("training iteration")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.arrange(figure, axes[:, None], left=0.8)
+    style.arrange_axes(figure, axes[:, None], left=0.8)
     return figure, list(axes)
 
 
-def explain(axes: list[Axes]) -> None:
+def add_legends(axes: list[Axes]) -> None:
     """Add legends above panels, where they hide no data; a line that a panel above explains is left out."""
     explained: set[str] = set()
     for ax in axes:
@@ -143,38 +137,38 @@ def explain(axes: list[Axes]) -> None:
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw loss, and accuracy, firing rate and norm of the gradient when they were recorded; None without a loss."""
-    curves = [(name, reader.curve(file, name), color) for name, color in PANELS]
+    curves = [(name, reader.read_curve(file, name), color) for name, color in PANELS]
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "loss":
         return None
     result, axes = stack_panels(file, present)
     for ax, (name, values, color) in zip(axes, present, strict=True):
-        curve(ax, values, color, means=name == "accuracy")
+        draw_curve(ax, values, color, means=name == "accuracy")
     panels = {name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}
-    scores(panels, file)
+    draw_scores(panels, file)
     if "gradient_norm" in panels and "max_norm" in file["gradient_norm"].attrs:
         most = float(file["gradient_norm"].attrs["max_norm"])
         if np.any(present[-1][1] >= most):  # else it was never reached
             panels["gradient_norm"].axhline(most, color=style.GREY, lw=0.8, ls="--", label="max_norm")
-    explain(axes)
+    add_legends(axes)
     return result
 
 
 @style.styled
 def returns_figure(file: h5py.File) -> Figure | None:
     """Draw returns, lengths, entropies and value errors of training episodes; None where there are none."""
-    curves = [(name, hdf5.values(file, name), color) for name, color in RETURNS]
+    curves = [(name, hdf5.read_values(file, name), color) for name, color in RETURNS]
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "mean_return":
         return None
     present = [item for item in present if _is_informative(item[0], item[1])]
     result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
-        curve(ax, values, color)
-    scores({"mean_return": axes[0]}, file)
-    criterion(axes[0], file)
+        draw_curve(ax, values, color)
+    draw_scores({"mean_return": axes[0]}, file)
+    draw_criterion(axes[0], file)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(loc="lower right")
     return result
@@ -185,7 +179,7 @@ def _is_informative(name: str, values: np.ndarray) -> bool:
     return name != "mean_length" or bool(np.any(values != 1))
 
 
-def criterion(ax: Axes, file: h5py.File) -> None:
+def draw_criterion(ax: Axes, file: h5py.File) -> None:
     """Draw the mean return at which a training stops as a line, if there is one."""
     if "stop_above" in file.attrs:
         ax.axhline(float(file.attrs["stop_above"]), color=style.GREY, lw=0.8, ls="--", label="criterion")
@@ -195,16 +189,11 @@ def criterion(ax: Axes, file: h5py.File) -> None:
 def seeds_figure(files: Sequence[h5py.File]) -> Figure:
     """Draw mean and range of learning curves over several runs of one task, up to the end of the shortest run.
 
-    The curves of long runs are their running medians: noise within a run would hide the difference between runs.
-
-    Raises
-    ------
-    InputError
-        When a run has no loss.
+    Curves of long runs are running medians: noise within a run would hide the difference between runs.
     """
     present = []
     for name, color in RETURNS if all("mean_return" in file for file in files) else PANELS:
-        runs = [run for file in files if (run := reader.curve(file, name)) is not None and run.size]
+        runs = [run for file in files if (run := reader.read_curve(file, name)) is not None and run.size]
         if name == "loss" and len(runs) < len(files):
             raise InputError("learning curves over seeds need a loss in every run")
         if len(runs) == len(files):
@@ -213,7 +202,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
             if _is_informative(name, values):
                 present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
-    result.suptitle(f"{reader.label(hdf5.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
+    result.suptitle(f"{reader.format_label(hdf5.read_text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, values, color) in zip(axes, present, strict=True):
         iterations = np.arange(1, values.shape[1] + 1)
         if len(iterations) >= LONG:
@@ -222,7 +211,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
         low, high = values.min(axis=0), values.max(axis=0)
         ax.fill_between(iterations, low, high, color=color, alpha=0.25, lw=0, label="range")
         ax.plot(iterations, values.mean(axis=0), color=color, label="mean")
-    criterion(axes[0], files[0])
+    draw_criterion(axes[0], files[0])
     axes[0].legend(
         loc="lower right" if present[0][0] == "mean_return" else "upper right",
         title="running medians" if present[0][1].shape[1] >= LONG else None,
@@ -232,22 +221,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
 
 
 def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str = "results.h5") -> list[Path]:
-    """Draw the learning curves of several runs that differ in their seed as mean and range.
-
-    Parameters
-    ----------
-    directories : list of str or Path
-        The run directories, at least one.
-    out : path
-        Directory that receives learning_curves.png and .pdf; made when it does not exist.
-    results : str
-        Name of the result file in each directory.
-
-    Raises
-    ------
-    InputError
-        When there is no directory, or a result file is missing, foreign or without a loss.
-    """
+    """Draw mean and range of the learning curves of runs that differ in their seed into the directory `out`."""
     if not directories:
         raise InputError("learning curves over seeds need at least one run directory")
     with ExitStack() as stack:

@@ -13,26 +13,23 @@ LARGEST = 1_000_000  # matrices of more pairs of neurons are not drawn: they sho
 MOST_TILES = 200  # a drawn matrix has at most this many tiles along a side
 
 
-def shape(projection: h5py.Group) -> tuple[int, int] | None:
+def find_shape(projection: h5py.Group) -> tuple[int, int] | None:
     """Return (n_pre, n_post) when the matrix can be drawn: ids known, few pairs, no more synapses than may be read."""
     pre, post = (int(projection.attrs.get(name, 0)) for name in ("n_pre", "n_post"))
-    ids = [hdf5.dataset(projection, name) for name in ("source", "target")]
+    ids = [hdf5.find_dataset(projection, name) for name in ("source", "target")]
     lengths = [len(data) for data in ids if data is not None]
     known = pre > 0 and post > 0 and len(lengths) == 2
     return (pre, post) if known and pre * post <= LARGEST and lengths[0] <= reader.SAMPLE_LIMIT else None
 
 
-def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, sources: str = "source") -> np.ndarray:
-    """Return the matrix (n_post, n_pre) of a projection, NaN where there is no synapse, sums where there are several.
+def build_dense_matrix(
+    projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, sources: str = "source"
+) -> np.ndarray:
+    """Return the matrix (n_post, n_pre) of a projection, NaN without a synapse, the sum if there are several.
 
-    `sources` names their ids; "source_initial" are those from before synapses moved.
-
-    Raises
-    ------
-    InputError
-        When source, target and weight differ in length or an id is out of range.
+    `sources` names the dataset of source ids; "source_initial" has the ids before synapses moved.
     """
-    source, target = hdf5.demand(projection, sources), hdf5.demand(projection, "target")
+    source, target = hdf5.require_dataset(projection, sources), hdf5.require_dataset(projection, "target")
     if not len(source) == len(target) == len(weight):
         raise InputError(f"{projection.file.filename}: {projection.name}: source, target and weight differ in length")
     for name, ids, n in (("source", source, n_pre), ("target", target, n_post)):
@@ -54,15 +51,15 @@ def average_tiles(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarra
         return matrix, tile
     starts = [np.arange(0, n, step) for n, step in zip(matrix.shape, tile, strict=True)]
 
-    def total(values: np.ndarray) -> np.ndarray:
+    def sum_tiles(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1)
 
     present = np.isfinite(matrix)
-    count, weight = total(present.astype(np.int64)), total(np.where(present, matrix, 0.0))
+    count, weight = sum_tiles(present.astype(np.int64)), sum_tiles(np.where(present, matrix, 0.0))
     return np.divide(weight, count, out=np.full(count.shape, np.nan), where=count > 0), tile
 
 
-def limit(*arrays: np.ndarray) -> float:
+def compute_colour_limit(*arrays: np.ndarray) -> float:
     """Return the 99.5th percentile of the absolute finite values, as symmetric colour limit robust to outliers."""
     values = np.concatenate([np.abs(a[np.isfinite(a)]) for a in arrays])
     return float(np.quantile(values, 0.995)) or 1.0 if values.size else 1.0

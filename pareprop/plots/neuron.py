@@ -14,7 +14,7 @@ MANY_DECADES = 1e4  # larger traces are drawn on a logarithmic axis
 
 
 @style.styled
-def figure(
+def draw_figure(
     name: str,
     time: np.ndarray,
     states: dict[str, np.ndarray],
@@ -25,27 +25,8 @@ def figure(
 ) -> Figure:
     """Draw states one below the other, the surrogate gradient, the traces of a synapse, and the firing curve.
 
-    Parameters
-    ----------
-    name : str
-        Name of the model.
-    time : ndarray
-        (n_steps,), ms.
-    states : dict of str to ndarray
-        (n_steps,) by name with unit.
-    spikes : ndarray
-        (n_steps,), 0 or 1.
-    traces : dict of str to ndarray
-        (n_steps,) by name.
-    psi : ndarray
-        (n_steps,).
-    curve : tuple
-        Input (n,), rates (n,) in Hz, and the unit of the input.
-
-    Returns
-    -------
-    Figure
-        The figure.
+    `time` (ms), `states` by name with unit, `spikes`, `traces` and `psi` have n_steps values; `curve` has input (n,),
+    rates (n,) in Hz, and the unit of the input.
     """
     inside = time <= SHOWN
     rows = len(states) + 2
@@ -53,14 +34,16 @@ def figure(
     result.suptitle(f"{name} at {1000 * spikes.sum() / max(time[-1], 1):.3g} Hz", x=0.01, ha="left")
     left, right = result.subfigures(1, 2, squeeze=False, width_ratios=(2, 1))[0]
     axes = left.subplots(rows, 1, sharex=True)
-    for ax, (label, values), color in zip(axes, states.items(), style.colors(len(states)), strict=False):
+    for ax, (label, values), color in zip(axes, states.items(), style.choose_colors(len(states)), strict=False):
         ax.plot(time[inside], values[inside], color=color)
         ax.set_ylabel(label.replace(" ", "\n", 1))
         for moment in time[inside & (spikes != 0)]:
             ax.axvline(moment, color=style.GREY, linewidth=0.4, zorder=0)
     axes[-2].plot(time[inside], psi[inside], color=style.BLACK)
     axes[-2].set_ylabel("surrogate\ngradient")
-    for (label, values), color in zip(traces.items(), [*style.colors(len(traces) - 1), style.BLACK], strict=True):
+    for (label, values), color in zip(
+        traces.items(), [*style.choose_colors(len(traces) - 1), style.BLACK], strict=True
+    ):
         axes[-1].plot(time[inside], values[inside], color=color, label=label)
     axes[-1].set(ylabel="traces of\na synapse", xlabel="time (ms)")
     largest = max((np.abs(values[inside]).max() for values in traces.values()), default=0.0)

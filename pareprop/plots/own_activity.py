@@ -12,22 +12,22 @@ from ..later import h5py
 from . import panels, reader, style, weights
 
 YARDSTICKS = {"Poisson": 0.25, "regular": 0.40, "best found": 0.77}  # correlations of such spikes, tau_out = 100 ms
-MOST_SPIKES = 60_000  # a raster shows at most about this many
+MAX_SPIKES = 60_000  # a raster shows at most about this many
 
 
-def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
-    """Draw spikes, neuron k at height `place[k]`; every n-th neuron alone if there are more than `MOST_SPIKES`."""
-    steps, ids = (hdf5.demand(sample, name) for name in ("spike_steps", "spike_ids"))
-    every = max(1, -(-len(ids) // MOST_SPIKES))
-    chosen = place[ids] % every == 0
+def draw_raster(ax: Axes, sample: h5py.Group, height: np.ndarray, dt: float) -> None:
+    """Draw spikes, neuron k at height `height[k]`; every n-th neuron alone if there are more than `MAX_SPIKES`."""
+    steps, ids = (hdf5.require_dataset(sample, name) for name in ("spike_steps", "spike_ids"))
+    every = max(1, -(-len(ids) // MAX_SPIKES))
+    chosen = height[ids] % every == 0
     size = np.clip(2000 / max(int(np.count_nonzero(chosen)), 1), 0.05, 1.0)
-    ax.scatter(steps[chosen] * dt, place[ids][chosen], s=size, color=style.BLUE, linewidths=0, rasterized=True)
-    ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, len(place)))
+    ax.scatter(steps[chosen] * dt, height[ids][chosen], s=size, color=style.BLUE, linewidths=0, rasterized=True)
+    ax.set(xlabel="time (ms)", xlim=(0, panels.count_steps(sample) * dt), ylim=(0, len(height)))
 
 
-def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
+def draw_targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the target rates of some neurons, sorted by their peaks."""
-    rates = hdf5.demand(sample, "local_target", 2)
+    rates = hdf5.require_dataset(sample, "local_target", 2)
     rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
     shown = rates / np.maximum(rates.max(axis=0), 1e-30)
     ax.imshow(
@@ -41,8 +41,8 @@ def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     ax.set(title="target rate / its peak", xlabel="time (ms)", ylabel="some neurons, by peak")
 
 
-def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
-    """Draw histograms of the correlations before and after learning, with those of other spikes as lines."""
+def draw_correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
+    """Draw histograms of the correlations before and after learning, with other spikes' correlations as lines."""
     edges = np.linspace(-1, 1, 81)
     for values, label, color in ((first, "before", style.GREY), (last, "after", style.BLUE)):
         ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=label == "before", alpha=0.8)
@@ -58,11 +58,11 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
     ax.legend(loc="upper left", fontsize=7)
 
 
-def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
+def draw_examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw signal and target of three neurons."""
-    signal, target = (hdf5.demand(sample, f"local_{name}", 2) for name in ("signal", "target"))
+    signal, target = (hdf5.require_dataset(sample, f"local_{name}", 2) for name in ("signal", "target"))
     for k, column in enumerate(np.linspace(0, signal.shape[1] - 1, 5).astype(int)[1:4]):
-        color = style.colors(3)[k]
+        color = style.choose_colors(3)[k]
         ax.plot(np.arange(len(signal)) * dt, signal[:, column], color=color, lw=0.9)
         ax.plot(np.arange(len(target)) * dt, target[:, column], color=color, lw=0.9, ls="--")
     ax.set(title="three neurons (dashed: targets)", xlabel="time (ms)", ylabel="rate (Hz)")
@@ -90,7 +90,7 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
                 fill=alpha is not None,
                 alpha=alpha,
             )
-    name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")
+    name = reader.format_label(projection.name.rpartition("/")[2]).replace("->", "→")
     ax.set(xlabel=reader.with_unit(f"weight, {name}", projection["weight"]), ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
     ax.locator_params(axis="x", nbins=4)
@@ -99,25 +99,25 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw the first and the last sample; None unless correlations with targets were recorded."""
     recorded = [panels.recorded_sample(file, name) for name in ("first", "last")]
-    samples = [item for item in recorded if item is not None and hdf5.dataset(item, "correlation") is not None]
+    samples = [item for item in recorded if item is not None and hdf5.find_dataset(item, "correlation") is not None]
     if len(samples) < len(recorded):
         return None
     dt, last = reader.step_ms(file), samples[1]
-    peak = hdf5.demand(last, "target_peak")
+    peak = hdf5.require_dataset(last, "target_peak")
     place = np.empty(len(peak), np.int64)
     place[np.argsort(peak, kind="stable")] = np.arange(len(peak))
     result = style.new_figure(file, 6.0, width=9.0)
     grid = GridSpec(2, 3, figure=result)
     axes = [result.add_subplot(grid[k // 3, k % 3]) for k in range(6)]
     for ax, sample, name in zip(axes, samples, ("before", "after"), strict=False):
-        raster(ax, sample, place, dt)
+        draw_raster(ax, sample, place, dt)
         ax.set_title(f"spikes {name} learning")
     axes[0].set_ylabel("neuron, by peak of the target")
-    targets(axes[2], last, dt)
-    correlations(axes[3], *(hdf5.demand(sample, "correlation") for sample in samples))
-    examples(axes[4], last, dt)
+    draw_targets(axes[2], last, dt)
+    draw_correlations(axes[3], *(hdf5.require_dataset(sample, "correlation") for sample in samples))
+    draw_examples(axes[4], last, dt)
     by_sign(axes[5], file)
     return result

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from .. import files
-from ..errors import InputError, printable
-from ..hdf5 import child, dataset, demand, pair, text, values
+from ..errors import InputError, escape_unprintable
+from ..hdf5 import find_child, find_dataset, read_pair, read_text, read_values, require_dataset
 from ..later import h5py
 
 SAMPLE_LIMIT = 1_000_000  # a figure reads at most this many entries of a dataset
@@ -22,38 +22,38 @@ K = TypeVar("K")
 POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of populations
 
 
-def label(value: object) -> str:
+def format_label(value: object) -> str:
     """Return a text for a figure: without control characters, and with $ escaped, so that it starts no formula."""
     raw = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return printable(raw).replace("$", r"\$")
+    return escape_unprintable(raw).replace("$", r"\$")
 
 
-def unit(node: h5py.HLObject | None) -> str:
+def read_unit(node: h5py.HLObject | None) -> str:
     """Return the unit of a dataset or group, "" if it has none."""
-    found = "" if node is None else text(node, "unit")
-    return "" if found == "1" else label(found)
+    found = "" if node is None else read_text(node, "unit")
+    return "" if found == "1" else format_label(found)
 
 
 def with_unit(name: str, node: h5py.HLObject | None) -> str:
-    """Return the label of an axis: a name, and the unit of what it shows if that has one."""
-    return f"{name} ({found})" if (found := unit(node)) else name
+    """Return the label of an axis: a name, and the unit of its quantity if there is one."""
+    return f"{name} ({found})" if (found := read_unit(node)) else name
 
 
-def curve(file: h5py.File, name: str) -> np.ndarray | None:
+def read_curve(file: h5py.File, name: str) -> np.ndarray | None:
     """Return a value of each iteration by its name in figures: also "accuracy", which results keep as "error"."""
-    found = values(file, "error" if name == "accuracy" else name)
+    found = read_values(file, "error" if name == "accuracy" else name)
     return 1.0 - found if name == "accuracy" and found is not None else found
 
 
-def validations(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+def read_validations(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Return iterations and values of validations: "loss", "accuracy" or "mean_return"; None without such values."""
-    group = child(file, "validation")
+    group = find_child(file, "validation")
     if group is None:
         return None
     value_is = "mean_return" if "mean_return" in file else "accuracy" if "error" in file else "loss"
     if name != value_is:
-        return pair(group, "iteration", "loss") if name == "loss" else None
-    found = pair(group, "iteration", "value")
+        return read_pair(group, "iteration", "loss") if name == "loss" else None
+    found = read_pair(group, "iteration", "value")
     return (found[0], 1.0 - found[1]) if found is not None and name == "accuracy" else found
 
 
@@ -81,16 +81,10 @@ def step_ms(file: h5py.File) -> float:
     return dt
 
 
-def table(path: Path, origin: str) -> list[dict[str, str]]:
-    """Read a CSV file: rows by column.
-
-    Raises
-    ------
-    InputError
-        If it can't be read; `origin` says what writes it.
-    """
+def read_table(path: Path, origin: str) -> list[dict[str, str]]:
+    """Return the columns of a CSV file by name; the message on a damaged file states `origin`, which writes it."""
     try:
-        with open(files.own(path), newline="") as file:
+        with open(files.require_own_file(path), newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}; {origin}") from None
@@ -104,17 +98,17 @@ def group_rows(rows: Iterable[R], key: Callable[[R], K]) -> dict[K, list[R]]:
     return groups
 
 
-def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarray]]:
+def read_learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarray]]:
     """Return each parameter that learned: name, group, values before and after, one for each neuron or one for all."""
     found = []
-    for name, summary in (child(file, "learned") or {}).items():
-        population = child(file, f"populations/{text(summary, 'population')}")
+    for name, summary in (find_child(file, "learned") or {}).items():
+        population = find_child(file, f"populations/{read_text(summary, 'population')}")
         ends = []
         for suffix in ("_initial", ""):
             if population is None:
                 break
-            key = text(summary, "parameter") + suffix
-            data = dataset(population, key)
+            key = read_text(summary, "parameter") + suffix
+            data = find_dataset(population, key)
             if data is not None or key in population.attrs:
                 ends.append(np.array([float(population.attrs[key])]) if data is None else sample(data))
         if len(ends) == 2 and all(len(values) for values in ends):
@@ -125,12 +119,12 @@ def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarr
 def tell_learned(file: h5py.File) -> dict[str, str]:
     """Return a line on initial and final values of each learned parameter, and of learned delays, by "learned NAME"."""
     lines = {}
-    for name, summary, before, after in learned(file):
-        unit, at_bound = text(summary, "unit"), demand(summary, "at_bound")
+    for name, summary, before, after in read_learned(file):
+        unit, at_bound = read_text(summary, "unit"), require_dataset(summary, "at_bound")
         line = f"mean {np.mean(before):.4g} → {np.mean(after):.4g}" + f" {unit}" * (unit not in ("", "1"))
         line += f" (std {np.std(before):.3g} → {np.std(after):.3g})" if len(after) > 1 else ""
         lines[f"learned {name}"] = line + (f", {int(at_bound[-1])} at a bound" if np.any(at_bound[-1:]) else "")
-    for name, _, (low, high), (before, after) in learned_delays(file):
+    for name, _, (low, high), (before, after) in read_learned_delays(file):
         dt, n = step_ms(file), int(np.count_nonzero((after <= low) | (after >= high)))
         line = f"mean {np.mean(before) * dt:.4g} → {np.mean(after) * dt:.4g} ms"
         line += f" (std {np.std(before) * dt:.3g} → {np.std(after) * dt:.3g})" + (f", {n} at a bound" if n else "")
@@ -139,14 +133,16 @@ def tell_learned(file: h5py.File) -> dict[str, str]:
     return lines
 
 
-def learned_delays(file: h5py.File) -> Iterator[tuple[str, h5py.Group, tuple[float, float], tuple[np.ndarray, ...]]]:
+def read_learned_delays(
+    file: h5py.File,
+) -> Iterator[tuple[str, h5py.Group, tuple[float, float], tuple[np.ndarray, ...]]]:
     """Yield projections whose delays learned: name, group, bounds in steps, delays in steps before and after."""
-    for name, group in (child(file, "projections") or {}).items():
-        ends = pair(group, "delay_initial", "delay_real") if isinstance(group, h5py.Group) else None
+    for name, group in (find_child(file, "projections") or {}).items():
+        ends = read_pair(group, "delay_initial", "delay_real") if isinstance(group, h5py.Group) else None
         if ends is None or not len(ends[0]):
             continue
         try:
-            rule = json.loads(text(group, "learn_delay"))
+            rule = json.loads(read_text(group, "learn_delay"))
             yield name, group, (float(rule["low"]), float(rule["high"])), ends
         except (ValueError, TypeError, KeyError, RecursionError):
             raise InputError(f"{file.filename}: {group.name}: attribute learn_delay is not what a run writes") from None

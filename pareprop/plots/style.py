@@ -1,10 +1,10 @@
 """One look for all figures: colours, sizes, heading, saving.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind readers can tell apart and
-which differ in lightness, so that they survive a grey print; for more than six lines the ten "muted" ones of Paul Tol
+The colours of Okabe and Ito (https://jfly.uni-koeln.de/color/) can be distinguished by colour-blind readers and
+differ in lightness, for a grey print; more than six lines use the ten "muted" colours of Paul Tol
 (https://sronpersonalpages.nl/~pault/), made for the same readers. Figures are made without pyplot: no global state, no
-window, the Agg and PDF writers only. The figures of every run have margins in inches (`arrange`): a layout engine takes
-as long as the drawing.
+window, the Agg and PDF writers only. The figures of every run have margins in inches (`arrange_axes`): a layout engine
+takes as long as the drawing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ GOLDEN, FIRST = 0.618034, 0.45  # golden section; the first hue, with which the 
 styled = mpl.rc_context(cast(Any, RC))
 
 
-def colors(n: int) -> list[str]:
+def choose_colors(n: int) -> list[str]:
     """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else hues that differ.
 
     Hues are a golden section of all of them apart, so that any few in a row lie far from each other.
@@ -79,7 +79,7 @@ def colors(n: int) -> list[str]:
     return [to_hex(colormaps["turbo"](0.03 + 0.94 * ((FIRST + k * GOLDEN) % 1))) for k in range(n)]
 
 
-def darker(color: str) -> str:
+def darken_color(color: str) -> str:
     """Return the same hue at 45 % of the brightness, for a target drawn over its readout."""
     red, green, blue = to_rgb(color)
     return to_hex((0.45 * red, 0.45 * green, 0.45 * blue))
@@ -104,34 +104,25 @@ def new_figure(
     detail: str = "",
     layout: Literal["constrained", "none"] = "constrained",
 ) -> Figure:
-    """Make an empty figure headed by task, variant and seed of the run and its attribute `note`, if there is one.
+    """Make an empty figure with a heading: task, variant and seed of the run, `detail`, and the run's attribute `note`.
 
-    Parameters
-    ----------
-    file : h5py.File
-        The results of a run.
-    height, width : float
-        Size in inches.
-    detail : str
-        Added to the heading, for example the iteration.
-    layout : str
-        "constrained", or "none" where `arrange` follows.
+    Height and width are in inches; `layout` is "constrained", or "none" before `arrange_axes`.
     """
     figure = Figure(figsize=(width, height), layout=cast(Any, layout))  # Any: its types lack "none"
-    variant, seed = hdf5.text(file, "variant"), hdf5.text(file, "seed")
+    variant, seed = hdf5.read_text(file, "variant"), hdf5.read_text(file, "seed")
     parts = [
-        hdf5.text(file, "task"),
-        hdf5.text(file, "note"),
+        hdf5.read_text(file, "task"),
+        hdf5.read_text(file, "note"),
         variant and f"{variant} variant",
         seed and f"seed {seed}",
         detail,
     ]
     place = {"y": 1 - 0.06 / height, "va": "top"} if layout == "none" else {}
-    figure.suptitle(" · ".join(reader.label(part) for part in parts if part), x=0.01, ha="left", **place)
+    figure.suptitle(" · ".join(reader.format_label(part) for part in parts if part), x=0.01, ha="left", **place)
     return figure
 
 
-def arrange(
+def arrange_axes(
     figure: Figure,
     axes: np.ndarray,
     *,
@@ -178,7 +169,7 @@ def legend_width(ax: Axes) -> float:
     return sum(0.38 + 0.056 * float(column.max()) for column in columns) + 0.1 * bool(labels)
 
 
-def _bound(ax: Axes) -> None:
+def _clip_lines(ax: Axes) -> None:
     """Clip lines to `LARGEST`: the margins of an axis with larger numbers would be infinite."""
     lines = [line for line in ax.get_lines() if np.any(np.abs(np.asarray(line.get_ydata(), float)) > LARGEST)]
     for line in lines:
@@ -193,7 +184,7 @@ def _bound(ax: Axes) -> None:
 def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[Path]:
     """Write `stem`.png, and `stem`.pdf with `pdf`, into `directory` and return their paths."""
     for ax in figure.axes:
-        _bound(ax)
+        _clip_lines(ax)
     paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"][: 1 + pdf]
     for path in paths:
         path.unlink(missing_ok=True)  # so as not to write through a link

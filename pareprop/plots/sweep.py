@@ -10,26 +10,26 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import reader, style
-from .sweep_table import Row, group, number, read
+from .sweep_table import Row, group_runs, parse_number, read_rows
 
 FIGURE = "sweep.png"
 
 
-def draw(table: Path) -> list[Path]:
-    """Draw the figure of a sweep beside its table; return its paths."""
-    return style.save(sweep_figure(read(table)), table.parent, Path(FIGURE).stem)
+def draw_figure(table: Path) -> list[Path]:
+    """Draw the figure of a sweep into the folder of its table; return its paths."""
+    return style.save(sweep_figure(read_rows(table)), table.parent, Path(FIGURE).stem)
 
 
 @style.styled
 def sweep_figure(rows: Sequence[Row]) -> Figure:
     """Draw a panel for each swept setting: every run, the mean over the runs of each value, and the best setting."""
-    groups = [one for one in group(rows) if one.values]
+    groups = [one for one in group_runs(rows) if one.values]
     keys = [key for key in groups[0].settings if len({one.settings[key] for one in groups}) > 1] if groups else []
     figure = Figure(figsize=(max(3.2, 2.6 * len(keys)), 2.6), layout="constrained")
     axes = figure.subplots(1, max(1, len(keys)), sharey=True, squeeze=False)[0]
     for ax, key in zip(axes, keys, strict=False):
         names = list(dict.fromkeys(row[key] for row in rows if any(one.settings[key] == row[key] for one in groups)))
-        numbers = [number(name) for name in names]
+        numbers = [parse_number(name) for name in names]
         numeric = bool(np.all(np.isfinite(numbers)))
         places = dict(zip(names, numbers if numeric else range(len(names)), strict=True))
         points = [(places[one.settings[key]], value) for one in groups for value in one.values]
@@ -44,11 +44,11 @@ def sweep_figure(rows: Sequence[Row]) -> Figure:
         if numeric and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
             ax.set_xscale("log")
         elif not numeric:
-            ax.set_xticks(range(len(names)), [reader.label(name)[:20] for name in names])
+            ax.set_xticks(range(len(names)), [reader.format_label(name)[:20] for name in names])
             ax.set_xlim(-0.5, len(names) - 0.5)
-        ax.set_xlabel(reader.label(key))
+        ax.set_xlabel(reader.format_label(key))
     if groups:
-        axes[0].set_ylabel(reader.label(groups[0].name))
+        axes[0].set_ylabel(reader.format_label(groups[0].name))
     if keys:
         axes[-1].legend(loc="best")
     else:

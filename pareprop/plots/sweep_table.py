@@ -14,9 +14,18 @@ from . import reader
 
 TABLE = "sweep.csv"
 SEED = "seed"
-FIXED = (  # columns beside the settings
-    "run", "outcome", "value", "best", "validation", "test", "state", "iterations", "seconds", "digest"
-)  # fmt: skip
+FIXED = (  # columns in addition to the settings
+    "run",
+    "outcome",
+    "value",
+    "best",
+    "validation",
+    "test",
+    "state",
+    "iterations",
+    "seconds",
+    "digest",
+)
 Row = dict[str, str]
 
 
@@ -24,18 +33,9 @@ Row = dict[str, str]
 class Group:
     """Runs that differ in their seed alone.
 
-    Attributes
-    ----------
-    settings : dict of str to str
-        Swept settings except the seed.
-    name : str
-        Name of the number by which settings are compared, such as "validation accuracy".
-    values : list of float
-        This number of each run that has one.
-    highest_is_best : bool
-        Whether higher values are better.
-    tests : list of float
-        Result of the test of each run that was tested, if `values` are no tests.
+    `settings` are the swept settings except the seed. `values` has the number `name` of each run that has one, such as
+    "validation accuracy", by which settings are compared; `tests` has the test results of tested runs, if `values` are
+    no tests.
     """
 
     settings: dict[str, str]
@@ -67,15 +67,9 @@ class Group:
         return f"{settings or 'one setting'}: {self.name} {self.mean:.4g}{tested}"
 
 
-def read(path: Path) -> list[Row]:
-    """Return the rows of a table of a sweep.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or is not the table of a sweep.
-    """
-    rows = reader.table(path, "`pareprop sweep` writes it")
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a table of a sweep; raise `InputError` for another file."""
+    rows = reader.read_table(path, "`pareprop sweep` writes it")
     if not rows or any(set(FIXED) - set(row) or None in row or None in row.values() for row in rows):
         raise InputError(f"{path} is not a table of a sweep")
     return rows
@@ -91,7 +85,7 @@ def settings_of(row: Row) -> dict[str, str]:
     return {key: value for key, value in row.items() if key not in FIXED and not is_seed(key)}
 
 
-def texts(groups: Sequence[Group]) -> list[list[str]]:
+def format_table(groups: Sequence[Group]) -> list[list[str]]:
     """Return a table of settings and results: the headings, then the cells of each row."""
     tested = any(one.tests for one in groups)
     rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs", *[groups[0].test_name] * tested]]
@@ -102,7 +96,7 @@ def texts(groups: Sequence[Group]) -> list[list[str]]:
     return rows
 
 
-def remark(groups: Sequence[Group]) -> str:
+def describe_choice(groups: Sequence[Group]) -> str:
     """Return a sentence on how the best setting was chosen; "" if there was no choice."""
     kind = groups[0].name.split()[0]
     if len(groups) < 2 or not groups[0].values:
@@ -115,20 +109,20 @@ def remark(groups: Sequence[Group]) -> str:
     return f"The best setting was chosen by the {kind} of the last training iteration, as no samples validate."
 
 
-def group(rows: Sequence[Row]) -> list[Group]:
+def group_runs(rows: Sequence[Row]) -> list[Group]:
     """Return the runs in groups with equal settings except the seed: the best mean first, without a result last."""
-    first = next((row for row in rows if np.isfinite(number(row["value"]))), {"outcome": "outcome", "best": ""})
+    first = next((row for row in rows if np.isfinite(parse_number(row["value"]))), {"outcome": "outcome", "best": ""})
     name, best = first["outcome"], first["best"]
     groups = []
     for some in reader.group_rows(rows, lambda row: tuple(settings_of(row).values())).values():
-        done = [row for row in some if np.isfinite(number(row["value"]))]
-        values, tests = ([number(row[key]) for row in done] for key in ("value", "test"))
+        done = [row for row in some if np.isfinite(parse_number(row["value"]))]
+        values, tests = ([parse_number(row[key]) for row in done] for key in ("value", "test"))
         tests = [] if name.startswith("test") else [value for value in tests if np.isfinite(value)]
         groups.append(Group(settings_of(some[0]), name, values, best == "highest", tests))
     return sorted(groups, key=lambda one: (not one.values, -one.mean if one.highest_is_best else one.mean))
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """Return a text as a number, NaN if it is none."""
     try:
         return float(text)

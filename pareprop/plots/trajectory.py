@@ -14,19 +14,19 @@ TASKS = ("lemniscate", "handwriting")
 COLUMNS = 3
 
 
-def samples(file: h5py.File) -> list[h5py.Group]:
+def find_samples(file: h5py.File) -> list[h5py.Group]:
     """Return the recorded samples that have two readouts, by iteration."""
-    group = hdf5.child(file, "dynamics")
+    group = hdf5.find_child(file, "dynamics")
     groups = []
     for name in group if group is not None else ():
         sample = panels.recorded_sample(file, name)
-        readout = None if sample is None else hdf5.dataset(sample, "readout_signal", 2)
+        readout = None if sample is None else hdf5.find_dataset(sample, "readout_signal", 2)
         if readout is not None and readout.shape[1] == 2:
             groups.append(sample)
     return sorted(groups, key=lambda sample: int(sample.attrs.get("iteration", 0)))
 
 
-def limits(paths: list[np.ndarray]) -> np.ndarray:
+def compute_limits(paths: list[np.ndarray]) -> np.ndarray:
     """Return the view, ((left, right), (bottom, top)): around `paths`, with a fifth of their extent on each side.
 
     A wild first iteration is cut rather than making all others tiny. NaN is passed over.
@@ -40,7 +40,7 @@ def limits(paths: list[np.ndarray]) -> np.ndarray:
     return np.column_stack([low - margin, high + margin])
 
 
-def panel(ax: Axes, path: np.ndarray, target: np.ndarray | None, iteration: str) -> None:
+def draw_panel(ax: Axes, path: np.ndarray, target: np.ndarray | None, iteration: str) -> None:
     """Draw one path over its target."""
     ax.plot(*path.T, color=style.BLUE, lw=0.9, label="readout")
     if target is not None:
@@ -49,27 +49,27 @@ def panel(ax: Axes, path: np.ndarray, target: np.ndarray | None, iteration: str)
 
 
 @style.styled
-def figure(file: h5py.File) -> Figure | None:
+def draw_figure(file: h5py.File) -> Figure | None:
     """Draw readouts over their target, dashed, in equal views, by iteration.
 
     None unless the task draws a path in the plane (lemniscate, handwriting, or the attribute `figure` is
     "trajectory") and two readouts were recorded.
     """
-    shown = samples(file)
-    if not shown or (hdf5.text(file, "task") not in TASKS and hdf5.text(file, "figure") != "trajectory"):
+    shown = find_samples(file)
+    if not shown or (hdf5.read_text(file, "task") not in TASKS and hdf5.read_text(file, "figure") != "trajectory"):
         return None
-    windows = [slice(*panels.window(sample)) for sample in shown]
+    windows = [slice(*panels.find_learning_window(sample)) for sample in shown]
     paths = [sample["readout_signal"][window] for sample, window in zip(shown, windows, strict=True)]
-    target = hdf5.values(shown[-1], "target_signal", 2)
+    target = hdf5.read_values(shown[-1], "target_signal", 2)
     targets = [None if target is None else target[window] for window in windows]
-    view = limits([paths[-1], *([] if target is None else [target[windows[-1]]])])
+    view = compute_limits([paths[-1], *([] if target is None else [target[windows[-1]]])])
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     height = 2.2 * rows * np.ptp(view[1]) / max(np.ptp(view[0]), 1e-9)
     result = style.new_figure(file, 0.9 + min(max(height, 1.4 * rows), 3.5 * rows))
     axes = result.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, sample, path, target_path in zip(axes.flat, shown, paths, targets, strict=False):
-        panel(ax, path, target_path, hdf5.text(sample, "iteration"))
+        draw_panel(ax, path, target_path, hdf5.read_text(sample, "iteration"))
         ax.set(xlim=view[0], ylim=view[1], aspect="equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()

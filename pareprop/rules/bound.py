@@ -166,7 +166,7 @@ class Bound:
         whole: dict[str, Form] = {}  # new value of each state by old ones and pre
         room = PARTS
         for name, form in forms.items():
-            whole[name] = self._substituted(form, whole)
+            whole[name] = _substitute(form, whole)
             room -= sum(1 for part in whole[name].values() for _ in islice(walk(part), room + 1))
             if room < 0:
                 raise InputError(
@@ -183,14 +183,6 @@ class Bound:
         M = {(name, old): part for name in states for old, part in whole[name].items() if old != "pre"}
         U = {name: whole[name]["pre"] for name in states if "pre" in whole[name]}
         return Steps({key: part for key, part in M.items() if part != ZERO}, U, w, add(w0, at_once), v)
-
-    @staticmethod
-    def _substituted(form: Form, whole: Mapping[str, Form]) -> Form:
-        total: Form = {}
-        for key, part in form.items():
-            word, _, name = key.partition(" ")
-            total = add(total, scaled(whole[name], part) if word == NEW and name else {key: part})
-        return total
 
     def reach(self, trees: Iterable[Tree]) -> set[str]:
         """Return the names that trees read, also through terms and states of `neuron`."""
@@ -262,7 +254,7 @@ class Bound:
         values |= {**self.rule.defaults, **given, "dt": dt_ms, "kappa": kappa}
         for name, tree in self.rule.constants.items():
             values[name] = evaluate(self._translate(tree, {}), values)
-            self._require_finite(f"constants, {name}", values[name])
+            _require_finite(f"{self.rule.here}, constants, {name}", values[name])
         return values
 
     def initial(self, values: Given) -> Values:
@@ -271,9 +263,18 @@ class Bound:
         for name in self.states:
             tree = self.rule.initial.get(name, ZERO)
             found[name] = evaluate(self._translate(tree, {}), values)
-            self._require_finite(f"states, {name}", found[name])
+            _require_finite(f"{self.rule.here}, states, {name}", found[name])
         return found
 
-    def _require_finite(self, key: str, value: object) -> None:
-        if not np.all(np.isfinite(np.asarray(value, float))):
-            raise InputError(f"{self.rule.here}, {key}: its value is not finite")
+
+def _substitute(form: Form, whole: Mapping[str, Form]) -> Form:
+    total: Form = {}
+    for key, part in form.items():
+        word, _, name = key.partition(" ")
+        total = add(total, scaled(whole[name], part) if word == NEW and name else {key: part})
+    return total
+
+
+def _require_finite(here: str, value: object) -> None:
+    if not np.all(np.isfinite(np.asarray(value, float))):
+        raise InputError(f"{here}: its value is not finite")

@@ -282,11 +282,10 @@ class _Trial:
         sides = np.zeros((len(self.thresholds), 2), bool)
         for t in range(self.steps):
             given = self.rows[t + 1], self.rows[t], self._signals(t)
-            known = strings.known(*given) | {"pre": self.arrivals[t]}
-            for side, tree in zip(sides, self.thresholds, strict=True):
-                above = np.asarray(evaluate(tree, known)) > 0
-                side |= above.any(), not above.all()
             total = total + strings.step(*given, self.arrivals[t])
+            for side, tree in zip(sides, self.thresholds, strict=True):
+                above = np.asarray(evaluate(tree, strings.known)) > 0
+                side |= above.any(), not above.all()
             values = {**strings.neuron, **strings.synapse, "the gradient": total}
             if wrong := [name for name, value in values.items() if not np.all(np.isfinite(value))]:
                 value = values[wrong[0]]
@@ -347,8 +346,8 @@ class _Trial:
         strings, sizes = Literal(self.bound, self.values, self.n), [0.0]
         for t in range(self.steps):
             given = self.rows[t + 1], self.rows[t], self._signals(t)
-            sizes.append(float(np.abs(evaluate(tree, strings.known(*given))).max()))
             strings.step(*given, self.arrivals[t])
+            sizes.append(float(np.abs(evaluate(tree, strings.known)).max()))
         return float(np.nanmax(sizes))
 
     def window(self) -> tuple[np.ndarray, np.ndarray, float]:

@@ -85,8 +85,13 @@ class LearningRule(entries.Definition):
         if name == "eprop":
             raise InputError("rule eprop: the package has this one; give yours another name")
         self.name, self.here = name, f"rule {name}"
-        tables = {"parameters": parameters, "constants": constants, "states": states, "neuron": neuron,
-                  "synapse": synapse}  # fmt: skip
+        tables = {
+            "parameters": parameters,
+            "constants": constants,
+            "states": states,
+            "neuron": neuron,
+            "synapse": synapse,
+        }
         self._take(tables, description, source)
         self.reads = entries.names(f"{self.here}: reads", reads, MOST["reads"])
         if (gradient is None) == (change is None):

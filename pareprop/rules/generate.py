@@ -94,10 +94,13 @@ class RuleGenerator:
     def sizes(self) -> dict[str, int]:
         """Numbers of each kind."""
         return {
-            "n_constants": len(self.columns.trees), "n_states": len(self.bound.states),
-            "n_synapse": len(self.index), "n_numbers": len(self.numbers), "n_map": len(self.moving),
+            "n_constants": len(self.columns.trees),
+            "n_states": len(self.bound.states),
+            "n_synapse": len(self.index),
+            "n_numbers": len(self.numbers),
+            "n_map": len(self.moving),
             "n_entries": len(self.entries),
-        }  # fmt: skip
+        }
 
     def write_source(self, headers: Mapping[str, str], part: Part) -> str:
         """Return a source of the functions of a variant that needs nothing but the compiler's own headers."""
@@ -158,9 +161,10 @@ class RuleGenerator:
         return function(
             "inline ALWAYS void NAME(step_body)",
             f"int64_t n, int64_t stride, const int64_t across, const REAL *constant, {_ROW}",
-            pointers, loop,
+            pointers,
+            loop,
             [" ".join(f"(void){name};" for name in given)],
-        )  # fmt: skip
+        )
 
     def _sweep(self) -> str:
         """Write a step backward: what an arrival adds to the gradient, and the derivative by the states before."""
@@ -187,8 +191,10 @@ class RuleGenerator:
             "inline ALWAYS void NAME(sweep_body)",
             "int64_t n, int64_t stride, const int64_t across, const REAL *constant, const REAL *restrict number, "
             "REAL *lam, REAL *restrict B",
-            pointers, loop, ["(void)constant; (void)number; (void)lam;"],
-        )  # fmt: skip
+            pointers,
+            loop,
+            ["(void)constant; (void)number; (void)lam;"],
+        )
 
     def _trace(self) -> str:
         """Write a step of n synapses of a row: their states, and what it adds to the gradient, taken from C."""
@@ -214,14 +220,23 @@ class RuleGenerator:
         # long decays would end in subnormal numbers, which take a hundred times as long
         lines = [f"x[{k} * x_stride + j] = {new[k]} < TINY && {new[k]} > -TINY ? ZERO : {new[k]};" for k in range(size)]
         loop.lines += [*lines, f"C[j] -= {loop.sum(credit) or 'ZERO'};"]
-        return "\n".join([
-            "#undef TINY", "#define TINY (sizeof(REAL) == 8 ? R(1e-290) : R(1e-30))",
-            "VISIBLE void NAME(rule_trace)(int64_t n, int64_t stride, const uint32_t *restrict target,",
-            "    const REAL *restrict own, const REAL *restrict number, REAL arrived, REAL *restrict x,",
-            "    int64_t x_stride, REAL *restrict C)", "{", "    (void)stride; (void)own; (void)number; (void)arrived;",
-            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines),
-            "    }", "}", "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                "#undef TINY",
+                "#define TINY (sizeof(REAL) == 8 ? R(1e-290) : R(1e-30))",
+                "VISIBLE void NAME(rule_trace)(int64_t n, int64_t stride, const uint32_t *restrict target,",
+                "    const REAL *restrict own, const REAL *restrict number, REAL arrived, REAL *restrict x,",
+                "    int64_t x_stride, REAL *restrict C)",
+                "{",
+                "    (void)stride; (void)own; (void)number; (void)arrived;",
+                "    INDEPENDENT",
+                "    for (int64_t j = 0; j < n; j++) {",
+                *(f"        {line}" for line in loop.lines),
+                "    }",
+                "}",
+                "",
+            ]
+        )
 
     # ---- maps of steps -----------------------------------------------------------------------------------------------
 
@@ -320,8 +335,9 @@ class RuleGenerator:
                     continue
                 terms = [
                     loop.let(f"{coefficient(tree)} * {old[b, column]}")
-                    for (c, b), tree in self.M.items() if c == row and (b, column) in old
-                ]  # fmt: skip
+                    for (c, b), tree in self.M.items()
+                    if c == row and (b, column) in old
+                ]
                 new[a, column] = loop.sum(terms) or "ZERO"
         for column in self.order:
             terms = [old["q", column]]
@@ -360,8 +376,9 @@ class RuleGenerator:
         loop.lines += [
             "if (closes) {",
             f"    REAL *restrict last = end + ((u >> power) & (n_ends - 1)) * {len(self.moving)} * stride;",
-            *(f"    {line}" for line in ends), "}",
-        ]  # fmt: skip
+            *(f"    {line}" for line in ends),
+            "}",
+        ]
         for key in self.keys:
             if key in self.moving:
                 now[key] = loop.let(f"closes ? {'ONE' if key[0] == key[1] else 'ZERO'} : {new[key]}")
@@ -391,31 +408,44 @@ class RuleGenerator:
             "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict number, REAL *state, "
             "REAL *restrict entry, REAL *end, int64_t n_ends, const REAL *restrict was, const REAL *restrict at, "
             "int64_t columns, const int each, const REAL *restrict shift, const int ends",
-            pointers, loop, ["(void)constant; (void)number; (void)columns; (void)was; (void)at; (void)ends;"],
-        )  # fmt: skip
+            pointers,
+            loop,
+            ["(void)constant; (void)number; (void)columns; (void)was; (void)at; (void)ends;"],
+        )
 
     def _advance(self) -> str:
         """Write a step of targets: its numbers, and the map up to it; `shift`: log2 of the steps of a block."""
         composes = [
-            "    if (entry == NULL)", "        return;",
+            "    if (entry == NULL)",
+            "        return;",
             f"    const int64_t columns = shared ? 1 : stride, row = {len(self.table)} * columns;",
             "    const REAL *at = table + (u & (places - 1)) * row, *was = table + ((u - 1) & (places - 1)) * row;",
             "#define MAP(each, ends) NAME(map_body)(n, stride, u, constant, number, state, entry, end, n_ends, \\",
             "                                       was, at, columns, each, shift, ends)",
-            "    if (!shared)", "        MAP(1, 0);",
-            "    else if ((u & (((int64_t)1 << (int64_t)shift[0]) - 1)) == 0)", "        MAP(0, 1);",
-            "    else", "        MAP(0, 0);", "#undef MAP",
-        ]  # fmt: skip
+            "    if (!shared)",
+            "        MAP(1, 0);",
+            "    else if ((u & (((int64_t)1 << (int64_t)shift[0]) - 1)) == 0)",
+            "        MAP(0, 1);",
+            "    else",
+            "        MAP(0, 0);",
+            "#undef MAP",
+        ]
         unused = (
             "    (void)entry; (void)end; (void)n_ends; (void)table; (void)places; (void)shared; (void)shift; (void)u;"
         )
-        return "\n".join([
-            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,", f"    {_ROW},",
-            "    REAL *entry, REAL *end, int64_t n_ends, const REAL *table, int64_t places, int64_t shared,",
-            "    const REAL *shift)", "{",
-            "    NAME(step_body)(n, stride, stride, constant, before, kept, psi, L, F, M, state, number);",
-            *(composes if self.keys else [unused]), "}", "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,",
+                f"    {_ROW},",
+                "    REAL *entry, REAL *end, int64_t n_ends, const REAL *table, int64_t places, int64_t shared,",
+                "    const REAL *shift)",
+                "{",
+                "    NAME(step_body)(n, stride, stride, constant, before, kept, psi, L, F, M, state, number);",
+                *(composes if self.keys else [unused]),
+                "}",
+                "",
+            ]
+        )
 
     def _own_place(self, tree: Tree) -> int:
         """Return the place of a constant among those of a target that synapses read."""

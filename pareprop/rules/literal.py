@@ -6,8 +6,8 @@ import numpy as np
 
 from ..neurons.derive import derive
 from ..neurons.kept import FLAGS
-from ..neurons.language import evaluate, names_of, with_terms
-from ..values import Given, Numbers, Values
+from ..neurons.language import compile_tree, names_of
+from ..values import Given, Numbers
 from .bound import NOW, OLD, WAS, Bound
 from .linear import BEFORE, NEW
 
@@ -21,35 +21,47 @@ class Literal:
         The rule at neurons of a model.
     values : Mapping
         Constants that `Bound.values` returned, one value or one for each synapse.
-    n : int
-        Synapses.
+    n : int or tuple of int
+        Shape of the synapses.
 
     Attributes
     ----------
     kept : list of tuple
         Quantities that the neurons keep of each step.
     neuron, synapse : dict
-        Name to (n,): states of the targets, and of the synapses.
+        Name to values of shape `n`: states of the targets, and of the synapses.
+    known : dict
+        All values of the latest step, by the names of `bound`.
     """
 
-    def __init__(self, bound: Bound, values: Given, n: int) -> None:
-        self._bound, self._values, self._n = bound, dict(values), n
+    def __init__(self, bound: Bound, values: Given, n: int | tuple[int, ...]) -> None:
+        self._bound, self._n, self.known = bound, n, dict(values)
         derived = derive(bound.model)
         self.kept = [*derived.keeps, *([FLAGS] if derived.spiked or derived.refractory else [])]
+        names = [(k, tree[1]) for k, tree in enumerate(self.kept) if tree != FLAGS]
+        self._rows = [(k, f"{NOW} {name}", f"{WAS} {name}") for k, name in names]
         self.start()
+        there = {*values, *bound.terms, "psi", "L", "F", "M", *(f"{OLD} {name}" for name in self.neuron)}
+        there |= {name for row in self._rows for name in row[1:]}
+        there |= {"z", f"{WAS} z", "refractory"} if FLAGS in self.kept else set()
+        terms = {name: tree for name, tree in bound.terms.items() if names_of(tree) <= there}
+        for name, tree in bound.written.items():  # 0 alone is a number for each synapse, too
+            terms[f"{NEW} {name}"] = ("*", tree, ("name", "pre")) if tree[0] == "number" else tree
+        self._terms = [(name, compile_tree(tree, values)) for name, tree in terms.items()]
+        self._added = compile_tree(bound.added, values)
 
     def start(self) -> None:
         """Set all states to their initial values."""
-        initial = self._bound.initial(self._values) if self._n else {}
+        initial = self._bound.initial(self.known) if self._n else {}
         self.neuron = {name: np.full(self._n, initial.get(name, 0.0)) for name in self._bound.states}
         self.start_synapses()
 
     def start_synapses(self) -> None:
         """Set the states of synapses to 0."""
-        self.synapse: dict[str, np.ndarray] = {name: np.zeros(self._n) for name in self._bound.rule.synapse}
+        self.synapse = {name: np.zeros(self._n) for name in self._bound.rule.synapse}
 
-    def known(self, now: np.ndarray, was: np.ndarray, signals: Given) -> Values:
-        """Return all values of the targets in a step, by name.
+    def step(self, now: np.ndarray, was: np.ndarray, signals: Given, pre: Numbers) -> Numbers:
+        """Go through a step; return what it adds to the gradient.
 
         Parameters
         ----------
@@ -57,23 +69,21 @@ class Literal:
             (n_kept, n), what the neurons kept of the step and of the one before.
         signals : Mapping
             `psi`, `L`, `F` and `M`.
+        pre : ndarray
+            (n,), arrivals.
         """
-        known = {**self._values, **signals} | {f"{OLD} {name}": value for name, value in self.neuron.items()}
-        for word, row in ((NOW, now), (WAS, was)):
-            known |= {f"{word} {tree[1]}": value for tree, value in zip(self.kept, row, strict=True) if len(tree) == 2}
+        known = self.known
+        known |= {**signals, "pre": pre, **self.synapse, **{f"{OLD} {name}": self.neuron[name] for name in self.neuron}}
+        known |= {f"{BEFORE} {name}": value for name, value in self.synapse.items()}
+        for k, at, before in self._rows:
+            known[at], known[before] = now[k], was[k]
         if FLAGS in self.kept:
-            place = self.kept.index(FLAGS)
-            known |= {"z": now[place] % 2.0, f"{WAS} z": was[place] % 2.0, "refractory": (now[place] >= 2.0) * 1.0}
-        terms = self._bound.terms
-        there = known.keys() | terms.keys()
-        return with_terms(known, {name: tree for name, tree in terms.items() if names_of(tree) <= there})
-
-    def step(self, now: np.ndarray, was: np.ndarray, signals: Given, pre: Numbers) -> Numbers:
-        """Go through a step with arrivals `pre`, (n,); return what it adds to the gradient; others as of `known`."""
-        known, old = self.known(now, was, signals) | {"pre": pre}, self.synapse
-        for name, tree in self._bound.written.items():
-            known[f"{NEW} {name}"] = evaluate(tree, known | old)
-        self.neuron = {name: known[f"{NEW} {name}"] for name in self.neuron}
-        self.synapse = {name: np.broadcast_to(known[f"{NEW} {name}"], self._n) for name in old}
-        before = {f"{BEFORE} {name}": value for name, value in old.items()}
-        return evaluate(self._bound.added, known | self.synapse | before)
+            k = self.kept.index(FLAGS)
+            known |= {"z": now[k] % 2.0, f"{WAS} z": was[k] % 2.0, "refractory": (now[k] >= 2.0) * 1.0}
+        with np.errstate(all="ignore"):
+            for name, value in self._terms:
+                known[name] = value(known)
+            self.neuron = {name: np.broadcast_to(known[f"{NEW} {name}"], self._n) for name in self.neuron}
+            self.synapse = {name: known[f"{NEW} {name}"] for name in self.synapse}
+            known |= self.synapse
+            return self._added(known)

@@ -49,9 +49,12 @@ class _Event(ctypes.Structure):
     """A RULE_EVENT, see `rule_row.h`."""
 
     _fields_ = (
-        ("step", ctypes.c_int64), ("enters", ctypes.c_int64), ("arrived", ctypes.c_double), ("at", ctypes.c_void_p),
+        ("step", ctypes.c_int64),
+        ("enters", ctypes.c_int64),
+        ("arrived", ctypes.c_double),
+        ("at", ctypes.c_void_p),
         ("table", ctypes.c_void_p),
-    )  # fmt: skip
+    )
 
 
 _OWES = 2  # of `rule_row.h`
@@ -163,15 +166,24 @@ class RuleProgram:
         self.call("trace", 1, n, target, own, number, arrived, x[:, k:], n, C[k:])
 
     def go_through(
-        self, k: int, events: list[tuple[int, bool, float]], places: Places, state: np.ndarray, entry: np.ndarray,
-        end: np.ndarray, x: np.ndarray, C: np.ndarray,
-    ) -> None:  # fmt: skip
+        self,
+        k: int,
+        events: list[tuple[int, bool, float]],
+        places: Places,
+        state: np.ndarray,
+        entry: np.ndarray,
+        end: np.ndarray,
+        x: np.ndarray,
+        C: np.ndarray,
+    ) -> None:
         """Take the synapse onto target k through events, in double precision; C becomes minus its gradient."""
         target, n, table = np.array([k], np.uint32), x.shape[1], places.table
-        met = (_Event * len(events))(*(
-            _Event(step, enters, arrived, entry[step].ctypes.data, table[step % len(table)].ctypes.data)
-            for step, enters, arrived in events
-        ))  # fmt: skip
+        met = (_Event * len(events))(
+            *(
+                _Event(step, enters, arrived, entry[step].ctypes.data, table[step % len(table)].ctypes.data)
+                for step, enters, arrived in events
+            )
+        )
         row = _Row(
             n=1, x_stride=n, target=target.ctypes.data, x=x[:, k:].ctypes.data, C=C[k:].ctypes.data, weight=0,
             n_events=len(events), event=ctypes.addressof(met), stride=n, present=state[self.n_states :].ctypes.data,

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from .. import energy, terminal
 from ..errors import InputError
-from ..network.parameters import validate
+from ..network.parameters import validate_values
 from ..parallel.exchange import Exchange
 from ..storage.disk import output_errors
 from ..values import AnyValue, Given
@@ -34,15 +34,15 @@ def _make_option(name: str, field: FieldInfo) -> click.Option:
     )
 
 
-@click.command(params=[_make_option(name, field) for name, field in benchmark.Bench.model_fields.items()])
+@click.command(name="bench", params=[_make_option(name, field) for name, field in benchmark.Bench.model_fields.items()])
 @click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
-def bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -> None:
+def run_bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -> None:
     """Train a benchmark network and report seconds.
 
     A sparse network with random input learns a slow sine; seconds are given by phase.
     """
-    chosen = validate(benchmark.Bench, settings, "bench")
+    chosen = validate_values(benchmark.Bench, settings, "bench")
     if json_file and not Path(json_file).absolute().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
     figures = benchmark.run(chosen, exchange)
@@ -70,6 +70,6 @@ def _tell_counters(figures: Given) -> str:
     """Return what the counters of the machines say, and of joules why they say nothing."""
     others = f"; other programs kept {figures['other_cores']:.1f} cores busy" if "other_cores" in figures else ""
     if "joules" not in figures:
-        return f"{others}; {energy.tell()}"
+        return f"{others}; {energy.describe_source()}"
     each = f", {1e6 * figures['joules'] / figures['events']:.3g} µJ per synaptic event" if figures["events"] else ""
     return f"{others}; {figures['joules']:.4g} joules{each}"

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from .. import elementary, machine, rng
 from ..algorithms.base import OntoNeurons
-from ..algorithms.plan import WAYS, Ways
+from ..algorithms.plan import ALGORITHMS, Algorithms
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
@@ -36,10 +36,10 @@ from ..network.variants import DEFAULT, VARIANTS, VariantName, find_variant
 from ..neurons import library
 from ..neurons.model import NeuronModel
 from ..parallel import collectives
+from ..parallel.drawn_spikes import DrivenExchange
 from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
-from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
 from ..values import Values
 from .counters import Counters
@@ -54,7 +54,7 @@ DRAWN_TAU = Uniform(low=25.0, high=35.0)  # ms
 THRESHOLD = 0.03  # mV
 SURROGATE = {"surrogate_gradient_height": 10.0, "surrogate_gradient_width": 0.03}
 SHRINKING = 0.01  # rewired weights shrink in each step of the optimizer by this part of a usual weight
-ONTO_NEURONS = [name for name, way in WAYS.items() if isinstance(way, OntoNeurons)]
+ONTO_NEURONS = [name for name, item in ALGORITHMS.items() if isinstance(item, OntoNeurons)]
 Size = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
@@ -72,9 +72,11 @@ class Bench(Frozen):
     intervals: Size = Field(3, description="Timed intervals.")
     warmup: int = Field(0, ge=0, le=LARGEST, description="Untimed intervals at the start [0].")
     rate: float = Field(
-        0.0, ge=0, le=1000,
+        0.0,
+        ge=0,
+        le=1000,
         description="Random spikes of this rate in Hz drive the synapses, instead of the neurons' spikes.",
-    )  # fmt: skip
+    )
     delay: Size = Field(1, description="Recurrent delay in steps.")
     neuron: str = Field("iaf", description="Neuron model, also one given by equations, with its own defaults.")
     drawn_tau: bool = Field(False, description="Draw a tau_m for each neuron.")
@@ -83,9 +85,9 @@ class Bench(Frozen):
     )
     optimizer: OptimizerName = Field("gradient_descent", description="Optimizer.")
     each_step: bool = Field(False, description="Let it step in each time step, not at each arrival (spike variant).")
-    way: str | None = Field(
+    algorithm: str | None = Field(
         None,
-        description=f"Way of learning onto neurons: {', '.join(ONTO_NEURONS)} (spike variant) [the best that fits].",
+        description=f"Algorithm onto neurons: {', '.join(ONTO_NEURONS)} (spike variant) [the first that fits].",
     )
     longest_delay: int | None = Field(
         None, le=LARGEST, description="Draw recurrent delays from --delay up to this one."
@@ -106,18 +108,18 @@ class Bench(Frozen):
             raise ValueError("learn_delay needs longest_delay, the bound of the delays")
         return self
 
-    def task(self) -> BenchTask:
+    def make_task(self) -> BenchTask:
         """Return the task."""
         return BenchTask(self.inputs, self.steps, self.seed, self.readouts)
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
 
         The spike variant uses the parameters of sine waves for e-prop+. It does not scale arriving spikes by 1 - kappa,
         so its weights are smaller by this factor.
         """
         eprop = find_variant(self.variant)
-        scale = eprop.scale(KAPPA)
+        scale = eprop.compute_scale(KAPPA)
         rule = OPTIMIZERS[self.optimizer]
         eta = 1e-4 * (scale * scale) if rule.follows_gradient else 1e-3 * scale
         cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
@@ -128,13 +130,13 @@ class Bench(Frozen):
         kind: str | NeuronModel = self.neuron
         strength, chosen = scale, cell | own | {"V_th": THRESHOLD, "t_ref": 0.0} | SURROGATE
         if self.neuron in eprop.neurons:
-            chosen |= eprop.pick(self.neuron, traces)
+            chosen |= eprop.select_parameters(self.neuron, traces)
         else:
             kind = library.get(self.neuron)
             strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
             chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
         if self.learn:
-            chosen |= {"learn": {self.learn: _bounds(self.learn, kind, chosen)}}
+            chosen |= {"learn": {self.learn: bound_optimizer(self.learn, kind, chosen)}}
         bound = 100.0 * (strength / scale)
         steps = {"optimize_each_step": self.each_step} if eprop.is_online else {}
         optimizer = rule(eta=eta, Wmin=-bound, Wmax=bound, **steps)
@@ -149,11 +151,11 @@ class Bench(Frozen):
                 c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / self.neurons,
                 f_target=10.0,
             )
-            for k, size in enumerate(_divide(self.neurons, self.populations))
+            for k, size in enumerate(divide_evenly(self.neurons, self.populations))
         ]
-        out = network.readouts("out", self.readouts, **cell, **eprop.pick("readout", traces))
+        out = network.readouts("out", self.readouts, **cell, **eprop.select_parameters("readout", traces))
 
-        def weight(fan_in: int, scale: float = scale) -> Normal:
+        def draw_weight(fan_in: int, scale: float = scale) -> Normal:
             return Normal(std=scale / math.sqrt(max(fan_in, 1)))
 
         moving: Values = {}
@@ -164,9 +166,9 @@ class Bench(Frozen):
         # in the spike variant the shortest of all delays sets how often ranks exchange
         loop = self.delay if eprop.is_online else 1
         for group in groups:
-            network.connect(inputs, group, weight=weight(self.inputs, strength), learning_rule=self.rule)
+            network.connect(inputs, group, weight=draw_weight(self.inputs, strength), learning_rule=self.rule)
         for group in groups:
-            for source, degree in zip(groups, _divide(self.indegree, len(groups)), strict=True):
+            for source, degree in zip(groups, divide_evenly(self.indegree, len(groups)), strict=True):
                 network.connect(
                     source,
                     group,
@@ -175,15 +177,15 @@ class Bench(Frozen):
                     allow_autapses=False,
                     allow_multapses=False,
                     delay=(self.delay, self.longest_delay) if self.longest_delay else self.delay,
-                    weight=weight(self.indegree, strength),
+                    weight=draw_weight(self.indegree, strength),
                     learning_rule=self.rule,
                     transmission=ShortTerm(U=0.5, tau_rec=100.0, tau_fac=50.0) if self.short_term else None,
                     **moving,
                 )
         for group in groups:
-            network.connect(group, out, weight=weight(self.neurons), delay=loop)
+            network.connect(group, out, weight=draw_weight(self.neurons), delay=loop)
         for group in groups:
-            network.connect(out, group, weight=weight(self.neurons), delay=loop)
+            network.connect(out, group, weight=draw_weight(self.neurons), delay=loop)
         return network
 
 
@@ -210,7 +212,7 @@ class BenchTask:
         require_bytes(n_bytes, f"noise of {n_inputs} inputs in {n_steps} steps")
         self.n_steps = self.learning_window = n_steps
         probability = np.full(n_inputs, INPUT_PROBABILITY)
-        ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
+        ids, ptr = rng.draw_bernoulli(rng.make_key(seed, "bench/inputs"), probability, n_steps)
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
         phase = 2.0 * np.pi * np.arange(n_steps) / n_steps
@@ -222,7 +224,7 @@ class BenchTask:
         return self._sample
 
 
-def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
+def bound_optimizer(name: str, kind: str | NeuronModel, values: Values) -> Adam:
     """Return the optimizer of a parameter that learns, with bounds around its value."""
     value = cast(object, values.get(name, getattr(kind, "defaults", {}).get(name)))
     if isinstance(value, Uniform):
@@ -232,7 +234,7 @@ def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
     return Adam(eta=0.001 * value, low=0.5 * value, high=2.0 * value)
 
 
-def _divide(total: int, count: int) -> list[int]:
+def divide_evenly(total: int, count: int) -> list[int]:
     """Return `count` nearly equal whole numbers that add up to `total`."""
     return [total // count + (k < total % count) for k in range(count)]
 
@@ -260,10 +262,10 @@ def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_step
 def run(bench: Bench, exchange: Exchange) -> Values:
     """Collective: train the benchmark; return the figures by name, valid on rank 0.
 
-    With a rate, drawn spikes drive the synapses, see `stand_ins.DrivenExchange`.
+    With a rate, drawn spikes drive the synapses, see `drawn_spikes.DrivenExchange`.
     """
-    network, task, learn = bench.model(), bench.task(), not bench.no_learning
-    simulation = build(network, task, exchange, bench.rate, bench.way)
+    network, task, learn = bench.build_model(), bench.make_task(), not bench.no_learning
+    simulation = build_simulation(network, task, exchange, bench.rate, bench.algorithm)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
     wall, events, spikes, counters = 0.0, 0, 0, Counters(comm)
     for index in range(bench.warmup):
@@ -275,48 +277,60 @@ def run(bench: Bench, exchange: Exchange) -> Values:
         simulation.timers.seconds.pop(name, None)
     for index in range(bench.warmup, bench.warmup + bench.intervals):
         sample = task.sample(index)
-        counters.start()
-        wall -= _now(comm)
+        counters.start_counting()
+        wall -= read_synchronized_clock(comm)
         engine.run(sample, learn)
         if learn:
             engine.optimize()
-        wall += _now(comm)
-        counters.stop()
+        wall += read_synchronized_clock(comm)
+        counters.stop_counting()
         heard = engine.get_heard_spikes()
         events += count_events(table, sample.inputs, heard, task.n_steps, network.eprop.is_online)
         spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
-    n_synapses = collectives.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))
-    bytes_of_synapses = collectives.total(comm, simulation.bytes_of_synapses())
-    shares = collectives.gather(comm, Share.of(simulation))
+    n_synapses = collectives.sum_over_ranks(
+        comm, sum(len(table.weight) for table in simulation.network.tables().values())
+    )
+    bytes_of_synapses = collectives.sum_over_ranks(comm, simulation.bytes_of_synapses())
+    shares = collectives.gather_values(comm, RankFigures.read_simulation(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
-    events = collectives.total(comm, events)
+    events = collectives.sum_over_ranks(comm, events)
     neuron_seconds = simulation.network.n_recurrent * bench.intervals * task.n_steps * network.dt_ms / 1000.0
     return {
-        "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
-        "firing_rate_hz": spikes / neuron_seconds, "synapses": n_synapses, "events": events,
-        "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
-        "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
+        "ranks": exchange.size,
+        "build_seconds": phases["build"],
+        "train_seconds": wall,
+        "phases": phases,
+        "firing_rate_hz": spikes / neuron_seconds,
+        "synapses": n_synapses,
+        "events": events,
+        "events_per_second": events / wall,
+        "bytes_per_synapse": bytes_of_synapses / n_synapses,
+        "peak_rss_bytes": max(share.peak_rss_bytes for share in shares),
+        "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "sending": exchange.sending, "ways": simulation.ways,
+        "sending": exchange.sending,
+        "algorithms": simulation.algorithms,
         "simulated_seconds": bench.intervals * task.n_steps * network.dt_ms / 1000.0,
         "core_hours": exchange.size * wall / 3600.0,
-    } | counters.figures(wall)  # fmt: skip
+    } | counters.collect_figures(wall)
 
 
-def build(
-    network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0, ways: Ways | None = None
+def build_simulation(
+    network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0, algorithms: Algorithms | None = None
 ) -> Simulation:
     """Collective: build the simulation of a benchmark; with `rate_hz` > 0, one rank runs in rounds, too."""
     if not rate_hz:
-        return Simulation(network, task, exchange, ways=ways)
-    rounds = network.eprop.settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
+        return Simulation(network, task, exchange, algorithms=algorithms)
+    rounds = network.eprop.make_settings(
+        task.learning_window, round_steps=task.n_steps
+    )  # engines cut it to the min-delay
     driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
-    return Simulation(network, task, cast(Exchange, driven), settings=rounds, ways=ways)  # a stand-in
+    return Simulation(network, task, cast(Exchange, driven), settings=rounds, algorithms=algorithms)  # a stand-in
 
 
 @dataclass(frozen=True)
-class Share:
+class RankFigures:
     """Seconds and bytes of one rank, its entry of `shares`.
 
     Attributes
@@ -346,17 +360,17 @@ class Share:
     round_bytes: int = 0
 
     @classmethod
-    def of(cls, simulation: Simulation) -> Share:
+    def read_simulation(cls, simulation: Simulation) -> RankFigures:
         """Return those of this rank after a simulation has run."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
         sources = simulation.network.sources
-        heard = sources.n if sources.ids is None else len(sources.ids)
+        heard = sources.n_neurons if sources.ids is None else len(sources.ids)
         received = simulation.exchange.received_bytes
-        return cls(socket.gethostname(), machine.cores(), phases, memory, peak_rss_bytes(), heard, received)
+        return cls(socket.gethostname(), machine.count_cores(), phases, memory, peak_rss_bytes(), heard, received)
 
 
-def _now(comm: Comm) -> float:
+def read_synchronized_clock(comm: Comm) -> float:
     """Collective: return the time after all ranks have come here."""
     if comm is not None:
         comm.Barrier()

@@ -19,8 +19,8 @@ from ..errors import InputError, shorten
 from ..later import h5py
 from ..network.connectivity import Population
 from ..network.model import Model
-from ..network.optimizers import Optimizer, optimizer
-from ..network.parameters import validate
+from ..network.optimizers import Optimizer, make_optimizer
+from ..network.parameters import validate_values
 from ..network.reward import Reward, Rollout
 from ..network.rewire import Rewire
 from ..neurons.model import models_of
@@ -60,7 +60,7 @@ class Case:
     arrays: dict[str, np.ndarray]
     expected: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def samples(self) -> list[Sample]:
+    def list_samples(self) -> list[Sample]:
         """Return the samples in order: the intervals or episodes, or the whole run in the spike variant."""
         inputs = self.arrays["inputs"]
         format_, is_online = self.attributes["format"], self.model.eprop.is_online
@@ -75,7 +75,7 @@ class Case:
         if not lowest <= window <= length:
             raise InputError(f"learning_window = {window} must lie in [{lowest}, {length}]")
         if format_ == REWARDS:
-            return [self._episode(k, inputs[k * length : (k + 1) * length]) for k in range(len(inputs) // length)]
+            return [self._make_episode(k, inputs[k * length : (k + 1) * length]) for k in range(len(inputs) // length)]
         targets, modulator = self.arrays["targets"], self.arrays.get("modulator")
         mask = self.arrays["window"].astype(bool) if is_online else None
         for name, array in (("targets", targets), ("window", mask), ("modulator", modulator)):
@@ -91,7 +91,7 @@ class Case:
             for part in (slice(start, start + length) for start in range(0, len(inputs), length))
         ]
 
-    def _episode(self, k: int, inputs: np.ndarray) -> Sample:
+    def _make_episode(self, k: int, inputs: np.ndarray) -> Sample:
         """Return episode `k`: actions and rewards are given, not computed."""
         arrays = self.arrays
         alive = arrays["alive"][k].astype(bool)
@@ -143,7 +143,7 @@ def _read(name: str, file: h5py.File) -> Case:
                 raise InputError(f"attribute '{key}': '{missing[0]}' is missing")
     arrays = {key: _read_array(node) for key, node in file.items() if isinstance(node, h5py.Dataset)}
     case = Case(name, _Network(attributes, file, arrays).model, attributes, arrays, _read_expected(file))
-    case.samples()  # refuses what does not fit
+    case.list_samples()  # refuses what does not fit
     return case
 
 
@@ -176,11 +176,11 @@ def _drop_epsilon(settings: Values) -> Values:
 def _read_expected(file: h5py.File) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
-    def add(name: str, node: Foreign) -> None:
+    def add_expected(name: str, node: Foreign) -> None:
         if isinstance(node, h5py.Dataset):
             found[name] = _read_array(node)
 
-    file["expected"].visititems(add)
+    file["expected"].visititems(add_expected)
     for key, table in _list_tables(file, "learn"):
         for kind in ("final", "gradient", "history"):
             found[f"learned/rec{int(table['group'])}.{table['name']}/{kind}"] = found.pop(f"learned/{key}/{kind}")
@@ -207,7 +207,7 @@ class _Network:
             attributes["variant"],
             attributes.get("seed", 1),
             dt_ms=attributes.get("dt_ms", 1.0),
-            optimizer=optimizer(_list_attributes(file["optimizer"]), "optimizer"),
+            optimizer=make_optimizer(_list_attributes(file["optimizer"]), "optimizer"),
         )
         if rewards:
             values = {key: attributes[key] for key in ("gamma", "c_V", "c_H")}
@@ -219,15 +219,15 @@ class _Network:
         self._rewired = self._read_rewiring()
         self._delays_learn = self._read_learned_delays()
         for number, post in enumerate(self._groups):
-            rows = self._slice(post)
-            self._connect("in", inputs, post, number)
+            rows = self._slice_population(post)
+            self._connect_populations("in", inputs, post, number)
             for pre in self._groups:
-                self._connect("rec", pre, post, number)
+                self._connect_populations("rec", pre, post, number)
             feedback = attributes.get("feedback", "random")
             self._add_synapses(readout, post, arrays["w_fb"][rows], attributes.get("d_fb", 1), feedback=feedback)
-            self._connect("out", post, readout, None)
+            self._connect_populations("out", post, readout, None)
 
-    def _slice(self, population: Population) -> slice:
+    def _slice_population(self, population: Population) -> slice:
         first = self.model.offset(population)
         return slice(first, first + population.size)
 
@@ -254,7 +254,7 @@ class _Network:
             return {}
         values = _list_attributes(self._file["rewire"])
         names, autapses = values.pop("projections").split(","), bool(values.pop("allow_autapses", True))
-        rewire = validate(Rewire, values, "rewire")
+        rewire = validate_values(Rewire, values, "rewire")
         return {name: {"rewire": rewire, "allow_autapses": autapses} for name in names}
 
     def _read_learned_delays(self) -> dict[tuple[str, int], Optimizer]:
@@ -267,16 +267,16 @@ class _Network:
                 raise InputError(f"{here}: matrix = '{matrix}' must be one of w_in, w_rec")
             if group is not None and group not in numbers:
                 raise InputError(f"{here}: group = {group} must lie in 0 to {numbers[-1]}")
-            chosen = optimizer(_drop_epsilon(values), here)
+            chosen = make_optimizer(_drop_epsilon(values), here)
             for number in numbers if group is None else [int(group)]:
                 if (matrix, number) in found:
                     raise InputError(f"{here}: delays of {matrix} onto group {number} are named twice")
                 found[matrix, number] = chosen
         return found
 
-    def _connect(self, name: str, pre: Population, post: Population, group: int | None) -> None:
+    def _connect_populations(self, name: str, pre: Population, post: Population, group: int | None) -> None:
         """Connect two populations by their part of a matrix: "in", "rec" or "out"."""
-        rows, columns = self._slice(post), self._slice(pre)
+        rows, columns = self._slice_population(post), self._slice_population(pre)
         weights, options = self._arrays[f"w_{name}"], dict(self._rewired.get(f"w_{name}", {}))
         if weights.shape != (shape := tuple(self.model.size(population.role) for population in (post, pre))):
             raise InputError(f"'w_{name}' has shape {weights.shape}, must be {shape}")
@@ -315,7 +315,7 @@ class _Network:
         for entry in self._attributes["learning"]:
             if covered := self._find_covered(entry, matrix, group):
                 options = {"plastic": True, "learning_rule": entry["rule"]}
-                options["optimizer"] = optimizer(entry["optimizer"], f"attribute 'learning': {matrix}")
+                options["optimizer"] = make_optimizer(entry["optimizer"], f"attribute 'learning': {matrix}")
                 options["learning_parameters"] = {
                     name: value[covered] if isinstance(value, list) else value
                     for name, value in entry.get("parameters", {}).items()

@@ -12,8 +12,8 @@ import click
 from .. import files, terminal
 from ..errors import InputError, quote
 from ..parallel import launcher
-from ..parallel.agreement import agree
-from ..parallel.collectives import gather, guarded
+from ..parallel.agreement import require_agreement
+from ..parallel.collectives import gather_values, share_errors
 from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.digest import Digest
@@ -24,7 +24,7 @@ from ..tasks import TASKS
 from . import config, provenance
 from . import run as runs
 from .directory import CHECKPOINTS, CONFIG, RESULTS, claim_directory, reopen_directory
-from .options import SET, TRUST, GivenPath
+from .options import SET, SET_NEURONS, TIME_STEP, TRUST, GivenPath, make_picture_option
 from .run import EXIT_CHECKPOINTED, Run
 
 REPLICAS = click.option(
@@ -39,7 +39,7 @@ NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures; `
 UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration and write a checkpoint.")
 
 
-@click.command()
+@click.command(name="run")
 @click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
 @SET
 @UNTIL
@@ -60,7 +60,7 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
     "--no-test", is_flag=True, help="Leave out the test; `pareprop resume` of the finished run makes up for it."
 )
 @click.pass_obj
-def run(
+def run_training(
     exchange: Exchange,
     source: str,
     settings: tuple[str, ...],
@@ -82,32 +82,34 @@ def run(
     """
     settings = (*settings, "run.figures=none") if no_figures else settings
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if restart and (out is None or overwrite or seeds > 1):
             raise InputError("--restart needs --out DIR, and goes with neither --overwrite nor --seeds")
         chosen = config.load(source, settings, trust)
         if seeds > 1:  # the last seed must be possible, too, before the first one is trained
             config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"), trust)
-    agree(exchange.comm, "run()", {"seeds": str(seeds), "out": str(out), "overwrite": str(overwrite)})
-    group = launcher.split(exchange, replicas)
+    require_agreement(exchange.comm, "run()", {"seeds": str(seeds), "out": str(out), "overwrite": str(overwrite)})
+    group = launcher.split_into_replicas(exchange, replicas)
     if seeds == 1:
-        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart, tests=not no_test))
+        exit_if_stopped(
+            runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart, tests=not no_test)
+        )
         return
     runs.require_possible(chosen, group)
     with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
         parts = []
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
-            with guarded(exchange.comm):
+            with share_errors(exchange.comm):
                 own = config.load(source, (*settings, f"run.seed={number}"), trust)
             part = directory / f"seed-{number}"
-            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite, tests=not no_test))
+            exit_if_stopped(runs.train(own, str(part), exchange, group, until, overwrite=overwrite, tests=not no_test))
             parts.append(part)
         if exchange.rank == 0:
             with output_errors(directory, "figures "):
                 runs.draw_seeds(parts, directory)
 
 
-@click.command()
+@click.command(name="resume")
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @SET
 @UNTIL
@@ -115,7 +117,7 @@ def run(
 @NO_FIGURES
 @TRUST
 @click.pass_obj
-def resume(
+def resume_run(
     exchange: Exchange,
     directory: Path,
     settings: tuple[str, ...],
@@ -130,19 +132,19 @@ def resume(
     What --set changes, such as iterations=N, is kept in config.toml.
     """
     asked = {"run directory": str(directory), "until": str(until), "--set": str(list(settings))}
-    agree(exchange.comm, "resume()", asked)
-    group = launcher.split(exchange, replicas)
+    require_agreement(exchange.comm, "resume()", asked)
+    group = launcher.split_into_replicas(exchange, replicas)
     with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings, trust)
         rates = measured_rates(directory / CHECKPOINTS, exchange)
         resumed = Run(chosen, directory, exchange, until, True, group, rates_hz=rates, draws=not no_figures)
-        resumed.resume()
+        resumed.resume_run()
         resumed.train()
-    _end(resumed)
+    exit_if_stopped(resumed)
 
 
-def _end(run: Run) -> None:
+def exit_if_stopped(run: Run) -> None:
     """Exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
     if run.signal:
         sys.exit(EXIT_CHECKPOINTED)
@@ -158,21 +160,21 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
     It has all keys of the task or file, each with its value and what it means.
     """
     if exchange.rank == 0:
-        terminal.echo(config.load(source, settings).toml(), nl=False)
+        terminal.echo(config.load(source, settings).to_toml(), nl=False)
 
 
-@click.command()
+@click.command(name="info")
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
-def info(exchange: Exchange, directory: Path) -> None:
+def print_info(exchange: Exchange, directory: Path) -> None:
     """Print how and when a run was made.
 
     Versions, build, machine, configuration, seed, ranks, times and memory, and what learned beside weights, as
     `key: value` lines.
     """
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0:
-            for line in provenance.lines(provenance.read(directory)):
+            for line in provenance.format_lines(provenance.read(directory)):
                 terminal.echo(line)
             for path in list_checkpoints(directory / CHECKPOINTS)[:1]:
                 terminal.echo(f"latest checkpoint: {path}, {iteration_of(path)} iterations done")
@@ -192,14 +194,14 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
     """
     from . import compare
 
-    differences = compare.compare(first, second)
+    differences = compare.compare_directories(first, second)
     if exchange.rank == 0:
         terminal.echo("\n".join(differences or ["no difference"]))
     if differences:
         sys.exit(1)
 
 
-@click.command()
+@click.command(name="export")
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists; files of the run are never replaced.")
@@ -215,7 +217,7 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--crate", is_flag=True, help="Write the run as an RO-Crate TARGET.zip, for an archive, instead.")
 @TRUST
 @click.pass_obj
-def export(
+def export_run(
     exchange: Exchange,
     directory: Path,
     target: Path,
@@ -250,50 +252,50 @@ def export(
         raise InputError(f"{' and '.join(chosen)}: choose one")
     if circuit is not None and not network:
         raise InputError("--circuit goes with --network")
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0 and nest:
-            notes = nest_writer.export(
-                directory / RESULTS, target, overwrite, lambda: replay.simulate(directory, trust)
+            notes = nest_writer.export_network(
+                directory / RESULTS, target, overwrite, lambda: replay.simulate_records(directory, trust)
             )
             terminal.echo("\n".join([*notes, f"script: {target}"]))
         elif exchange.rank == 0 and nir:
-            notes = nir_writer.export(directory / RESULTS, target, overwrite)
+            notes = nir_writer.export_network(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
         elif exchange.rank == 0 and torch:
-            notes = torch_writer.export(directory / RESULTS, target, overwrite)
+            notes = torch_writer.export_network(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"module: {target}"]))
         elif exchange.rank == 0 and crate:
-            terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")
+            terminal.echo(f"{crates.export_crate(directory, target, overwrite)} files: {target}")
         elif exchange.rank == 0 and circuit is not None:
-            for name, n_edges in sonata_weights_writer.export(directory / RESULTS, circuit, target).items():
+            for name, n_edges in sonata_weights_writer.export_weights(directory / RESULTS, circuit, target).items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
         elif exchange.rank == 0 and network:
-            model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
-            counts = sonata_network_writer.export(directory / RESULTS, model, target)
+            model = config.load_of_run(directory / CONFIG, trust=trust).task.build_model()
+            counts = sonata_network_writer.export_network(directory / RESULTS, model, target)
             for name, n_edges in counts.items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
             for readout in model.of_role("readout", "current"):
                 terminal.echo(f"not written: {readout.role} population '{readout.name}'")
             for item in model.backgrounds:
-                terminal.echo(f"not written: background {item.describe()}")
+                terminal.echo(f"not written: background {item.format_line()}")
             for applied in model.perturbations:
-                terminal.echo(f"not written: perturbation {applied.describe()}")
+                terminal.echo(f"not written: perturbation {applied.format_line()}")
         elif exchange.rank == 0 and target.is_dir():
             raise InputError(f"{target}: is a folder, spikes need the name of a file")
         elif exchange.rank == 0:
-            terminal.echo(f"{sonata_spikes_writer.export(directory, target, overwrite)} spikes: {target}")
+            terminal.echo(f"{sonata_spikes_writer.export_spikes(directory, target, overwrite)} spikes: {target}")
 
 
-@click.command()
+@click.command(name="tasks")
 @click.pass_obj
-def tasks(exchange: Exchange) -> None:
+def list_tasks(exchange: Exchange) -> None:
     """List the tasks with their sizes and settings."""
     if exchange.rank:
         return
     for name, kind in TASKS.items():
         task = kind()
         try:
-            sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
+            sizes = ", ".join(f"{item.size} {item.name}" for item in task.build_model().populations)
             sizes += f", {task.n_steps} steps"
         except InputError:
             sizes = "sizes of the data file"
@@ -308,14 +310,9 @@ def tasks(exchange: Exchange) -> None:
 @click.command(name="check-model")
 @click.argument("source", metavar="FILE|MODEL")
 @click.option("--model", help="Name of the model, where FILE holds several [all of them].")
-@click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
-@SET
-@click.option(
-    "--out",
-    type=GivenPath(dir_okay=False, path_type=Path),
-    metavar="FILE.png",
-    help="Draw response, traces and firing curve.",
-)
+@TIME_STEP
+@SET_NEURONS
+@make_picture_option("Draw response, traces and firing curve.")
 @click.pass_obj
 def check_model(
     exchange: Exchange, source: str, model: str | None, dt_ms: float, settings: tuple[str, ...], out: Path | None
@@ -326,18 +323,18 @@ def check_model(
     and the backward pass are compared with slow twins; rest, time constants, firing curve, traces, units and costs are
     printed. The exit code is 1 if a comparison fails.
     """
-    from .neuron_models import check
+    from .neuron_models import check_models
 
-    _check_on_root(exchange, lambda: check(source, model, dt_ms, settings, out))
+    _check_on_root(exchange, lambda: check_models(source, model, dt_ms, settings, out))
 
 
 def _check_on_root(exchange: Exchange, check: Callable[[], bool]) -> None:
     """Collective: run a check on rank 0; exit with 1 on all ranks unless it passes."""
     passed = True
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0:
             passed = check()
-    if not all(gather(exchange.comm, passed)):
+    if not all(gather_values(exchange.comm, passed)):
         sys.exit(1)
 
 
@@ -345,31 +342,28 @@ def _check_on_root(exchange: Exchange, check: Callable[[], bool]) -> None:
 @click.argument("source", metavar="FILE|RULE")
 @click.option("--rule", help="Name of the rule, where FILE holds several [all of them].")
 @click.option("--neuron", help="Neurons to try it at: a model of the package, or of FILE [the first that fits].")
-@click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE",
-    help="Change a parameter of the neurons, such as V_th=0.6; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--out",
-    type=GivenPath(dir_okay=False, path_type=Path),
-    metavar="FILE.png",
-    help="Draw the change of a weight by two spikes, over the time between them.",
-)
+@TIME_STEP
+@SET_NEURONS
+@make_picture_option("Draw the change of a weight by two spikes, over the time between them.")
 @click.pass_obj
 def check_rule(
-    exchange: Exchange, source: str, rule: str | None, neuron: str | None, dt_ms: float, settings: tuple[str, ...],
+    exchange: Exchange,
+    source: str,
+    rule: str | None,
+    neuron: str | None,
+    dt_ms: float,
+    settings: tuple[str, ...],
     out: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Check a learning rule that is given as equations.
 
     It stands in the table [learning_rules.NAME] of a TOML file or in "rules" of a JSON file, or belongs to the package.
     Traces, the backward pass and maps of steps are compared with the equations; unused names, units and costs are
     printed. The exit code is 1 if a comparison fails, or compares nothing but zeros.
     """
-    from .learning_rules import check
+    from .learning_rules import check_rules
 
-    _check_on_root(exchange, lambda: check(source, rule, neuron, dt_ms, settings, out))
+    _check_on_root(exchange, lambda: check_rules(source, rule, neuron, dt_ms, settings, out))
 
 
 @click.command(name="compile")
@@ -391,7 +385,7 @@ def compile_models(
     without a compiler or with other processors: into the folder PAREPROP_CACHE, or `pareprop` in your cache folder.
     Without an argument: all models of the package.
     """
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0:
             from .neuron_models import compile_all
 
@@ -413,11 +407,11 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
     from . import verify
     from .cases import load
 
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
     for case in loaded:
-        verdict = verify.verify(case, exchange, round_steps)
+        verdict = verify.verify_case(case, exchange, round_steps)
         digest.update(verdict.digest)
         holds = holds and verdict.holds
         if exchange.rank == 0:
@@ -430,15 +424,15 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
         sys.exit(1)
 
 
-@click.command()
+@click.command(name="plot")
 @click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
-def plot(exchange: Exchange, directory: str) -> None:
+def draw_plots(exchange: Exchange, directory: str) -> None:
     """Draw all figures of a run, as PNG and PDF."""
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0:
             with output_errors(Path(directory), "figures "):
-                runs.draw(Path(directory))
+                runs.draw_run(Path(directory))
 
 
 @click.command(name="report")
@@ -452,7 +446,7 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
 
     Of a run, of several runs side by side, or of a scaling study.
     """
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if exchange.rank == 0:
             from .report import write
 
@@ -470,11 +464,11 @@ def help_command(context: click.Context, topics: tuple[str, ...]) -> None:
     handbook, one HTML file.
     """
     exchange: Exchange = context.obj
-    with guarded(exchange.comm):
+    with share_errors(exchange.comm):
         if topics[:1] == ("parameters",):
-            from .parameter_tables import describe  # reads the docstrings of all descriptions
+            from .parameter_tables import describe_parameters  # reads the docstrings of all descriptions
 
-            lines = list(describe(topics[1:]))
+            lines = list(describe_parameters(topics[1:]))
         elif topics == ("handbook",):
             lines = [str(find_handbook())]
         else:
@@ -493,7 +487,7 @@ def find_handbook() -> Path:
     """
     if not HANDBOOK.is_file():
         raise InputError(
-            "this installation has no handbook: its pages are scripts/handbook/*.md of the sources; there, "
+            "this installation has no handbook: its pages are scripts/handbook/*/*.md of the sources; there, "
             "`pip install '.[docs]'`, `python scripts/handbook/one_file.py` and `pip install .` add it"
         )
     return HANDBOOK

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network import identity
-from ..network.parameters import PROBLEMS, Frozen, is_whole, nearest, parse_setting
+from ..network.parameters import PROBLEMS, Frozen, is_whole, parse_setting, suggest_name
 from ..simulation.checks import count_available
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.checkpoint_read import NETWORK
@@ -31,7 +31,12 @@ from .script_task import ScriptTask
 CONFIG = "config.toml"  # in a run directory
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 EPOCHS = "epochs"  # key of [run] in place of iterations, which the effective configuration has
-FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change; see `list_free`, too
+FREE = (
+    "iterations",
+    "figures",
+    "log",
+    "script",
+)  # keys of [run] that a resumed run may change, see `list_free_settings`
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 EQUATIONS = ("neuron_models", "learning_rules")  # sections whose keys are names that the user chose
 
@@ -44,12 +49,12 @@ class Config:
     record: Record
     checkpoint: Checkpoint
 
-    def sections(self) -> dict[str, Values]:
+    def to_sections(self) -> dict[str, Values]:
         """Return all keys by section, as JSON types; paths as text."""
         sections: dict[str, Values] = {name: {} for name in SECTIONS}
         sections["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json", exclude={*EQUATIONS}).items():
-            sections[_section(type(self.task), key)][key] = value
+            sections[_find_section(type(self.task), key)][key] = value
         for name in EQUATIONS:
             if own := getattr(self.task, name, None):
                 sections[name] = own
@@ -57,15 +62,17 @@ class Config:
             sections[name] = getattr(self, name).model_dump(mode="json")
         return sections
 
-    def identity(self) -> Values:
+    def list_fixed_keys(self) -> Values:
         """Return the keys that must not change when a run is resumed: all except its length and what it writes."""
-        sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
-        for key in (*FREE, *self.task.list_free()):
+        sections = {
+            name: dict(keys) for name, keys in self.to_sections().items() if name not in ("record", "checkpoint")
+        }
+        for key in (*FREE, *self.task.list_free_settings()):
             sections["run"].pop(key, None)
         for section, key in itertools.product(("model", "learning", "task"), self.task.by_content):
             sections[section].pop(key, None)
-        sections["task"] |= self.task.fingerprint()
-        network = self.task.network_facts()
+        sections["task"] |= self.task.list_fingerprints()
+        network = self.task.list_network_facts()
         return sections | ({NETWORK: network} if network else {})
 
     def list_facts(self) -> dict[str, str]:
@@ -77,20 +84,20 @@ class Config:
         }
         return {"task": self.task.name} | identity.list_fields(self.task) | others
 
-    def json(self) -> str:
+    def to_json(self) -> str:
         """Return all keys by section as JSON, sorted; equations keep their order, as constants may use earlier ones."""
-        sections = self.sections()
+        sections = self.to_sections()
         in_order = json.loads(json.dumps(sections, sort_keys=True))
         return json.dumps({key: sections[key] if key in EQUATIONS else keys for key, keys in in_order.items()})
 
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         """Return the SHA-256 of all keys."""
-        return hashlib.sha256(json.dumps(self.sections(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.to_sections(), sort_keys=True).encode()).hexdigest()
 
-    def toml(self) -> str:
+    def to_toml(self) -> str:
         """Return the text of a configuration file, with the meaning of each key."""
         lines = [f"# {self.task.name}: {self.task.summary}"]
-        sections = self.sections()
+        sections = self.to_sections()
         equations = {name: sections.pop(name, {}) for name in EQUATIONS}
         for section, keys in sections.items():
             lines += ["", f"[{section}]"]
@@ -100,51 +107,59 @@ class Config:
                 if isinstance(value, list) and value and isinstance(value[0], dict)
             }
             for key, value in keys.items():
-                text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
-                description = _description(self, section, key)
+                text = f"{key} = {_format_toml(value)}" if value is not None else f"# {key} ="
+                description = _describe_key(self, section, key)
                 if key not in tables:
                     lines.append(f"{text}  # {description}" if description else text)
             for key, value in tables.items():  # TOML requires tables after plain keys
-                lines += ["", f"# {_description(self, section, key)}"]
+                lines += ["", f"# {_describe_key(self, section, key)}"]
                 for entry in value:
-                    lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
+                    lines += [
+                        f"[[{section}.{key}]]",
+                        *(f"{name} = {_format_toml(item)}" for name, item in entry.items()),
+                        "",
+                    ]
                 lines.pop()
         for section, own in equations.items():
             for name, definition in own.items():
-                lines += _equations(f"{section}.{name}", definition)
+                lines += _format_equations(f"{section}.{name}", definition)
         return "\n".join(lines) + "\n"
 
 
-def _section(kind: type[TaskBase], key: str) -> str:
+def _find_section(kind: type[TaskBase], key: str) -> str:
     """Return the section of a task's field: as the field says, or the field of a base class that it overrides."""
     fields = (getattr(owner, "model_fields", {}).get(key) for owner in kind.__mro__)
     extras = (field.json_schema_extra for field in fields if field and field.json_schema_extra)
     return next((str(extra["section"]) for extra in extras), "task")
 
 
-def _description(config: Config, section: str, key: str) -> str:
+def _describe_key(config: Config, section: str, key: str) -> str:
     owner = getattr(config, section) if section in ("record", "checkpoint") else config.task
     field = type(owner).model_fields.get(key)
     return (field.description or "") if field else "name of the task"
 
 
-def _toml(value: object) -> str:
+def _format_toml(value: object) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(_format_toml, value))}]"
     if isinstance(value, dict):
-        return "{}" if not value else "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return (
+            "{}"
+            if not value
+            else "{ " + ", ".join(f"{key} = {_format_toml(item)}" for key, item in value.items()) + " }"
+        )
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _equations(here: str, definition: Given) -> list[str]:
+def _format_equations(here: str, definition: Given) -> list[str]:
     """Return the lines of a neuron model or rule: plain keys first, then its tables, as TOML requires."""
     lines = ["", f"[{here}]"]
-    lines += [f"{key} = {_toml(value)}" for key, value in definition.items() if not isinstance(value, Mapping)]
+    lines += [f"{key} = {_format_toml(value)}" for key, value in definition.items() if not isinstance(value, Mapping)]
     for key, value in definition.items():
         if isinstance(value, Mapping):
-            lines += ["", f"[{here}.{key}]", *(f"{name} = {_toml(item)}" for name, item in value.items())]
+            lines += ["", f"[{here}.{key}]", *(f"{name} = {_format_toml(item)}" for name, item in value.items())]
     return lines
 
 
@@ -169,18 +184,18 @@ def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Conf
         return load_of_run(Path(source, CONFIG), settings, trust)
     if source.endswith(".toml"):
         text = _read_text(Path(source))
-        sections = _parse(text, source)
+        sections = _parse_toml(text, source)
         mine = DIGEST_LINE not in text  # a run wrote it otherwise, maybe another user's
         return from_sections(kind_of(sections, source), sections, source, settings, trust or mine)
     if source not in TASKS:
-        raise InputError(f"unknown task {quote(source)}{nearest(source, TASKS)}")
+        raise InputError(f"unknown task {quote(source)}{suggest_name(source, TASKS)}")
     return from_sections(TASKS[source], {}, source, settings)
 
 
 def load_of_run(path: Path, settings: Iterable[str] = (), trust: bool = False) -> Config:
     """Read the configuration in a run directory, maybe another user's; parameters and errors as for `load`."""
     with files.input_errors(path):
-        sections = read(files.own(path))
+        sections = read(files.require_own_file(path))
     return from_sections(kind_of(sections, str(path)), sections, str(path), settings, trust)
 
 
@@ -193,7 +208,7 @@ def kind_of(sections: Given, source: str) -> type[TaskBase]:
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
     if not isinstance(name, str) or name not in TASKS:
-        raise InputError(f"{source}: [task] name = {quote(name)} is not a task{nearest(str(name), TASKS)}")
+        raise InputError(f"{source}: [task] name = {quote(name)} is not a task{suggest_name(str(name), TASKS)}")
     return TASKS[name]
 
 
@@ -207,7 +222,7 @@ def from_sections(
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in (name for name in kind.model_fields if name not in EQUATIONS):
-        known[_section(kind, key)].append(key)
+        known[_find_section(kind, key)].append(key)
     known["run"].append(EPOCHS)
     values: dict[str, dict[str, tuple[AnyValue, str]]] = {name: {} for name in parts}
     problems: list[str] = []
@@ -223,7 +238,7 @@ def from_sections(
         if (section, key) == ("task", "name"):
             continue
         if section not in known:
-            problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+            problems.append(f"{origin}: unknown section [{section}]{suggest_name(section, SECTIONS)}")
         elif key not in known[section] and len(problems) > PROBLEMS:
             problems.append(origin)  # counted, not shown: looking for near names takes long
         elif key not in known[section]:
@@ -231,18 +246,18 @@ def from_sections(
         else:
             values[section if section in parts else "task"][key] = value, origin
     epochs = values["task"].pop(EPOCHS, None)
-    made: Values = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    made: Values = {name: _make_section(parts[name], values[name], source, problems) for name in parts}
     if epochs is not None and not problems:
         made["task"] = _train_epochs(kind, made["task"], values["task"], *epochs, source, problems)
     if problems:
         lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *lines])
         raise InputError(many if len(problems) > 2 else "; ".join(lines))
-    made["task"].attach(Path(source).parent)
+    made["task"].set_folder(Path(source).parent)
     if not trust and any(
         not values["task"][key][1].startswith("--set ") for key in kind.imports if key in values["task"]
     ):
-        made["task"].doubt(source)
+        made["task"].mark_untrusted(source)
     return Config(**made)
 
 
@@ -277,12 +292,12 @@ def _train_epochs(
     except InputError as problem:
         problems.append(str(problem))
         return None
-    return _make(kind, {**values, "iterations": (n, origin)}, source, problems)
+    return _make_section(kind, {**values, "iterations": (n, origin)}, source, problems)
 
 
 def read(path: Path) -> Values:
     """Return the sections of a configuration file, unchecked."""
-    return _parse(_read_text(path), str(path))
+    return _parse_toml(_read_text(path), str(path))
 
 
 def _read_text(path: Path) -> str:
@@ -294,7 +309,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: not a configuration file: {problem}") from None
 
 
-def _parse(text: str, source: str) -> Values:
+def _parse_toml(text: str, source: str) -> Values:
     try:
         return files.parse_toml(text)
     except ValueError as problem:
@@ -308,7 +323,7 @@ def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[
             here = f"{source}: [{shorten(section, VALUE_LIMIT)}]"
             entries += [(section, key, value, f"{here} {shorten(key, VALUE_LIMIT)}") for key, value in keys.items()]
             if section not in SECTIONS and not keys:
-                problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
+                problems.append(f"{source}: unknown section [{section}]{suggest_name(section, SECTIONS)}")
         else:
             problems.append(f"{source}: key '{section}' is not in any section ({', '.join(SECTIONS)})")
     return entries
@@ -342,12 +357,12 @@ def _explain_unknown(section: str, key: str, known: Mapping[str, list[str]]) -> 
         return f"'{key}' belongs to section [{elsewhere[0]}]"
     names = {name: place for place, keys in known.items() for name in keys}
     if section and not set(known[section]).isdisjoint(names):
-        near = nearest(key, known[section])
-        return f"unknown parameter '{key}'{near if 'did you mean' in near else nearest(key, names)}"
-    return f"unknown parameter '{key}'{nearest(key, names)}"
+        near = suggest_name(key, known[section])
+        return f"unknown parameter '{key}'{near if 'did you mean' in near else suggest_name(key, names)}"
+    return f"unknown parameter '{key}'{suggest_name(key, names)}"
 
 
-def _make(
+def _make_section(
     kind: type[Frozen], values: Mapping[str, tuple[AnyValue, str]], source: str, problems: list[str]
 ) -> Frozen | None:
     try:

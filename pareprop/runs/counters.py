@@ -12,7 +12,9 @@ from ..parallel.node import leads_machine
 
 
 class Counters:
-    """Counts up to each `stop`, from `start` or the stop before; the first rank of each machine reads its counters.
+    """Counts up to each `stop_counting`, from `start_counting` or the stop before.
+
+    The first rank of each machine reads its counters.
 
     The constructor is collective.
 
@@ -24,26 +26,26 @@ class Counters:
 
     def __init__(self, comm: Comm) -> None:
         self.comm, self.leads = comm, leads_machine(comm)
-        self._lap = energy.Meter().lap if self.leads else lambda: 0.0
+        self._lap = energy.Meter().measure_interval if self.leads else lambda: 0.0
         self.joules = self.seconds = 0.0
-        self.start()
+        self.start_counting()
 
-    def start(self) -> None:
+    def start_counting(self) -> None:
         """Forget what was since the last stop."""
         self._lap()
-        self._before = self._others()
+        self._before = self._count_other_seconds()
 
-    def stop(self) -> None:
+    def stop_counting(self) -> None:
         """Count what was since the start, or the last stop."""
-        before, self._before = self._before, self._others()
+        before, self._before = self._before, self._count_other_seconds()
         self.joules += self._lap()
         self.seconds += self._before - before
 
-    def _others(self) -> float:
+    def _count_other_seconds(self) -> float:
         """Return seconds of a processor that add up, over ranks, to those of other programs."""
         return (machine.busy_seconds() if self.leads else 0.0) - time.process_time()
 
-    def figures(self, wall_seconds: float) -> dict[str, float]:
+    def collect_figures(self, wall_seconds: float) -> dict[str, float]:
         """Collective: return what is known, by name.
 
         Returns
@@ -51,7 +53,7 @@ class Counters:
         dict of str to float
             `joules` of all machines; `other_cores`, the cores of a machine that other programs kept busy on average.
         """
-        counted = collectives.gather(self.comm, (self.joules, self.seconds, self.leads))
+        counted = collectives.gather_values(self.comm, (self.joules, self.seconds, self.leads))
         joules, seconds, machines = (math.fsum(column) for column in zip(*counted, strict=True))
         found = {"joules": joules, "other_cores": max(seconds, 0.0) / max(wall_seconds, 1e-9) / machines}
         return {name: value for name, value in found.items() if not math.isnan(value)}

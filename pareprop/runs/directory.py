@@ -18,7 +18,7 @@ from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory, output_errors
 from ..values import Values
 from .config import CONFIG, DIGEST_LINE, read
-from .log import CSV, EPOCHS, LOG
+from .log_files import CSV, EPOCHS, LOG
 
 RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "best"
 
@@ -42,7 +42,7 @@ def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool =
         if comm is None or comm.rank == 0:
             try:
                 with output_errors(Path(wanted or "runs"), "--out "):
-                    path = _claim(stack, wanted, task, overwrite)
+                    path = _claim_directory(stack, wanted, task, overwrite)
             except ParepropError as error:
                 problem = error
             except ValueError as error:  # a NUL in a name
@@ -51,7 +51,7 @@ def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool =
         yield cast(Path, path if comm is None else comm.bcast(path))
 
 
-def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> Path:
+def _claim_directory(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> Path:
     path = Path(wanted) if wanted is not None else None
     if path is None:
         number = 1
@@ -110,7 +110,7 @@ def _require_replaceable(path: Path) -> None:
 def is_run(directory: Path) -> bool:
     """Return whether a directory is a run directory, with a configuration."""
     try:
-        return DIGEST_LINE in files.read(files.own(directory / CONFIG)).decode(errors="replace")
+        return DIGEST_LINE in files.read(files.require_own_file(directory / CONFIG)).decode(errors="replace")
     except OSError:
         return False
 
@@ -144,7 +144,7 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
     """
     with ExitStack() as stack:
         sections: Values = {}
-        with collectives.guarded(comm):
+        with collectives.share_errors(comm):
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():
                     raise InputError(f"{quote(str(directory))} is not a run directory: {CONFIG} is missing")
@@ -153,4 +153,4 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
                 stack.enter_context(lock_directory(directory, "run directory"))
                 sections = read(directory / CONFIG)
-        yield collectives.of_first(comm, sections)
+        yield collectives.broadcast_from_root(comm, sections)

@@ -18,7 +18,7 @@ from ..storage.disk import output_errors
 from .neuron_models import find_definitions, parse_values
 
 
-def check(
+def check_rules(
     source: str, name: str | None, neuron: str | None, dt_ms: float, settings: Sequence[str], out: Path | None
 ) -> bool:
     """Check the rules of a file, or one of the package; print what is found.
@@ -53,20 +53,20 @@ def check(
         if not isinstance(rule, LearningRule):
             terminal.echo(f"rule {rule.name}: e-prop through {quote(rule.through)}, filter {quote(rule.filter)}")
             continue
-        model = _neuron(source, neuron) or find_neurons(rule)
+        model = _find_neuron(source, neuron) or find_neurons(rule)
         found = check_rule(rule, model, dt_ms, parse_values(model, settings))
         terminal.echo(found.text())
         passed &= found.passed
         if out is not None and found.window.size:
             with output_errors(out, "--out "):
-                _draw(found, out)
+                _draw_window(found, out)
             terminal.echo(f"figure: {out}")
         elif out is not None:
             terminal.echo("figure: none, as the equations are not finite")
     return passed
 
 
-def _neuron(source: str, name: str | None) -> NeuronModel | None:
+def _find_neuron(source: str, name: str | None) -> NeuronModel | None:
     if name is None:
         return None
     if name in models.names():
@@ -79,7 +79,7 @@ def _neuron(source: str, name: str | None) -> NeuronModel | None:
     return own[name]
 
 
-def _draw(found: RuleCheck, out: Path) -> None:
+def _draw_window(found: RuleCheck, out: Path) -> None:
     from ..plots import rule
 
-    rule.save(out, rule.figure(found.rule.name, found.times, found.window, found.shape if found.rise else ""))
+    rule.save(out, rule.draw_figure(found.rule.name, found.times, found.window, found.shape if found.rise else ""))

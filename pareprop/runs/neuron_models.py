@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import terminal
 from ..errors import InputError, quote
-from ..network.equations import parameters_of
-from ..network.parameters import parse_setting, validate
+from ..network.equations import make_parameters_class
+from ..network.parameters import parse_setting, validate_values
 from ..neurons import library
 from ..neurons.check import Check, check_model
 from ..neurons.compile import cache_folder, fill
@@ -20,7 +20,7 @@ from ..storage.disk import output_errors
 from ..values import Foreign
 
 
-def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
+def check_models(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
     """Check the models of a file, or one of the package; print what is found.
 
     Parameters
@@ -53,7 +53,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         passed &= check.passed
         if out is not None:
             with output_errors(out, "--out "):
-                _draw(check, out)
+                _draw_check(check, out)
             terminal.echo(f"figure: {out}")
     return passed
 
@@ -108,7 +108,9 @@ def find_definitions(
     if name is not None and name not in found:
         raise InputError(f"{source}: unknown {kind} {quote(name)}{nearest(name, found)}")
     if out is not None and name is None and len(found) > 1:
-        raise InputError(f"{source} holds {terminal.count(len(found), kind)}: name one with {option} for a picture")
+        raise InputError(
+            f"{source} holds {terminal.format_count(len(found), kind)}: name one with {option} for a picture"
+        )
     return list(found.values()) if name is None else [found[name]]
 
 
@@ -122,11 +124,11 @@ def parse_values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"--set {quote(setting)}: {key} must be a number")
         values[key] = float(value)
-    validate(parameters_of(model), values, f"neuron model '{model.name}'")
+    validate_values(make_parameters_class(model), values, f"neuron model '{model.name}'")
     return values
 
 
-def _draw(check: Check, out: Path) -> None:
+def _draw_check(check: Check, out: Path) -> None:
     from ..plots import neuron
 
     units, names = check.model.units, list(check.model.states)
@@ -137,5 +139,5 @@ def _draw(check: Check, out: Path) -> None:
     }
     traces = {f"by {name}": row for name, row in zip(names, check.eps, strict=True)} | {"e": check.e}
     curve = check.drive, check.rates, check.drive_unit
-    drawn = neuron.figure(check.model.name, check.time, states, check.spikes, traces, check.psi, curve)
+    drawn = neuron.draw_figure(check.model.name, check.time, states, check.spikes, traces, check.psi, curve)
     neuron.save(out, drawn)

@@ -21,7 +21,7 @@ from .config import CONFIG
 from .directory import BEST, CHECKPOINTS
 from .phases import Phases
 from .script_task import ScriptTask
-from .seen import Seen
+from .seen import SampleChecksums
 
 
 class OpenRun(RunResults):
@@ -48,7 +48,7 @@ class OpenRun(RunResults):
         InputError
             If only the script of the run has the network.
         """
-        return self._load().task.model()
+        return self._load().task.build_model()
 
     def simulation(
         self,
@@ -92,7 +92,7 @@ class OpenRun(RunResults):
         """
         exchange = launcher.exchange() if exchange is None else check_exchange(exchange)
         chosen = self._load(model)
-        network = chosen.task.model()
+        network = chosen.task.build_model()
         if task is None and isinstance(chosen.task, ScriptTask) and not chosen.task.has_subject:
             made_by = chosen.task.made_by
             reason = f"class {made_by} of {chosen.task.script} makes the samples of this run"
@@ -101,15 +101,15 @@ class OpenRun(RunResults):
         if fine_tune:
             network.copy_weights(self)
             network.copy_parameters(self)
-            settings = chosen.task.settings() if task is None else None
+            settings = chosen.task.make_settings() if task is None else None
             return Simulation(network, subject, exchange, observers, settings)
-        best = BestWeights(self.directory / BEST, chosen.identity()) if chosen.task.keep_best else None
-        phases, seen = Phases(chosen.task, chosen.task.iterations, None, best), Seen()
-        simulation = Simulation(network, subject, exchange, [phases, seen], chosen.task.settings())
-        path, _ = checkpoint_read.load(simulation, self.directory / CHECKPOINTS, chosen.identity())
+        best = BestWeights(self.directory / BEST, chosen.list_fixed_keys()) if chosen.task.keep_best else None
+        phases, seen = Phases(chosen.task, chosen.task.iterations, None, best), SampleChecksums()
+        simulation = Simulation(network, subject, exchange, [phases, seen], chosen.task.make_settings())
+        path, _ = checkpoint_read.load(simulation, self.directory / CHECKPOINTS, chosen.list_fixed_keys())
         seen.require_same(simulation, str(path))
         if best is not None and phases.kept is not None:
-            best.restore(simulation, phases.kept[0])
+            best.restore_network(simulation, phases.kept[0])
         simulation.observers = list(observers)
         return simulation
 
@@ -120,7 +120,7 @@ class OpenRun(RunResults):
             return chosen
         if not isinstance(chosen.task, ScriptTask):
             raise InputError(f"{self.directory}: model = {quote(model)}: the run has its own network, not a script's")
-        chosen.task.supply(model)
+        chosen.task.set_script_objects(model)
         return chosen
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import click
+from click.decorators import FC
 
 from ..errors import quote
 from ..values import AnyValue
@@ -42,10 +45,17 @@ TRUST = click.option(
     is_flag=True,
     help="Import code, such as an environment, that the configuration of a run names; needed for runs of others.",
 )
-SET = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a key of the configuration, such as eta=0.01 or record.every=10; repeatable.",
+SET, SET_NEURONS = (
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=f"Change a {what}; repeatable.")
+    for what in (
+        "key of the configuration, such as eta=0.01 or record.every=10", "parameter of the neurons, such as V_th=0.6"
+    )
+)  # fmt: skip
+TIME_STEP = click.option(
+    "--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1]."
 )
+
+
+def make_picture_option(text: str) -> Callable[[FC], FC]:
+    """Return the option `--out` of a command that may draw what `text` says."""
+    return click.option("--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE.png", help=text)

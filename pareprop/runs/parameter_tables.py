@@ -18,7 +18,7 @@ from ..network.connection import Connection
 from ..network.delays import DistanceDelay
 from ..network.local_readouts import LocalReadouts
 from ..network.optimizers import OPTIMIZERS
-from ..network.parameters import FLOAT_MAX, Frozen, list_bounds, meanings, nearest
+from ..network.parameters import FLOAT_MAX, Frozen, list_bounds, list_meanings, suggest_name
 from ..network.perturbations import KINDS as PERTURBATIONS
 from ..network.reward import Reward
 from ..network.rewire import Rewire
@@ -31,7 +31,7 @@ OF_FIELDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  #
 OF_CLASSES = {"be at least": "at least", "be above": "above", "not exceed": "at most", "be below": "below"}
 
 
-def default(value: object) -> str:
+def format_default(value: object) -> str:
     """Return a default value as Python code."""
     if value is None or isinstance(value, bool | str):
         return f"`{value!r}`"
@@ -40,7 +40,7 @@ def default(value: object) -> str:
     return f"`{value:g}`" if isinstance(value, int | float) else "required"
 
 
-def bounds(kind: type[Frozen], name: str) -> str:
+def format_bounds(kind: type[Frozen], name: str) -> str:
     """Return the bounds of a parameter, or the values or classes to choose from."""
     field = kind.model_fields[name]
     if field.annotation is bool:
@@ -66,7 +66,7 @@ def bounds(kind: type[Frozen], name: str) -> str:
     return ", ".join(found)
 
 
-def unit(name: str, meaning: str) -> str:
+def find_unit(name: str, meaning: str) -> str:
     """Return the unit of a parameter: that of results, or else the one in its meaning; "" without one."""
     match = re.search(r"\bin (mV|ms|pF|pA|Hz)\b", meaning)
     return UNITS.get(name, match[1] if match else "")
@@ -90,10 +90,10 @@ def list_parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] 
     for name in dict.fromkeys(name for kind in kinds.values() for name in kind.model_fields if name != "type"):
         having = [label for label, kind in kinds.items() if name in kind.model_fields]
         kind = kinds[having[0]]
-        meaning = meanings(kind)[name]
+        meaning = list_meanings(kind)[name]
         names_of = [group for group, labels in (groups or {}).items() if labels == set(having)]
         where = "all" if len(having) == len(kinds) else ", ".join(names_of or (f"`{label}`" for label in having))
-        known = default(kind.model_fields[name].default), unit(name, meaning), bounds(kind, name)
+        known = format_default(kind.model_fields[name].default), find_unit(name, meaning), format_bounds(kind, name)
         entries.append(Entry(name, *known, meaning, where if len(kinds) > 1 else ""))
     return entries
 
@@ -117,9 +117,9 @@ def neuron_groups() -> tuple[dict[str, type[Frozen]], dict[str, set[str]]]:
     return kinds, groups
 
 
-def sections() -> dict[str, list[Entry]]:
+def list_sections() -> dict[str, list[Entry]]:
     """Return the parameters by section of `pareprop help parameters`."""
-    said, fields = meanings(Reward), inspect.signature(Reward).parameters
+    said, fields = list_meanings(Reward), inspect.signature(Reward).parameters
     return {
         "neurons": list_parameters(*neuron_groups()),
         "readouts": list_parameters({name: variant.readout for name, variant in VARIANTS.items()}),
@@ -130,11 +130,11 @@ def sections() -> dict[str, list[Entry]]:
         "space": list_parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
         "rewire": list_parameters({"Rewire": Rewire}),
         "optimizers": list_parameters(dict(OPTIMIZERS)),
-        "reward": [Entry(name, default(fields[name].default), "", "", said[name], "") for name in fields],
+        "reward": [Entry(name, format_default(fields[name].default), "", "", said[name], "") for name in fields],
     }
 
 
-def describe(names: tuple[str, ...]) -> Iterator[str]:
+def describe_parameters(names: tuple[str, ...]) -> Iterator[str]:
     """Yield lines for a terminal: all sections, or the sections and parameters that `names` lists.
 
     Raises
@@ -142,13 +142,15 @@ def describe(names: tuple[str, ...]) -> Iterator[str]:
     InputError
         If a name is neither a section nor a parameter.
     """
-    listed = sections()
+    listed = list_sections()
     known = [*listed, *dict.fromkeys(entry.name for entries in listed.values() for entry in entries)]
     by_equations = {name: library.get(name) for name in library.free_names()}
     more = {*by_equations, *(name for model in by_equations.values() for name in model.parameters)} - {*known}
     for name in names:
         if name not in known and name not in more:
-            raise InputError(f"{quote(name)} is not a parameter, and none of {', '.join(listed)}{nearest(name, known)}")
+            raise InputError(
+                f"{quote(name)} is not a parameter, and none of {', '.join(listed)}{suggest_name(name, known)}"
+            )
     for section, entries in listed.items():
         chosen = [one for one in entries if not names or section in names or one.name in names]
         if chosen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..engines.firing import find_rates, find_spiked
 from ..later import h5py
 from ..simulation.observer import Observer, Outcome, Watched
 from ..storage.self_description import name_axes
@@ -33,7 +34,7 @@ class PopulationRates(Observer):
         """Count the spikes of a training sample."""
         if outcome.phase != "train" or simulation.exchange.rank:  # others do not have all spikes
             return
-        self._samples.append(simulation.engine.population_rates())
+        self._samples.append(find_rates(simulation.engine))
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the mean of the batch."""
@@ -56,7 +57,7 @@ class PopulationRates(Observer):
             name_axes(file, NAME, ("iteration", "population"), "Hz")
 
 
-class Spiked(Observer):
+class SilentPopulations(Observer):
     """Keeps which populations of neurons have spiked in the training, in any group of ranks.
 
     Attributes
@@ -65,6 +66,7 @@ class Spiked(Observer):
         Populations that have not spiked in the iterations so far; the same on all ranks.
     """
 
+    checkpoint_name = "Spiked"
     movable = True
 
     def __init__(self) -> None:
@@ -80,26 +82,26 @@ class Spiked(Observer):
         """Look for spikes of populations that had none; the first rank of each group has all spikes."""
         assert self._found is not None
         if outcome.phase == "train" and not simulation.exchange.rank and not self._found.all():
-            self._found |= simulation.engine.find_spiked()
+            self._found |= find_spiked(simulation.engine)
 
-    def asks(self, simulation: Watched) -> list[bool]:
+    def list_requests(self, simulation: Watched) -> list[bool]:
         """Tell the other ranks which populations have spiked."""
         return [] if self._found is None else self._found.tolist()
 
-    def settle(self, simulation: Watched, asked: list[bool]) -> None:
+    def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
         """Take over what any rank has found."""
         self._found = np.array(asked, bool)
         groups = simulation.model.of_role("recurrent")
         self.silent = [group.name for group, spiked in zip(groups, asked, strict=True) if not spiked]
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Return a line on the populations that never spiked, if there are any."""
         more = [f"{len(self.silent) - SHOWN} more"] if len(self.silent) > SHOWN else []
         return [f"never spiked: {', '.join(self.silent[:SHOWN] + more)}"] if self.silent else []
 
     def state(self, simulation: Watched) -> Values:
         """Return which populations have spiked."""
-        return {"spiked": self.asks(simulation)}
+        return {"spiked": self.list_requests(simulation)}
 
     def load_state(self, state: Values) -> None:
         """Restore which populations have spiked."""

@@ -40,7 +40,7 @@ class Progress(Observer):
         if self._bar is None:
             return
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
-        shown = self._phases.latest(simulation) if self._phases else {"loss": loss}
+        shown = self._phases.summarize_iteration(simulation) if self._phases else {"loss": loss}
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 

@@ -23,13 +23,13 @@ from .. import files
 from ..errors import InputError
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
-from ..machine import cores, peak_rss_bytes, processor_name
+from ..machine import count_cores, peak_rss_bytes, processor_name
 from ..network.local import count_kept
-from ..network.parameters import validate
+from ..network.parameters import validate_values
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
-from ..storage.disk import clear, on_disk
+from ..storage.disk import on_disk, remove_leftover
 from ..timers import COMPUTE
 from ..values import Values
 from .counters import Counters
@@ -47,7 +47,7 @@ Number = Annotated[float, Field(ge=0, lt=2**63)]
 Numbers = dict[str, Number]
 
 
-class _Cut(BaseModel):
+class _Division(BaseModel):
     """A division of the neurons among ranks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -65,7 +65,7 @@ class _Part(BaseModel):
     memory_of_ranks: Numbers = {}
     rank_seconds: list[Numbers] = []
     phases: Numbers = {}
-    cuts: list[_Cut] = []
+    cuts: list[_Division] = []
     parts: int = Field(1, ge=1, lt=2**31)
     wall_seconds: Number = 0.0
     core_hours: Number = 0.0
@@ -77,22 +77,29 @@ def count_ranks_by_host(comm: Comm) -> Counter[str]:
     return collectives.count_texts(comm, socket.gethostname())
 
 
-def facts(simulation: Watched) -> Values:
+def collect_facts(simulation: Watched) -> Values:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
     hosts, is_first = count_ranks_by_host(comm), comm is None or comm.rank == 0  # whose facts are written
     entries = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
-        "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES if is_first},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv[1:]),
+        "python": platform.python_version(),
+        "packages": {name: _read_version(name) for name in PACKAGES if is_first},
         "build": {"mode": build_info.mode, "flags": build_info.flags},
-        "levels": dict(collectives.count_texts(comm, LEVEL)), "commit": _commit() if is_first else "",
+        "levels": dict(collectives.count_texts(comm, LEVEL)),
+        "commit": _find_commit() if is_first else "",
         "sources": {"package": digest_sources() if is_first else "", "kernels": build_info.sources},
-        "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
-        "ranks": groups * simulation.exchange.size, "replicas": groups,
-        "nodes": len(hosts), "ranks_per_node": list(hosts.values())[:SHOWN],
+        "mpi": "" if comm is None else _describe_mpi(),
+        "interconnect": "" if comm is None else mpi.describe_interconnect(),
+        "ranks": groups * simulation.exchange.size,
+        "replicas": groups,
+        "nodes": len(hosts),
+        "ranks_per_node": list(hosts.values())[:SHOWN],
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": cores(), "first_iteration": simulation.iteration,
-    }  # fmt: skip
+        "cores": count_cores(),
+        "first_iteration": simulation.iteration,
+    }
     if kept := count_kept(simulation.model):
         entries["kept_per_neuron_and_step"] = kept
     if os.environ.get(HOST_NAMES) == "1":
@@ -103,13 +110,16 @@ def facts(simulation: Watched) -> Values:
 def tell_environment(comm: object = None) -> dict[str, str]:
     """Return the environment of a measurement: date, processor, versions, MPI, flags; all as text."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(), "level": LEVEL,
-        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_version(p)}" for p in PACKAGES)]),
-        "mpi": "" if comm is None else _mpi(), "flags": f"{build_info.mode}: {build_info.flags}",
-    }  # fmt: skip
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor_name(),
+        "level": LEVEL,
+        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_read_version(p)}" for p in PACKAGES)]),
+        "mpi": "" if comm is None else _describe_mpi(),
+        "flags": f"{build_info.mode}: {build_info.flags}",
+    }
 
 
-def _version(name: str) -> str:
+def _read_version(name: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -118,13 +128,13 @@ def _version(name: str) -> str:
         return ""
 
 
-def _mpi() -> str:
+def _describe_mpi() -> str:
     from mpi4py import MPI  # loaded already, because a communicator exists
 
     return MPI.Get_library_version().partition("\n")[0].partition(",")[0].strip("\0 ")
 
 
-def _commit() -> str:
+def _find_commit() -> str:
     """Return the commit of the checkout of this package, with a + if files differ from it; "" outside of a checkout."""
     here = Path(__file__).parents[1]
     if not (here / ".git").exists():
@@ -161,16 +171,16 @@ class Provenance(Observer):
     def start(self, simulation: Watched) -> None:
         """Write the part at its start, so that a killed run has an entry."""
         comm, before = simulation.world, list[Values]()
-        with collectives.guarded(comm):
+        with collectives.share_errors(comm):
             if (comm is None or comm.rank == 0) and simulation.iteration and self.path.is_file():
                 before = read(self.path.parent)["parts"]
-        self.parts = [*_shorten(before), facts(simulation)]
+        self.parts = [*_shorten_parts(before), collect_facts(simulation)]
         self._write(simulation, "running")
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
         """Look at the counters of joules before they can have started again twice."""
         if (now := time.monotonic()) - self._looked > JOULES_EVERY:
-            self._counters.stop()
+            self._counters.stop_counting()
             self._looked = now
 
     def finish(self, simulation: Watched) -> None:
@@ -188,13 +198,16 @@ class Provenance(Observer):
         return ""
 
     def _write(self, simulation: Watched, state: str) -> None:
-        self._counters.stop()
-        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds), self._counters.joules)
+        self._counters.stop_counting()
+        comm, own = (
+            simulation.world,
+            (peak_rss_bytes(), split_seconds(simulation.timers.seconds), self._counters.joules),
+        )
         measures = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "provenance", self.path):
             if measures is not None:  # on rank 0
                 self._end_part(simulation, state, *zip(*measures, strict=True))
-                part = clear(self.path.with_suffix(".part"))
+                part = remove_leftover(self.path.with_suffix(".part"))
                 part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
                 os.replace(part, self.path)
 
@@ -213,7 +226,7 @@ class Provenance(Observer):
             "state": state,
             "last_iteration": simulation.iteration,
             "peak_rss_bytes": list(peaks[:SHOWN]),
-            "memory_of_ranks": _summarize(peaks),
+            "memory_of_ranks": _summarize_memory(peaks),
             "wall_seconds": round(wall, 3),
             "core_hours": round(wall * len(peaks) / 3600.0, 6),
             "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
@@ -227,40 +240,48 @@ class Provenance(Observer):
             self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
 
 
-def _summarize(peaks: Sequence[int]) -> dict[str, int]:
+def _summarize_memory(peaks: Sequence[int]) -> dict[str, int]:
     """Return the lowest, the median and the highest bytes of all ranks, and the ranks of the lowest and highest."""
     ordered = sorted(peaks)
     low, middle, high = ordered[0], median_low(ordered), ordered[-1]
     return {
-        "lowest": low, "lowest_rank": peaks.index(low), "median": middle, "highest": high,
+        "lowest": low,
+        "lowest_rank": peaks.index(low),
+        "median": middle,
+        "highest": high,
         "highest_rank": peaks.index(high),
-    }  # fmt: skip
+    }
 
 
-def _shorten(parts: list[Values]) -> list[Values]:
+def _shorten_parts(parts: list[Values]) -> list[Values]:
     """Return earlier parts, shortened: values of at most `SHOWN` ranks and nodes, the oldest of many parts joined."""
     for part in parts:
         for name in ("peak_rss_bytes", "ranks_per_node", "hosts"):
             if isinstance(part.get(name), list):
                 part[name] = part[name][:SHOWN]
     while len(parts) >= MOST_PARTS:
-        parts = [_join(*parts[:2]), *parts[2:]]
+        parts = [_join_parts(*parts[:2]), *parts[2:]]
     return parts
 
 
-def _join(first: Values, second: Values) -> Values:
+def _join_parts(first: Values, second: Values) -> Values:
     """Return two successive parts joined into one, with the seconds of both."""
     phases, later = first.get("phases", {}), second.get("phases", {})
     sums = {key: first[key] + second[key] for key in ("core_hours", "joules") if key in first and key in second}
     second = {key: value for key, value in second.items() if key not in ("core_hours", "joules")}  # else of one of them
-    return second | sums | {key: first[key] for key in ("started", "first_iteration") if key in first} | {
-        "parts": count(first) + count(second),
-        "wall_seconds": round(first.get("wall_seconds", 0.0) + second.get("wall_seconds", 0.0), 3),
-        "phases": {name: round(phases.get(name, 0.0) + later.get(name, 0.0), 6) for name in phases | later},
-    }  # fmt: skip
+    return (
+        second
+        | sums
+        | {key: first[key] for key in ("started", "first_iteration") if key in first}
+        | {
+            "parts": count_parts(first) + count_parts(second),
+            "wall_seconds": round(first.get("wall_seconds", 0.0) + second.get("wall_seconds", 0.0), 3),
+            "phases": {name: round(phases.get(name, 0.0) + later.get(name, 0.0), 6) for name in phases | later},
+        }
+    )
 
 
-def count(part: Values) -> int:
+def count_parts(part: Values) -> int:
     """Return the number of parts of a run that were joined into this one."""
     return part.get("parts", 1)
 
@@ -288,7 +309,7 @@ def _tell_cuts(simulation: Watched) -> list[Values]:
     ]
 
 
-def spent(seconds: Mapping[str, float]) -> dict[str, float]:
+def split_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return the seconds that a rank computed, waited for others, and exchanged spikes."""
     compute = sum(seconds.get(name, 0.0) for name in COMPUTE)
     transfer = sum(seconds.get(name, 0.0) for name in ("communicate", "pack", "look_up"))
@@ -305,11 +326,11 @@ def read(directory: Path) -> Values:
     """
     path = directory / NAME
     try:
-        content = json.loads(files.read(files.own(path), LIMIT))
+        content = json.loads(files.read(files.require_own_file(path), LIMIT))
         if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content["parts"]):
             raise ValueError("no parts")
         for part in content["parts"]:
-            validate(_Part, part, f"{path} is malformed")
+            validate_values(_Part, part, f"{path} is malformed")
     except OSError as problem:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
@@ -336,12 +357,12 @@ def tell_iterations(part: Values) -> str:
     return f"iterations {part.get('first_iteration')} to {last}"
 
 
-def lines(content: Values) -> list[str]:
+def format_lines(content: Values) -> list[str]:
     """Return the provenance as lines of text."""
     texts = [f"{key}: {value}" for key, value in content.items() if key != "parts"]
     done = 0
     for part in content["parts"]:
-        first, done = done + 1, done + count(part)
+        first, done = done + 1, done + count_parts(part)
         which = f"part {done}" if first == done else f"parts {first} to {done}"
         texts.append(f"{which}: {tell_iterations(part)}")
         for key, value in part.items():

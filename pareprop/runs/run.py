@@ -20,7 +20,7 @@ from ..engines import footprint
 from ..errors import InputError
 from ..network.model import Model, describe
 from ..parallel import collectives
-from ..parallel.agreement import agree
+from ..parallel.agreement import require_agreement
 from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation import building
@@ -29,11 +29,12 @@ from ..simulation.loop import Simulation, check_replicas
 from ..simulation.notices import LOST
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
+from ..simulation.telling import name_observers
 from ..storage import checkpoint_read, checkpoint_write
 from ..storage.best_weights import BestWeights
 from ..storage.checkpoint_observer import Checkpoints
-from ..storage.cut_anew import CutAnew
-from ..storage.disk import clear, on_disk
+from ..storage.cut_anew import Repartition
+from ..storage.disk import on_disk, remove_leftover
 from ..storage.record_settings import check
 from ..storage.recorder import Recorder
 from ..storage.results import ResultsFile
@@ -51,13 +52,13 @@ from .directory import (
     is_run,
     reopen_directory,
 )
-from .log import Log, require
+from .log import Log, require_tensorboard
 from .phases import Phases
-from .population_rates import PopulationRates, Spiked
+from .population_rates import PopulationRates, SilentPopulations
 from .progress import Progress
 from .provenance import Provenance
-from .seen import Seen
-from .summary import advice, start_lines
+from .seen import SampleChecksums
+from .summary import describe_waiting, start_lines
 
 # settings without effect if nothing is validated
 VALIDATED = ("patience", "keep_best", "stop_below", "stop_above", "n_validate")
@@ -108,44 +109,58 @@ class Run:
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
-        require(task.log)
+        require_tensorboard(task.log)
         self.last = iterations if self.until is None else min(self.until, iterations)
         self.counters = Counters(self.exchange.comm)
-        with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
-            model = task.model()
+        with collectives.share_errors(self.exchange.comm):  # data may be out of reach of one rank alone
+            model = task.build_model()
             model.rates_hz = self.rates_hz
             task.require_samples()
             observers = self._all_observers(model)
-        self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
+        self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.make_settings())
         fields = type(task).model_fields
         given = [name for name in VALIDATED if name in fields and getattr(task, name) not in (fields[name].default, 0)]
         if given and not task.validates:
             why = f"validate_every = {task.validate_every}, iterations = {iterations}"
-            self.simulation.notices.tell("validated", f"{', '.join(given)}: no effect, as nothing is validated: {why}")
+            self.simulation.notices.report_notice(
+                "validated", f"{', '.join(given)}: no effect, as nothing is validated: {why}"
+            )
 
     def _all_observers(self, model: Model) -> list[Observer]:
         """Return the observers of the run in the order of their calls; this is where a new one belongs."""
         task = self.config.task
         attributes = {
-            "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
-            "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
-        }  # fmt: skip
-        annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
-        best = BestWeights(self.directory / BEST, self.config.identity()) if task.keep_best else None
-        self.phases, self.seen = Phases(task, task.iterations, annealing, best, self.tests), Seen()
-        self.spiked = Spiked()
+            "task": task.name,
+            "figure": task.figure,
+            "seed": task.seed,
+            "config": self.config.to_json(),
+            "config_digest": self.config.compute_digest(),
+            "model": describe(model),
+            **task.list_attributes(),
+        }
+        annealing = Annealing(task.schedule, task.decay_iterations, task.list_scheduled())
+        best = BestWeights(self.directory / BEST, self.config.list_fixed_keys()) if task.keep_best else None
+        self.phases, self.seen = Phases(task, task.iterations, annealing, best, self.tests), SampleChecksums()
+        self.spiked = SilentPopulations()
         watched = [PopulationRates()] if "reference_hz" in attributes else []
-        samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
-        also = task.also_kept() | {name: samples[key] for key, name in recorded.items() if key in samples}
+        samples, recorded = (
+            task.list_recorded_samples(),
+            {("test", k): f"test-{k}" for k in range(self.config.record.test)},
+        )
+        also = task.list_sample_aliases() | {name: samples[key] for key, name in recorded.items() if key in samples}
         more = [self.phases.write, *(rates.write for rates in watched)]
         self.file = ResultsFile(
-            self.directory / RESULTS, attributes, recorded | samples, more=more, links=also,
+            self.directory / RESULTS,
+            attributes,
+            recorded | samples,
+            more=more,
+            links=also,
             keeps_weights=self.config.record.weights,
-        )  # fmt: skip
+        )
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
             self.directory / CHECKPOINTS,
-            self.config.identity(),
+            self.config.list_fixed_keys(),
             self.last,
             settings.every,
             settings.minutes,
@@ -157,11 +172,11 @@ class Run:
         if self.config.record.every:
             check(self.config.record, model)
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
-        about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
+        about = {"task": task.name, "config_digest": self.config.compute_digest(), "seed": task.seed}
         if model.backgrounds:
-            about["background"] = "; ".join(item.describe() for item in model.backgrounds)
+            about["background"] = "; ".join(item.format_line() for item in model.backgrounds)
         if model.perturbations:
-            about["perturbed"] = "; ".join(item.describe() for item in model.perturbations)
+            about["perturbed"] = "; ".join(item.format_line() for item in model.perturbations)
         groups = model.of_role("recurrent")
         areas = {item.area: [group.name for group in groups if group.area == item.area] for item in groups if item.area}
         if areas:
@@ -169,10 +184,10 @@ class Run:
         notes = self.provenance = Provenance(self.directory, about, self.counters)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen, self.spiked, *watched], [self.file, *recorders]
-        self.cut_anew = CutAnew(self.last)
+        self.cut_anew = Repartition(self.last)
         return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints, self.cut_anew]
 
-    def begin(self) -> None:
+    def begin_run(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
@@ -180,12 +195,12 @@ class Run:
                 self._write_config()
 
     def _write_config(self) -> None:
-        part = clear(self.directory / f"{CONFIG}.part")
-        part.write_text(self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n")
-        self.config.task.write_beside(self.directory)
+        part = remove_leftover(self.directory / f"{CONFIG}.part")
+        part.write_text(self.config.to_toml() + f"\n{DIGEST_LINE} {self.config.compute_digest()}\n")
+        self.config.task.write_files(self.directory)
         os.replace(part, self.directory / CONFIG)
 
-    def resume(self) -> None:
+    def resume_run(self) -> None:
         """Collective: load the latest undamaged checkpoint; warn of each later one. Keep what the resume changes.
 
         So the next resume goes on to the same end.
@@ -209,13 +224,13 @@ class Run:
 
     def _ensure_results(self, path: Path, complaints: list[str]) -> None:
         """Collective: write the results anew if they are damaged, while the simulation has its initial weights."""
-        wrong = collectives.run_in_first_group(self.simulation.replicas, self.file.ensure, self.simulation)
+        wrong = collectives.run_in_first_group(self.simulation.replicas, self.file.ensure_file, self.simulation)
         if wrong and self.exchange.rank == 0:
             terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
 
     def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
         """Raise a ValueError if this rank's share of the recording that a checkpoint refers to is damaged."""
-        for name, observer in self.simulation.list_observers():
+        for name, observer in name_observers(self.simulation):
             if isinstance(observer, Recorder) and name in numbers:
                 observer.require_readable(numbers[name], rank, size)
 
@@ -225,23 +240,29 @@ class Run:
         lines = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
             terminal.echo("\n".join(lines + self._tell_length()))
-            terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
+            terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.compute_digest()[:16]}")
         try:
             losses = simulation.train(self.last)
         finally:
-            self.checkpoints.release()
+            self.checkpoints.restore_handlers()
         digest = self.file.digest or simulation.hexdigest()  # other groups of ranks write no file
-        lost = self._lost_inputs(before) + self.spiked.lines()
+        lost = self._lost_inputs(before) + self.spiked.format_lines()
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
             for line in (
-                self.phases.lines() + self._clipped() + lost + self.config.task.report() + self.cut_anew.lines()
+                self.phases.format_lines()
+                + _describe_clipping(self.simulation)
+                + lost
+                + self.config.task.list_remarks()
+                + self.cut_anew.format_lines()
             ):
                 terminal.echo(line)
-        self._draw()
+        self._draw_figures()
         if self.exchange.rank == 0:
-            for line in self._correlations() + self._rates() + self._advice():
+            model = self.simulation.model
+            advised = describe_waiting(self.provenance.parts[-1], model.size("recurrent"), model.optimizer.batch_size)
+            for line in self._describe_correlations() + self._describe_rates() + advised:
                 terminal.echo(line)
             terminal.echo(f"results: {self.file.path}")
             self._report_end()
@@ -273,25 +294,13 @@ class Run:
         """Collective: return a line on input spikes lost in step 0, if any, in training after `before` iterations."""
         notices, comm = self.simulation.notices, self.exchange.comm
         counts = (0, 0) if self.simulation.exchange.rank else (notices.lost, notices.trained)  # once for each group
-        lost, trained = (collectives.total(comm, count) for count in counts)
+        lost, trained = (collectives.sum_over_ranks(comm, count) for count in counts)
         if not lost:
             return []
         when = f" since the resume after iteration {before}" if before else ""
         return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training{when}: {LOST}"]
 
-    def _clipped(self) -> list[str]:
-        """Return a line on how many gradients were longer than `max_norm`, and how long all were."""
-        most, norms = self.simulation.model.optimizer.max_norm, np.array(self.simulation.gradient_norms)
-        norms = norms[np.isfinite(norms)]
-        if most is None or not len(norms):
-            return []
-        n, between = np.count_nonzero(norms > most), f"{norms.min():.3g} to {norms.max():.3g}"
-        return [
-            f"gradients: {n} of {len(norms)} were above max_norm = {most:g} and scaled down; norms {between}, median "
-            f"{np.median(norms):.3g}"
-        ]
-
-    def _correlations(self) -> list[str]:
+    def _describe_correlations(self) -> list[str]:
         """Return a line on the correlations of neurons with targets of their own, before and after learning."""
         if self.simulation.model.local is None:
             return []
@@ -304,7 +313,7 @@ class Run:
         n = len(found[-1])
         return [f"correlation with targets: mean {first} in the first sample, {last} in the last, n = {n} neurons"]
 
-    def _rates(self) -> list[str]:
+    def _describe_rates(self) -> list[str]:
         """Return lines on the rates of populations in the last sample, and on their difference from published rates."""
         if self.config.task.figure != reader.POPULATIONS or self.checkpoints.asked:
             return []
@@ -312,7 +321,7 @@ class Run:
 
         with files.open_results(self.file.path) as file:
             measured = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
-            off = populations.differences(file)
+            off = populations.compute_differences(file)
         lines = (
             [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in measured)}"] if measured else []
         )
@@ -321,12 +330,7 @@ class Run:
             lines.append(f"difference from the published rates: {off[0]:.0%} {when}")
         return lines
 
-    def _advice(self) -> list[str]:
-        model = self.simulation.model
-        part = self.provenance.parts[-1]
-        return advice(part, model.size("recurrent"), model.optimizer.batch_size)
-
-    def _draw(self) -> None:
+    def _draw_figures(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal stopped the run and time is short."""
         formats = self.config.task.figures if self.draws else "none"
         if self.checkpoints.asked or formats == "none":
@@ -336,7 +340,7 @@ class Run:
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
                 try:
-                    draw(self.directory, pdf=formats == "pdf", report=True)
+                    draw_run(self.directory, pdf=formats == "pdf", report=True)
                 except InputError as problem:  # the results were removed since they were written
                     raise OSError(str(problem)) from None
 
@@ -345,7 +349,7 @@ class Run:
         if done < iterations and not self.phases.stopped:
             why = f"stopped by {self.checkpoints.asked}" if self.checkpoints.asked else "stopped as requested"
             terminal.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
-            terminal.echo(f"{self.config.task.how_to_resume(self.directory)} continues from there")
+            terminal.echo(f"{self.config.task.describe_resume(self.directory)} continues from there")
 
 
 def train(
@@ -397,9 +401,11 @@ def train(
     comm = exchange.comm
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
     places["tests"] = str(tests)
-    agree(comm, "run()", config.list_facts() | places | {"observers": name_classes(observers)})
+    require_agreement(comm, "run()", config.list_facts() | places | {"observers": name_classes(observers)})
     require_possible(config, group)
-    old = Path(out) if restart and out is not None and collectives.of_first(comm, is_run(Path(out))) else None
+    old = (
+        Path(out) if restart and out is not None and collectives.broadcast_from_root(comm, is_run(Path(out))) else None
+    )
     with ExitStack() as stack:
         if old is not None:
             stack.enter_context(reopen_directory(comm, old))
@@ -408,32 +414,32 @@ def train(
         rates = {} if old is None else checkpoint_read.measured_rates(folder, exchange)
         run = Run(config, directory, exchange, until, signals, group, observers, rates, tests)
         saved = old is not None and bool(checkpoint_write.list_checkpoints(folder))
-        if collectives.of_first(comm, saved):
-            run.resume()
+        if collectives.broadcast_from_root(comm, saved):
+            run.resume_run()
         else:
-            run.begin()
+            run.begin_run()
         run.train()
     return run
 
 
 def require_possible(config: Config, group: Exchange) -> None:
     """Collective: raise `InputError` unless the ranks can train this configuration, before anything is written."""
-    with collectives.guarded(group.replicas.world or group.comm):
-        model, settings = config.task.model(), config.task.settings()
+    with collectives.share_errors(group.replicas.world or group.comm):
+        model, settings = config.task.build_model(), config.task.make_settings()
         check_replicas(group.replicas.count, model, settings)
         check(config.record, model)
     plan = building.choose_algorithms(model, group, settings)
-    with collectives.guarded(group.replicas.world or group.comm):
+    with collectives.share_errors(group.replicas.world or group.comm):
         footprint.require(model, config.task.n_steps, size=group.size, plan=plan)
         if config.record.test > config.task.test_samples:
             reason = f"there are test_samples = {config.task.test_samples} in section [run]"
             raise InputError(f"[record] test = {config.record.test}: {reason}")
 
 
-def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
+def draw_run(directory: Path, pdf: bool = True, report: bool = False) -> None:
     """Draw the figures of a run from its results, print their paths, and write the report that shows them."""
-    with _uncollected():
-        from ..plots import draw as plot  # loading matplotlib takes longer than most commands
+    with _pause_garbage_collector():
+        from ..plots import draw_figures as plot  # loading matplotlib takes longer than most commands
 
         print_figures(plot(directory, pdf=pdf))
         if report:
@@ -443,7 +449,7 @@ def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _pause_garbage_collector() -> Iterator[None]:
     """Switch off the garbage collector, which takes a fifth of the drawing: figures are many small objects."""
     enabled = gc.isenabled()
     gc.disable()
@@ -466,3 +472,16 @@ def print_figures(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.suffix == ".png":
             terminal.echo(f"figure: {path}")
+
+
+def _describe_clipping(simulation: Simulation) -> list[str]:
+    """Return a line on how many gradients were longer than `max_norm`, and how long all were."""
+    most, norms = simulation.model.optimizer.max_norm, np.array(simulation.gradient_norms)
+    norms = norms[np.isfinite(norms)]
+    if most is None or not len(norms):
+        return []
+    n, between = np.count_nonzero(norms > most), f"{norms.min():.3g} to {norms.max():.3g}"
+    return [
+        f"gradients: {n} of {len(norms)} were above max_norm = {most:g} and scaled down; norms {between}, median "
+        f"{np.median(norms):.3g}"
+    ]

@@ -33,9 +33,20 @@ from .script_task import ScriptTask, describe_script
 T = TypeVar("T")
 
 SETTINGS = (
-    "iterations", "validate_every", "validate_samples", "eta_validate", "stop_below", "stop_above", "stop_samples",
-    "patience", "keep_best", "test_samples", "eta_test", "figures", "log",
-)  # fmt: skip
+    "iterations",
+    "validate_every",
+    "validate_samples",
+    "eta_validate",
+    "stop_below",
+    "stop_above",
+    "stop_samples",
+    "patience",
+    "keep_best",
+    "test_samples",
+    "eta_test",
+    "figures",
+    "log",
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,7 +162,7 @@ def run(
     >>> done.losses[-1], done.test.value, done.open().spikes("last")
     """
     exchange = launcher.exchange() if exchange is None else check_exchange(exchange)
-    with collectives.guarded(exchange.comm):
+    with collectives.share_errors(exchange.comm):
         if not isinstance(out, str | Path | None):
             raise InputError(f"pareprop.run: out = {quote(out)} must be a path")
         until = None if until is None else check_number("pareprop.run: until", until, 0)
@@ -162,7 +173,7 @@ def run(
             config,
             None if out is None else str(out),
             exchange,
-            launcher.split(exchange, replicas),
+            launcher.split_into_replicas(exchange, replicas),
             until,
             overwrite=overwrite,
             restart=restart,
@@ -173,10 +184,10 @@ def run(
         raise KeyboardInterrupt
     if ended.signal:
         sys.exit(EXIT_CHECKPOINTED)
-    digest = collectives.of_first(exchange.comm, ended.simulation.hexdigest())
+    digest = collectives.broadcast_from_root(exchange.comm, ended.simulation.hexdigest())
     phases, losses = ended.phases, list(ended.simulation.losses)
     return Trained(
-        ended.directory, ended.simulation, digest, losses, list(phases.validations), phases.test, phases.stopped
+        ended.directory, ended.simulation, digest, losses, list(phases.history.validations), phases.test, phases.stopped
     )
 
 
@@ -205,7 +216,7 @@ def _make_config(model: Model | None, task: object, settings: Given, record: obj
         if not isinstance(task, TaskBase):
             raise InputError(f"pareprop.run: model = None needs a task of pareprop.tasks, not {type(task).__name__}")
         given = {name: getattr(task, name) for name in task.model_fields_set} | dict(settings)
-        chosen = parameters.validate(type(task), given, f"pareprop.run: task '{task.name}'")
+        chosen = parameters.validate_values(type(task), given, f"pareprop.run: task '{task.name}'")
     else:
         chosen = _make_task(model, task, settings)
     parts = (("record", Record, record), ("checkpoint", Checkpoint, checkpoint))
@@ -228,10 +239,10 @@ def _make_task(model: Model, task: object, settings: Given) -> ScriptTask:
         raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
     known = (SETTINGS[0], EPOCHS, *SETTINGS[1:])  # epochs have become iterations by now
     if unknown := [name for name in settings if name not in known]:
-        raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], known)}")
+        raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.suggest_name(unknown[0], known)}")
     own, arrays = describe_script(model, task)
-    chosen = parameters.validate(ScriptTask, own | dict(settings), "pareprop.run")
-    chosen.supply(model, task, arrays)
+    chosen = parameters.validate_values(ScriptTask, own | dict(settings), "pareprop.run")
+    chosen.set_script_objects(model, task, arrays)
     return chosen
 
 
@@ -240,4 +251,4 @@ def _make_section(name: str, kind: type[parameters.Frozen], given: object) -> An
         return given
     if not isinstance(given, Mapping | None):
         raise InputError(f"pareprop.run: {name} = {quote(given)} must be a table, such as {{'every': 10}}")
-    return parameters.validate(kind, given or {}, f"pareprop.run: {name}")
+    return parameters.validate_values(kind, given or {}, f"pareprop.run: {name}")

@@ -24,7 +24,7 @@ from ..parallel.spike_log import SpikeLog
 from ..rules.definition import rules_of
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
-from ..storage.disk import clear, require_space, write_hdf5
+from ..storage.disk import remove_leftover, require_space, write_hdf5
 from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
@@ -81,7 +81,7 @@ class ScriptTask(TaskBase):
     _folder: Path | None = PrivateAttr(None)
     _arrays: dict[str, np.ndarray] = PrivateAttr({})
 
-    def supply(self, model: Model, task: object = None, arrays: to_tables.Arrays | None = None) -> None:
+    def set_script_objects(self, model: Model, task: object = None, arrays: to_tables.Arrays | None = None) -> None:
         """Set the model and the task of a script, and the arrays that the tables refer to."""
         self._model, self._subject, self._arrays = model, task, arrays or {}
 
@@ -90,7 +90,7 @@ class ScriptTask(TaskBase):
         """Whether there is a task that makes the samples."""
         return self._find_subject() is not None
 
-    def attach(self, folder: Path) -> None:
+    def set_folder(self, folder: Path) -> None:
         """Set the folder of the configuration, where arrays and results lie."""
         self._folder = folder
 
@@ -108,12 +108,12 @@ class ScriptTask(TaskBase):
     def subject(self) -> Task | ClosedTask:
         """The task of the script or of the package; without one, the samples that the results keep."""
         subject = self._find_subject()
-        return KeptSamples(self, self._folder or Path()) if subject is None else subject
+        return StoredSamples(self, self._folder or Path()) if subject is None else subject
 
     def _find_subject(self) -> AnyValue:
         if self._subject is None and self.made_by in TASKS:
             self._subject = TASKS[self.made_by](**self.task_settings)
-            self._subject.doubt(self._doubted)
+            self._subject.mark_untrusted(self._untrusted_origin)
         return self._subject
 
     @property
@@ -126,23 +126,23 @@ class ScriptTask(TaskBase):
         """Last steps of a sample with a learning signal."""
         return self.window
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         """Return the settings of the variant."""
         return self.eprop.engine.settings_type(**{"learning_window": self.window, **self.engine})
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return attributes of the results that figures read."""
         subject = self._find_subject()
-        own = getattr(subject, "attributes", None)
+        own = getattr(subject, "list_attributes", None)
         return own() if callable(own) else name_outputs(getattr(subject, "classes", None))
 
-    def fingerprint(self) -> Values:
-        """Return nothing: samples are compared by `Seen`."""
+    def list_fingerprints(self) -> Values:
+        """Return nothing: samples are compared by `SampleChecksums`."""
         return {}
 
-    def network_facts(self) -> dict[str, str]:
+    def list_network_facts(self) -> dict[str, str]:
         """Return all values that the script gave to its network, name to value as text."""
-        return identity.list_facts(self.model(), "train")
+        return identity.list_facts(self.build_model(), "train")
 
     def require_samples(self) -> None:
         """Raise `InputError` if there is no task that makes the samples, or it has too few of them."""
@@ -168,13 +168,13 @@ class ScriptTask(TaskBase):
                 what = f"the samples that {self.made_by} has to {phase}"
                 raise InputError(f"{name} = {asked}{why} must be at most {most}, {what}")
 
-    def how_to_resume(self, directory: Path) -> str:
+    def describe_resume(self, directory: Path) -> str:
         """Return the command or call that continues a run in a directory."""
         if self.made_by in TASKS and not self.not_described:
-            return super().how_to_resume(directory)
+            return super().describe_resume(directory)
         return f"pareprop.run(..., out={str(directory)!r}, restart=True)"
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the script's network, or the one that the tables describe."""
         if self._model is not None:
             return self._model
@@ -184,18 +184,22 @@ class ScriptTask(TaskBase):
                 f"{self.not_described}"
             )
         own = models_of(self.neuron_models, ""), rules_of(self.learning_rules, "")
-        return to_tables.build(self.model_dump(), self._read_arrays(), *own)
+        return to_tables.build_model(self.model_dump(), self._read_arrays(), *own)
 
     def _read_arrays(self) -> dict[str, np.ndarray]:
         path = (self._folder or Path()) / ARRAYS
         if not path.exists():
             return {}
         arrays: dict[str, np.ndarray] = {}
-        with files.input_errors(path), files.open_hdf5(files.own(path)) as file, files.reading(path):
+        with (
+            files.input_errors(path),
+            files.open_hdf5(files.require_own_file(path)) as file,
+            files.report_read_errors(path),
+        ):
             file.visititems(lambda name, item: arrays.update({name: item[()]}) if _is_array(item) else None)
         return arrays
 
-    def write_beside(self, directory: Path) -> None:
+    def write_files(self, directory: Path) -> None:
         """Write the arrays of the network beside the configuration; remove those of another run."""
         arrays, path = self._arrays, directory / ARRAYS
         if self._folder is not None:
@@ -204,8 +208,8 @@ class ScriptTask(TaskBase):
             arrays = self._read_arrays()
         if not arrays:
             path.unlink(missing_ok=True)
-        elif not _holds(path, arrays):
-            part = clear(directory / f"{ARRAYS}.part")
+        elif not holds_arrays(path, arrays):
+            part = remove_leftover(directory / f"{ARRAYS}.part")
             require_space(part, sum(array.nbytes for array in arrays.values()))
             with write_hdf5(part, "x+") as file:
                 for name, array in arrays.items():
@@ -213,11 +217,11 @@ class ScriptTask(TaskBase):
             os.replace(part, path)
 
 
-def _holds(path: Path, arrays: dict[str, np.ndarray]) -> bool:
+def holds_arrays(path: Path, arrays: dict[str, np.ndarray]) -> bool:
     """Return whether a file has these arrays and no others: large ones are not written again."""
     names: list[str] = []
     try:
-        with files.open_hdf5(files.own(path)) as file, files.reading(path):
+        with files.open_hdf5(files.require_own_file(path)) as file, files.report_read_errors(path):
             file.visititems(lambda name, item: names.append(name) if _is_array(item) else None)
             same = (np.array_equal(file[name][()], arrays[name], equal_nan=True) for name in names)
             return {*names} == {*arrays} and all(same)
@@ -229,7 +233,7 @@ def _is_array(item: object) -> bool:
     return isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb"
 
 
-class KeptSamples:
+class StoredSamples:
     """A task whose samples are those that the results of a run keep, for use without the script.
 
     Parameters
@@ -246,15 +250,15 @@ class KeptSamples:
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return a sample if the results keep it, else the first one that they keep."""
-        name = self._task.kept_samples().get((phase, index), "first")
+        name = self._task.list_recorded_samples().get((phase, index), "first")
         with files.open_results(self._path) as file:
-            kept = (hdf5.child(file, f"dynamics/{known}") for known in (name, "first", "last"))
+            kept = (hdf5.find_child(file, f"dynamics/{known}") for known in (name, "first", "last"))
             group = next((each for each in kept if each is not None), None)
-            if group is None or self._task.model().size("current"):
+            if group is None or self._task.build_model().size("current"):
                 why = "its input currents are not in" if group is not None else "no sample is in"
                 raise InputError(f"a script makes the samples of this run, and {why} {self._path}")
-            steps, ids = hdf5.values(group, "input_steps"), hdf5.values(group, "input_ids")
-            target = hdf5.values(group, "target_signal", 2)
+            steps, ids = hdf5.read_values(group, "input_steps"), hdf5.read_values(group, "input_ids")
+            target = hdf5.read_values(group, "target_signal", 2)
         if steps is None or ids is None:
             raise InputError(f"{self._path}: no input spikes of sample '{name}'")
         ptr = np.searchsorted(steps, np.arange(self.n_steps + 1))
@@ -264,22 +268,29 @@ class KeptSamples:
 def describe_script(model: Model, task: AnyValue) -> tuple[Values, to_tables.Arrays]:
     """Return the settings that describe a script's network and task, and the arrays that they refer to."""
     rule, window = model.optimizer, getattr(task, "learning_window", task.n_steps)
-    own = getattr(task, "settings", None)
+    own = getattr(task, "make_settings", None)
     engine = {k: v for k, v in dataclasses.asdict(own()).items() if v is not None} if callable(own) else {}
     made_by, of_package = type(task).__name__, isinstance(task, TaskBase)
     arrays: to_tables.Arrays = {}
     try:
-        tables, arrays = to_tables.describe(model)
+        tables, arrays = to_tables.describe_model(model)
         tables["not_described"] = ""
         tables["learning_rules"] = {name: rule.to_dict() for name, rule in rules_by_name(model).items()}
     except InputError as problem:
         tables = {"not_described": str(problem), "dt_ms": model.dt_ms}
     settings = {
-        "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
-        "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
+        "variant": model.variant,
+        "precision": model.precision,
+        "seed": model.seed,
+        "eta": rule.eta,
+        "batch_size": rule.batch_size,
+        "script": Path(sys.argv[0]).name,
         "neuron_models": {name: item.to_dict() for name, item in equations_of(model).items()},
         "made_by": task.name if of_package else made_by,
         "task_settings": task.model_dump(mode="json", exclude_none=True, exclude_unset=True) if of_package else {},
-        "steps": task.n_steps, "window": window, "engine": engine, **tables,
-    }  # fmt: skip
+        "steps": task.n_steps,
+        "window": window,
+        "engine": engine,
+        **tables,
+    }
     return settings, arrays

@@ -12,12 +12,13 @@ from ..simulation.task import is_closed, is_open
 from ..values import Values
 
 
-class Seen(Observer):
+class SampleChecksums(Observer):
     """Keeps checksums of training samples, so that a resumed run recognises its data, even in a renamed file.
 
     Not of episodes in closed loop: their inputs depend on the network.
     """
 
+    checkpoint_name = "Seen"
     everywhere = False  # the first sample of a batch runs in the first group
     movable = True
 
@@ -49,7 +50,7 @@ class Seen(Observer):
         task = simulation.task
         if is_closed(task) or is_open(task):  # their samples cannot be made again
             return
-        with collectives.guarded(simulation.world):
+        with collectives.share_errors(simulation.world):
             for index, marks in sorted(self.marks.items()):
                 sample = task.sample(index, "train")
                 check_sample(sample, task)

@@ -1,11 +1,10 @@
-"""Lines that a run prints at its start (`start_lines`) and, if ranks waited too long, at its end (`advice`)."""
+"""Lines that a run prints at its start (`start_lines`) and, if ranks waited long, at its end (`describe_waiting`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-from .. import machine, terminal
+from .. import machine
 from ..network.local import count_kept
 from ..network.model import Model
 from ..parallel import collectives, mpi
@@ -14,6 +13,8 @@ from ..simulation import digest
 from ..simulation.checks import count_available
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
+from ..tasks.data import DataSplit
+from ..terminal import format_count
 from ..values import Values
 from . import provenance
 
@@ -34,23 +35,23 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         Iteration after which the run ends.
     """
     comm, model = simulation.exchange.comm, simulation.model
-    own = sum(span.last - span.first for _, span in digest.tables(simulation.network))
-    n_synapses = collectives.total(comm, own)
+    own = sum(span.last - span.first for _, span in digest.list_tables(simulation.network))
+    n_synapses = collectives.sum_over_ranks(comm, own)
     memory = simulation.nbytes()
-    most = collectives.maximum(comm, sum(memory.values())) / 2**20
+    most = collectives.max_over_ranks(comm, sum(memory.values())) / 2**20
     batch, n_steps = model.optimizer.batch_size, simulation.task.n_steps
     groups = simulation.replicas.count
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
-    samples = f"{terminal.count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
-    to_come = terminal.count(last - simulation.iteration, "iteration")
-    network = mpi.interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
+    samples = f"{format_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
+    to_come = format_count(last - simulation.iteration, "iteration")
+    network = mpi.describe_interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
     warnings = [f"warning: {network} (is libibverbs installed?); messages between nodes travel by TCP"]
     return [
-        f"{terminal.count(simulation.exchange.size * groups, 'rank')}{f' in {groups} groups' if groups > 1 else ''}; "
+        f"{format_count(simulation.exchange.size * groups, 'rank')}{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
         f"a neuron keeps at most {kept} steps of history, however long the run",
-        f"training: {terminal.count(model.size('recurrent'), 'neuron')}, {terminal.count(n_synapses, 'synapse')}; "
+        f"training: {format_count(model.size('recurrent'), 'neuron')}, {format_count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
         *_tell_samples(simulation, task),
         *_tell_models(model),
@@ -63,8 +64,8 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     n_train = count_available(simulation.task, "train")
     if not n_train:
         return []
-    parts = getattr(simulation.task, "parts", {})  # of a task of the package; others may call anything so
-    parts = parts if isinstance(parts, Mapping) else {}
+    split = getattr(simulation.task, "split", None)
+    parts = split.parts if isinstance(split, DataSplit) else {}
     stops = bool(task.validate_every and (task.stop_below or task.patience))  # after that at least one is tested
     used = {"train": n_train, "validate": task.validate_samples * task.validates}
     texts = []
@@ -90,7 +91,7 @@ def _tell_models(model: Model) -> list[str]:
     return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []
 
 
-def advice(part: Values, neurons: int, batch: int) -> list[str]:
+def describe_waiting(part: Values, neurons: int, batch: int) -> list[str]:
     """Return a remark if more than half of the time of the ranks was waiting or transfer.
 
     Parameters
@@ -106,7 +107,7 @@ def advice(part: Values, neurons: int, batch: int) -> list[str]:
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
     if ranks < 2 or total < SHORT or lost <= MUCH * total:
         return []
-    cores = min(part.get("cores") or ranks, machine.cores()) * part.get("nodes", 1)
+    cores = min(part.get("cores") or ranks, machine.count_cores()) * part.get("nodes", 1)
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
     elif batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):

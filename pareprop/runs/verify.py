@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from ..values import Values
+from ..values import AnyValue, Values
 from .cases import LEARNED, RULES, Case
 
 TOLERANCE = 1e-9  # of all but the weights
@@ -37,7 +38,7 @@ class _CaseTask:
     """The samples of a case as a task."""
 
     def __init__(self, case: Case) -> None:
-        self._samples = case.samples()
+        self._samples = case.list_samples()
         self.n_samples, self.n_steps = len(self._samples), len(self._samples[0].inputs.ptr) - 1
         self.learning_window = int(case.attributes.get("learning_window", self.n_steps))
 
@@ -46,7 +47,7 @@ class _CaseTask:
         return self._samples[index]
 
 
-class Results(Observer):
+class ResultCollector(Observer):
     """Collects what a run gives, under the names of the expected arrays.
 
     Attributes
@@ -64,7 +65,7 @@ class Results(Observer):
         self._synapses: list[tuple[int, Traces]] = []
         self._worst: dict[str, float] = {}  # deviations of what is compared where it lives
 
-    def prepare(self, simulation: Simulation) -> None:
+    def prepare_engine(self, simulation: Simulation) -> None:
         """Ask the engine to keep what is compared; keep the values that learn."""
         engine, expected = simulation.engine, self._expected
         records = [expected.get("record", np.zeros(0)).astype(np.int64)]
@@ -75,7 +76,7 @@ class Results(Observer):
                 records.append(item.record)
                 self._synapses.append((k, item))
         if self._has_states or self._has_rules:
-            engine.record_ids(np.unique(np.concatenate(records)))
+            engine.record(np.unique(np.concatenate(records)))
         if self._has_rules or self._learns:
             engine.keep_gradients()
         for plastic in engine.plastic:
@@ -107,7 +108,7 @@ class Results(Observer):
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
         engine, n_steps, evaluation = simulation.engine, simulation.task.n_steps, outcome.evaluation
-        steps, ids = engine.log.spikes(len(outcome.signal))
+        steps, ids = engine.log.list_spikes(len(outcome.signal))
         if evaluation is not None and outcome.sample.rollout is not None:
             n_decisions = self._expected["delta"].shape[1]
             padded = {"readout_signal": (outcome.signal, n_steps), "error_signal": (evaluation.error, n_steps)}
@@ -141,12 +142,12 @@ class Results(Observer):
         is_first_batch = outcome.index + 1 == simulation.model.optimizer.batch_size
         if isinstance(engine, Interval) and is_first_batch and self._learns:
             gradient = engine.gradient
-            sums, divisor = gradient.sums.peek(), float(gradient.n_collected * gradient.averaged_steps)
+            sums, divisor = gradient.sums.copy_sums(), float(gradient.n_collected * gradient.averaged_steps)
             shown = {key: sums[place] / divisor for place, key in enumerate(gradient.arrays)}
-            self._keep_matrices(simulation, "gradient", shown)
+            self._keep(simulation, "gradient", shown)
             items = zip(gradient.delays, gradient.split_delays(sums), strict=True)
             delays = {item.span.projection.name: item.weight * part / (2.0 * divisor) for item, part in items}
-            self._keep_delays(simulation, "gradient_delay", delays)
+            self._keep(simulation, "gradient_delay", delays, "")
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the values after a step of the optimizers."""
@@ -155,16 +156,16 @@ class Results(Observer):
             values = parameters.gather(simulation.exchange.comm, item.values, item)
             self._parts[f"learned/{item.name}/history"].append(np.atleast_2d(values))
 
-    def complete(self, simulation: Simulation) -> None:
+    def complete_results(self, simulation: Simulation) -> None:
         """Collective: complete `found`."""
         engine, comm = simulation.engine, simulation.exchange.comm
         shown = engine.show_weights()
-        self._keep_matrices(simulation, "w", shown)
+        self._keep(simulation, "w", shown)
         if self._has_rules:
-            self._keep_matrices(simulation, "gradient", engine.gradients(shown))
+            self._keep(simulation, "gradient", engine.gradients(shown))
         if self._learns:
-            self._keep_delays(simulation, "delay", engine.show_delays())
-            self._keep_delays(simulation, "d", {})
+            self._keep(simulation, "delay", engine.show_delays(), "delay")
+            self._keep(simulation, "d", {}, "delay", 0.0)
         for place, item in enumerate(engine.parameters.items):
             gradient = engine.parameters.kept[0][place] if engine.parameters.kept else np.zeros(0)
             self.found[f"learned/{item.name}/gradient"] = engine.parameters.gather(comm, gradient, item)
@@ -175,39 +176,32 @@ class Results(Observer):
         simulation.digest.add_weights(comm, simulation.network, shown, engine.show_delays())
         simulation.digest.add_parameters(comm, engine.parameters)
 
-    def _keep_matrices(self, simulation: Watched, kind: str, shown: dict[int, np.ndarray]) -> None:
-        """Collective: keep a number of each synapse: that of `shown`, by `id` of the table, or else the weight."""
-        model = simulation.model
-        found = {name: np.full(self._expected[f"w_{name}"].shape, np.nan) for name in MATRICES}
-        for table, span in digest.tables(simulation.network):
-            ends = span.projection.pre, span.projection.post
-            name = next((name for name, roles in MATRICES.items() if roles == tuple(end.role for end in ends)), None)
-            for records in digest.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
-                if name is not None:
-                    columns, rows = (records[key] + model.offset(end) for key, end in zip(ENDS, ends, strict=True))
-                    found[name][rows, columns] = records["weight"]
-        self.found |= {f"{kind}_{name}": matrix for name, matrix in found.items()}
+    def _keep(
+        self,
+        simulation: Watched,
+        kind: str,
+        shown: Mapping[AnyValue, np.ndarray],
+        otherwise: str = "weight",
+        empty: float = np.nan,
+    ) -> None:
+        """Collective: keep a number of each synapse in matrices, `empty` without a synapse.
 
-    def _keep_delays(self, simulation: Watched, kind: str, shown: dict[str, np.ndarray]) -> None:
-        """Collective: keep a number of each delay that learns: that of `shown`, by projection, or else its steps.
-
-        Without a synapse these are NaN, or 0 in delays in steps; fixed delays have no gradient.
+        That of `shown`, by projection or by `id` of the table; where it has none, that of the synapse which `otherwise`
+        names, "" for none.
         """
         model = simulation.model
-        names = [name for name in ("in", "rec") if f"{kind}_{name}" in self._expected]
-        found = {
-            name: np.full(self._expected[f"{kind}_{name}"].shape, 0.0 if kind == "d" else np.nan) for name in names
-        }
-        for table, span in digest.tables(simulation.network):
+        names = [name for name in MATRICES if f"{kind}_{name}" in self._expected]
+        found = {name: np.full(self._expected[f"{kind}_{name}"].shape, empty) for name in names}
+        for table, span in digest.list_tables(simulation.network):
             ends, values = (span.projection.pre, span.projection.post), shown.get(span.projection.name)
             name = next((name for name in names if MATRICES[name] == tuple(end.role for end in ends)), None)
-            if name is None or (values is None and kind == "gradient_delay"):
+            column = otherwise if values is None else "weight"
+            if name is None or not column:
                 continue
-            for records in digest.synapses(
-                simulation.exchange.comm, table, span, values, 0 if values is None else span.first
-            ):
+            given = (shown.get(id(table)), 0) if values is None else (values, span.first)
+            for records in digest.hash_synapses(simulation.exchange.comm, table, span, *given):
                 columns, rows = (records[key] + model.offset(end) for key, end in zip(ENDS, ends, strict=True))
-                found[name][rows, columns] = records["delay" if values is None else "weight"]
+                found[name][rows, columns] = records[column]
         self.found |= {f"{kind}_{name}": matrix for name, matrix in found.items()}
 
     def _list_moves(self, simulation: Simulation) -> np.ndarray:
@@ -222,7 +216,7 @@ class Results(Observer):
                 moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
                 source, target = simulation.model.offset(pre), simulation.model.offset(post)
                 rows.append(moves + np.array([0, 0, target, source, source, 0]))
-        parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(rows)]))
+        parts = list(collectives.send_items_to_root(simulation.exchange.comm, [np.concatenate(rows)]))
         whole = np.concatenate(parts or rows)
         return whole[np.lexsort(whole.T[::-1])]
 
@@ -230,7 +224,7 @@ class Results(Observer):
         """Collective: compare states on the ranks where they live; keep the largest deviations of all ranks."""
         expected, worst = self._expected, {}
         if self._has_states:
-            here, worst["states"] = np.isin(expected["record"], simulation.engine.recorded_ids), 0.0
+            here, worst["states"] = np.isin(expected["record"], simulation.engine.dynamics.ids), 0.0
             for name, wanted in expected.items():
                 if here.any() and name.startswith(("states/", "surrogate_gradient")):
                     found = self.found.get(name, np.zeros(0))
@@ -248,7 +242,7 @@ class Results(Observer):
         comm = simulation.exchange.comm
         self._worst = {name: value if comm is None else max(comm.allgather(value)) for name, value in worst.items()}
 
-    def compare(self, model: Model) -> dict[str, float]:
+    def compare_results(self, model: Model) -> dict[str, float]:
         """Return the largest deviations on rank 0, by what they are of, relative to the size of the expected values.
 
         Those of delays in steps and of evaluations are absolute.
@@ -304,22 +298,22 @@ class Verdict:
     digest: digest.Digest
 
 
-def run_case(case: Case, exchange: Exchange, round_steps: int = 0) -> tuple[Simulation, Results]:
+def run_case(case: Case, exchange: Exchange, round_steps: int = 0) -> tuple[Simulation, ResultCollector]:
     """Collective: run a case; return the simulation, and its results on rank 0."""
-    task, results = _CaseTask(case), Results(case)
+    task, results = _CaseTask(case), ResultCollector(case)
     named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
-    settings = case.model.eprop.settings(task.learning_window, round_steps=round_steps, **named)
+    settings = case.model.eprop.make_settings(task.learning_window, round_steps=round_steps, **named)
     simulation = Simulation(case.model, task, exchange, [results], settings, quiet=True)
-    results.prepare(simulation)
+    results.prepare_engine(simulation)
     batch = case.model.optimizer.batch_size
     simulation.train(task.n_samples // batch)
     for index in range(simulation.iteration * batch, task.n_samples):  # an incomplete last batch changes no weights
         simulation.run_sample(index, "train", learn=False)
-    results.complete(simulation)
+    results.complete_results(simulation)
     return simulation, results
 
 
-def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
+def verify_case(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run a case and compare; return the verdict, valid on rank 0."""
     try:
         simulation, results = run_case(case, exchange, round_steps)
@@ -332,7 +326,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     difference = _first_difference(*spikes)
     readout = _compute_deviation(found["readout_signal"], expected["readout_signal"])
     weights = max(_compute_deviation(found[f"w_{name}"], expected[f"w_{name}"]) for name in MATRICES)
-    move, errors = _first_move(found["moves"], expected.get("moves")), results.compare(case.model)
+    move, errors = _first_move(found["moves"], expected.get("moves")), results.compare_results(case.model)
     holds = difference is None and move is None and weights <= tolerance
     holds = holds and all(error <= TOLERANCE for error in (readout, *errors.values()))
     parts = [f"{len(spikes[0])} spikes equal" if difference is None else difference]
@@ -366,10 +360,10 @@ def _first_difference(
         return None
     k = unequal[0] if len(unequal) else n
 
-    def name(some_steps: np.ndarray, some_ids: np.ndarray) -> str:
+    def name_spike(some_steps: np.ndarray, some_ids: np.ndarray) -> str:
         return f"neuron {some_ids[k]} in step {some_steps[k]}" if k < len(some_steps) else "none"
 
-    return f"spike {k} differs: {name(steps, ids)} instead of {name(expected_steps, expected_ids)}"
+    return f"spike {k} differs: {name_spike(steps, ids)} instead of {name_spike(expected_steps, expected_ids)}"
 
 
 def _compute_deviation(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Run a training in a batch job (`launch`): start its ranks, pass signals on, report its end, requeue the job."""
+"""Run a training in a batch job (`launch`): start its ranks, forward signals, report its end, requeue the job."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from . import launchers
 
 POLL_SECONDS = 0.2
 EXIT_BAD_INPUT = 2  # the training has printed a line on it
-RULE = "-----"  # mpirun encloses blocks of output by lines that begin so
+RULE = "-----"  # mpirun puts lines that begin like this before and after blocks of output
 # messages of srun and mpirun on the rank that ended first: rank, and how it ended
-DEATHS = (
+END_PATTERNS = (
     r"srun: error: \S+: tasks? (?P<rank>[\d,-]+): (?P<how>.+)",
     r"process rank (?P<rank>\d+) with PID \d+ on node \S+ exited on\s+(?P<how>signal \d+ \([^)]+\))",
     r"Process name: \[[^\]]+,(?P<rank>\d+)\]\s+Exit code:\s+(?P<how>\d+)",
 )
-# what ends of ranks mean that say little themselves
+# explanations of unclear ends of ranks
 CAUSES = {
     "Illegal instruction": "a kernel or a library has instructions that the processor of that node lacks: install "
     "pareprop with PAREPROP_LEVELS=all, and NumPy and MPI for the oldest of the nodes",
@@ -43,35 +43,25 @@ CAUSES = {
 
 
 class Training:
-    """A training in ranks that are started for it; it continues the run in its directory, if there is one.
+    """A training in separate ranks; it continues the run in its directory `out`, if there is one.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        Arguments of `pareprop run`, without `--out` and `--restart`.
-    out : Path
-        Run directory.
-    launcher : str
-        "srun", "mpirun", or "" for one process without a launcher.
-    n_ranks : int
-        Number of ranks.
-    output : bool
-        Whether its standard output is shown; progress, warnings and errors always are.
+    `arguments` are those of `pareprop run`, without `--out` and `--restart`. `launcher` is "srun", "mpirun", or "" for
+    one process without a launcher. Progress, warnings and errors are always shown, standard output with `output` only.
     """
 
     def __init__(self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int, output: bool = True) -> None:
         self.out, self.n_ranks, self.stdout = out, n_ranks, None if output else subprocess.DEVNULL
-        ranks = launchers.command(launcher, n_ranks) if launcher else []
+        ranks = launchers.make_command(launcher, n_ranks) if launcher else []
         self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
-        self.first_death, self.prefix = "", ""
+        self.first_end, self.prefix = "", ""
         self.asked: set[int] = set()  # signals that asked for a checkpoint
 
     def run(self, seconds: float | None = None) -> int:
-        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, asks it for a checkpoint."""
+        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, requests a checkpoint."""
         ((_, code),) = run_together([self], 1, seconds)
         return code
 
-    def start(self) -> None:
+    def start_ranks(self) -> None:
         """Start the ranks."""
         self._listening, self._handed_on = self.out / CHECKPOINTS / LISTENING, False
         with suppress(FileNotFoundError, NotADirectoryError):  # the run itself says that --out is a file
@@ -83,39 +73,39 @@ class Training:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=launchers.environment(self.n_ranks),
+            env=launchers.make_environment(self.n_ranks),
         )
-        self._reader = threading.Thread(target=self._tell, args=(self.process.stderr,), daemon=True)
+        self._reader = threading.Thread(target=self._print_lines, args=(self.process.stderr,), daemon=True)
         self._reader.start()
 
-    def poll(self, asked: bool) -> int | None:
-        """Return the exit code, None while it runs; hand on, once, that a checkpoint is asked for.
+    def poll_exit_code(self, is_asked: bool) -> int | None:
+        """Return the exit code, None while the training runs; forward the request for a checkpoint once.
 
-        The signal is passed on once all ranks handle signals: it would kill the others.
+        The signal is forwarded after all ranks have installed their handlers: it would kill ranks without one.
         """
         if self.process.poll() is None:
-            if asked and not self._handed_on and self._listening.exists():
+            if is_asked and not self._handed_on and self._listening.exists():
                 self.process.send_signal(signal.SIGUSR1)
-                self._handed_on = True  # a second one would end it at once
+                self._handed_on = True  # a second signal would end the training at once
             return None
         self._reader.join()
         code = self.process.returncode
         return code if code >= 0 else 128 - code
 
-    def _tell(self, lines: Iterable[str]) -> None:
-        """Print lines of the launcher and the ranks, and keep which rank ended first."""
-        for text in without_checkpointed(lines):
-            if not self.first_death:
-                self.first_death = death_in(text)
+    def _print_lines(self, lines: Iterable[str]) -> None:
+        """Print lines of the launcher and the ranks, and store which rank ended first."""
+        for text in drop_checkpoint_reports(lines):
+            if not self.first_end:
+                self.first_end = find_first_end(text)
             terminal.echo(self.prefix + text, err=True, nl=False)
 
-    def last_words(self, code: int) -> Iterator[str]:
+    def describe_failure(self, code: int) -> Iterator[str]:
         """Yield lines for the end of a log after a failure: which rank ended first, and how to continue."""
         if code in (0, EXIT_BAD_INPUT, EXIT_CHECKPOINTED):
             return
-        if self.first_death:
-            yield f"first to end was {self.first_death}"
-            yield from (line for how, line in CAUSES.items() if how in self.first_death)
+        if self.first_end:
+            yield f"first to end was {self.first_end}"
+            yield from (line for how, line in CAUSES.items() if how in self.first_end)
         saved = list_checkpoints(self.out / CHECKPOINTS)
         if saved:
             job = os.environ.get("SLURM_JOB_ID")
@@ -128,30 +118,30 @@ class Training:
 def run_together(
     trainings: Iterable[Training], jobs: int, seconds: float | None = None
 ) -> Iterator[tuple[Training, int]]:
-    """Run trainings to their ends, up to `jobs` at a time, and yield each with its exit code as it ends.
+    """Run trainings to their ends, up to `jobs` at a time, and yield each with its exit code when it ends.
 
-    SIGUSR1 and SIGTERM, or the end of `seconds`, ask those that run for a checkpoint; no other one begins then.
+    After SIGUSR1 or SIGTERM, or after `seconds`, running trainings write a checkpoint and stop; no other one begins.
     """
     asked: set[int] = set()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def note_signal(number: int, frame: FrameType | None) -> None:
         asked.add(number)
 
     running: list[Training] = []
     waiting, began = iter(trainings), time.monotonic()
     listens = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, ask) for number in (signal.SIGUSR1, signal.SIGTERM) if listens}
+    before = {number: signal.signal(number, note_signal) for number in (signal.SIGUSR1, signal.SIGTERM) if listens}
     try:
         while True:
             while len(running) < jobs and not asked and (one := next(waiting, None)) is not None:
                 one.asked = asked
-                one.start()
+                one.start_ranks()
                 running.append(one)
             if not running:
                 return
-            due = seconds is not None and time.monotonic() - began >= seconds
+            is_over = seconds is not None and time.monotonic() - began >= seconds
             for one in list(running):
-                if (code := one.poll(bool(asked) or due)) is not None:
+                if (code := one.poll_exit_code(bool(asked) or is_over)) is not None:
                     running.remove(one)
                     yield one, code
             time.sleep(POLL_SECONDS)
@@ -164,14 +154,14 @@ def run_together(
                 one.process.kill()  # if it is interrupted again
         raise
     finally:
-        for one in running:  # whoever takes what is yielded has left
+        for one in running:  # the caller stopped iterating
             one.process.terminate()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines and blocks of the launcher's output, without those that report `EXIT_CHECKPOINTED` as a failure."""
+def drop_checkpoint_reports(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines and blocks of the launcher's output, except reports of `EXIT_CHECKPOINTED` as a failure."""
     block: list[str] = []
     for line in lines:
         if not block and not line.startswith(RULE):
@@ -187,29 +177,23 @@ def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:
         yield "".join(block)
 
 
-def death_in(text: str) -> str:
+def find_first_end(text: str) -> str:
     """Return the rank that a launcher reports as ended, and how: "rank 1: Killed"; "" without such a report."""
-    for pattern in DEATHS:
+    for pattern in END_PATTERNS:
         if match := re.search(pattern, text):
             how = f"exit code {match['how']}" if match["how"].isdigit() else match["how"].strip()
             return f"rank {match['rank']}: {how}"
     return ""
 
 
-def requeue(job: str) -> None:
-    """Put this job back into the queue; SLURM then ends it.
-
-    Raises
-    ------
-    StateError
-        If SLURM refuses.
-    """
+def requeue_job(job: str) -> None:
+    """Put this job back into the queue; SLURM then ends it. Raise `StateError` if SLURM refuses."""
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
     if done.returncode:
         raise StateError(f"scontrol requeue {job}: {done.stderr.strip()}")
 
 
-def job_line(n_ranks: int, seconds: float) -> str:
+def format_job(n_ranks: int, seconds: float) -> str:
     """Return a line on a finished job: its number and nodes in SLURM, its ranks, and its time."""
     clock = time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.1f} h"
     job, nodes = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NUM_NODES", "1")
@@ -220,10 +204,7 @@ def job_line(n_ranks: int, seconds: float) -> str:
 def write_scripts(folder: Path) -> list[Path]:
     """Write the job scripts of the package into a folder, and return their paths.
 
-    Raises
-    ------
-    InputError
-        If a file there differs; nothing is written then.
+    If a file there differs, raise `InputError` and write nothing.
     """
     kinds = (".sh", ".sbatch", ".toml", ".md")
     texts = {

@@ -1,4 +1,4 @@
-"""Collect the results of a study into one tidy table: a row per run, with minimum, mean and maximum over ranks."""
+"""Collect the results of a study into one table: a row per run, with minimum, mean and maximum over ranks."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ from ..values import Given, Values
 from .study import Point, Study
 
 FIGURES = (
-    "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
-    "digest", "sending",
-)  # fmt: skip
-COUNTED = ("core_hours", "joules", "other_cores")  # left out where the machine has none
+    "train_seconds",
+    "build_seconds",
+    "firing_rate_hz",
+    "synapses",
+    "events",
+    "events_per_second",
+    "simulated_seconds",
+    "digest",
+    "sending",
+)
+OPTIONAL = ("core_hours", "joules", "other_cores")  # left out where the machine has none
 SPREAD = ("train_seconds", "real_time_factor", "joules_per_event")  # of which runs that differ in seeds have means
 ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")
 TABLE, OBJECTS, EXTRA_P, SUMMARY = "study.csv", "study.json", "study.extra-p.jsonl", "summary.csv"
 SIZES = ("kind", "variant", "neurons", "indegree", "delay", "rate", "ranks")
 HEADINGS = {
-    "train_seconds": "seconds", "real_time_factor": "real-time factor", "joules_per_event": "µJ per synaptic event",
-}  # fmt: skip
-LIMIT = 2**28  # longer files of results, in bytes, are refused; they have an entry for each rank
+    "train_seconds": "seconds",
+    "real_time_factor": "real-time factor",
+    "joules_per_event": "µJ per synaptic event",
+}
+MAX_BYTES = 2**28  # longer files of results, in bytes, are refused; they have an entry for each rank
 
 
-def check(point: Point, path: Path) -> Values:
-    """Return the results of a run of a study.
-
-    Raises
-    ------
-    InputError
-        If the file is not a result of this point, for example because the study was changed.
-    """
+def read_results(point: Point, path: Path) -> Values:
+    """Return the results of a run of a study; raise `InputError` if the file belongs to another point or study."""
     try:
-        figures = json.loads(files.read(path, LIMIT))
+        figures = json.loads(files.read(path, MAX_BYTES))
         wanted = {key: value for key, value in point.columns.items() if key not in ("kind", "repeat")}
         wrong = [key for key, value in wanted.items() if figures[key] != value]
     except OSError as problem:
@@ -53,23 +56,23 @@ def check(point: Point, path: Path) -> Values:
     return figures
 
 
-def collect(study: Study, folder: Path) -> list[Values]:
+def collect_rows(study: Study, folder: Path) -> list[Values]:
     """Return the rows of all finished points."""
     rows = []
-    for point in study.points():
+    for point in study.list_points():
         path = folder / f"{point.label}.json"
         if path.exists():
-            rows.append(row(point, check(point, path)))
+            rows.append(make_row(point, read_results(point, path)))
     return rows
 
 
-def row(point: Point, figures: Given) -> Values:
+def make_row(point: Point, figures: Given) -> Values:
     """Return the row of one run: its sizes, results, phases and memory over ranks."""
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
     columns = point.columns | {name: figures[name] for name in FIGURES}
     columns |= {name: figures["environment"][name] for name in ENVIRONMENT}
-    columns |= {name: figures[name] for name in COUNTED if name in figures}
+    columns |= {name: figures[name] for name in OPTIONAL if name in figures}
     if "joules" in figures and figures["events"]:
         columns["joules_per_event"] = figures["joules"] / figures["events"]
     columns |= {
@@ -78,25 +81,25 @@ def row(point: Point, figures: Given) -> Values:
         "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
     }
     for phase in benchmark.PHASES:
-        columns |= _summarize(f"{phase}_s", [share["phases"][phase] for share in shares])
-    columns |= _summarize("memory_bytes", [sum(share["memory"].values()) for share in shares])
-    columns |= _summarize("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
-    columns |= _summarize("listens_to", [share["listens_to"] for share in shares])
-    columns |= _summarize("round_bytes", [share["round_bytes"] for share in shares])
+        columns |= _summarize_ranks(f"{phase}_s", [share["phases"][phase] for share in shares])
+    columns |= _summarize_ranks("memory_bytes", [sum(share["memory"].values()) for share in shares])
+    columns |= _summarize_ranks("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
+    columns |= _summarize_ranks("listens_to", [share["listens_to"] for share in shares])
+    columns |= _summarize_ranks("round_bytes", [share["round_bytes"] for share in shares])
     for kind in shares[0]["memory"]:
         columns[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
     return columns
 
 
-def _summarize(name: str, values: Sequence[float]) -> dict[str, float]:
+def _summarize_ranks(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_min": min(values), f"{name}_mean": sum(values) / len(values), f"{name}_max": max(values)}
 
 
-def summarize(rows: Sequence[Given]) -> list[Values]:
+def summarize_rows(rows: Sequence[Given]) -> list[Values]:
     """Return a row for runs that differ in seed and repetition alone: their number, means and standard deviations.
 
-    Real-time factor (seconds of computing per second of the model) and joules per synaptic event are what papers on
-    the cortical microcircuit compare.
+    Papers on the cortical microcircuit compare the real-time factor (seconds of computing per second of the model) and
+    joules per synaptic event.
     """
     found = []
     for sizes, some in reader.group_rows(rows, lambda item: tuple(item[name] for name in SIZES)).items():
@@ -105,25 +108,25 @@ def summarize(rows: Sequence[Given]) -> list[Values]:
             values = [item[name] for item in some if name in item]
             if len(values) == len(some):
                 columns |= {name: fmean(values), f"{name}_sd": stdev(values) if len(values) > 1 else ""}
-        columns |= {name: fmean(item[name] for item in some) for name in COUNTED if all(name in item for item in some)}
+        columns |= {name: fmean(item[name] for item in some) for name in OPTIONAL if all(name in item for item in some)}
         found.append(columns)
     return found
 
 
-def lines(summary: Sequence[Given]) -> list[str]:
-    """Return the table of `summarize` as lines of Markdown."""
+def format_summary(summary: Sequence[Given]) -> list[str]:
+    """Return the rows of `summarize_rows` as lines of a Markdown table."""
     has = [name for name in SPREAD if any(name in item for item in summary)]
     head = [*SIZES[1:], "runs", *(HEADINGS[name] for name in has), "core hours", "others' cores"]
     cells = [
         [f"{item[name]}" for name in (*SIZES[1:], "runs")]
-        + [_mean(item, name) for name in has]
+        + [_format_mean(item, name) for name in has]
         + [f"{item[name]:.3g}" if name in item else "" for name in ("core_hours", "other_cores")]
         for item in summary
     ]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
-def _mean(item: Given, name: str) -> str:
+def _format_mean(item: Given, name: str) -> str:
     scale = 1e6 if name == "joules_per_event" else 1.0
     if name not in item:
         return ""
@@ -131,24 +134,18 @@ def _mean(item: Given, name: str) -> str:
     return f"{scale * item[name]:.4g}" + ("" if spread == "" else f" ± {scale * spread:.2g}")
 
 
-def write(rows: Sequence[Given], path: Path) -> None:
-    """Write rows as CSV with a header, and beside it their summary, and the rows as JSON and as a file for Extra-P.
-
-    Raises
-    ------
-    InputError
-        If there are no rows.
-    """
+def write_tables(rows: Sequence[Given], path: Path) -> None:
+    """Write rows as CSV, and in the same folder their summary, the rows as JSON, and a file for Extra-P."""
     if not rows:
         raise InputError(f"{path.parent}: no point of the study is finished; run `pareprop scaling run` first")
-    for place, some in ((path, rows), (path.with_name(SUMMARY), summarize(rows))):
+    for place, some in ((path, rows), (path.with_name(SUMMARY), summarize_rows(rows))):
         write_csv(place, some)
     path.with_name(OBJECTS).write_text(json.dumps({"runs": rows}, indent=1) + "\n")
     path.with_name(EXTRA_P).write_text("".join(f"{json.dumps(item)}\n" for item in list_measurements(rows)))
 
 
 def write_csv(path: Path, rows: Sequence[Given]) -> None:
-    """Write rows with a header; they may lack columns."""
+    """Write rows with a header; rows may lack columns."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()

@@ -1,6 +1,6 @@
-"""The commands of this room but `sweep`: scaling run, collect and plot; dry-run; predict; jobs; launch.
+"""The commands of this subpackage except `sweep`: scaling run, collect and plot; dry-run; predict; jobs; launch.
 
-Each runs in one process. One file, because they share their options.
+Each runs in one process. They are one file because they share their options.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import click
 
 from .. import files, kernels, machine, terminal
 from ..errors import InputError, StateError
-from ..machine import BUSY, cores, file_rss_bytes, peak_rss_bytes
+from ..machine import BUSY, count_cores, file_rss_bytes, peak_rss_bytes
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
@@ -27,10 +27,10 @@ from ..storage.checkpoint_write import count_files
 from ..storage.disk import output_errors, replace_file
 from . import batch, dryrun, launchers, ping, rank_table, slurm, study, subject, traffic
 from . import collect as table
-from .options import MOST, require_one_process
-from .predict import Prediction, predict
+from .options import MAX_RANKS, require_one_process
+from .predict import Prediction, predict_runs
 
-SHOWN = 8  # parts of the memory that are printed, the largest
+MAX_SHOWN_PARTS = 8  # parts of the memory that are printed, the largest
 rate_option = click.option(
     "--rate",
     type=FiniteFloat(0, 1000),
@@ -44,18 +44,18 @@ ping_option = click.option(
     "ping_file",
     type=GivenPath(path_type=Path),
     metavar="FILE",
-    help=f"File of what exchanges cost, which `pareprop ping` writes [{traffic.FILE}].",
+    help=f"File with the costs of exchanges, which `pareprop ping` writes [{traffic.FILE}].",
 )
 
 
-@click.group()
+@click.group(name="scaling")
 @click.pass_obj
-def scaling(exchange: Exchange) -> None:
+def scaling_group(exchange: Exchange) -> None:
     """Run, collect and plot scaling studies of the benchmark."""
     require_one_process(exchange)
 
 
-@scaling.command()
+@scaling_group.command(name="run")
 @click.argument("study_file", type=GivenPath(), metavar="STUDY.toml")
 @click.option(
     "--out",
@@ -64,8 +64,13 @@ def scaling(exchange: Exchange) -> None:
     metavar="DIR",
     help="Directory of the results; points finished there are not run again.",
 )
-@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True,
-              help="Command that starts the ranks of a run.")  # fmt: skip
+@click.option(
+    "--launcher",
+    type=click.Choice(["mpirun", "srun", "sbatch"]),
+    default="mpirun",
+    show_default=True,
+    help="Command that starts the ranks of a run.",
+)
 @click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     """Run the unfinished points of a study.
@@ -73,10 +78,10 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     One after another, or with --launcher sbatch each as a SLURM job.
     """
     chosen, folder = study.read(Path(study_file)), Path(out)
-    points = chosen.points()
+    points = chosen.list_points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
     for point in done:
-        table.check(point, folder / f"{point.label}.json")
+        table.read_results(point, folder / f"{point.label}.json")
     text = files.read(study_file)
     with output_errors(folder, "--out "):
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +102,12 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
 
 
 def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) -> list[str]:
-    """Submit the points that no earlier call submitted, wait for all, and return why points failed."""
+    """Submit the points that no earlier call submitted, wait for all jobs, and return why points failed."""
     jobs, failed = {}, {}
     for point in points:
-        job = launchers.submitted(point, folder)
+        job = launchers.find_submitted_job(point, folder)
         try:
-            jobs[point.label] = job or launchers.submit(point, folder, options)
+            jobs[point.label] = job or launchers.submit_point(point, folder, options)
         except StateError as problem:  # the other points still run
             failed[point.label] = str(problem)
             terminal.echo(f"refused: {problem}")
@@ -110,51 +115,51 @@ def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) ->
         terminal.echo(f"job {jobs[point.label]}: {point.label}{', submitted before' if job else ''}")
     if jobs:
         terminal.echo(f"jobs: {' '.join(jobs.values())}")
-    launchers.wait(list(jobs.values()))
+    launchers.wait_for_jobs(list(jobs.values()))
     missing = [point.label for point in points if not (folder / f"{point.label}.json").exists()]
     return [failed.get(label, f"{label}: see {folder / label}.log") for label in missing]
 
 
 def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float) -> str:
     try:
-        launchers.run(point, folder, launcher, timeout_s)
+        launchers.run_point(point, folder, launcher, timeout_s)
     except StateError as problem:
         terminal.echo(f"failed: {problem}")
         return str(problem)
-    figures = table.check(point, folder / f"{point.label}.json")
+    figures = table.read_results(point, folder / f"{point.label}.json")
     busy = figures.get("other_cores", 0.0)
     others = f"; other programs kept {busy:.1f} cores busy" if busy > BUSY else ""
     terminal.echo(f"{point.label}: {figures['train_seconds']:.3f} s{others}")
     return ""
 
 
-@scaling.command()
+@scaling_group.command(name="collect")
 @click.argument("folder", type=GivenPath(), metavar="DIR")
-def collect(folder: str) -> None:
+def collect_command(folder: str) -> None:
     """Write the tables of a study: study.csv and summary.csv.
 
     The first has a row for each finished run, with minimum, mean and maximum over the ranks of each phase. The second
     joins runs that differ in seed and repetition, and is printed as well: mean and standard deviation of seconds, of
-    the real-time factor, and of the energy of a synaptic event where machines tell joules.
+    the real-time factor, and of the energy of a synaptic event if machines measure joules.
     """
     chosen = study.read(Path(folder, "study.toml"))
-    rows = table.collect(chosen, Path(folder))
+    rows = table.collect_rows(chosen, Path(folder))
     path = Path(folder, table.TABLE)
     with output_errors(path, "table "):
-        table.write(rows, path)
-    terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
-    for line in table.lines(table.summarize(rows)):
+        table.write_tables(rows, path)
+    terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.list_points())} points")
+    for line in table.format_summary(table.summarize_rows(rows)):
         terminal.echo(line)
 
 
-@scaling.command()
+@scaling_group.command(name="plot")
 @click.argument("folder", type=GivenPath(), metavar="DIR")
 def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
 
     with output_errors(Path(folder), "figures "):
-        paths = figures.draw(Path(folder, table.TABLE))
+        paths = figures.draw_figures(Path(folder, table.TABLE))
     print_figures(paths)
 
 
@@ -162,7 +167,7 @@ def plot(folder: str) -> None:
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
 @SET
 @TRUST
-@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the whole run.")
+@click.option("--ranks", type=click.IntRange(1, MAX_RANKS), required=True, help="Number of ranks of the whole run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
 @click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
 @rate_option
@@ -184,7 +189,7 @@ def dry_run(
     The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    chosen, loaded = subject.find(source, settings, trust), time.process_time()
+    chosen, loaded = subject.find_subject(source, settings, trust), time.process_time()
     program, of_files = peak_rss_bytes(), file_rss_bytes()
     result = dryrun.run(
         chosen.model,
@@ -199,7 +204,7 @@ def dry_run(
     terminal.echo(
         f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
-    for line in dryrun.tell_rate(chosen.model, result.rate_hz) if rate is None else ():
+    for line in dryrun.warn_of_rate(chosen.model, result.rate_hz) if rate is None else ():
         terminal.echo(line)
     for name, seconds in (result.share.phases | {"other": result.other_seconds}).items():
         unit = "s" if name == "build" else "s per sample"
@@ -271,32 +276,44 @@ def predict_command(
 ) -> None:
     """Predict time and memory of a run.
 
-    Builds one rank of the run here, the largest, and steps it; exchanges are added as `ping` measured them. Ranks that
-    would take long are extrapolated from two smaller ones. CONFIG is a task, a configuration file, or `bench`.
+    Builds the largest rank of the run here and simulates it; exchanges are added as `ping` measured them. Ranks that
+    would take long are extrapolated from two smaller ranks. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    several, (costs, origin) = rank_table.ranks_of(ranks_text, MOST), traffic.read(ping_file, latency, bandwidth)
-    chosen = subject.find(source, settings, trust)
-    found, hz = predict(
-        chosen, several, ranks_per_node, costs, samples=samples, rate_hz=rate, builds=not memory_only, progress=_report
+    several, (costs, origin) = (
+        rank_table.parse_ranks(ranks_text, MAX_RANKS),
+        traffic.read(ping_file, latency, bandwidth),
+    )
+    chosen = subject.find_subject(source, settings, trust)
+    found, hz = predict_runs(
+        chosen,
+        several,
+        ranks_per_node,
+        costs,
+        samples=samples,
+        rate_hz=rate,
+        builds=not memory_only,
+        progress=_print_progress,
     )
     if len(found) > 1:
-        terminal.echo("\n".join(rank_table.lines(found, node_memory * 1e9)))
+        terminal.echo("\n".join(rank_table.format_table(found, node_memory * 1e9)))
     else:
         _print_prediction(found[0], chosen.samples)
         terminal.echo(f"a checkpoint has {count_files(found[0].nodes)} files")
-    for line in [] if memory_only else _explain(found, costs, origin, hz):
+    for line in [] if memory_only else _explain_prediction(found, costs, origin, hz):
         terminal.echo(line)
-    for line in dryrun.tell_rate(chosen.model, hz) if rate is None and not memory_only else ():
+    for line in dryrun.warn_of_rate(chosen.model, hz) if rate is None and not memory_only else ():
         terminal.echo(line)
 
 
-def _report(line: str) -> None:
+def _print_progress(line: str) -> None:
     terminal.echo(line, err=True)
 
 
-def _explain(found: Sequence[Prediction], costs: traffic.Interconnect, origin: str, rate_hz: float) -> list[str]:
-    """Return lines on what was measured and what is assumed."""
+def _explain_prediction(
+    found: Sequence[Prediction], costs: traffic.Interconnect, origin: str, rate_hz: float
+) -> list[str]:
+    """Return lines that state what was measured and what is assumed."""
     here = f"{machine.processor_name()}, kernels of level {kernels.LEVEL}"
     lines = [f"measured: one rank of the run, with one busy core of {here}; neurons fire at {rate_hz:.3g} Hz"]
     if origin:
@@ -323,7 +340,7 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
         )
         for phase, seconds in prediction.phases.items():
             terminal.echo(f"{phase:12s} {seconds:9.3f} s")
-    for what, size in sorted(prediction.memory.items(), key=lambda part: -part[1])[:SHOWN]:
+    for what, size in sorted(prediction.memory.items(), key=lambda part: -part[1])[:MAX_SHOWN_PARTS]:
         terminal.echo(f"{size / 2**20:9.2f} MiB  {what}")
     terminal.echo(
         f"{prediction.rank_bytes / 2**20:.0f} MiB per rank with the program, "
@@ -338,15 +355,15 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 )
 @click.pass_obj
 def ping_command(exchange: Exchange, ping_file: Path | None, rounds: int) -> None:
-    """Measure what exchanges between ranks and nodes cost.
+    """Measure the costs of exchanges between ranks and nodes.
 
-    Started by srun or mpirun, with two ranks or more on each node. Two nodes measure latency, bandwidth, and what a
-    further message costs. The file is read by `predict` and `jobs`.
+    Start it by srun or mpirun, with two ranks or more on each node. Two nodes measure latency, bandwidth, and the cost
+    of a further message. `predict` and `jobs` read the file.
     """
     if exchange.comm is None:
         raise InputError("ping: start it on several ranks, such as `srun --nodes=2 --ntasks-per-node=8 pareprop ping`")
-    found, nodes = ping.measure(exchange.comm, rounds)
-    with collectives.guarded(exchange.comm):
+    found, nodes = ping.repeat_measurements(exchange.comm, rounds)
+    with collectives.share_errors(exchange.comm):
         if exchange.rank == 0:
             costs = traffic.Interconnect(**{name: median(values) for name, values in found.items()})
             path = ping_file or Path(traffic.FILE)
@@ -359,21 +376,21 @@ def ping_command(exchange: Exchange, ping_file: Path | None, rounds: int) -> Non
             terminal.echo(f"{nodes} node(s); written to {path}")
 
 
-@click.command()
+@click.command(name="jobs")
 @click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @click.option("--write", type=GivenPath(path_type=Path), metavar="DIR", help="Write the job scripts into this folder.")
 @SET
 @TRUST
 @rate_option
 @ping_option
-@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
+@click.option("--nodes", type=click.IntRange(1, MAX_RANKS), default=1, show_default=True, help="Number of nodes.")
 @per_node_option
 @click.option(
     "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )
 @click.option("--script", default="jobs/chain.sbatch", show_default=True, help="Job script.")
 @click.pass_obj
-def jobs(
+def jobs_command(
     exchange: Exchange,
     source: str | None,
     write: Path | None,
@@ -397,16 +414,18 @@ def jobs(
     if source is not None:
         if source == "bench":
             raise InputError("bench is not a training; use jobs/study.sbatch")
-        seconds = slurm.seconds_of(limit) if limit else None
-        chosen, (costs, origin) = subject.find(source, settings, trust), traffic.read(ping_file)
-        found, hz = predict(chosen, [nodes * ranks_per_node], ranks_per_node, costs, rate_hz=rate, progress=_report)
+        seconds = slurm.parse_time(limit) if limit else None
+        chosen, (costs, origin) = subject.find_subject(source, settings, trust), traffic.read(ping_file)
+        found, hz = predict_runs(
+            chosen, [nodes * ranks_per_node], ranks_per_node, costs, rate_hz=rate, progress=_print_progress
+        )
         arguments = [source, *(f"--set={text}" for text in settings), *["--trust"] * trust]
-        line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found[0])
+        line, number = slurm.make_command(script, arguments, nodes, ranks_per_node, seconds, found[0])
         lines = [
             f"# {found[0].seconds:.3g} s, {found[0].rank_bytes / 2**20:.0f} MiB per rank, "
             f"{found[0].node_bytes / 2**20:.0f} MiB per node; {number} job(s) in a row; time and memory below have a "
             f"margin of {slurm.MARGIN:g}",
-            *(f"# {text}" for text in _explain(found, costs, origin, hz)),
+            *(f"# {text}" for text in _explain_prediction(found, costs, origin, hz)),
         ]
         if write is None and not Path(script).exists():
             lines.append(
@@ -419,7 +438,7 @@ def jobs(
         terminal.echo(line)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(name="launch", context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK|FILE.toml [OPTIONS OF RUN]")
 @click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Run directory.")
 @click.option(
@@ -431,7 +450,7 @@ def jobs(
 )
 @click.option(
     "--ranks",
-    type=click.IntRange(1, MOST),
+    type=click.IntRange(1, MAX_RANKS),
     envvar=["SLURM_NTASKS", "RANKS"],
     show_envvar=True,
     help="Number of ranks [tasks of the SLURM job, else cores].",
@@ -439,7 +458,7 @@ def jobs(
 @click.option("--requeue", is_flag=True, help="Put the SLURM job back into the queue after a checkpoint.")
 @click.option("--minutes", type=FiniteFloat(min=0), help="Stop with a checkpoint after this time.")
 @click.pass_obj
-def launch(
+def launch_command(
     exchange: Exchange,
     arguments: tuple[str, ...],
     out: Path,
@@ -450,25 +469,28 @@ def launch(
 ) -> None:
     """Train in ranks that this command starts, as job scripts do.
 
-    Continues the run in --out, if there is one. SIGUSR1 stops it with a checkpoint (code 75), as soon as all ranks
-    listen; so does SIGTERM, after which the job is not requeued. The last lines tell nodes, time, and, after a
-    failure, which rank ended first and what continues the run.
+    Continues the run in --out, if there is one. SIGUSR1 stops it with a checkpoint (code 75), after all ranks have
+    installed their handlers; so does SIGTERM, after which the job is not requeued. The last lines report nodes, time,
+    and, after a failure, which rank ended first and which command continues the run.
     """
     require_one_process(exchange)
     job = os.environ.get("SLURM_JOB_ID", "")
     if requeue and not job:
         raise InputError("--requeue: this is no SLURM job")
-    launcher, ranks = launcher or ("srun" if job else "mpirun"), ranks or cores(frozenset(os.sched_getaffinity(0)))
+    launcher, ranks = (
+        launcher or ("srun" if job else "mpirun"),
+        ranks or count_cores(frozenset(os.sched_getaffinity(0))),
+    )
     training, began = batch.Training(arguments, out, launcher, ranks), time.monotonic()
     code = training.run(None if minutes is None else 60 * minutes)
-    for line in training.last_words(code):
+    for line in training.describe_failure(code):
         terminal.echo(f"pareprop: {line}", err=True)
-    terminal.echo(f"pareprop: {batch.job_line(ranks, time.monotonic() - began)}", err=True)
+    terminal.echo(f"pareprop: {batch.format_job(ranks, time.monotonic() - began)}", err=True)
     if code == EXIT_CHECKPOINTED and requeue and signal.SIGTERM in training.asked:  # from scancel
         terminal.echo(f"job {job} was ended by SIGTERM; `pareprop resume {out}` continues from its checkpoint")
     elif code == EXIT_CHECKPOINTED and requeue:
-        terminal.echo(f"job {job} goes on from this checkpoint")
+        terminal.echo(f"job {job} continues from this checkpoint")
         sys.stdout.flush()
-        batch.requeue(job)
+        batch.requeue_job(job)
         return
     sys.exit(code)

@@ -13,33 +13,25 @@ from ..engines.base import Settings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
-from ..parallel.stand_ins import DryChannel, DryExchange
-from ..runs.benchmark import PHASES, Share
+from ..parallel.drawn_spikes import DryChannel, DryExchange
+from ..runs.benchmark import PHASES, RankFigures
 from ..simulation.loop import Simulation
 from ..simulation.task import ClosedTask, Task
 
-FAR = 2.0  # a rate that is farther from the target than this factor is told of
+MAX_RATE_FACTOR = 2.0  # rates that differ from the target by a larger factor cause a warning
 
 
 @dataclass(frozen=True)
 class DryRun:
     """Result of a dry run: time and memory of one rank.
 
-    Attributes
-    ----------
-    share : Share
-        Seconds of each phase over all samples (build: once), without those of the exchange; bytes by kind.
-    samples : float
-        Number of timed samples; of an episode that ended early, the part that was run.
-    rate_hz : float
-        Firing rate of this rank's neurons in the last sample.
-    others_hz : float
-        Rate at which spikes of the other ranks were drawn.
-    other_seconds : float
-        Seconds over all samples that no phase has: to make samples, and Python between the phases.
+    `share` has seconds of each phase over all samples (build: once), without the exchange, and bytes by kind. `samples`
+    is the number of timed samples; of an episode that ended early, its fraction. Rates are those of this rank's neurons
+    in the last sample (`rate_hz`) and of the spikes drawn for other ranks (`others_hz`). `other_seconds` have no phase:
+    making samples, and Python between the phases.
     """
 
-    share: Share
+    share: RankFigures
     samples: float
     rate_hz: float
     others_hz: float
@@ -59,36 +51,11 @@ def run(
     drive: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> DryRun:
-    """Build and step rank `rank` of `ranks`; seconds are those of the processor, so that other work counts little.
+    """Build and simulate rank `rank` of `ranks`; seconds are processor time, which other programs affect little.
 
-    Parameters
-    ----------
-    model : Model
-        Description of the network.
-    task : Task or ClosedTask
-        Inputs and targets, or an environment.
-    ranks : int
-        Number of ranks of the simulated run.
-    rank : int
-        The rank to build.
-    settings : Settings
-        Settings of the variant.
-    samples : int
-        Samples to time.
-    warmup : int
-        Untimed samples at the start; spikes of the other ranks are drawn anew between samples.
-    rate_hz : float or None
-        Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
-        rank.
-    drive : bool
-        Whether the spikes of this rank are drawn, too, as with `stand_ins.DrivenExchange`.
-    progress : callable or None
-        Called with one line after each sample.
-
-    Raises
-    ------
-    InputError
-        If `rank` is not one of the ranks.
+    After `warmup` samples, `samples` are timed. Spikes of other ranks have the rate `rate_hz`, by default the target
+    rate in the first sample, then the rate of this rank. With `drive` the spikes of this rank are drawn, too, as with
+    `drawn_spikes.DrivenExchange`. `progress` receives one line after each sample.
     """
     if not 0 <= rank < ranks:
         raise InputError(f"rank = {rank} must lie in 0 to {ranks - 1}")
@@ -104,11 +71,11 @@ def run(
     own_hz, wall, processor, steps = others, 0.0, 0.0, 0
     for index in range(warmup + samples):
         if index == warmup:
-            wall, processor, steps, channel.spent = 0.0, 0.0, 0, 0.0
+            wall, processor, steps, channel.drawing_seconds = 0.0, 0.0, 0, 0.0
             for name in PHASES[1:]:
                 seconds.pop(name, None)
         if rate_hz is None and index:
-            dry.draw(min(own_hz * dt, 1.0))
+            dry.draw_spikes(min(own_hz * dt, 1.0))
         clock = _Clock()
         simulation.run_samples(index, 1, "train", learn=True)
         engine.optimize()
@@ -119,33 +86,33 @@ def run(
         if progress:
             progress(f"sample {index + 1} of {warmup + samples}: {spent:.2f} s")
     run_share, timed = processor / wall, sum(seconds.get(name, 0.0) for name in PHASES[1:])
-    share, exchange = Share.of(simulation), ("wait", "communicate", "pack", "look_up")
+    share, exchange = RankFigures.read_simulation(simulation), ("wait", "communicate", "pack", "look_up")
     phases = {
         name: value * (build_share if name == "build" else run_share)
         for name, value in share.phases.items()
         if name not in exchange
     }
-    other = max(wall - timed - channel.spent, 0.0) * run_share
+    other = max(wall - timed - channel.drawing_seconds, 0.0) * run_share
     return DryRun(replace(share, phases=phases), steps / task.n_steps, own_hz, dry.probability / dt, other)
 
 
-def tell_rate(model: Model, rate_hz: float) -> list[str]:
-    """Return a line if neurons that are drawn to a rate (`f_target`) fire at one that is far from it."""
+def warn_of_rate(model: Model, rate_hz: float) -> list[str]:
+    """Return a warning if neurons with a target rate (`f_target`) fire at a rate far from it."""
     target = target_rate(model)
     regulated = all(np.any(getattr(group.params, "c_reg", 0.0)) for group in model.of_role("recurrent"))
-    if not regulated or target <= 0 or 1 / FAR <= rate_hz / target <= FAR:
+    if not regulated or target <= 0 or 1 / MAX_RATE_FACTOR <= rate_hz / target <= MAX_RATE_FACTOR:
         return []
-    why = f"training draws them to {target:.4g} Hz (f_target): `--rate {target:.4g}` tells costs at that rate"
+    why = f"training draws them to {target:.4g} Hz (f_target): `--rate {target:.4g}` predicts costs at that rate"
     return [f"note: neurons of this rank fire at {rate_hz:.2f} Hz, {why}"]
 
 
 class _Clock:
-    """Measures the part of wall time in which the process had a processor, since this was made."""
+    """Measures the fraction of wall time in which the process had a processor, from its creation on."""
 
     def __init__(self) -> None:
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
     def read(self) -> tuple[float, float]:
-        """Return the part of wall time with a processor, and the wall time."""
+        """Return the fraction of wall time with a processor, and the wall time."""
         wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
         return min(processor / wall, 1.0) if wall > 0 else 1.0, wall

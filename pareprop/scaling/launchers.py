@@ -1,4 +1,4 @@
-"""Start ranks by mpirun or srun, and run the points of a study by them or as SLURM jobs."""
+"""Start ranks by mpirun or srun, and run the points of a study directly or as SLURM jobs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,13 @@ from ..storage.disk import output_errors
 from .study import Point
 
 POLL_SECONDS = 1.0
-ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+ROOT_VARIABLES = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
-def command(launcher: str, n_ranks: int) -> list[str]:
-    """Return the command line that starts another command on `n_ranks` ranks.
+def make_command(launcher: str, n_ranks: int) -> list[str]:
+    """Return the command line that starts another command on `n_ranks` ranks; `InputError` without the launcher.
 
     Ranks are bound to cores if there is a core for each.
-
-    Raises
-    ------
-    InputError
-        If the launcher is not installed.
     """
     path = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if path is None:
@@ -45,27 +40,24 @@ def command(launcher: str, n_ranks: int) -> list[str]:
 
 def is_crowded(n_ranks: int) -> bool:
     """Return whether ranks share cores: there are more ranks than tasks of this SLURM job, or cores of this machine."""
-    return n_ranks > int(os.environ.get("SLURM_NTASKS") or machine.cores())
+    return n_ranks > int(os.environ.get("SLURM_NTASKS") or machine.count_cores())
 
 
-def environment(n_ranks: int) -> dict[str, str]:
+def make_environment(n_ranks: int) -> dict[str, str]:
     """Return the environment variables of a run: one thread per rank, more ranks than cores allowed."""
     one = {"OMP_NUM_THREADS": "1", "SRUN_CPUS_PER_TASK": os.environ.get("SLURM_CPUS_PER_TASK", "1")}
     crowded = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
-    return os.environ | ROOT | one | (crowded if is_crowded(n_ranks) else {})
+    return os.environ | ROOT_VARIABLES | one | (crowded if is_crowded(n_ranks) else {})
 
 
-def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
-    """Run a point here and wait; write `<label>.json` in `folder` if it succeeds.
+def run_point(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
+    """Run a point here and wait; write `<label>.json` in `folder` if it succeeds, else raise `StateError`.
 
-    Raises
-    ------
-    StateError
-        If it fails; its output is in `<label>.log`.
+    The output is in `<label>.log`.
     """
     final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
     with output_errors(log), _replace_when_complete(final) as part, open(log, "w") as output:
-        line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
+        line = [*make_command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.make_arguments(part)]
         try:
             code = subprocess.run(
                 line,
@@ -73,7 +65,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=timeout_s,
-                env=environment(point.ranks),
+                env=make_environment(point.ranks),
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired:
@@ -84,7 +76,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
 
 @contextmanager
 def _replace_when_complete(final: Path) -> Iterator[Path]:
-    """Yield a name to write to; rename that file to `final` if the block ends without an error."""
+    """Yield a temporary name; rename the file to `final` if the block ends without an error."""
     part = final.with_suffix(".part")
     part.unlink(missing_ok=True)
     yield part
@@ -92,29 +84,34 @@ def _replace_when_complete(final: Path) -> Iterator[Path]:
         part.rename(final)
 
 
-def submit(point: Point, folder: Path, options: list[str]) -> str:
-    """Submit a point as a SLURM job with further `options` of sbatch; return the job id, which `<label>.job` keeps.
+def submit_point(point: Point, folder: Path, options: list[str]) -> str:
+    """Submit a point as a SLURM job with further `options` of sbatch; return the job id, stored in `<label>.job`.
 
-    Raises
-    ------
-    StateError
-        If SLURM refuses.
+    Raise `StateError` if SLURM refuses.
     """
     final = folder / f"{point.label}.json"
     part = final.with_suffix(".part")
-    inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.arguments(part)]
+    inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.make_arguments(part)]
     line = f"export OMP_NUM_THREADS=1; {shlex.join(inner)} && mv {shlex.quote(str(part))} {shlex.quote(str(final))}"
-    command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
-               "--hint=nomultithread", f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
-    kept = folder / f"{point.label}.job"
-    with kept.open("w") as file, Deferred():  # a signal must not lose the id of a submitted job
+    command = [
+        "sbatch",
+        "--parsable",
+        f"--job-name={point.label}",
+        f"--ntasks={point.ranks}",
+        "--hint=nomultithread",
+        f"--output={folder / point.label}.log",
+        *options,
+        f"--wrap={line}",
+    ]
+    job_file = folder / f"{point.label}.job"
+    with job_file.open("w") as file, Deferred():  # a signal must not lose the id of a submitted job
         done = subprocess.run(
             command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, start_new_session=True
         )
     if done.returncode:
-        kept.unlink()
+        job_file.unlink()
         raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
-    return _read_job(kept)
+    return _read_job(job_file)
 
 
 def _read_job(path: Path) -> str:
@@ -122,23 +119,23 @@ def _read_job(path: Path) -> str:
     return path.read_text().strip().split(";")[0]
 
 
-def submitted(point: Point, folder: Path) -> str:
-    """Return the id of the job of a point that an earlier call submitted and that waits or runs; "" without one."""
+def find_submitted_job(point: Point, folder: Path) -> str:
+    """Return the id of a waiting or running job of a point that an earlier call submitted; "" without one."""
     try:
         job = _read_job(folder / f"{point.label}.job")
     except OSError:
         return ""
-    return job if job.isdigit() and queued([job], f"--name={point.label}") else ""
+    return job if job.isdigit() and list_queued_jobs([job], f"--name={point.label}") else ""
 
 
-def queued(jobs: list[str], *options: str) -> list[str]:
-    """Return those of the jobs that wait or run."""
+def list_queued_jobs(jobs: list[str], *options: str) -> list[str]:
+    """Return the ids of those jobs that wait or run."""
     command = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(jobs)}", *options]
     # jobs that SLURM has forgotten are an error of squeue, with no output
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
-def wait(jobs: list[str]) -> None:
-    """Return when none of the jobs waits or runs any more."""
-    while jobs and queued(jobs):
+def wait_for_jobs(jobs: list[str]) -> None:
+    """Wait until none of the jobs waits or runs."""
+    while jobs and list_queued_jobs(jobs):
         time.sleep(POLL_SECONDS)

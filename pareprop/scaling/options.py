@@ -1,11 +1,11 @@
-"""Shared by the commands of this room: the largest number of ranks, and the refusal to run under mpirun."""
+"""Shared by the commands of this subpackage: the largest number of ranks, and the refusal to run under mpirun."""
 
 from __future__ import annotations
 
 from ..errors import InputError
 from ..parallel.exchange import Exchange
 
-MOST = 2**24  # more ranks or nodes are refused
+MAX_RANKS = 2**24  # more ranks or nodes are refused
 
 
 def require_one_process(exchange: Exchange) -> None:

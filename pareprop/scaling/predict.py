@@ -1,4 +1,4 @@
-"""Predict time and memory of a run: one of its ranks is built and stepped here, exchanges are added by a formula."""
+"""Predict time and memory of a run: build and simulate one of its ranks, and add exchanges by a formula."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from ..engines import footprint
 from ..machine import file_rss_bytes, rss_bytes
-from ..network.costs import costs_of_ranks
-from ..network.cuts import cut
+from ..network.costs import estimate_rank_costs
+from ..network.cuts import choose_bounds
 from ..network.local import target_rate
 from ..network.sharing import count_synapses
 from ..parallel.exchange import Alone
@@ -21,8 +21,8 @@ from . import dryrun
 from .subject import Subject
 from .traffic import Interconnect, Traffic
 
-MOST_SYNAPSES = 2e7  # of a rank that is built here; larger ranks are extrapolated from two smaller ones
-MOST_STEPS = 3e8  # arrivals and steps of neurons of a sample of such a rank
+MAX_SYNAPSES = 2e7  # of a rank that is built here; larger ranks are extrapolated from two smaller ranks
+MAX_STEPS = 3e8  # arrivals and steps of neurons of a sample of such a rank
 FORWARD = (
     "deliver",
     "update",
@@ -31,27 +31,17 @@ FORWARD = (
     "communicate",
     "pack",
     "look_up",
-)  # phases of samples that do not learn
+)  # phases of samples without learning
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Time of a run and memory of its largest rank.
 
-    Attributes
-    ----------
-    ranks, nodes : int
-        Ranks and nodes of the run.
-    phases : dict of str to float
-        Seconds of each phase over all samples (build: once); "other" is what no phase has, such as making samples.
-    sample_seconds : float
-        Seconds of a sample that trains.
-    memory : dict of str to float
-        Bytes of each part of the largest rank, without the program.
-    rank_bytes, node_bytes : float
-        Bytes of the largest rank with the program, and of a node whose ranks are all as large.
-    measured : tuple of int
-        Numbers of ranks of the runs of which a rank was built here; several if this run is extrapolated from them.
+    `phases` are seconds over all samples (build: once); "other" has time outside the phases, such as making samples.
+    `sample_seconds` are those of a sample that trains. `memory` are bytes of each part of the largest rank, without the
+    program; `rank_bytes` include it, `node_bytes` are those of a node whose ranks are all as large. `measured` are the
+    numbers of ranks of the runs of which a rank was built here; several if this run is extrapolated.
     """
 
     ranks: int
@@ -75,12 +65,12 @@ class Prediction:
 
 
 def find_largest(subject: Subject, ranks: int) -> tuple[int, np.ndarray]:
-    """Return the rank whose steps cost most, and the first neuron of each rank with the number of all."""
-    cuts = cut(subject.model, ranks)
-    return int(np.argmax(costs_of_ranks(subject.model, cuts)[0])), cuts
+    """Return the rank whose steps cost most, and the partition bounds: the first neuron of each rank, and the end."""
+    cuts = choose_bounds(subject.model, ranks)
+    return int(np.argmax(estimate_rank_costs(subject.model, cuts)[0])), cuts
 
 
-def predict(
+def predict_runs(
     subject: Subject,
     several: Sequence[int],
     ranks_per_node: int,
@@ -91,43 +81,27 @@ def predict(
     builds: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Prediction], float]:
-    """Predict runs on several numbers of ranks, and return the firing rate of the neurons.
+    """Predict runs on several numbers of ranks, and return the predictions and the firing rate of the neurons.
 
-    Parameters
-    ----------
-    subject : Subject
-        The run.
-    several : sequence of int
-        Numbers of ranks.
-    ranks_per_node : int
-        Ranks of a full node.
-    costs : Interconnect
-        Costs of exchanges.
-    samples : int
-        Samples to time of each rank that is built.
-    rate_hz : float or None
-        Firing rate of neurons of other ranks, see `dryrun.run`.
-    builds : bool
-        Whether ranks are built; otherwise seconds are 0.
-    progress : callable
-        Called with lines on what is done.
+    `samples` of each built rank are timed; without `builds` no rank is built and seconds are 0. `rate_hz` is the firing
+    rate of other ranks' neurons, see `dryrun.run`. `progress` receives lines on the current work.
     """
     program = rss_bytes(), file_rss_bytes()
-    measured = _measure(subject, several, samples, rate_hz, progress) if builds else {}
+    measured = _time_largest_ranks(subject, several, samples, rate_hz, progress) if builds else {}
     rate = target_rate(subject.model) if rate_hz is None else rate_hz
     if measured and rate_hz is None:
         rate = measured[min(measured)].rate_hz
-    return [_complete(subject, ranks, ranks_per_node, costs, rate, measured, program) for ranks in several], rate
+    return [_predict_run(subject, ranks, ranks_per_node, costs, rate, measured, program) for ranks in several], rate
 
 
-def _measure(
+def _time_largest_ranks(
     subject: Subject, several: Sequence[int], samples: int, rate_hz: float | None, progress: Callable[[str], None]
 ) -> dict[int, dryrun.DryRun]:
-    """Build and step the largest rank for each number of ranks for which that takes seconds, at least of two others."""
+    """Build and simulate the largest rank for each number of ranks with affordable ranks, or for two other numbers."""
     model, n_steps = subject.model, subject.task.n_steps
     synapses, spikes = count_synapses(model), (rate_hz or target_rate(model)) * n_steps * model.dt_ms / 1000.0
     steps = synapses * spikes + model.size("recurrent") * n_steps
-    least = max(1, math.ceil(synapses / MOST_SYNAPSES), math.ceil(steps / MOST_STEPS))
+    least = max(1, math.ceil(synapses / MAX_SYNAPSES), math.ceil(steps / MAX_STEPS))
     chosen = {ranks for ranks in several if ranks >= least}
     if min(several) < least:
         base = min((ranks for ranks in chosen if ranks <= 2 * least), default=least)
@@ -138,15 +112,20 @@ def _measure(
         progress(f"building rank {rank} of {ranks}, and timing {samples} of its samples after another one")
         found[ranks] = dryrun.run(
             model, subject.task, ranks, rank, subject.settings, samples=samples, rate_hz=rate_hz, progress=progress
-        )  # fmt: skip
+        )
     return found
 
 
-def _complete(
-    subject: Subject, ranks: int, ranks_per_node: int, costs: Interconnect, rate_hz: float,
-    measured: dict[int, dryrun.DryRun], program: tuple[int, int],
-) -> Prediction:  # fmt: skip
-    """Return the prediction for a number of ranks from what was measured, here or of the largest ranks."""
+def _predict_run(
+    subject: Subject,
+    ranks: int,
+    ranks_per_node: int,
+    costs: Interconnect,
+    rate_hz: float,
+    measured: dict[int, dryrun.DryRun],
+    program: tuple[int, int],
+) -> Prediction:
+    """Return the prediction for a number of ranks from measured ranks."""
     model, n_steps, (rank, cuts) = subject.model, subject.task.n_steps, find_largest(subject, ranks)
     traffic = Traffic(model, n_steps, rate_hz, ranks, ranks_per_node)
     plan = choose_algorithms(model, Alone(), subject.settings)
@@ -157,10 +136,10 @@ def _complete(
     nearest = min(measured, default=0)
     further = min((count for count in measured if count >= 2 * nearest), default=nearest)
     sources = (ranks,) if ranks in measured else (nearest, further)
-    each = _seconds_of(ranks, [(count, measured[count]) for count in sources]) if measured else {}
+    each = _find_phase_seconds(ranks, [(count, measured[count]) for count in sources]) if measured else {}
     build = each.pop("build", 0.0)
     if each:
-        each |= traffic.seconds(costs)
+        each |= traffic.estimate_seconds(costs)
         arrivals = count_synapses(model) / ranks * rate_hz * n_steps * model.dt_ms / 1000.0
         if (
             traffic.exchanges and arrivals
@@ -182,10 +161,10 @@ def _complete(
     )
 
 
-def _seconds_of(ranks: int, measured: list[tuple[int, dryrun.DryRun]]) -> dict[str, float]:
+def _find_phase_seconds(ranks: int, measured: list[tuple[int, dryrun.DryRun]]) -> dict[str, float]:
     """Return seconds by phase of a sample (build: once) of a rank: measured, or on the line through two smaller ranks.
 
-    On that line, time grows with the part of the network that a rank has, from what each spike costs any rank.
+    On that line, time grows with the rank's fraction of the network, from the cost that a spike has on any rank.
     """
     tables = []
     for count, run in measured:

@@ -9,17 +9,14 @@ from ..errors import InputError
 from .predict import Prediction
 
 HEAD = ("ranks", "nodes", "seconds", "MiB per rank", "GB per node", "core hours", "efficiency")
-MOST_ROWS = 64
+MAX_ROWS = 64
 DOTS = ("...", "…")
 
 
-def ranks_of(text: str, most: int) -> list[int]:
-    """Return the numbers of ranks of a list such as "64", "1,2,8" or "1,2,...,1024" (dots go on by the same factor).
+def parse_ranks(text: str, most: int) -> list[int]:
+    """Return the numbers of ranks in a list such as "64", "1,2,8" or "1,2,...,1024"; dots continue by the same factor.
 
-    Raises
-    ------
-    InputError
-        If it is not a list of ascending numbers from 1 to `most`.
+    Raise `InputError` unless the numbers ascend and lie in 1 to `most`.
     """
     here = f"--ranks {text[:80]}"
     numbers: list[int] = []
@@ -36,21 +33,13 @@ def ranks_of(text: str, most: int) -> list[int]:
             numbers.append(int(part))
         else:
             raise InputError(f"{here}: '{part[:20]}' must be a whole number from 1 to {most}")
-    if any(a >= b for a, b in pairwise(numbers)) or len(numbers) > MOST_ROWS:
-        raise InputError(f"{here}: the numbers must ascend, at most {MOST_ROWS} of them")
+    if any(a >= b for a, b in pairwise(numbers)) or len(numbers) > MAX_ROWS:
+        raise InputError(f"{here}: the numbers must ascend, at most {MAX_ROWS} of them")
     return numbers
 
 
-def lines(predictions: Sequence[Prediction], node_bytes: float) -> list[str]:
-    """Return a table of predictions as lines of text.
-
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-        Predictions by ascending number of ranks; efficiency is relative to the first.
-    node_bytes : float
-        Memory of a node.
-    """
+def format_table(predictions: Sequence[Prediction], node_bytes: float) -> list[str]:
+    """Return a table of predictions, by ascending number of ranks, as lines; efficiency is relative to the first."""
     first = predictions[0]
     rows = [(*HEAD, "limited by")]
     for item in predictions:
@@ -64,7 +53,7 @@ def lines(predictions: Sequence[Prediction], node_bytes: float) -> list[str]:
                 f"{item.node_bytes / 1e9:.3g}",
                 f"{item.core_hours:.3g}",
                 f"{efficiency:.2f}",
-                "memory of a node" if item.node_bytes > node_bytes else limit(item),
+                "memory of a node" if item.node_bytes > node_bytes else find_limiting_phase(item),
             )
         )
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -77,7 +66,7 @@ def lines(predictions: Sequence[Prediction], node_bytes: float) -> list[str]:
     ]
 
 
-def limit(item: Prediction) -> str:
-    """Return the phase that takes most of the time, with its share."""
+def find_limiting_phase(item: Prediction) -> str:
+    """Return the phase that takes most of the time, with its fraction."""
     name, seconds = max(item.phases.items(), key=lambda phase: phase[1])
     return f"{name} ({seconds / item.seconds:.0%})" if item.seconds else ""

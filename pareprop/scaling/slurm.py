@@ -14,14 +14,8 @@ MARGIN = 1.5  # factor on the predicted time and memory
 SIGNAL_SECONDS = 120
 
 
-def seconds_of(text: str) -> int:
-    """Return the seconds of a time such as "2h", "90m", "1d12h", "30s", or SLURM's "HH:MM:SS".
-
-    Raises
-    ------
-    InputError
-        If `text` is not a time.
-    """
+def parse_time(text: str) -> int:
+    """Return the seconds of a time such as "2h", "90m", "1d12h", "30s", or SLURM's "HH:MM:SS"."""
     original = text
     if match := re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text):
         text = "{}h{}m{}s".format(*match.groups())
@@ -33,13 +27,13 @@ def seconds_of(text: str) -> int:
     return seconds
 
 
-def clock(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Return a time in SLURM's form HH:MM:SS, rounded up to minutes."""
     minutes = max(1, math.ceil(seconds / 60.0))
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
 
-def command(
+def make_command(
     script: str,
     arguments: Sequence[str],
     nodes: int,
@@ -50,7 +44,7 @@ def command(
     """Return the sbatch command of a run, and the number of jobs in its chain.
 
     Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time, and ends before its script is
-    signalled. The jobs of a chain are signalled early enough before their limit for a sample and a checkpoint.
+    signalled. Jobs of a chain are signalled early enough before their limit for a sample and a checkpoint.
     """
     needed = MARGIN * prediction.seconds + 60.0
     jobs, job_s = 1, needed + SIGNAL_SECONDS
@@ -69,7 +63,7 @@ def command(
         f"--ntasks-per-node={ranks_per_node}",
         "--hint=nomultithread",
         f"--mem={megabytes}M",
-        f"--time={clock(job_s)}",
+        f"--time={format_time(job_s)}",
         *([f"--signal=B:USR1@{signal_s}"] if jobs > 1 else []),
     ]
     return shlex.join(["sbatch", *options, script, *arguments]), jobs

@@ -1,4 +1,4 @@
-"""A scaling study: its runs of the benchmark, read from TOML and checked as a whole."""
+"""A scaling study: its runs of the benchmark, read from TOML and checked together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..network.parameters import Frozen, validate
+from ..network.parameters import Frozen, validate_values
 from ..network.variants import DEFAULT
 from ..runs import config
 from ..runs.benchmark import Bench
@@ -21,7 +21,7 @@ Numbers = Annotated[tuple[int, ...], Field(min_length=1)]  # each is checked by 
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a study: strong or weak, the number of ranks, of the repetition, and settings of the whole network."""
+    """One run of a study: its kind, number of ranks, number of the repetition, and settings of the whole network."""
 
     kind: str
     ranks: int
@@ -42,7 +42,7 @@ class Point:
             f"-r{self.ranks}-{self.repeat}"
         )
 
-    def arguments(self, json_file: Path) -> list[str]:
+    def make_arguments(self, json_file: Path) -> list[str]:
         """Return the arguments of `pareprop` that run the point and write its results to a file."""
         given = self.bench.model_dump(include=self.bench.model_fields_set)
         return ["bench", *(f"--{key}={value}" for key, value in given.items()), f"--json={json_file}"]
@@ -69,13 +69,10 @@ class Study(Frozen):
     warmup: int = 1
     timeout_s: float = Field(3600.0, gt=0)
 
-    def points(self, origin: str = "study") -> list[Point]:
-        """Return all runs; repetitions are the outermost loop, so that a disturbance spares other runs of a point.
+    def list_points(self, origin: str = "study") -> list[Point]:
+        """Return all runs; repetitions are the outermost loop, so that a disturbance affects few runs of a point.
 
-        Raises
-        ------
-        InputError
-            If a value is out of its range; `origin` says where it stands.
+        `origin` begins the message on a value out of range.
         """
         shared = self.model_dump(include={"inputs", "steps", "intervals", "warmup"})
         keys = ("variant", "neurons", "indegree", "delay", "rate", "seed")
@@ -84,18 +81,12 @@ class Study(Frozen):
         for repeat, *values, ranks in itertools.product(range(self.repeats), *lists, self.ranks):
             settings: Values = shared | dict(zip(keys, values, strict=True))
             settings["neurons"] *= ranks if self.kind == "weak" else 1
-            points.append(Point(self.kind, ranks, repeat, validate(Bench, settings, origin)))
+            points.append(Point(self.kind, ranks, repeat, validate_values(Bench, settings, origin)))
         return points
 
 
 def read(path: Path) -> Study:
-    """Read a study.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
-    """
-    study = validate(Study, config.read(path), str(path))
-    study.points(str(path))
+    """Read a study; raise `InputError` for a damaged file, an unknown key or a value out of range."""
+    study = validate_values(Study, config.read(path), str(path))
+    study.list_points(str(path))
     return study

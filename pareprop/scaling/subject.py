@@ -1,4 +1,4 @@
-"""The run that is predicted or run dry: of a task, a configuration file, or the benchmark network."""
+"""The run to predict or to run dry: a task, a configuration file, or the benchmark network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 
 from ..engines.base import Settings
 from ..network.model import Model
-from ..network.parameters import parse_setting, validate
+from ..network.parameters import parse_setting, validate_values
 from ..runs import config
 from ..runs.benchmark import Bench
 from ..simulation.task import Task
@@ -16,20 +16,9 @@ from ..simulation.task import Task
 
 @dataclass(frozen=True)
 class Subject:
-    """A run that is predicted or run dry.
+    """A run to predict or to run dry: `model`, `task` and `settings` are the arguments of `Simulation`.
 
-    Attributes
-    ----------
-    name : str
-        Name of the task, or "bench".
-    model, task, settings : Model, Task, Settings
-        Arguments of `Simulation`.
-    samples : int
-        Number of samples of the whole run that train.
-    evaluated : int
-        Number of samples that validate and test.
-    batch : int
-        Samples of a batch.
+    `samples` is the number of samples of the whole run that train, `evaluated` of samples that validate and test.
     """
 
     name: str
@@ -41,23 +30,18 @@ class Subject:
     batch: int = 1
 
 
-def find(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subject:
-    """Return the subject named by a task, a file ending in .toml, or "bench", changed by "key=value" settings.
+def find_subject(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subject:
+    """Return the run of a task, of a file ending in .toml, or of "bench", changed by "key=value" settings.
 
     With `trust`, code that the configuration of a run names may be imported.
-
-    Raises
-    ------
-    InputError
-        For anything unknown or out of range.
     """
     if source == "bench":
-        bench = validate(Bench, dict(map(parse_setting, settings)), "bench")
-        model = bench.model()
-        return Subject("bench", model, bench.task(), model.eprop.settings(bench.steps), bench.intervals)
+        bench = validate_values(Bench, dict(map(parse_setting, settings)), "bench")
+        model = bench.build_model()
+        return Subject("bench", model, bench.make_task(), model.eprop.make_settings(bench.steps), bench.intervals)
     task = config.load(source, settings, trust).task
     samples, evaluated = task.iterations * task.batch_size, task.test_samples
     if task.validates:
         evaluated += task.iterations // task.validate_every * task.validate_samples
     subject = cast(Task, task.subject)
-    return Subject(task.name, task.model(), subject, task.settings(), samples, evaluated, task.batch_size)
+    return Subject(task.name, task.build_model(), subject, task.make_settings(), samples, evaluated, task.batch_size)

@@ -16,29 +16,21 @@ from ..plots.sweep_table import FIXED, TABLE
 from ..runs import provenance
 from ..runs.config import SECTIONS, Config
 from ..runs.directory import RESULTS
-from ..runs.outcome import settings_of, tested, trained, validated
-from ..storage.checkpoint_read import differences, tell_few
+from ..runs.outcome import read_test_result, read_training_result, read_validation_result, settings_of
+from ..storage.checkpoint_read import list_differences, tell_few
 from ..storage.disk import output_errors, replace_file
 from ..values import Given, Values
 from .collect import write_csv
 
-MOST = 100_000  # sweeps of more runs are refused
+MAX_RUNS = 100_000  # larger sweeps are refused
 DESCRIPTION = "sweep.json"  # in the folder of a sweep: its settings, by which it is recognised
-FREE = ("figures", "log")  # keys of section [run] that may change while a sweep lasts
+CHANGEABLE = ("figures", "log")  # keys of section [run] that may change while a sweep lasts
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a sweep.
-
-    Attributes
-    ----------
-    number : int
-        Number of the run, from 1.
-    settings : dict of str to str
-        Swept keys and their values, as they were written.
-    """
+    """One training of a sweep: its number, from 1, and the swept keys with their values as they were written."""
 
     number: int
     settings: dict[str, str]
@@ -50,7 +42,7 @@ class Run:
         safe = re.sub(r"[^\w.,=+-]", "_", text)
         return safe if safe == text and len(safe) < 200 else f"{safe[:180]},{self.number}"
 
-    def assignments(self) -> list[str]:
+    def list_assignments(self) -> list[str]:
         """Return the settings as arguments of `pareprop run --set`."""
         return [f"{key}={value}" for key, value in self.settings.items()]
 
@@ -60,29 +52,24 @@ class Run:
         return ", ".join(f"{key} = {value}" for key, value in self.settings.items())
 
 
-def values_of(text: str) -> list[str]:
+def split_values(text: str) -> list[str]:
     """Return the values that a setting lists, by commas ("1e-4,1e-3") or as a range of whole numbers ("1..5").
 
-    Commas within brackets, braces and quotes belong to a value.
-
-    Raises
-    ------
-    InputError
-        If a range ends before it begins.
+    Commas within brackets, braces and quotes belong to a value. Raise `InputError` if a range descends.
     """
     values = []
-    for part in _split(text):
+    for part in _split_at_commas(text):
         if (ends := RANGE.fullmatch(part)) is None:
             values.append(part)
             continue
         low, high = int(ends[1]), int(ends[2])
-        if not 0 <= high - low < MOST:
-            raise InputError(f"--set: range {part} must go up, by less than {MOST}")
+        if not 0 <= high - low < MAX_RUNS:
+            raise InputError(f"--set: range {part} must go up, by less than {MAX_RUNS}")
         values += map(str, range(low, high + 1))
     return values
 
 
-def _split(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     """Return the parts of a text between commas outside of brackets, braces and quotes."""
     parts, depth, quoted, start = [], 0, "", 0
     for k, letter in enumerate(text):
@@ -98,25 +85,17 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
-def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
-    """Return the settings that all runs share, and the runs: all combinations of the others.
+def list_runs(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
+    """Return the settings that all runs share, and the runs: all combinations of the other settings.
 
-    Parameters
-    ----------
-    settings : sequence of str
-        "key=value", or "key=value,value" and "key=low..high".
-
-    Raises
-    ------
-    InputError
-        If one is not a setting, a key or a value comes twice, or the combinations are too many.
+    Settings are "key=value", or "key=value,value" and "key=low..high".
     """
     shared, swept = [], {}
     for setting in settings:
         key, equal, text = (part.strip() for part in setting.partition("="))
         if not equal or not key:
             raise InputError(f"--set {quote(setting)}: must be key=value")
-        values = values_of(text)
+        values = split_values(text)
         if key in swept:
             raise InputError(f"--set {key}: is given twice")
         if len(set(values)) < len(values):
@@ -130,25 +109,19 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
     count = 1
     for values in swept.values():
         count *= len(values)
-        if count > MOST:
-            raise InputError(f"--set: more than {MOST} combinations")
+        if count > MAX_RUNS:
+            raise InputError(f"--set: more than {MAX_RUNS} combinations")
     combinations = itertools.product(*swept.values())
     return shared, [Run(k, dict(zip(swept, values, strict=True))) for k, values in enumerate(combinations, 1)]
 
 
-def claim(folder: Path, description: Given) -> None:
-    """Make the folder of a sweep, or reuse one in which the same sweep was begun.
-
-    Raises
-    ------
-    InputError
-        If the folder holds something else, or cannot be made.
-    """
+def claim_folder(folder: Path, description: Given) -> None:
+    """Make the folder of a sweep, or reuse a folder in which the same sweep was begun; refuse other folders."""
     with output_errors(folder, "--out "):
         folder.mkdir(parents=True, exist_ok=True)
         known = folder / DESCRIPTION
         try:
-            before = json.loads(files.read(files.own(known)))
+            before = json.loads(files.read(files.require_own_file(known)))
         except FileNotFoundError:
             before = None
             ours = (DESCRIPTION, f".{DESCRIPTION}.")  # also its unfinished copies, of killed jobs or of the same array
@@ -165,35 +138,28 @@ def claim(folder: Path, description: Given) -> None:
             raise InputError(f"--out {folder}: is another sweep: {', '.join(names)} differ; choose another folder")
 
 
-def contents(configs: Sequence[Config]) -> Values:
+def fingerprint_files(configs: Sequence[Config]) -> Values:
     """Return the fingerprints of the data files of a sweep, each once."""
     tasks = {tuple(str(getattr(one.task, key)) for key in one.task.by_content): one.task for one in configs}
-    prints = {text for task in tasks.values() for text in map(json.dumps, task.fingerprint().items())}
+    prints = {text for task in tasks.values() for text in map(json.dumps, task.list_fingerprints().items())}
     return {"contents of files": sorted(prints)} if prints else {}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a sweep in their folder.
+    """The runs of a sweep in their folder, with a directory for each run.
 
-    Attributes
-    ----------
-    runs : sequence of Run
-        All runs.
-    folder : Path
-        Folder with a directory for each run.
-    by_validation : bool
-        Whether runs are compared by validation, and only the best is tested; else by test, or training.
+    With `by_validation` runs are compared by validation, and only the best is tested; else by test, or training.
     """
 
     runs: Sequence[Run]
     folder: Path
     by_validation: bool
 
-    def result_of(self, run: Run) -> dict[str, str]:
+    def read_row(self, run: Run) -> dict[str, str]:
         """Return the row of a run in the table; "value", by which runs are compared, is empty without a result.
 
-        A killed run may lack any file; what is wrong with a file, the run itself reports when it is resumed.
+        A killed run may lack any file; a resumed run itself reports damaged files.
         """
         columns = dict.fromkeys(FIXED[1:], "")
         row = {"run": run.name, **run.settings, **columns, "state": "to do"}
@@ -213,10 +179,14 @@ class Sweep:
         if not (directory / RESULTS).is_file():
             return row
         with files.open_results(directory / RESULTS) as file:
-            losses, digest, validation = hdf5.values(file, "loss"), hdf5.text(file, "digest"), validated(file)
+            losses, digest, validation = (
+                hdf5.read_values(file, "loss"),
+                hdf5.read_text(file, "digest"),
+                read_validation_result(file),
+            )
             # without test_samples, a run that stopped early has a test of one sample, for the figures
-            test = tested(file) if settings_of(file).get("test_samples") else None
-            result = validation if self.by_validation else test or trained(file)
+            test = read_test_result(file) if settings_of(file).get("test_samples") else None
+            result = validation if self.by_validation else test or read_training_result(file)
         row["iterations"] = str(0 if losses is None else len(losses))
         if digest and result is not None:
             row |= {
@@ -230,21 +200,21 @@ class Sweep:
         return row
 
     def require_same(self, run: Run, config: Config) -> None:
-        """Raise `InputError` if the results of a run are those of another configuration."""
+        """Raise `InputError` if the results of a run come from another configuration."""
         try:
             with files.open_results(self.folder / run.name / RESULTS) as file:
-                before = hdf5.sections(file)
-                if hdf5.text(file, "config_digest") == config.digest():
+                before = hdf5.list_sections(file)
+                if hdf5.read_text(file, "config_digest") == config.compute_digest():
                     return
-        except InputError:  # no results yet; or the run itself reports what is wrong with them
+        except InputError:  # no results yet, or the run itself reports damaged results
             return
-        now = config.sections()
+        now = config.to_sections()
         for section in SECTIONS:  # only keys of both: others were added by a later version, with their defaults
             old, new = before.get(section, {}), now[section]
-            free = new if section in ("record", "checkpoint") else FREE if section == "run" else ()
+            free = new if section in ("record", "checkpoint") else CHANGEABLE if section == "run" else ()
             common = [key for key in old if key in new and key not in free]
             before[section], now[section] = ({key: part[key] for key in common} for part in (old, new))
-        if changes := differences(before, now):
+        if changes := list_differences(before, now):
             raise InputError(
                 f"--out {self.folder}: {run.name} was trained with another configuration: {tell_few(changes)}; "
                 "choose another folder"
@@ -252,16 +222,18 @@ class Sweep:
 
     def is_done(self, run: Run) -> bool:
         """Return whether a run has trained to its end."""
-        row = self.result_of(run)
+        row = self.read_row(run)
         if row["state"] != "ended" or not row["digest"]:
             return False
         with files.open_results(self.folder / run.name / RESULTS) as file:
-            return row["iterations"] == str(settings_of(file).get("iterations")) or bool(hdf5.text(file, "stopped_by"))
+            return row["iterations"] == str(settings_of(file).get("iterations")) or bool(
+                hdf5.read_text(file, "stopped_by")
+            )
 
-    def to_test(self) -> list[Run]:
+    def list_untested(self) -> list[Run]:
         """Return the runs of the setting that is best in validation, one for each seed, that were not tested yet."""
-        rows = [self.result_of(run) for run in self.runs]
-        best = sweep_table.group(rows)[0].settings.items()
+        rows = [self.read_row(run) for run in self.runs]
+        best = sweep_table.group_runs(rows)[0].settings.items()
         return [
             run
             for run, row in zip(self.runs, rows, strict=True)
@@ -270,20 +242,14 @@ class Sweep:
 
     def write_table(self) -> Path:
         """Write `sweep.csv`, a row for each run with settings, result and state; return its path."""
-        rows, path = [self.result_of(run) for run in self.runs], self.folder / TABLE
+        rows, path = [self.read_row(run) for run in self.runs], self.folder / TABLE
         with output_errors(path, "table "), replace_file(path) as part:
             write_csv(part, rows)
         return path
 
 
-def chosen(runs: Sequence[Run], only: int | None) -> Iterator[Run]:
-    """Yield all runs, or the one with number `only`, as a job of an array does.
-
-    Raises
-    ------
-    InputError
-        If there is no such run.
-    """
+def select_runs(runs: Sequence[Run], only: int | None) -> Iterator[Run]:
+    """Yield all runs, or the run with number `only`, as a job of an array does."""
     if only is not None and not 1 <= only <= len(runs):
         raise InputError(f"--only {only}: the sweep has runs 1 to {len(runs)}")
     yield from runs if only is None else [runs[only - 1]]

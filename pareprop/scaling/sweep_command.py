@@ -26,7 +26,7 @@ from ..runs.run import EXIT_CHECKPOINTED, print_figures
 from ..storage.disk import output_errors
 from . import batch
 from . import sweep as planning
-from .options import MOST, require_one_process
+from .options import MAX_RANKS, require_one_process
 
 
 @click.command(name="sweep")
@@ -43,11 +43,11 @@ from .options import MOST, require_one_process
     type=GivenPath(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder of the runs; what is finished there is not run again.",
+    help="Folder of the runs; runs that are finished there are not run again.",
 )
-@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
+@click.option("--ranks", type=click.IntRange(1, MAX_RANKS), default=1, show_default=True, help="Ranks of each run.")
 @click.option(
-    "--jobs", type=click.IntRange(1, MOST), default=1, show_default=True, help="Runs at a time on this machine."
+    "--jobs", type=click.IntRange(1, MAX_RANKS), default=1, show_default=True, help="Runs at a time on this machine."
 )
 @click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
 @TRUST
@@ -67,15 +67,15 @@ def sweep_command(
     """Train once for each combination of settings.
 
     Each run has a directory in --out, one after another, or --jobs of them at a time; the same command continues after
-    an interruption. Where runs validate, that chooses the best setting, which alone is tested. At the end: a table
+    an interruption. If runs validate, validation chooses the best setting, which alone is tested. At the end: a table
     (sweep.csv), a figure (sweep.png), a report (report.html) with the best settings and the spread over seeds.
     """
     require_one_process(exchange)
     if list_only:
-        for one in _plan(source, settings, only, trust)[1]:
+        for one in _list_runs(source, settings, only, trust)[1]:
             terminal.echo(f"{one.number}: {one.label or 'one run'}")
         return
-    _train(source, settings, out, ranks, jobs, only, trust)
+    _train_runs(source, settings, out, ranks, jobs, only, trust)
 
 
 def sweep(
@@ -96,9 +96,9 @@ def sweep(
     source : str or Path
         A task of the package, or a configuration (.toml).
     out : str or Path
-        Folder of the runs; what is finished there is not run again.
+        Folder of the runs; runs that are finished there are not run again.
     settings : Mapping or None
-        Name to a value of all runs, or to a list of values to try; names may have their section ("run.seed").
+        Name to a value of all runs, or to a list of values to try; names may include their section ("run.seed").
     jobs : int
         Runs at a time on this machine.
     ranks : int
@@ -106,16 +106,16 @@ def sweep(
     trust : bool
         Whether code that the configuration names may be imported.
     quiet : bool
-        Whether to print nothing; what failed runs said is in the error then.
+        Whether to print nothing; the error then has the messages of failed runs.
     **more : object
         Further settings.
 
     Returns
     -------
     list of dict
-        A row for each run, as in `sweep.csv`, with numbers as numbers: its settings, `outcome` (what is compared),
+        A row for each run, as in `sweep.csv`, with numbers as numbers: its settings, `outcome` (the compared result),
         `value`, `validation`, `test`, `iterations`, `seconds`, `state`, `digest`, `run` (its directory in `out`). Runs
-        of one setting that differ in their seed follow each other, that of the best mean value first.
+        of one setting that differ in their seed follow each other, the setting with the best mean value first.
 
     Raises
     ------
@@ -134,69 +134,69 @@ def sweep(
         if not isinstance(value, str | Path):
             raise InputError(f"sweep: {name} = {quote(value)} must be a path")
     for name, number in (("jobs", jobs), ("ranks", ranks)):
-        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
-            raise InputError(f"sweep: {name} = {quote(number)} must be a whole number from 1 to {MOST}")
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_RANKS:
+            raise InputError(f"sweep: {name} = {quote(number)} must be a whole number from 1 to {MAX_RANKS}")
     given = dict(settings or {}) | more
-    texts = [f"{name}={_values(value)}" for name, value in given.items()]
+    texts = [f"{name}={_format_values(value)}" for name, value in given.items()]
     errors = io.StringIO()
     with contextlib.ExitStack() as stack:
         if quiet:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(errors))
         try:
-            path = _train(str(source), texts, Path(out), ranks, jobs, None, trust)
+            path = _train_runs(str(source), texts, Path(out), ranks, jobs, None, trust)
         except StateError as problem:
             raise StateError("\n".join([str(problem), *errors.getvalue().splitlines()])) from None
-    rows = sweep_table.read(path)
-    places = {tuple(group.settings.values()): k for k, group in enumerate(sweep_table.group(rows))}
+    rows = sweep_table.read_rows(path)
+    places = {tuple(group.settings.values()): k for k, group in enumerate(sweep_table.group_runs(rows))}
     rows.sort(key=lambda row: places[tuple(sweep_table.settings_of(row).values())])
-    alone = {name: _values(value) for name, value in given.items() if _is_list(value) and len(value) == 1}
-    return [{name: _number(text) for name, text in (alone | row).items()} for row in rows]
+    alone = {name: _format_values(value) for name, value in given.items() if _is_list(value) and len(value) == 1}
+    return [{name: _parse_value(text) for name, text in (alone | row).items()} for row in rows]
 
 
-def _values(value: object) -> str:
-    """Return a value as `--set` takes it, or several."""
-    return ",".join(map(_text, value if _is_list(value) else [value]))
+def _format_values(value: object) -> str:
+    """Return a value, or several, as `--set` takes it."""
+    return ",".join(map(_format_value, value if _is_list(value) else [value]))
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, list | tuple | range | np.ndarray)
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str | Path):
         text = str(value)
-        return json.dumps(text) if planning.values_of(text) != [text] else text
+        return json.dumps(text) if planning.split_values(text) != [text] else text
     return json.dumps(value)
 
 
-def _number(text: str) -> object:
+def _parse_value(text: str) -> object:
     try:
         return int(text)
     except ValueError:
-        number = sweep_table.number(text)
+        number = sweep_table.parse_number(text)
         return number if number == number or text == "nan" else text
 
 
-def _plan(
+def _list_runs(
     source: str, settings: Sequence[str], only: int | None, trust: bool
 ) -> tuple[list[str], list[planning.Run], list[planning.Run], list[config.Config]]:
-    """Return settings of all runs, the runs, those to train now, and their configurations: all must be possible."""
-    shared, runs = planning.plan(settings)
-    chosen = list(planning.chosen(runs, only))
-    return shared, runs, chosen, [config.load(source, (*shared, *one.assignments()), trust) for one in runs]
+    """Return shared settings, all runs, the runs to train now, and the configurations; all must be valid."""
+    shared, runs = planning.list_runs(settings)
+    chosen = list(planning.select_runs(runs, only))
+    return shared, runs, chosen, [config.load(source, (*shared, *one.list_assignments()), trust) for one in runs]
 
 
-def _train(
+def _train_runs(
     source: str, settings: Sequence[str], out: Path, ranks: int, jobs: int, only: int | None, trust: bool
 ) -> Path:
     """Train and test the runs of a sweep; return its table."""
     if jobs > 1 and ranks > 1:
         raise InputError(f"--jobs {jobs} is for runs of one rank, not of --ranks {ranks}: launchers would share cores")
-    shared, runs, chosen, configs = _plan(source, settings, only, trust)
+    shared, runs, chosen, configs = _list_runs(source, settings, only, trust)
     tasks = [one.task for one in configs]
-    planning.claim(out, {"source": source, "settings": list(settings)} | planning.contents(configs))
+    planning.claim_folder(out, {"source": source, "settings": list(settings)} | planning.fingerprint_files(configs))
     chooses = any(not sweep_table.is_seed(key) for key in runs[0].settings)
     study = planning.Sweep(runs, out, chooses and all(task.validates for task in tasks))
     for one, chosen_config in zip(runs, configs, strict=True):
@@ -209,15 +209,15 @@ def _train(
         terminal.echo(f"note: no samples validate ({why}): the best setting is chosen by {by}")
     starter = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
 
-    def train(some: Sequence[planning.Run], what: str, *options: str) -> list[planning.Run]:
-        """Return those of the runs that failed."""
+    def train_some(some: Sequence[planning.Run], what: str, *options: str) -> list[planning.Run]:
+        """Train some runs and return the failed ones."""
         names: dict[batch.Training, tuple[planning.Run, str]] = {}
 
-        def trainings() -> Iterator[batch.Training]:
+        def start_trainings() -> Iterator[batch.Training]:
             for one in some:
                 line = f"{what.format(one.number)}: {one.label}"
                 terminal.echo(line)
-                assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
+                assignments = [part for text in (*shared, *one.list_assignments()) for part in ("--set", text)]
                 arguments = [source, *assignments, *options, *["--trust"] * trust]
                 training = batch.Training(arguments, out / one.name, starter, ranks, output=False)
                 training.prefix = f"{one.name}: " if jobs > 1 else ""
@@ -226,12 +226,12 @@ def _train(
 
         failed, stopped = [], False
         try:
-            for training, code in batch.run_together(trainings(), jobs):
+            for training, code in batch.run_together(start_trainings(), jobs):
                 one, line = names[training]
                 if code == EXIT_CHECKPOINTED:  # as if the sweep had been asked: the others stop, none begins
                     training.asked.add(signal.SIGUSR1)
                 stopped = bool(training.asked)
-                row = study.result_of(one)
+                row = study.read_row(one)
                 result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
                 if row["test"] and row["outcome"].startswith("validation"):
                     result += f"{row['outcome'].replace('validation', 'test')} {float(row['test']):.4g}, "
@@ -248,23 +248,23 @@ def _train(
 
     later = ["--no-test"] if study.by_validation and tests else []
     left = [one for one in chosen if not study.is_done(one)]
-    failed = train(left, f"run {{}} of {len(runs)}", *later)
+    failed = train_some(left, f"run {{}} of {len(runs)}", *later)
     if only is None:
-        failed += train(study.to_test(), "test of run {}") if later else []
-        _tell_sweep(study)
+        failed += train_some(study.list_untested(), "test of run {}") if later else []
+        _report_sweep(study)
     if failed:
         raise StateError(f"{len(failed)} of {len(chosen)} runs failed: {', '.join(one.name for one in failed[:5])}")
     return study.folder / sweep_table.TABLE
 
 
-def _tell_sweep(study: planning.Sweep) -> None:
+def _report_sweep(study: planning.Sweep) -> None:
     """Write table, figure and report of a sweep; print its settings, the best first."""
     from ..plots import sweep as figures  # loads matplotlib
     from ..runs import report
 
     path = study.write_table()
-    groups = sweep_table.group(sweep_table.read(path))
-    rows = sweep_table.texts(groups)
+    groups = sweep_table.group_runs(sweep_table.read_rows(path))
+    rows = sweep_table.format_table(groups)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         terminal.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -272,7 +272,7 @@ def _tell_sweep(study: planning.Sweep) -> None:
         terminal.echo(f"best: {groups[0].line}")
     terminal.echo(f"table: {path}")
     with output_errors(study.folder, "figures "):
-        drawn = figures.draw(path)
+        drawn = figures.draw_figure(path)
     print_figures(drawn)
     if any(one.values for one in groups):
         terminal.echo(f"report: {report.write([study.folder])}")

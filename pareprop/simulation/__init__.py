@@ -1,11 +1,14 @@
-"""The loop: samples in, weight changes out, observers informed; the digest of a run.
+"""The training loop: samples in, weight changes out, observers called; the digest of a run.
 
-May import `engines`, `network`, `parallel`, `algorithms` and the ground.
+The loop knows nothing of files, tasks or figures.
 
-Where to add
-------------
-A hook: a method of `Observer` in `observer`, and its call in `loop`. A notice (warning of a run): `notices`. A check of
-what a script hands over: `checks`. The loop knows nothing of files, tasks or figures.
+May import `engines`, `network`, `parallel`, `algorithms` and the core utilities.
+
+Where to add:
+
+- a hook: a method of `Observer` in `observer`, and its call in `loop`;
+- a notice (warning of a run): `notices`;
+- a check of the objects that a script passes: `checks`.
 """
 
 from .loop import Simulation

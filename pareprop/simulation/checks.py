@@ -12,7 +12,7 @@ from ..errors import InputError, quote
 from ..network import identity
 from ..network.model import Model
 from ..network.parameters import Frozen, is_whole
-from ..parallel.agreement import environment
+from ..parallel.agreement import read_exchange_variables
 from ..parallel.exchange import Exchange
 from ..values import AnyValue
 from .observer import Observer
@@ -106,10 +106,10 @@ def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
     """
     here, named = f"task {task.__class__.__name__}", {"task": task.__class__.__name__}
     known = [name for name in _needs_of(task) if name not in ("sample", "piece")]
-    own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known}
+    own = {f"{here}: {name}": identity.format_value(getattr(task, name)) for name in known}
     own |= describe_task(task) if isinstance(task, Frozen) else {}
     chosen = {} if settings is None else identity.list_fields(settings)
-    facts = environment() | named | identity.list_facts(model) | own
+    facts = read_exchange_variables() | named | identity.list_facts(model) | own
     return facts | {f"settings: {name}": text for name, text in chosen.items()}
 
 
@@ -119,7 +119,7 @@ def describe_task(task: object) -> dict[str, str]:
         identity.list_fields(task)
         if isinstance(task, Frozen)
         else {
-            name: identity.show(value)
+            name: identity.format_value(value)
             for name, value in getattr(task, "__dict__", {}).items()
             if isinstance(value, identity.PLAIN)
         }

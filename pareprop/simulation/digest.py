@@ -19,13 +19,13 @@ CHUNK = 1_000_000  # rank 0 holds about this many synapses at a time
 SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("weight", "<f8")])
 
 
-def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
+def list_tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
     """Return each projection that carries spikes with its synapse table, in the model's order of definition."""
     spans = {span.projection.name: (table, span) for table in network.tables().values() for span in table.spans}
     return [spans[projection.name] for projection in network.model.projections]
 
 
-def synapses(
+def hash_synapses(
     comm: Comm,
     table: SynapseTable,
     span: ProjectionSlice,
@@ -41,26 +41,28 @@ def synapses(
     first : int
         Index in the table of the synapse that `weight[0]` belongs to.
     """
-    own = _own(table, span, table.weight if weight is None else weight, first)
-    return _merge(comm, span, own) if table.by_source else collectives.to_root(comm, own)
+    own = _hash_own_synapses(table, span, table.weight if weight is None else weight, first)
+    return _merge_parts(comm, span, own) if table.by_source else collectives.send_items_to_root(comm, own)
 
 
-def _merge(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _merge_parts(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Collective: yield on rank 0 the synapses of a table by source, sorted by target, some targets at a time."""
     records = np.concatenate([np.empty(0, SYNAPSE), *own])
     low, high = span.targets
-    n_groups = max(1, min(high - low, collectives.total(comm, len(records)) // CHUNK))
+    n_groups = max(1, min(high - low, collectives.sum_over_ranks(comm, len(records)) // CHUNK))
     cuts = np.searchsorted(records["target"], [low + (high - low) * k // n_groups for k in range(n_groups + 1)])
     for first, last in itertools.pairwise(cuts):
-        parts = list(collectives.to_root(comm, [records[first:last]]))
+        parts = list(collectives.send_items_to_root(comm, [records[first:last]]))
         if parts:
             merged = np.concatenate(parts)
             yield merged[np.argsort(merged["target"], kind="stable")]  # ranks come in the order of their sources
 
 
-def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray, first: int) -> Iterator[np.ndarray]:
+def _hash_own_synapses(
+    table: SynapseTable, span: ProjectionSlice, weight: np.ndarray, first: int
+) -> Iterator[np.ndarray]:
     """Yield this rank's synapses of a projection as records, in the order of the table."""
-    for source, target, delay, index in table.chunks(span):
+    for source, target, delay, index in table.yield_chunks(span):
         records = np.empty(len(index), SYNAPSE)
         records["source"], records["target"], records["delay"] = source, target, delay
         records["weight"] = weight[index - first]
@@ -85,7 +87,7 @@ class Digest:
     def add_spikes(self, log: SpikeLog, n_steps: int) -> None:
         """Add one sample's spikes: the number of each step, then the ids by step and id."""
         counts = (log.ptr[1 : n_steps + 1] - log.ptr[:n_steps]).astype("<u4")
-        self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
+        self._chain_hashes([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
 
     def add_weights(
         self,
@@ -104,12 +106,12 @@ class Digest:
             Name of a projection to the delays of its synapses, see `Engine.show_delays`.
         """
         real = delays or {}
-        self._chain(
+        self._chain_hashes(
             records
-            for table, span in tables(network)
+            for table, span in list_tables(network)
             for records in itertools.chain(
-                synapses(comm, table, span, (shown or {}).get(id(table))),
-                synapses(comm, table, span, real[span.projection.name], span.first)
+                hash_synapses(comm, table, span, (shown or {}).get(id(table))),
+                hash_synapses(comm, table, span, real[span.projection.name], span.first)
                 if span.projection.name in real
                 else (),
             )
@@ -119,13 +121,13 @@ class Digest:
         """Collective: add the values of parameters that learned; nothing without any."""
         found = [parameters.gather(comm, item.values, item) for item in parameters.items]
         if found:
-            self._chain(found)
+            self._chain_hashes(found)
 
     def update(self, other: Digest) -> None:
         """Chain the state of another digest."""
-        self._chain([np.frombuffer(other.state, np.uint8)])
+        self._chain_hashes([np.frombuffer(other.state, np.uint8)])
 
-    def _chain(self, parts: Iterable[np.ndarray]) -> None:
+    def _chain_hashes(self, parts: Iterable[np.ndarray]) -> None:
         chain = hashlib.sha256(self.state)
         for part in parts:
             chain.update(np.ascontiguousarray(part).view(np.uint8).data)

@@ -67,7 +67,7 @@ class Episodes:
         self.replies: list[Reply] = []
         self._episode: Episode | None = None
 
-    def play(self, index: int, phase: str, learn: bool = False) -> Sample:
+    def play_episode(self, index: int, phase: str, learn: bool = False) -> Sample:
         """Collective: run all steps of an episode; return it as a sample, for `Engine.finish`, with the same `learn`.
 
         Raises
@@ -76,11 +76,11 @@ class Episodes:
             If the environment fails, or replies with what is not finite or does not fit the network.
         """
         task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
-        draws = rng.uniform(rng.key(task.seed, f"{phase}/actions"), [index], self.most_decisions)[0]
+        draws = rng.draw_uniform(rng.make_key(task.seed, f"{phase}/actions"), [index], self.most_decisions)[0]
         greedy = phase != "train" and task.act == "greedy"
         inputs, self.replies = SpikeLog(task.n_steps), []
-        reply = self._reply(lambda: self._open(index, phase), where)
-        filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
+        reply = self._request_reply(lambda: self._open(index, phase), where)
+        filled = self._append_inputs(inputs, 0, reply, task.first + task.sensor_delay)
         if reply.terminated or reply.truncated:
             raise InputError(f"{where}: the episode is over before its first decision")
         self.replies, done, u = [reply], 0, task.first
@@ -89,14 +89,14 @@ class Episodes:
         while True:
             engine.advance(done, u + 1)
             done = u + 1
-            action = choose(engine.show_signal()[u, :-1], draws[len(actions)], greedy)
+            action = choose_action(engine.show_signal()[u, :-1], draws[len(actions)], greedy)
             engine.decide(u, action, reply.reward)
-            reply = self._reply(partial(self._step, action), f"{where}, decision {len(actions)}")
+            reply = self._request_reply(partial(self._step, action), f"{where}, decision {len(actions)}")
             actions.append(action)
             self.replies.append(reply)
             if reply.terminated:
                 break
-            filled = self._append(inputs, filled, reply, task.period)
+            filled = self._append_inputs(inputs, filled, reply, task.period)
             if reply.truncated or len(actions) == self.most_decisions:
                 break
             u += task.period
@@ -126,12 +126,12 @@ class Episodes:
         assert self._episode is not None  # `_open` was before
         return self._episode.step(action)
 
-    def _reply(self, ask: Callable[[], Reply], where: str) -> Reply:
+    def _request_reply(self, ask: Callable[[], Reply], where: str) -> Reply:
         """Collective: return the environment's checked reply; all ranks return one reply, or raise one error."""
         comm = self.engine.exchange.comm
         reply: Reply | None = None
         problem: InputError | None = None
-        with self.timers.phase("environment"):
+        with self.timers.time_phase("environment"):
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
                     reply = _check_reply(ask(), self.replies)
@@ -150,7 +150,7 @@ class Episodes:
         assert reply is not None  # else there was a problem
         return reply
 
-    def _append(self, inputs: SpikeLog, filled: int, reply: Reply, n_steps: int) -> int:
+    def _append_inputs(self, inputs: SpikeLog, filled: int, reply: Reply, n_steps: int) -> int:
         """Append the spikes of a reply, cut at the end of the episode; return the number of steps filled so far."""
         spikes = reply.spikes
         if len(spikes.ptr) != n_steps + 1:
@@ -158,7 +158,7 @@ class Episodes:
         if len(spikes.ids) and spikes.ids[: spikes.ptr[-1]].max(initial=0) >= self.n_inputs:
             raise InputError(f"an episode gave a spike of source {spikes.ids.max()}, the model has {self.n_inputs}")
         n = min(n_steps, self.task.n_steps - filled)
-        inputs.append(filled, self.engine.thin(spikes, filled), n)
+        inputs.append_steps(filled, self.engine.thin(spikes, filled), n)
         return filled + n
 
     def collect_dynamics(self) -> dict[str, np.ndarray]:
@@ -169,7 +169,7 @@ class Episodes:
         return arrays
 
 
-def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
+def choose_action(signal: np.ndarray, draw: float, greedy: bool) -> int:
     """Return the action for policy readouts (n_actions,): drawn by the uniform number `draw`, or the likeliest one."""
     if greedy:
         return int(np.argmax(signal))
@@ -196,7 +196,7 @@ def check(task: ClosedTask, model: Model) -> None:
 
 def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
     """Collective: return the problem of the first rank that has one, an error if the ranks' replies differ, or None."""
-    mine = np.array([_checksum(reply) if reply is not None and problem is None else 0, problem is not None], np.int64)
+    mine = np.array([_hash_reply(reply) if reply is not None and problem is None else 0, problem is not None], np.int64)
     marks = np.zeros((comm.size, 2), np.int64)
     comm.Allgather(mine, marks)
     if marks[:, 1].any():
@@ -212,7 +212,7 @@ def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None
     return None
 
 
-def _checksum(reply: Reply) -> int:
+def _hash_reply(reply: Reply) -> int:
     """Return a checksum of the parts of a reply that change what the run does."""
     spikes, ends = reply.spikes, [reply.reward, reply.terminated, reply.truncated]
     parts = (spikes.ptr, spikes.ids[: spikes.ptr[-1]], reply.observation, ends)

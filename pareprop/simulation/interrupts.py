@@ -25,7 +25,7 @@ class Deferred:
     def __enter__(self) -> Deferred:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGINT, self._note_signal)
             self._replaced = True
         return self
 
@@ -35,7 +35,7 @@ class Deferred:
         if self.asked and kind is None:
             raise KeyboardInterrupt
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

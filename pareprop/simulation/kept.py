@@ -24,7 +24,7 @@ DEEPEST = 100  # lists and tables that are nested deeper are refused
 KEPT = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
 
 
-def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
+def split_state(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     """Return the state of an observer or a loss as JSON and arrays.
 
     Parameters
@@ -44,19 +44,19 @@ def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     arrays = {key: value for key, value in state.items() if _is_plain(value)}
     others = {key: value for key, value in state.items() if key not in arrays}
     place = f"{owner}: state()"
-    return {key: _encode(value, f"{place}[{quote(key)}]") for key, value in others.items()}, arrays
+    return {key: _encode_value(value, f"{place}[{quote(key)}]") for key, value in others.items()}, arrays
 
 
-def join(values: Values, arrays: dict[str, np.ndarray]) -> Values:
+def join_state(values: Values, arrays: dict[str, np.ndarray]) -> Values:
     """Return the state that `split` encoded; raise a ValueError if `values` are none."""
-    return {key: _decode(value) for key, value in values.items()} | arrays
+    return {key: _decode_value(value) for key, value in values.items()} | arrays
 
 
 def _is_plain(value: object) -> bool:
     return type(value) is np.ndarray and value.dtype.str in PLAIN and 0 < value.ndim < 9
 
 
-def _encode(value: object, place: str, depth: int = 0) -> AnyValue:
+def _encode_value(value: object, place: str, depth: int = 0) -> AnyValue:
     """Return a value as JSON; `place` is its name in messages."""
     if depth > DEEPEST:
         raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
@@ -65,7 +65,7 @@ def _encode(value: object, place: str, depth: int = 0) -> AnyValue:
     if type(value) not in KINDS and not isinstance(value, np.generic):
         raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {KEPT}")
     if isinstance(value, np.ndarray | np.generic):
-        return {KIND: "array" if isinstance(value, np.ndarray) else "scalar", "npy": _npy(value, place)}
+        return {KIND: "array" if isinstance(value, np.ndarray) else "scalar", "npy": _encode_array(value, place)}
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -75,20 +75,20 @@ def _encode(value: object, place: str, depth: int = 0) -> AnyValue:
     if isinstance(value, float):
         return value if math.isfinite(value) else {KIND: "float", "of": str(value)}
     if isinstance(value, complex):
-        return {KIND: "complex", "of": [_encode(part, place) for part in (value.real, value.imag)]}
+        return {KIND: "complex", "of": [_encode_value(part, place) for part in (value.real, value.imag)]}
     if isinstance(value, bytes | bytearray):
         return {KIND: type(value).__name__, "of": base64.b64encode(value).decode()}
     if isinstance(value, list | tuple | set | frozenset):
-        items = [_encode(item, f"{place}[{k}]", depth + 1) for k, item in enumerate(value)]
+        items = [_encode_value(item, f"{place}[{k}]", depth + 1) for k, item in enumerate(value)]
         return items if isinstance(value, list) else {KIND: type(value).__name__, "of": items}
     assert isinstance(value, dict)
-    entries = [(key, _encode(item, f"{place}[{quote(key)}]", depth + 1)) for key, item in value.items()]
+    entries = [(key, _encode_value(item, f"{place}[{quote(key)}]", depth + 1)) for key, item in value.items()]
     if all(type(key) is str for key in value) and KIND not in value:
         return dict(entries)
-    return {KIND: "dict", "of": [[_encode(key, place, depth + 1), item] for key, item in entries]}
+    return {KIND: "dict", "of": [[_encode_value(key, place, depth + 1), item] for key, item in entries]}
 
 
-def _npy(value: np.ndarray | np.generic, place: str) -> str:
+def _encode_array(value: np.ndarray | np.generic, place: str) -> str:
     if value.dtype.hasobject:
         raise InputError(f"{place} is an array with objects, which no checkpoint keeps")
     content = io.BytesIO()
@@ -96,13 +96,13 @@ def _npy(value: np.ndarray | np.generic, place: str) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-def _decode(value: object) -> AnyValue:
+def _decode_value(value: object) -> AnyValue:
     if isinstance(value, list):
-        return [_decode(item) for item in value]
+        return [_decode_value(item) for item in value]
     if not isinstance(value, dict):
         return value
     if KIND not in value:
-        return {key: _decode(item) for key, item in value.items()}
+        return {key: _decode_value(item) for key, item in value.items()}
     kind, of = value[KIND], value.get("of", "")
     if kind in ("array", "scalar"):
         array = np.load(io.BytesIO(base64.b64decode(value["npy"])), allow_pickle=False)
@@ -110,11 +110,11 @@ def _decode(value: object) -> AnyValue:
     if kind == "float":
         return float(of)
     if kind == "complex":
-        return complex(*map(_decode, of))
+        return complex(*map(_decode_value, of))
     if kind in ("bytes", "bytearray"):
         return (bytes if kind == "bytes" else bytearray)(base64.b64decode(of))
     if kind in ("tuple", "set", "frozenset"):
-        return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decode, of))
+        return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decode_value, of))
     if kind == "dict":
-        return {_decode(key): _decode(item) for key, item in of}
+        return {_decode_value(key): _decode_value(item) for key, item in of}
     raise ValueError(f"{quote(kind)} is not a kind of value that a checkpoint keeps")

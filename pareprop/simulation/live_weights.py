@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import find_equal, number_synapses
 from ..errors import InputError, StateError, quote
 from ..machine import require_bytes
-from ..network.parameters import nearest
+from ..network.parameters import suggest_name
 from ..network.signs import check_weights
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
@@ -17,25 +17,25 @@ from . import digest
 from .observer import Watched
 
 
-def get(simulation: Watched, projection: str) -> dict[str, np.ndarray]:
+def get_weights(simulation: Watched, projection: str) -> dict[str, np.ndarray]:
     """Collective: return source, target, delay and weight of all synapses of a projection, on all ranks."""
-    table, span = _find(simulation, projection)
+    table, span = _find_span(simulation, projection)
     comm = simulation.exchange.comm
-    n = collectives.total(comm, span.last - span.first)
-    with collectives.guarded(comm):
+    n = collectives.sum_over_ranks(comm, span.last - span.first)
+    with collectives.share_errors(comm):
         require_bytes(2 * n * digest.SYNAPSE.itemsize, f"weights('{projection}'): {n} synapses")
     shown = simulation.engine.show_weights().get(id(table))
-    records = np.concatenate([np.empty(0, digest.SYNAPSE), *digest.synapses(comm, table, span, shown)])
+    records = np.concatenate([np.empty(0, digest.SYNAPSE), *digest.hash_synapses(comm, table, span, shown)])
     records = records if comm is None else comm.bcast(records)
     return {name: np.ascontiguousarray(records[name]) for name in ("source", "target", "delay", "weight")}
 
 
-def put(simulation: Watched, projection: str, given: object) -> None:
+def set_weights(simulation: Watched, projection: str, given: object) -> None:
     """Collective: set the weights of a projection, in the order of `get`, the same values on all ranks."""
-    table, span = _find(simulation, projection)
+    table, span = _find_span(simulation, projection)
     here, item, comm = f"set_weights('{projection}')", span.projection, simulation.exchange.comm
-    synapses, waiting = get(simulation, projection), simulation.engine.show_weights()
-    with collectives.guarded(comm):
+    synapses, waiting = get_weights(simulation, projection), simulation.engine.show_weights()
+    with collectives.share_errors(comm):
         if item.rewire is not None:
             raise InputError(f"{here}: its synapses move, and their weights with them")
         if item.feedback in ("symmetric", "adaptive"):
@@ -45,13 +45,13 @@ def put(simulation: Watched, projection: str, given: object) -> None:
         weight = _check(simulation, here, span, synapses, given)
     shape = item.pre.size, int(synapses["delay"].max(initial=0)) + 1
     keys = number_synapses(synapses["source"], synapses["target"], synapses["delay"], shape)
-    source, target, delay, index = table.columns(span)
+    source, target, delay, index = table.list_columns(span)
     own = number_synapses(source, target, delay, shape)
     simulation.engine.set_weights(table, index, weight[find_equal(own, keys)])
-    simulation.network.following.follow()
+    simulation.network.following.copy_weights()
 
 
-def tell(values: object) -> str:
+def hash_weights(values: object) -> str:
     """Return a digest of weights, by which ranks compare what they were given."""
     if not isinstance(values, np.ndarray | list | tuple):
         return quote(values)
@@ -61,10 +61,10 @@ def tell(values: object) -> str:
         return quote(values)
 
 
-def _find(simulation: Watched, projection: object) -> tuple[SynapseTable, ProjectionSlice]:
-    known = {span.projection.name: (table, span) for table, span in digest.tables(simulation.network)}
+def _find_span(simulation: Watched, projection: object) -> tuple[SynapseTable, ProjectionSlice]:
+    known = {span.projection.name: (table, span) for table, span in digest.list_tables(simulation.network)}
     if not isinstance(projection, str) or projection not in known:
-        raise InputError(f"weights: no projection {quote(projection)}{nearest(str(projection), list(known))}")
+        raise InputError(f"weights: no projection {quote(projection)}{suggest_name(str(projection), list(known))}")
     return known[projection]
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import gc
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -29,31 +29,32 @@ from statistics import fmean
 
 import numpy as np
 
-from ..algorithms.plan import Ways
+from ..algorithms.plan import Algorithms
 from ..engines.base import Settings
 from ..engines.delays import LearnedDelays
+from ..engines.firing import find_rates
 from ..engines.parameters import SUMMARY, Parameter
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
-from ..errors import InputError, NotFiniteError, ParepropError, ParepropWarning, StateError, quote
+from ..errors import InputError, ParepropError, ParepropWarning, StateError, quote
 from ..network.features import list_features
-from ..network.losses import Context, name_of
+from ..network.losses import Context
 from ..network.model import Model
-from ..network.parameters import is_number, nearest
-from ..network.perturbations import choose
+from ..network.parameters import is_number, suggest_name
+from ..network.perturbations import choose_perturbations
 from ..network.reward import Reward
 from ..network.unsupported import require_supported
 from ..parallel import collectives
-from ..parallel.agreement import agree, find_difference
-from ..parallel.collectives import guarded
+from ..parallel.agreement import find_difference, require_agreement
+from ..parallel.collectives import share_errors
 from ..parallel.exchange import Alone, Exchange
-from ..parallel.replicas import FEWEST, leaf
+from ..parallel.replicas import MIN_TREE_BATCH, assign_leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from ..values import Values
 from . import kept, live_weights
-from .building import build
+from .building import build_engine
 from .checks import (
     check_exchange,
     check_label,
@@ -70,17 +71,16 @@ from .checks import (
 )
 from .digest import Digest
 from .episodes import Episodes
-from .finite import find_bad
+from .finite import require_finite
 from .interrupts import Deferred
 from .loss_state import LossState
 from .notices import Notices
-from .observer import Observer, Outcome, predict
+from .observer import Observer, Outcome, predict_class
 from .pieces import Pieces, require_pieces, require_samples
 from .returns import Returns
 from .score import Score
 from .task import ClosedTask, OpenTask, Task, ends_late, is_closed, is_open
-
-Keep = Callable[[], Values]  # returns the state of an observer or a loss
+from .telling import finish_observers, is_called_here, list_states, name_observers, notify_observers
 
 
 class Simulation:
@@ -93,13 +93,13 @@ class Simulation:
     task : Task, ClosedTask or OpenTask
         Inputs and targets, episodes, or a run without an end.
     exchange : Exchange or None
-        `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`.
+        `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split_into_replicas`.
     observers : iterable of Observer
         Observers, called in this order.
     settings : Settings or None
         Settings of the variant, by default those of the task.
-    ways : str, Mapping of str to str or None
-        Ways of learning to take in place of those that the spike variant chooses: "prefix", "scan", "lines" or "steps",
+    algorithms : str, Mapping of str to str or None
+        Algorithms to take in place of those that the spike variant chooses: "prefix", "scan", "lines" or "steps",
         for all projections that learn onto neurons, or by name of a projection, or of the population that it reaches.
         Results differ by rounding alone.
     quiet : bool
@@ -144,29 +144,29 @@ class Simulation:
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
-        ways: Ways | None = None,
+        algorithms: Algorithms | None = None,
         quiet: bool = False,
     ) -> None:
         self.exchange = Alone() if exchange is None else check_exchange(exchange)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
-        agree(self.world, "Simulation()")
-        with guarded(self.world):
+        require_agreement(self.world, "Simulation()")
+        with share_errors(self.world):
             check_parts(model, task, settings)
             self.observers = check_observers(observers)
-            if ways is not None:
-                settings = replace(settings or default_settings(model, task), ways=ways)
+            if algorithms is not None:
+                settings = replace(settings or default_settings(model, task), algorithms=algorithms)
         facts = list_facts(model, task, settings)
         if self.replicas.count > 1:  # groups take part in what those of the first one do
             facts |= {"observers": name_classes(self.observers)}
-        agree(self.world, "Simulation()", facts)
+        require_agreement(self.world, "Simulation()", facts)
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
-        with self.timers.phase("build"):
-            self._build(settings)
+        with self.timers.time_phase("build"):
+            self._build_engine(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index), silent=quiet)
-        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps)
+        self.notices.check_network(self.network, self.engine.plan, self.exchange, task.n_steps)
         for line in list_unknown_hooks(self.observers):
-            self.notices.tell(line, line)
+            self.notices.report_notice(line, line)
         self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
         self.losses: list[float] = []
@@ -192,10 +192,10 @@ class Simulation:
         self._pieces = Pieces(self.engine)
         self._kept: list[SpikeLog] = []  # spikes of this group, added to the digest after those of the groups before
 
-    def _build(self, settings: Settings | None) -> None:
+    def _build_engine(self, settings: Settings | None) -> None:
         """Collective: build the network for the task."""
         task, model, closed = self.task, self.model, is_closed(self.task)
-        with guarded(self.world):
+        with share_errors(self.world):
             kind, has = ("episodes", "episodes") if closed else ("samples", "no episodes")
             found = list_features(model) | {kind: f"task {task.__class__.__name__}, which has {has}"}
             if ends_late(task):
@@ -203,17 +203,17 @@ class Simulation:
             require_supported("", found)
             settings = settings or default_settings(model, task)
             check_replicas(self.replicas.count, model, settings)
-        self.engine = build(model, task.n_steps, self.exchange, settings, self.timers)
+        self.engine = build_engine(model, task.n_steps, self.exchange, settings, self.timers)
         self.network = self.engine.network
-        with guarded(self.world):
+        with share_errors(self.world):
             self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
 
     @property
-    def ways(self) -> dict[str, str]:
-        """Name of each projection that brings spikes to the way it learns; empty in the interval variant."""
-        return self.engine.plan.ways if self.engine.plan else {}
+    def algorithms(self) -> dict[str, str]:
+        """Name of each projection that brings spikes, to its algorithm; empty in the interval variant."""
+        return self.engine.plan.algorithms if self.engine.plan else {}
 
-    def rebuild(self, model: Model) -> None:
+    def rebuild_engine(self, model: Model) -> None:
         """Collective: between iterations, build the network anew, its neurons divided by the `rates_hz` of `model`.
 
         It begins in its initial state; the caller restores the state.
@@ -223,7 +223,7 @@ class Simulation:
         self.model = model
         del self.network, self.engine, self.episodes, meeting
         gc.collect()  # before there is another one
-        self._build(settings)
+        self._build_engine(settings)
         self.cuts.append((self.iteration, self.network.cuts))
         self.engine.loss, self._pieces = loss, Pieces(self.engine)
         self.engine.channel.meeting.n_within, self.engine.channel.meeting.n_between = rounds
@@ -248,7 +248,7 @@ class Simulation:
             On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
         self._require_whole()
-        agree(self.world, "train()", {"n_iterations": quote(n_iterations)})
+        require_agreement(self.world, "train()", {"n_iterations": quote(n_iterations)})
         n_iterations = check_number("train: n_iterations", n_iterations, 0)
         require_samples(self.task, "train")
         if n_iterations and self._begun and self.notices.speaks:
@@ -272,37 +272,24 @@ class Simulation:
     def _train(self, n_iterations: int, interrupt: Deferred) -> None:
         interrupted = False
         try:
-            self._tell("start")
+            notify_observers(self, "start")
             while self.iteration < n_iterations and not self.stop_requested and not interrupted:
-                self._iterate()
-                interrupted = self._agree(interrupt.asked)
-            self._finish()
+                self._run_iteration()
+                interrupted = self._share_stop(interrupt.asked)
+            finish_observers(self)
         except ParepropError as problem:
             if not collectives.all_arrive(self.world):
                 raise
-            answers = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
+            answers = [observer.failed(self, problem) for observer in self.observers if is_called_here(self, observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, answers)])) from None
         self._raise_together(interrupt)
-
-    def _finish(self) -> None:
-        """Call `finish` of all observers, also after one has failed: results are kept; then raise the first error."""
-        problems = []
-        for observer in self.observers:
-            try:
-                self._tell_one(observer, "finish")
-            except ParepropError as problem:
-                if not collectives.all_arrive(self.world):
-                    raise
-                problems.append(problem)
-        if problems:
-            raise problems[0]
 
     def _raise_together(self, interrupt: Deferred) -> None:
         """Collective: raise the interrupt that any rank noted."""
         if any(collectives.any_of(self.world, [interrupt.asked])):
             raise KeyboardInterrupt
 
-    def _iterate(self) -> None:
+    def _run_iteration(self) -> None:
         self.between, self._torn = False, f"iteration {self.iteration}"
         batch = self.model.optimizer.batch_size
         outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
@@ -318,23 +305,23 @@ class Simulation:
         self._labels.update(self.score.labels)
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
-        self.notices.look_at_rates(self.rates)
-        self.notices.look_at_loss(self.losses, self.model)
+        self.notices.check_rates(self.rates)
+        self.notices.check_loss(self.losses, self.model)
         self._explodes = self.notices.find_explosion(self.engine, self.losses, self.rates)
         self.iteration += 1
         self.between, self._torn = True, ""
-        self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+        notify_observers(self, "after_iteration", self.iteration - 1, self.losses[-1])
 
-    def _agree(self, interrupted: bool) -> bool:
+    def _share_stop(self, interrupted: bool) -> bool:
         """Collective: act on what any rank asks for: stop, notices, observers; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
-        questions = [observer.asks(self) for observer in asking]
+        questions = [observer.list_requests(self) for observer in asking]
         answers = self._any_of([self.stop_requested, interrupted, bool(self._explodes), *chain(*questions)])
         self.stop_requested, interrupted, explodes, *answers = answers
         if explodes:
-            self.notices.tell_explosion(collectives.gather(self.world, self._explodes))
+            self.notices.report_explosion(collectives.gather_values(self.world, self._explodes))
         for observer, asked in zip(asking, questions, strict=True):
-            observer.settle(self, answers[: len(asked)])
+            observer.handle_requests(self, answers[: len(asked)])
             answers = answers[len(asked) :]
         return interrupted
 
@@ -349,7 +336,7 @@ class Simulation:
         """Number of the training's sample that comes next, or is under way, and how many of its steps are over."""
         return self.iteration * self.model.optimizer.batch_size + len(self._outcomes), self._pieces.done
 
-    def follow(self, other: Simulation, piece: Sample | None = None) -> None:
+    def resume_from(self, other: Simulation, piece: Sample | None = None) -> None:
         """Count on from where the training of another network is, whose state this one's engine has taken over.
 
         Parameters
@@ -363,9 +350,9 @@ class Simulation:
         for name in (*counted, "_trained", "_labels", "_begun", "_outcomes", "_classes"):
             setattr(self, name, getattr(other, name))
         for phase, seconds in other.timers.seconds.items():
-            self.timers.add(phase, seconds)
+            self.timers.add_seconds(phase, seconds)
         if piece is not None:
-            self._pieces.follow(piece)
+            self._pieces.add_piece(piece)
 
     def advance(self, steps: int, *, learn: bool = True, whole: bool = False) -> np.ndarray:
         """Collective: run the next steps of a training without an end, which learns as `train` does.
@@ -406,7 +393,9 @@ class Simulation:
         >>> signal = simulation.advance(10)  # doctest: +SKIP
         """
         self._require_sound()
-        agree(self.world, "advance()", {"steps": quote(steps), "learn": quote(learn), "whole": quote(whole)})
+        require_agreement(
+            self.world, "advance()", {"steps": quote(steps), "learn": quote(learn), "whole": quote(whole)}
+        )
         steps = check_number("advance: steps", steps, 1)
         require_pieces(self.task, self.model, self.replicas, whole)
         if whole:
@@ -419,35 +408,35 @@ class Simulation:
                 n = min(steps, self.task.n_steps - self._pieces.done % self.task.n_steps)
                 self._torn = f"iteration {self.iteration}"
                 if self._pieces.done == self.task.n_steps:  # and its target is known now
-                    with self._loss_state.watch(learn):
+                    with self._loss_state.watch_changes(learn):
                         outcome = self._finish_pieces(learn)
                     self._end_in_batch(outcome, learn)
-                signals.append(self._advance(n, learn, whole))
+                signals.append(self._advance_steps(n, learn, whole))
                 self._torn = ""
                 steps -= n
             self._raise_together(interrupt)
         return np.concatenate(signals)
 
-    def _advance(self, n: int, learn: bool, whole: bool) -> np.ndarray:
+    def _advance_steps(self, n: int, learn: bool, whole: bool) -> np.ndarray:
         """Collective: run the next `n` steps, which lie in one sample, and end it after the last one."""
         pieces, batch, (index, first) = self._pieces, self.model.optimizer.batch_size, self.place
         k = len(self._outcomes)
         if not (k or first):
             if not self._begun:
-                self._tell("start")
+                notify_observers(self, "start")
             self._begun, self.between, self._classes = True, False, []
             self._note_training("train", learn)
         if not first:
-            self.engine.begin_sample(leaf(k, batch))
-            self._tell("before_sample", index, "train")
-            self._enter(index, "train", learn)
-        with self._loss_state.watch(learn):
+            self.engine.begin_sample(assign_leaf(k, batch))
+            notify_observers(self, "before_sample", index, "train")
+            self._enter_sample(index, "train", learn)
+        with self._loss_state.watch_changes(learn):
             if whole:
-                sample = self._take_piece(index, 0, n)
-                outcome = self._look_at(index, "train", sample, *self.engine.run(sample, learn), learn)
+                sample = self._request_piece(index, 0, n)
+                outcome = self._make_outcome(index, "train", sample, *self.engine.run(sample, learn), learn)
                 signal = outcome.signal
             else:
-                signal = pieces.run(self._take_piece(index, first, first + n), learn)
+                signal = pieces.run(self._request_piece(index, first, first + n), learn)
                 if pieces.done < self.task.n_steps or ends_late(self.task):
                     return signal
                 outcome = self._finish_pieces(learn)
@@ -456,13 +445,13 @@ class Simulation:
 
     def _finish_pieces(self, learn: bool) -> Outcome:
         """Collective: end a sample in pieces after its last step."""
-        index, sample, task = self.place[0], self._pieces.join(), self.task
+        index, sample, task = self.place[0], self._pieces.join_pieces(), self.task
         if ends_late(task):
             late = sample
             sample = self._check_together(
                 index, "train", lambda: replace(late, target=task.late_target()), task.n_steps
             )
-        return self._look_at(index, "train", sample, *self.engine.finish(sample, learn), learn)
+        return self._make_outcome(index, "train", sample, *self.engine.finish(sample, learn), learn)
 
     def _end_in_batch(self, outcome: Outcome, learn: bool) -> None:
         """Collective: tell of a sample, and after the last one of its batch change the weights."""
@@ -471,17 +460,17 @@ class Simulation:
             outcomes, self._outcomes = self._outcomes, []
             self._end_batch(outcome.index + 1 - len(outcomes), "train", outcomes, self._classes)
             self._end_iteration(outcomes)
-            self._agree(False)
+            self._share_stop(False)
 
-    def _take_piece(self, index: int, first: int, last: int) -> Sample:
+    def _request_piece(self, index: int, first: int, last: int) -> Sample:
         """Collective: return steps [first, last) of a sample of the task."""
         if is_open(self.task):
             begun = self.engine.origin if self.model.eprop.is_online else index * self.task.n_steps
-            return self._take_sample(index, "train", begun + first, begun + last)
+            return self._request_sample(index, "train", begun + first, begun + last)
         if not first:
-            self._whole = self._take_sample(index, "train")
+            self._whole = self._request_sample(index, "train")
             generated = getattr(self.task, "generated", False)
-            self.notices.look_at_sample(self._whole, index, "train", self.engine, generated)
+            self.notices.check_sample(self._whole, index, "train", self.engine, generated)
         return self._whole.part(first, last)
 
     def _require_sound(self) -> None:
@@ -500,7 +489,7 @@ class Simulation:
         """Collective: record how many synapses moved in the iteration, for projections whose synapses can move."""
         for item in self.engine.plastic:
             if item.n_moved is not None:
-                self.moves[item.name].append(collectives.total(self.exchange.comm, item.n_moved))
+                self.moves[item.name].append(collectives.sum_over_ranks(self.exchange.comm, item.n_moved))
 
     def _summarize_parameters(self) -> None:
         """Collective: record the statistics of parameters that learn."""
@@ -533,8 +522,14 @@ class Simulation:
             Perturbations of the model, or their names, in place of those whose `phases` name this one; an empty list
             for none.
         """
-        asked = None if perturb is None else [item.name for item in choose(self.model.perturbations, phase, perturb)]
-        agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)})
+        asked = (
+            None
+            if perturb is None
+            else [item.name for item in choose_perturbations(self.model.perturbations, phase, perturb)]
+        )
+        require_agreement(
+            self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)}
+        )
         require_samples(self.task, "test")
         n_samples, most = check_number("test: n_samples", n_samples, 1), count_available(self.task, phase)
         if most is not None and n_samples > most and phase != "train":
@@ -549,8 +544,8 @@ class Simulation:
                 self._raise_together(interrupt)
         finally:
             self._asked = None
-        score, n_trained = Score.join(scores), self.iteration * batch
-        self.notices.look_at_classes(score, phase, self._labels, n_trained, partial(count_available, self.task))
+        score, n_trained = Score.join_scores(scores), self.iteration * batch
+        self.notices.check_classes(score, phase, self._labels, n_trained, partial(count_available, self.task))
         return score
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
@@ -570,25 +565,25 @@ class Simulation:
         self._require_whole()
         require_samples(self.task, "run_samples")
         self._torn = f"a batch of phase '{phase}'"
-        with nullcontext() if counts(phase, learn) else self.engine.testing():
+        with nullcontext() if is_counted(phase, learn) else self.engine.testing():
             outcomes = self._run_batch(first, n, phase, learn)
         self._torn = ""
         return outcomes
 
     def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         self._note_training(phase, learn)
-        share, outcomes, problem = self.replicas.batch_range(n), [], None
+        share, outcomes, problem = self.replicas.list_samples(n), [], None
         self._classes, self._returns = [], Returns()
         self.engine.skip(share.start, learn)
         try:
             for k in share:
                 if learn:
-                    self.engine.begin_sample(leaf(k, n))
+                    self.engine.begin_sample(assign_leaf(k, n))
                 outcomes.append(self._run_sample(first + k, phase, learn))
         except ParepropError as error:
             problem = error
-        with self.timers.phase("communicate"):
-            gathered = self.replicas.gather((outcomes, self._classes, self._returns, problem))
+        with self.timers.time_phase("communicate"):
+            gathered = self.replicas.gather_values((outcomes, self._classes, self._returns, problem))
         for *_, failure in gathered:
             if failure is not None:
                 raise failure
@@ -597,7 +592,7 @@ class Simulation:
             self._complete_digest()
         episodes = Returns()
         for _, _, returns, _ in gathered:
-            episodes.extend(returns)
+            episodes.append_returns(returns)
         outcomes = [outcome for outcomes, *_ in gathered for outcome in outcomes]
         self._end_batch(first, phase, outcomes, [pair for _, pairs, *_ in gathered for pair in pairs], episodes)
         return self.batch
@@ -615,51 +610,53 @@ class Simulation:
         labels, predictions = ([pair[k] for pair in classes] for k in range(2))
         losses = [loss for loss, _ in outcomes]
         self.score = Score(losses, labels, predictions, episodes or Returns(), self.network.n_readouts)
-        self._tell("after_batch", first, len(outcomes), phase)
+        notify_observers(self, "after_batch", first, len(outcomes), phase)
 
     def _note_training(self, phase: str, learn: bool) -> None:
         """Collective: save the digest of the training before samples that the digest leaves out, such as tests."""
-        if counts(phase, learn):
+        if is_counted(phase, learn):
             self._trained = ""
         elif not self.engine.learns_at_the_end and not self._trained:  # tests move traces, and thereby `show_weights`
-            self._trained = collectives.of_first(self.exchange.comm, self.hexdigest())
+            self._trained = collectives.broadcast_from_root(self.exchange.comm, self.hexdigest())
 
     def _complete_digest(self) -> None:
         """Collective: add the spikes of each group after the first to the digest, group by group."""
         for group in range(self.replicas.count):
             for log in self._kept if group == self.replicas.index else ():
                 self.digest.add_spikes(log, len(log.ptr) - 1)
-            self.digest.state = self.replicas.broadcast(self.digest.state, group)
+            self.digest.state = self.replicas.broadcast_value(self.digest.state, group)
         self._kept = []
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
-        self._tell("before_sample", index, phase)
-        self._enter(index, phase, learn)
+        notify_observers(self, "before_sample", index, phase)
+        self._enter_sample(index, phase, learn)
         trains = learn and phase not in ("validate", "test")
-        with self._loss_state.watch(trains):
+        with self._loss_state.watch_changes(trains):
             if self.episodes:
-                sample = self.episodes.play(index, phase, learn)
+                sample = self.episodes.play_episode(index, phase, learn)
                 found = self.engine.finish(sample, learn)
             else:
-                sample = self._take_sample(index, phase)
-                self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
-                found = self.engine.run(self._perturb(sample), learn)
-            outcome = self._look_at(index, phase, sample, *found, learn)
+                sample = self._request_sample(index, phase)
+                self.notices.check_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
+                found = self.engine.run(self._apply_perturbations(sample), learn)
+            outcome = self._make_outcome(index, phase, sample, *found, learn)
         return self._end_sample(outcome, trains)
 
-    def _enter(self, index: int, phase: str, learn: bool) -> None:
+    def _enter_sample(self, index: int, phase: str, learn: bool) -> None:
         """Tell the engine which sample comes; its label is known with it."""
-        self.engine.enter(phase, learn, self._asked, None if counts(phase, learn) else index)
+        self.engine.enter(phase, learn, self._asked, None if is_counted(phase, learn) else index)
         self.engine.context = Context(int(index), phase, batch_size=self.model.optimizer.batch_size)
 
-    def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:
+    def _make_outcome(
+        self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool
+    ) -> Outcome:
         """Collective: return the outcome of a sample; check its numbers, and add its spikes to the digest."""
-        self._check_finite(index, loss)
-        if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
+        require_finite(self, index, loss)
+        if is_counted(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
         signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
         if sample.label is not None and self.network.n_readouts:
-            prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+            prediction = predict_class(sample, signal, self.engine.settings.learning_window, self.engine.loss)
         return Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
 
     def _end_sample(self, outcome: Outcome, trains: bool) -> tuple[float, float]:
@@ -667,21 +664,21 @@ class Simulation:
         sample, prediction = outcome.sample, outcome.prediction
         if trains and not (self.iteration or self._compared):
             self._compared = True
-            self.notices.look_at_errors(sample, outcome.signal, self.engine)
+            self.notices.check_errors(sample, outcome.signal, self.engine)
         if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
         if sample.rollout is not None and outcome.evaluation is not None:
-            self._returns.add(sample.rollout, outcome.evaluation.extra)
-        self._tell("after_sample", outcome)
+            self._returns.add_rollout(sample.rollout, outcome.evaluation.extra)
+        notify_observers(self, "after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
         return outcome.loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
-    def _perturb(self, sample: Sample) -> Sample:
+    def _apply_perturbations(self, sample: Sample) -> Sample:
         """Return a sample without the input spikes that perturbations drop."""
         inputs = self.engine.thin(sample.inputs)
         return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
-    def _take_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
+    def _request_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
         """Collective: return a sample of the task, or steps [first, last) of its run, checked."""
         task = self.task
         assert not is_closed(task)  # which plays episodes
@@ -696,13 +693,13 @@ class Simulation:
         taken: list[Sample] = []
         marks: dict[str, int] = {}
 
-        def together(problem: ParepropError | None) -> None:
-            if not channel.compare(problem, sum(marks.values())):
+        def raise_on_all_ranks(problem: ParepropError | None) -> None:
+            if not channel.compare_marks(problem, sum(marks.values())):
                 facts = {f"sample {index} of '{phase}': {name}": f"{mark:016x}" for name, mark in marks.items()}
-                facts_by_rank = collectives.gather(self.exchange.comm, facts | describe_task(self.task))
+                facts_by_rank = collectives.gather_values(self.exchange.comm, facts | describe_task(self.task))
                 raise InputError(f"{find_difference(facts_by_rank)}; samples must depend on index and phase alone")
 
-        with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
+        with collectives.share_errors(channel.comm, raise_on_all_ranks):  # data may be bad on one rank alone
             sample = make()
             check_sample(sample, task)
             sample.check(n_steps, self.model, needs_target)
@@ -720,20 +717,6 @@ class Simulation:
             self.digest.add_spikes(self.engine.log, self.engine.n)
         else:
             self._kept.append(self.engine.log.copy(self.engine.n))
-
-    def _check_finite(self, index: int, loss: float) -> None:
-        """Collective: end the run if a number on any rank is not finite."""
-        found, problem = find_bad(self.network, self.engine), None
-        if found or not math.isfinite(loss):
-            what = f"{found} (sample {index})"
-            if not math.isfinite(loss):
-                what = f"the loss of sample {index} is {loss}" + (f"; {found}" if found else "")
-            hint = "a smaller learning rate or tighter weight bounds may help"
-            within = self.model.eprop.is_online and self.model.optimizer.batch_size == 1
-            if not self.iteration and not within:
-                hint = "no weight has changed yet: the inputs, the initial weights or the parameters are the cause"
-            problem = NotFiniteError(f"{what}; {hint}")
-        self.engine.channel.raise_problems_of_neurons(problem)
 
     def weights(self, projection: str) -> dict[str, np.ndarray]:
         """Collective: return `source`, `target`, `delay` (steps) and `weight` of all synapses, the same on all ranks.
@@ -756,8 +739,8 @@ class Simulation:
         >>> simulation.set_weights("rec->rec", 0.9 * synapses["weight"])
         """
         self._require_whole()
-        agree(self.world, "weights()", {"projection": quote(projection)})
-        return live_weights.get(self, projection)
+        require_agreement(self.world, "weights()", {"projection": quote(projection)})
+        return live_weights.get_weights(self, projection)
 
     def set_weights(self, projection: str, weight: np.ndarray) -> None:
         """Collective: set the weights of a projection; what the optimizer keeps of its gradients stays.
@@ -777,8 +760,10 @@ class Simulation:
             If the spike variant has learned, in which changes of weights wait for the next spike.
         """
         self._require_whole()
-        agree(self.world, "set_weights()", {"projection": quote(projection), "weight": live_weights.tell(weight)})
-        live_weights.put(self, projection, weight)
+        require_agreement(
+            self.world, "set_weights()", {"projection": quote(projection), "weight": live_weights.hash_weights(weight)}
+        )
+        live_weights.set_weights(self, projection, weight)
         self._trained = ""
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
@@ -793,7 +778,7 @@ class Simulation:
         every = [*weights, *delays, *self.engine.parameters.items]
         known = {item.name: item for item in every}
         if projection is not None and projection not in known:
-            raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
+            raise InputError(f"no plastic projection '{projection}'{suggest_name(projection, list(known))}")
         if projection is not None and len(named := [item for item in every if item.name == projection]) > 1:
             raise InputError(f"'{projection}' names {len(named)} of what learns; give the projection another name")
         chosen = weights if projection is None else [known[projection]]
@@ -814,7 +799,7 @@ class Simulation:
 
         Validations and tests leave it as it is, unless they learn.
         """
-        agree(self.exchange.comm, "hexdigest()")
+        require_agreement(self.exchange.comm, "hexdigest()")
         if self._pieces.done:  # weights have no pending updates at the end of a sample alone
             self._require_whole()
         if self._trained:
@@ -845,49 +830,23 @@ class Simulation:
         counters |= {"rates_hz": self.measure_rates(), "labels": sorted(self._labels)}
         state.put("loop", counters, progress)
         if with_observers:
-            self._compare_observers()
-            for name, owner, get in self._list_keepers():
-                state.put(name, *self._split_state(owner, get))
+            for name, parts in list_states(self):
+                state.put(name, *parts)
         return state
-
-    def _list_keepers(self, observers: Iterable[Observer] | None = None) -> Iterator[tuple[str, str, Keep]]:
-        """Yield for the loss and (some) observers the name of their state, their own name in messages, and a getter."""
-        loss = self.engine.loss
-        if loss.has_state:
-            yield "loss", f"loss {name_of(loss)}", loss.state
-        for name, observer in self.list_observers():
-            if observers is None or any(observer is chosen for chosen in observers):
-                yield name, f"observer {name.rpartition('.')[0]}", partial(observer.state, self)
 
     def measure_rates(self) -> dict[str, float]:
         """Return the rates of the populations in the last sample, in Hz; on rank 0, which has all spikes."""
         if not hasattr(self.engine, "log") or self.exchange.rank:  # before the first sample
             return self.model.rates_hz
         names = [group.name for group in self.model.of_role("recurrent")]
-        return dict(zip(names, self.engine.population_rates().tolist(), strict=True))
-
-    def _compare_observers(self) -> None:
-        """Collective: raise `InputError` unless all ranks have the same observers, as what they keep is compared."""
-        agree(self.exchange.comm, "a checkpoint of observers", {"observers": name_classes(self.observers)})
-
-    def _split_state(self, owner: str, get: Keep) -> tuple[Values, dict[str, np.ndarray]]:
-        """Collective: return the state of an observer or a loss, encoded by `kept.split`."""
-        problem: ParepropError | None = None
-        parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
-        try:
-            parts = kept.split(owner, get())
-        except ParepropError as error:
-            problem = error
-        collectives.raise_together(self.exchange.comm, problem)
-        return parts
+        return dict(zip(names, find_rates(self.engine).tolist(), strict=True))
 
     def check_states(self, observers: Iterable[Observer]) -> None:
         """Collective: raise `InputError` if a checkpoint could not keep the present state of the loss, or of some
         observers.
         """
-        self._compare_observers()
-        for _, owner, get in self._list_keepers(observers):
-            self._split_state(owner, get)
+        for _ in list_states(self, observers):
+            pass
 
     def load_progress(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore iteration, losses, digest and observers, after the network."""
@@ -903,20 +862,15 @@ class Simulation:
             for name in self.learned
         }
         if "loss" in numbers:
-            self.engine.loss.load_state(kept.join(*State.get("loss", numbers, shared)))
-        for name, observer in self.list_observers():
+            self.engine.loss.load_state(kept.join_state(*State.get("loss", numbers, shared)))
+        for name, observer in name_observers(self):
             if name in numbers:
-                observer.load_state(kept.join(*State.get(name, numbers, shared)))
+                observer.load_state(kept.join_state(*State.get(name, numbers, shared)))
 
     def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore numbers and shared arrays of the network alone; the caller then fills its arrays."""
         self.engine.load_state(*State.get("engine", numbers, shared))
         self._trained, self._torn, self._outcomes, self._pieces = "", "", [], Pieces(self.engine)
-
-    def list_observers(self) -> list[tuple[str, Observer]]:
-        """Return the observers with their names in a checkpoint."""
-        names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
-        return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 
     def nbytes(self) -> dict[str, int]:
         """Return the bytes on this rank by kind."""
@@ -926,22 +880,8 @@ class Simulation:
         """Return the bytes of topology, weights, gradients and optimizer state on this rank."""
         return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
 
-    def _tell(self, what: str, *news: object) -> None:
-        for observer in self.observers:
-            self._tell_one(observer, what, *news)
 
-    def _tell_one(self, observer: Observer, what: str, *news: object) -> None:
-        method = getattr(observer, what)
-        if not observer.everywhere and what not in ("before_sample", "after_sample"):
-            collectives.run_in_first_group(self.replicas, method, self, *news)
-        elif self._tells(observer):  # in a sample a group is on its own until the end of the batch
-            method(self, *news)
-
-    def _tells(self, observer: Observer) -> bool:
-        return observer.everywhere or self.replicas.index == 0
-
-
-def counts(phase: str, learn: bool) -> bool:
+def is_counted(phase: str, learn: bool) -> bool:
     """Return whether the digest holds the spikes of a sample: of training, and of what else learns."""
     return learn or phase == "train"
 
@@ -951,8 +891,8 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
     batch = model.optimizer.batch_size
     if count == 1:
         return
-    if batch < FEWEST:
-        raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
+    if batch < MIN_TREE_BATCH:
+        raise InputError(f"replicas = {count} needs a batch_size of at least {MIN_TREE_BATCH}, it is {batch}")
     if count > batch:
         raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
     reset = {} if getattr(settings, "reset", True) is not False else {"no reset": "reset = false"}

@@ -11,7 +11,7 @@ from types import FunctionType
 import numpy as np
 
 from ..kernels import checksum
-from ..network.losses import Loss, OwnLoss, name_of
+from ..network.losses import FunctionLoss, Loss, name_loss
 from ..values import Values
 from .notices import Notices
 
@@ -34,7 +34,7 @@ class LossState:
         self._kept: Values | None = None
         self._marks: dict[str, int] | None = None
 
-    def watch(self, trains: bool) -> LossState:
+    def watch_changes(self, trains: bool) -> LossState:
         """Return a context for a sample: without training it restores the state, with training it finds changes."""
         self._kept = copy.deepcopy(self._loss.state()) if self._loss.has_state and not trains else None
         looks = trains and self._to_look > 0 and not self._loss.has_state
@@ -49,28 +49,28 @@ class LossState:
             self._loss.load_state(self._kept)
         elif self._marks is not None:
             now = _mark_attributes(self._loss)
-            self._tell([name for name in now if now[name] != self._marks.get(name)])
+            self._warn_of_change([name for name in now if now[name] != self._marks.get(name)])
 
-    def _tell(self, changed: list[str]) -> None:
+    def _warn_of_change(self, changed: list[str]) -> None:
         if changed:
-            what = f"loss {name_of(self._loss)}: {', '.join(changed)} change{'s' * (len(changed) == 1)}"
+            what = f"loss {name_loss(self._loss)}: {', '.join(changed)} change{'s' * (len(changed) == 1)}"
             why = "as samples are learned from; no checkpoint keeps that, and tests change it"
-            self._notices.tell("loss state", f"{what} {why}: give it state() and load_state()")
+            self._notices.report_notice("loss state", f"{what} {why}: give it state() and load_state()")
 
 
 def _mark_attributes(loss: Loss) -> dict[str, int]:
     """Return a checksum of each attribute of a loss, by name; of a function also of the variables that it encloses."""
-    own = loss.function if isinstance(loss, OwnLoss) else loss
+    own = loss.function if isinstance(loss, FunctionLoss) else loss
     held = dict(getattr(own, "__dict__", {}))
     if own is loss:
         held.pop("_context", None)  # `Loss.see` sets it
     if isinstance(own, FunctionType):
         held |= inspect.getclosurevars(own).nonlocals
     derived = (name for name in held if isinstance(getattr(type(own), name, None), cached_property))
-    return {name: _mark(value) for name, value in held.items() if name not in set(derived)}
+    return {name: _hash_value(value) for name, value in held.items() if name not in set(derived)}
 
 
-def _mark(value: object) -> int:
+def _hash_value(value: object) -> int:
     """Return a checksum of a value; 0 if it cannot be pickled, as an open file."""
     buffers: list[pickle.PickleBuffer] = []
     try:

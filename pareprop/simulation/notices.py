@@ -69,7 +69,7 @@ class Notices:
         self._largest_loss = 0.0
         self._silent_loss = 0.0  # spike variant: loss of the first sample if readouts stayed at 0
 
-    def tell(self, kind: str, line: str) -> None:
+    def report_notice(self, kind: str, line: str) -> None:
         """Warn by a line, unless one of its kind was given before."""
         if kind in self._kinds or self._silent:
             return
@@ -78,31 +78,31 @@ class Notices:
         if self.speaks:
             warnings.warn(line, ParepropWarning, stacklevel=_find_stack_level())
 
-    def look_at_network(
-        self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
-    ) -> None:
+    def check_network(self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int) -> None:
         """Collective: tell what a network holds that has no effect, see the function of that name."""
-        for kind, line in () if self._silent else look_at_network(network, plan, exchange, n_steps):
-            self.tell(kind, line)
+        for kind, line in () if self._silent else list_network_notices(network, plan, exchange, n_steps):
+            self.report_notice(kind, line)
 
-    def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
+    def check_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
         """Warn of spikes of a sample that get lost, of a label without readouts, and of a raster that holds rates.
 
         A task that draws its spikes itself (`generated`) knows that those of step 0 are lost.
         """
         model, here = engine.network.model, f"sample {index} of '{phase}'"
-        if odd := sample.inputs.odd:
+        if odd := sample.inputs.non_binary_value:
             what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
-            self.tell("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
-        if lost := sample.inputs.unusable:
-            what = f"{lost} of {sample.inputs.events} events have times that are negative or not finite"
-            self.tell("unusable", f"{here}: {what}, and are left out")
-        late, events = sample.inputs.late, sample.inputs.late + int(sample.inputs.ptr[-1])
+            self.report_notice("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
+        if lost := sample.inputs.n_unusable:
+            what = f"{lost} of {sample.inputs.n_events} events have times that are negative or not finite"
+            self.report_notice("unusable", f"{here}: {what}, and are left out")
+        late, events = sample.inputs.n_late, sample.inputs.n_late + int(sample.inputs.ptr[-1])
         if late > SHARE * events:
             why = f"{late} events come after the last step and are left out, {events - late} spikes are in the sample"
-            self.tell("late", f"{here}: {why}; more steps or a longer step_us hold more")
+            self.report_notice("late", f"{here}: {why}; more steps or a longer step_us hold more")
         if sample.label is not None and not engine.network.n_readouts:
-            self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
+            self.report_notice(
+                "label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it"
+            )
         if phase == "train" and index == 0 and model.eprop.is_online and engine.loss in LOSSES.values():
             n, target = engine.settings.learning_window, sample.target
             if target is not None:
@@ -110,7 +110,7 @@ class Notices:
                 self._silent_loss = engine.loss.evaluate(np.zeros_like(target, float), target, window).loss
         self._n_inputs += int(sample.inputs.ptr[-1])
         if not (generated or model.eprop.is_online):
-            self._look_at_transmission(sample, here, model)
+            self._check_transmission(sample, here, model)
         lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
         if generated or model.eprop.is_online or min(delays, default=0) != 1:
@@ -118,9 +118,9 @@ class Notices:
         if phase == "train":
             self.trained, self.lost = self.trained + total, self.lost + lost
         if lost > max(SHARE, CHANCE / n_steps) * total:
-            self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {LOST}")
+            self.report_notice("row 0", f"{here}: {lost} of {total} input spikes never arrive: {LOST}")
 
-    def _look_at_transmission(self, sample: Sample, here: str, model: Model) -> None:
+    def _check_transmission(self, sample: Sample, here: str, model: Model) -> None:
         """Warn of spikes in row 0 that short-term plasticity does not count."""
         ids = sample.inputs.ids[: int(sample.inputs.ptr[1])]
         for item in model.projections if len(ids) else ():
@@ -129,9 +129,9 @@ class Notices:
                 lost, total = (np.count_nonzero((of >= first) & (of < first + item.pre.size)) for of in (ids, own))
                 if lost:
                     what = f"x and u of '{item.name}' do not count {lost} of {total} input spikes: {LOST}"
-                    self.tell("transmission", f"{here}: {what}; synapses with longer delays count them")
+                    self.report_notice("transmission", f"{here}: {what}; synapses with longer delays count them")
 
-    def look_at_classes(
+    def check_classes(
         self,
         score: Score,
         phase: str,
@@ -145,22 +145,24 @@ class Notices:
         if absent and trained and n_trained >= min(enough, count_available("train") or enough):
             few = shorten(", ".join(map(str, absent)))
             which = f"class{'es' * (len(absent) > 1)} {few}, of which none of {n_trained} training samples was"
-            self.tell("absent", f"{sum(counts[label] for label in absent)} of {n} samples of '{phase}' are of {which}")
+            self.report_notice(
+                "absent", f"{sum(counts[label] for label in absent)} of {n} samples of '{phase}' are of {which}"
+            )
         if len(counts) == 1 < score.n_classes and n >= max(2, min(OF_EACH, count_available(phase) or OF_EACH)):
             what = f"all {n} samples of '{phase}' are of class {score.labels[0]}"
-            self.tell("single", f"{what}: their accuracy does not say how well classes are told apart")
+            self.report_notice("single", f"{what}: their accuracy does not say how well classes are told apart")
 
-    def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
+    def check_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
         """Collective: warn, on the first training sample, if a script's errors are not the derivative of its loss.
 
         Not for a loss that changes from call to call: this would change it, too. A loss of firing rates is checked on
         each rank with those of its neurons; what the first one finds is told.
         """
         if engine.network.model.activity is not None:
-            with engine.channel.guarded():
+            with engine.channel.share_errors():
                 line = engine.check_activity()
-            if line := next(filter(None, collectives.gather(engine.exchange.comm, line)), ""):
-                self.tell("activity", line)
+            if line := next(filter(None, collectives.gather_values(engine.exchange.comm, line)), ""):
+                self.report_notice("activity", line)
         loss, target, window = engine.loss, sample.target, sample.window
         if loss in LOSSES.values() or target is None or isinstance(loss, Reward) or "loss state" in self._kinds:
             return
@@ -170,7 +172,7 @@ class Notices:
         by_step = engine.network.model.eprop.is_online
         few = inside[:: max(1, len(inside) // FEW)] if by_step else inside
         if line := loss.check(signal, target, few, by_step, engine.context):
-            self.tell("errors", line)
+            self.report_notice("errors", line)
 
     def find_explosion(self, engine: Engine, losses: list[float], rates: list[float]) -> list[tuple[float, str]]:
         """Return exploding gradients on this rank, each with the line of its notice.
@@ -190,21 +192,21 @@ class Notices:
             gradient = math.sqrt(np.max(squares[few], initial=0.0))
             if size and not gradient * size * ROUNDING <= loss:
                 what = f"gradients of {gradient:.3g} at weights up to {size:.3g} and a loss of {losses[-1]:.3g}"
-                found.append((gradient, f"projection '{item.name}': traces explode: {what}; {_hint(item)}"))
+                found.append((gradient, f"projection '{item.name}': traces explode: {what}; {_make_hint(item)}"))
         return found
 
-    def tell_explosion(self, found_by_rank: list[list[tuple[float, str]]]) -> None:
+    def report_explosion(self, found_by_rank: list[list[tuple[float, str]]]) -> None:
         """Warn of the largest gradient that `find_explosion` found on any rank."""
-        self.tell("explode", max(pair for found in found_by_rank for pair in found)[1])
+        self.report_notice("explode", max(pair for found in found_by_rank for pair in found)[1])
 
-    def look_at_rates(self, rates: list[float]) -> None:
+    def check_rates(self, rates: list[float]) -> None:
         """Warn if no neuron has spiked in the first iterations: nothing can be learned."""
         if len(rates) == SILENT and not any(rates):
             who = "no neuron has spiked" if self._n_inputs else "neither inputs nor neurons have spiked"
             way = "stronger weights from the inputs, a lower V_th or a current I_e make them" if self._n_inputs else ""
-            self.tell("silent", f"{who} in {SILENT} iterations{f'; {way}' if way else ''}")
+            self.report_notice("silent", f"{who} in {SILENT} iterations{f'; {way}' if way else ''}")
 
-    def look_at_loss(self, losses: list[float], model: Model) -> None:
+    def check_loss(self, losses: list[float], model: Model) -> None:
         """Warn if the loss has grown a hundredfold, or hardly falls with the default eta."""
         first, last = losses[0], losses[-1]
         if len(losses) == SOON and model.optimizer == default_optimizer() and not model.is_rewarded:
@@ -212,7 +214,7 @@ class Notices:
             if early * (1.0 - HARDLY) < late < GROWTH * early:
                 what = f"{SOON} iterations have changed the loss by {100.0 * (late / early - 1.0):+.0f} %"
                 way = "give one with a larger eta, or Adam"
-                self.tell("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
+                self.report_notice("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
         if "errors" in self._kinds:  # which tells the reason
             return
         within = len(losses) == 1 and 0 < GROWTH * self._silent_loss < first
@@ -225,13 +227,13 @@ class Notices:
                 )
             usual = (model.eprop.is_online and rule.batch_size == 1 and rule.often) or rule.usual
             usual = f"{rule.eta_scaled:g}" if rule.scaled else usual
-            self.tell(
+            self.report_notice(
                 "loss",
                 f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here: try a tenth",
             )
 
 
-def look_at_network(
+def list_network_notices(
     network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
 ) -> Iterator[tuple[str, str]]:
     """Collective: yield the notices (kind, line) of a network that was built, the same on all ranks.
@@ -249,11 +251,11 @@ def look_at_network(
     """
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
-    yield from _look_at_teachers(model)
-    yield from _look_at_rate_targets(model)
+    yield from _list_teacher_notices(model)
+    yield from _list_rate_target_notices(model)
     comm = exchange.comm if exchange.size > 1 else None
     if plan:
-        yield from _look_at_each_step(plan)
+        yield from _list_each_step_notices(plan)
     for applied in model.perturbations:
         if applied.start >= n_steps:
             start, end = applied.options.start_ms, n_steps * model.dt_ms
@@ -268,7 +270,7 @@ def look_at_network(
             late = np.flatnonzero(span.delays > latest)
             lengths = [int(table.count_by_source(span, k)[1].sum()) for k in late.tolist()]
             counts = np.array([sum(lengths), span.last - span.first])
-            n, total = (collectives.total(comm, int(count)) for count in counts)
+            n, total = (collectives.sum_over_ranks(comm, int(count)) for count in counts)
             if n:
                 why = f"their delays are above {latest} steps, samples have {n_steps}"
                 yield (
@@ -277,7 +279,7 @@ def look_at_network(
                 )
 
 
-def _look_at_each_step(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
+def _list_each_step_notices(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
     """Yield notices of projections whose synapses take each time step because of `optimize_each_step` alone."""
     names: dict[tuple[str, bool], list[str]] = {}
     for name, item in plan.plans.items():
@@ -289,7 +291,7 @@ def _look_at_each_step(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
         yield f"each step {reason}", f"{', '.join(those)}: {line}"
 
 
-def _hint(item: Plastic) -> str:
+def _make_hint(item: Plastic) -> str:
     """Return what helps against traces that explode."""
     post = item.span.projection.post
     if given_by_equations(post):
@@ -301,21 +303,21 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
     """Estimate what firing rate regularisation (`c_reg`) adds to the loss of a sample; reported losses omit it."""
     steps_per_s, total = 1000.0 / engine.network.model.dt_ms, 0.0
     for group in engine.network.model.of_role("recurrent"):
-        rate = max(rate_hz, float(np.max(_values(group.params.f_target)))) / steps_per_s
-        if c_reg := float(np.max(_values(group.params.c_reg))):
+        rate = max(rate_hz, float(np.max(_list_values(group.params.f_target)))) / steps_per_s
+        if c_reg := float(np.max(_list_values(group.params.c_reg))):
             total += group.size * c_reg * rate * rate  # "rate**2" raises OverflowError
     return 0.5 * engine.n * total
 
 
-def _look_at_rate_targets(model: Model) -> Iterator[tuple[str, str]]:
+def _list_rate_target_notices(model: Model) -> Iterator[tuple[str, str]]:
     """Yield a notice of gradients of learning rules that leave out regularization of firing rates."""
     for item in model.projections:
-        if item.plastic and lacks_rates(item) and np.any(_values(getattr(item.post.params, "c_reg", 0.0))):
+        if item.plastic and lacks_rates(item) and np.any(_list_values(getattr(item.post.params, "c_reg", 0.0))):
             unread = f"c_reg and f_target of '{item.post.name}' have no effect on it: write (L + F) in place of L"
             yield f"rates {item.name}", f"'{item.name}': rule {rule_of(item).name} reads L alone, so {unread}"
 
 
-def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:
+def _list_teacher_notices(model: Model) -> Iterator[tuple[str, str]]:
     """Yield a notice of projections that no learning signal reaches, such as those onto the first of two layers."""
     readouts = [item for item in model.projections if (item.pre.role, item.post.role) == ("readout", "recurrent")]
     readouts = [item for item in readouts if not item.is_empty]
@@ -324,7 +326,7 @@ def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:
     regularized: list[Projection] = []
     for item in model.projections:
         if item.plastic and reads_signals(item) and item.post.role == "recurrent" and item.post.name not in reached:
-            has_rate = model.activity is not None or np.any(_values(getattr(item.post.params, "c_reg", 0.0)))
+            has_rate = model.activity is not None or np.any(_list_values(getattr(item.post.params, "c_reg", 0.0)))
             (regularized if has_rate else idle).append(item)
     for items, what in ((idle, "nothing"), (regularized if readouts else [], "from its firing rates alone")):
         if not items:
@@ -336,7 +338,7 @@ def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:
         yield f"taught {what}", f"{names}: {why}: {way}, or give plastic=False"
 
 
-def _values(value: object) -> AnyValue:
+def _list_values(value: object) -> AnyValue:
     return value if isinstance(value, int | float | np.ndarray) else 1.0  # drawn values are not 0
 
 

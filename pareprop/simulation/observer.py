@@ -44,7 +44,7 @@ class Outcome:
     evaluation : Evaluation or None
         Errors, loss and further values that the loss returned.
     prediction : int or None
-        Predicted class of a sample with a label, see `predict`.
+        Predicted class of a sample with a label, see `predict_class`.
     """
 
     index: int
@@ -57,7 +57,7 @@ class Outcome:
     prediction: int | None = None
 
 
-def predict(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss) -> int:
+def predict_class(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss) -> int:
     """Return the predicted class: the readout with the largest mean output in the steps with a learning signal."""
     window = sample.window if sample.window is not None else slice(len(signal) - learning_window, None)
     return int(np.argmax(elementary.total_rows(loss.output(signal[window]).T)))
@@ -103,6 +103,8 @@ class Watched(Protocol):
     cuts : list of tuple of int and np.ndarray
         Each division of the neurons among ranks: iterations done before it, and int64 (n_ranks + 1,), the first neuron
         of each rank and the number of all.
+    observers : list of Observer
+        All of them, in the order in which they are called.
     notices : Notices
         Notices of the run.
     between : bool
@@ -131,6 +133,7 @@ class Watched(Protocol):
     learned: dict[str, list[dict[str, float]]]
     gradient_norms: list[float]
     cuts: list[tuple[int, np.ndarray]]
+    observers: list[Observer]
     notices: Notices
     between: bool
     stop_requested: bool
@@ -167,7 +170,7 @@ class Watched(Protocol):
 
 
 class Observer:
-    """Base of observers: override the hooks that you need. All hooks but `asks` are collective.
+    """Base of observers: override the hooks that you need. All hooks but `list_requests` are collective.
 
     Attributes
     ----------
@@ -198,7 +201,7 @@ class Observer:
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
 
-    def asks(self, simulation: Watched) -> list[bool]:
+    def list_requests(self, simulation: Watched) -> list[bool]:
         """Return the requests of this rank after an iteration; a fixed number of them, used only with
         `everywhere`.
 
@@ -206,8 +209,8 @@ class Observer:
         """
         return []
 
-    def settle(self, simulation: Watched, asked: list[bool]) -> None:
-        """Act on requests, after `after_iteration` of all observers: `asked[k]` is set if any rank set `asks()[k]`."""
+    def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
+        """Act on requests after `after_iteration` of all observers; `asked[k]`: any rank requested number `k`."""
 
     def finish(self, simulation: Watched) -> None:
         """After the last iteration."""

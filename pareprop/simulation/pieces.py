@@ -49,22 +49,22 @@ class Pieces:
             piece = replace(piece, window=np.arange(first, last) >= engine.n - engine.settings.learning_window)
         engine.feed(first, piece)
         engine.advance(first, last)
-        self.follow(piece)
+        self.add_piece(piece)
         return engine.show_signal()[first:last].copy()
 
-    def follow(self, piece: Sample) -> None:
+    def add_piece(self, piece: Sample) -> None:
         """Note a piece that was run."""
         self._taken.append(piece)
         self.done += len(piece.inputs.ptr) - 1
 
-    def join(self) -> Sample:
+    def join_pieces(self) -> Sample:
         """Return the whole sample after its last step, and be ready for the next one."""
         taken, self._taken, self.done = self._taken, [], 0
-        parts: Values = {name: _join(name, [getattr(piece, name) for piece in taken]) for name in BY_STEP}
+        parts: Values = {name: _join_parts(name, [getattr(piece, name) for piece in taken]) for name in BY_STEP}
         return replace(taken[-1], inputs=self._engine.inputs, **parts)
 
 
-def _join(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
+def _join_parts(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
     """Return an array of all pieces one after the other; None if no piece has it, `InputError` if some have."""
     known = [part for part in parts if part is not None]
     if known and len(known) < len(parts):

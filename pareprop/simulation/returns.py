@@ -36,11 +36,11 @@ class Returns:
     value_errors: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, arrays: Given) -> Returns:
+    def from_arrays(cls, arrays: Given) -> Returns:
         """Return the statistics that `arrays()` turned into arrays; empty lists for missing ones."""
         return cls(*(list(np.asarray(arrays.get(name, [])).tolist()) for name in NAMES))
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Return all as arrays, by the names of `NAMES`; {} without episodes."""
         kinds = {"lengths": np.int64, "terminated": np.uint8}
         return {name: np.array(getattr(self, name), kinds.get(name, float)) for name in NAMES} if self else {}
@@ -48,15 +48,15 @@ class Returns:
     def __len__(self) -> int:
         return len(self.returns)
 
-    def add(self, rollout: Rollout, extra: Mapping[str, np.ndarray]) -> None:
+    def add_rollout(self, rollout: Rollout, extra: Mapping[str, np.ndarray]) -> None:
         """Add an episode; `extra` holds entropy and advantage of each decision."""
-        self.returns.append(float(elementary.total(rollout.rewards)))
+        self.returns.append(float(elementary.sum_in_order(rollout.rewards)))
         self.lengths.append(len(rollout.when))
         self.terminated.append(rollout.terminated)
-        self.entropies.append(float(elementary.mean(extra["entropy"])))
-        self.value_errors.append(float(elementary.mean(np.square(extra["advantage"]))))
+        self.entropies.append(float(elementary.mean_in_order(extra["entropy"])))
+        self.value_errors.append(float(elementary.mean_in_order(np.square(extra["advantage"]))))
 
-    def extend(self, other: Returns) -> None:
+    def append_returns(self, other: Returns) -> None:
         """Append the episodes of `other`."""
         for name in NAMES:
             getattr(self, name).extend(getattr(other, name))
@@ -64,20 +64,20 @@ class Returns:
     @property
     def mean(self) -> float:
         """Mean return."""
-        return float(elementary.mean(self.returns))
+        return float(elementary.mean_in_order(self.returns))
 
-    def means(self, first: int, last: int) -> dict[str, float]:
+    def average_returns(self, first: int, last: int) -> dict[str, float]:
         """Return the means over the episodes [first, last), for progress and curves."""
         shown: dict[str, Sequence[float]] = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
-        return {name: float(elementary.mean(values[first:last])) for name, values in shown.items()}
+        return {name: float(elementary.mean_in_order(values[first:last])) for name, values in shown.items()}
 
-    def line(self, phase: str) -> str:
+    def format_line(self, phase: str) -> str:
         """Return the outcome as a line of text."""
         n = len(self)
         error = f" +- {np.std(self.returns, ddof=1) / math.sqrt(n):.2g}" if n > 1 else ""
         return (
             f"{phase} return: {self.mean:.4g}{error} (mean and standard error, n = {n}), length: "
-            f"{elementary.mean(self.lengths):.4g}, terminated: {elementary.mean(self.terminated):.3f}"
+            f"{elementary.mean_in_order(self.lengths):.4g}, terminated: {elementary.mean_in_order(self.terminated):.3f}"
         )
 
 

@@ -68,12 +68,12 @@ class Annealing(Observer):
         self.kind, self.n_iterations = kind, n_iterations
         self.ends = {} if kind == "constant" else dict(ends)
 
-    def values(self, iteration: int) -> dict[str, float]:
+    def compute_rates(self, iteration: int) -> dict[str, float]:
         """Return the values in iteration `iteration`, from 0, by name; {} if all are constant."""
         done = min(iteration / max(self.n_iterations, 1), 1.0)
-        return {name: self._between(first, last, done) for name, (first, last) in self.ends.items()}
+        return {name: self._interpolate_rate(first, last, done) for name, (first, last) in self.ends.items()}
 
-    def _between(self, first: float, last: float, done: float) -> float:
+    def _interpolate_rate(self, first: float, last: float, done: float) -> float:
         if self.kind == "exponential":
             return first * elementary.exp(done * elementary.log(last / first))
         share = 0.5 - 0.5 * elementary.cos(math.pi * done) if self.kind == "cosine" else done
@@ -81,14 +81,14 @@ class Annealing(Observer):
 
     def start(self, simulation: Watched) -> None:
         """Set the values of the first iteration."""
-        self._set(simulation, simulation.iteration)
+        self._set_rates(simulation, simulation.iteration)
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Set the values of the next iteration."""
-        self._set(simulation, iteration + 1)
+        self._set_rates(simulation, iteration + 1)
 
-    def _set(self, simulation: Watched, iteration: int) -> None:
-        values = self.values(iteration)
+    def _set_rates(self, simulation: Watched, iteration: int) -> None:
+        values = self.compute_rates(iteration)
         for item in simulation.engine.plastic if "eta" in values else ():
             simulation.set_eta(item.optimizer.eta * (values["eta"] / self.ends["eta"][0]), item.name)
         if "c_H" in values:

@@ -14,7 +14,7 @@ from .returns import Returns
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
-def wilson(n_right: int, n: int) -> tuple[float, float]:
+def compute_wilson_interval(n_right: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion `n_right` / `n` (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
     share, zz = n_right / n, Z95 * Z95 / n
     centre = (share + zz / 2) / (1 + zz)
@@ -70,11 +70,11 @@ class Score(float):
         return self.losses, self.labels, self.predictions, self.episodes, self.n_classes
 
     @classmethod
-    def join(cls, scores: Iterable[Score]) -> Score:
+    def join_scores(cls, scores: Iterable[Score]) -> Score:
         """Return the score of the samples of all scores, in their order."""
         scores, episodes = list(scores), Returns()
         for score in scores:
-            episodes.extend(score.episodes)
+            episodes.append_returns(score.episodes)
         losses, labels, predictions = (
             [item for score in scores for item in getattr(score, name)] for name in ("losses", "labels", "predictions")
         )
@@ -93,7 +93,7 @@ class Score(float):
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the accuracy, see `wilson`; None without labels."""
-        return wilson(self.n_right, len(self.labels)) if self.labels else None
+        return compute_wilson_interval(self.n_right, len(self.labels)) if self.labels else None
 
     @property
     def confusion(self) -> np.ndarray:
@@ -118,19 +118,19 @@ class Score(float):
         """Mean return of episodes, classification error, or the mean loss where there are no labels."""
         if self.episodes:
             return self.episodes.mean
-        return 1.0 - self.n_right / len(self.labels) if self.labels else float(elementary.mean(self.losses))
+        return 1.0 - self.n_right / len(self.labels) if self.labels else float(elementary.mean_in_order(self.losses))
 
-    def line(self, phase: str) -> str:
+    def format_line(self, phase: str) -> str:
         """Return the score as a line of text."""
         if self.episodes:
-            return self.episodes.line(phase)
+            return self.episodes.format_line(phase)
         if self.interval is None:
-            return f"{phase} loss: {elementary.mean(self.losses):.6g}"
+            return f"{phase} loss: {elementary.mean_in_order(self.losses):.6g}"
         n, (low, high) = len(self.labels), self.interval
         return f"{phase} accuracy: {self.n_right / n:.3f} (95 % interval {low:.2f} to {high:.2f}, n = {n})"
 
     def __repr__(self) -> str:
-        return f"Score({self.line('mean' if not self.labels else '').strip()})" if self.losses else "Score()"
+        return f"Score({self.format_line('mean' if not self.labels else '').strip()})" if self.losses else "Score()"
 
     def __str__(self) -> str:  # `print` shows the number alone, which scripts read
         return float.__repr__(self)

@@ -1,4 +1,4 @@
-"""`circuit_config.json`: the node and edge files of a network, with the variables of its manifest replaced."""
+"""`circuit_config.json`: the node and edge files of a network, with the values of the variables of its manifest."""
 
 from __future__ import annotations
 
@@ -13,21 +13,13 @@ from ..errors import InputError
 from ..values import AnyValue, Given, Values
 
 SIZE_LIMIT = 2**24  # bytes
-LONGEST = 4096  # characters of a variable of the manifest, as of a path
+MAX_CHARACTERS = 4096  # characters of a variable of the manifest, as of a path
 CONFIGDIR = "configdir"
 
 
 @dataclass(frozen=True)
 class Files:
-    """A file of nodes or edges with its table of types.
-
-    Attributes
-    ----------
-    data : Path
-        HDF5 file.
-    types : Path or None
-        CSV file.
-    """
+    """An HDF5 file of nodes or edges, with its CSV table of types if there is one."""
 
     data: Path
     types: Path | None
@@ -35,18 +27,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Circuit:
-    """The files of a SONATA network.
+    """The files of a SONATA network, whose configuration is `path`.
 
-    Attributes
-    ----------
-    path : Path
-        Path of the configuration.
-    nodes, edges : list of Files
-        Files of node and edge populations.
-    components : dict
-        Folder of each kind of component, such as "point_neuron_models_dir".
-    spikes : list of (Path, str)
-        Spike files of a simulation's inputs and the populations that they are for.
+    `nodes` and `edges` have the files of node and edge populations, `components` the folder of each kind of component,
+    such as "point_neuron_models_dir". `spikes` has the spike files of a simulation's inputs, each with its population.
     """
 
     path: Path
@@ -57,50 +41,44 @@ class Circuit:
 
 
 def read(path: Path) -> Circuit:
-    """Read a `circuit_config.json`, or the `simulation_config.json` that names one.
-
-    Raises
-    ------
-    InputError
-        Names the file, the key and what is wrong.
-    """
+    """Read a `circuit_config.json`, or the `simulation_config.json` that names one."""
     path = Path(path)
-    content, variables = _content(path)
+    content, variables = _load_content(path)
     spikes = []
-    for name, entry in _mapping(path, content, "inputs").items():
+    for name, entry in _get_mapping(path, content, "inputs").items():
         if not isinstance(entry, Mapping) or entry.get("input_type") != "spikes" or entry.get("enabled") is False:
             raise InputError(f"{path}: inputs.{name} must be of input_type 'spikes', others are not supported")
         if not isinstance(entry.get("node_set"), str):
             raise InputError(f"{path}: inputs.{name}.node_set = {entry.get('node_set')!r} must name a population")
-        spikes.append((_path(path, variables, entry, "input_file", f"inputs.{name}"), entry["node_set"]))
+        spikes.append((_resolve_path(path, variables, entry, "input_file", f"inputs.{name}"), entry["node_set"]))
     if "network" in content and "networks" not in content:
-        path = _path(path, variables, content, "network", "")
-        content, variables = _content(path)
-    networks = _mapping(path, content, "networks")
+        path = _resolve_path(path, variables, content, "network", "")
+        content, variables = _load_content(path)
+    networks = _get_mapping(path, content, "networks")
     parts = {
         kind: [
-            _files(path, variables, entry, kind, f"networks.{kind}[{number}]")
-            for number, entry in enumerate(_list(path, networks, kind))
+            _resolve_files(path, variables, entry, kind, f"networks.{kind}[{number}]")
+            for number, entry in enumerate(_get_list(path, networks, kind))
             if not (isinstance(entry, Mapping) and entry.get("enabled") is False)
         ]
         for kind in ("nodes", "edges")
     }
     if not parts["nodes"]:
         raise InputError(f"{path}: networks.nodes names no file")
-    folders = _mapping(path, content, "components")
-    components = {key: _path(path, variables, folders, key, "components") for key in folders}
+    folders = _get_mapping(path, content, "components")
+    components = {key: _resolve_path(path, variables, folders, key, "components") for key in folders}
     return Circuit(path, parts["nodes"], parts["edges"], components, spikes)
 
 
-def _content(path: Path) -> tuple[Values, dict[str, str]]:
+def _load_content(path: Path) -> tuple[Values, dict[str, str]]:
     content = load_json(path, SIZE_LIMIT)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold an object")
-    return content, _variables(path, _mapping(path, content, "manifest"))
+    return content, _resolve_variables(path, _get_mapping(path, content, "manifest"))
 
 
 def load_json(path: Path, limit: int = files.TEXT_LIMIT) -> AnyValue:
-    """Return what a JSON file of at most `limit` bytes holds; `InputError` names the file."""
+    """Return the content of a JSON file of at most `limit` bytes; `InputError` names the file."""
     try:
         return json.loads(files.read(path, limit))
     except OSError as problem:
@@ -109,43 +87,47 @@ def load_json(path: Path, limit: int = files.TEXT_LIMIT) -> AnyValue:
         raise InputError(f"{path}: not JSON: {problem}") from None
 
 
-def _variables(path: Path, manifest: Given) -> dict[str, str]:
-    """Return the values of the manifest's variables by name, with variables inside them replaced."""
+def _resolve_variables(path: Path, manifest: Given) -> dict[str, str]:
+    """Return the values of the manifest's variables by name; variables inside values are replaced."""
     values = {name.lstrip("$").strip("{}"): value for name, value in manifest.items()}
     wrong = next((name for name, value in values.items() if not isinstance(value, str)), None)
     if wrong is not None:
         raise InputError(f"{path}: manifest.{wrong} = {values[wrong]!r} must be a text")
     for name, value in values.items():
-        if len(value) > LONGEST:
-            raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters")
+        if len(value) > MAX_CHARACTERS:
+            raise InputError(f"{path}: manifest.{name} has more than {MAX_CHARACTERS} characters")
     values[CONFIGDIR] = str(path.parent.resolve())
-    try:  # what a value names comes first
-        order = [*TopologicalSorter({name: set(_find(value, values)) for name, value in values.items()}).static_order()]
+    try:  # variables inside a value come first
+        order = [
+            *TopologicalSorter(
+                {name: set(_find_variables(value, values)) for name, value in values.items()}
+            ).static_order()
+        ]
     except CycleError as problem:
         raise InputError(f"{path}: manifest.{problem.args[1][0]} contains itself") from None
     for name in order:
-        values[name] = _replace(values[name], values)
-        if len(values[name]) > LONGEST:
-            raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters with its variables")
+        values[name] = _replace_variables(values[name], values)
+        if len(values[name]) > MAX_CHARACTERS:
+            raise InputError(f"{path}: manifest.{name} has more than {MAX_CHARACTERS} characters with its variables")
     return values
 
 
-def _find(text: str, known: Container[str]) -> list[str]:
-    """Return the known variables that a text names, as $NAME or ${NAME}."""
-    return [name for part in text.split("$")[1:] if (name := _split(part, known)[0])]
+def _find_variables(text: str, known: Container[str]) -> list[str]:
+    """Return the known variables in a text, written $NAME or ${NAME}."""
+    return [name for part in text.split("$")[1:] if (name := _split_variable(part, known)[0])]
 
 
-def _replace(text: str, variables: Mapping[str, str]) -> str:
-    """Replace $NAME and ${NAME} by the values of variables that are known."""
+def _replace_variables(text: str, variables: Mapping[str, str]) -> str:
+    """Replace $NAME and ${NAME} of known variables by their values."""
     first, *parts = text.split("$")
-    split = (_split(part, variables) for part in parts)
+    split = (_split_variable(part, variables) for part in parts)
     return first + "".join((variables[name] if name else "$") + rest for name, rest in split)
 
 
-def _split(part: str, known: Container[str]) -> tuple[str, str]:
-    """Return the known variable, or "", and the rest of what follows a dollar, up to the next one.
+def _split_variable(part: str, known: Container[str]) -> tuple[str, str]:
+    """Split the text after a dollar into the known variable, or "", and the remaining text.
 
-    $NETWORK is a prefix of $NETWORK_DIR: the longest name counts.
+    $NETWORK is a prefix of $NETWORK_DIR: the longest name is chosen.
     """
     inside, closed, rest = part[1:].partition("}")
     if part.startswith("{") and closed and inside and inside in known:
@@ -154,32 +136,32 @@ def _split(part: str, known: Container[str]) -> tuple[str, str]:
     return part[:n], part[n:]
 
 
-def _path(path: Path, variables: Mapping[str, str], owner: Given, key: str, here: str) -> Path:
+def _resolve_path(path: Path, variables: Mapping[str, str], owner: Given, key: str, here: str) -> Path:
     value, name = owner.get(key), f"{here}.{key}".lstrip(".")
     if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {name} = {value!r} must name a file")
-    text = _replace(value, variables)
+    text = _replace_variables(value, variables)
     if "$" in text:
         raise InputError(f"{path}: {name} = {value!r} contains a variable that the manifest has not")
     return path.parent / text
 
 
-def _files(path: Path, variables: Mapping[str, str], entry: object, kind: str, here: str) -> Files:
+def _resolve_files(path: Path, variables: Mapping[str, str], entry: object, kind: str, here: str) -> Files:
     if not isinstance(entry, Mapping):
         raise InputError(f"{path}: {here} must be an object")
     types = f"{kind[:-1]}_types_file"
-    table = _path(path, variables, entry, types, here) if entry.get(types) is not None else None
-    return Files(_path(path, variables, entry, f"{kind}_file", here), table)
+    table = _resolve_path(path, variables, entry, types, here) if entry.get(types) is not None else None
+    return Files(_resolve_path(path, variables, entry, f"{kind}_file", here), table)
 
 
-def _mapping(path: Path, owner: Given, key: str) -> Values:
+def _get_mapping(path: Path, owner: Given, key: str) -> Values:
     mapping = owner.get(key) or {}
     if not isinstance(mapping, dict):
         raise InputError(f"{path}: {key} must be an object")
     return mapping
 
 
-def _list(path: Path, owner: Given, key: str) -> list[AnyValue]:
+def _get_list(path: Path, owner: Given, key: str) -> list[AnyValue]:
     entries = owner.get(key) or []
     if not isinstance(entries, list):
         raise InputError(f"{path}: networks.{key} must be a list")

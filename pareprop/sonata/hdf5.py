@@ -1,4 +1,4 @@
-"""Open HDF5 files with care: problems become one line that names the file; data in other files are refused."""
+"""Open HDF5 files with care: a problem becomes one line with the name of the file; data in other files are refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ from ..machine import require_bytes
 
 @contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file to read.
-
-    Raises
-    ------
-    InputError
-        Names the file and what is wrong with it or with what is read in the block.
-    """
+    """Open a file to read; problems of the file, and errors in the block, become `InputError` with the file's name."""
     try:
         files.open_regular(path).close()
         with h5py.File(path, "r") as file:
@@ -37,30 +31,21 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"{path}: {lines[0] if lines else type(problem).__name__}") from None
 
 
-def group(parent: h5py.Group, key: str) -> h5py.Group:
+def get_group(parent: h5py.Group, key: str) -> h5py.Group:
     """Return a group of the same file."""
     if isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
-        raise InputError(f"group '{place(parent, key)}' lies in another file")
+        raise InputError(f"group '{join_path(parent, key)}' lies in another file")
     if key not in parent or not isinstance(parent[key], h5py.Group):
-        raise InputError(f"group '{place(parent, key)}' is missing")
+        raise InputError(f"group '{join_path(parent, key)}' is missing")
     return parent[key]
 
 
-def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -> h5py.Dataset:
+def get_dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -> h5py.Dataset:
     """Return a dataset of numbers in the same file.
 
-    Parameters
-    ----------
-    parent : h5py.Group
-        Group in which it lies.
-    key : str
-        Name of the dataset.
-    kinds : str
-        Kinds of numbers that it may hold, as in `np.dtype.kind`.
-    columns : int
-        Second dimension, 0 if it must have one dimension.
+    `kinds` are the permitted values of `np.dtype.kind`; `columns` is the second dimension, 0 for one dimension.
     """
-    here = place(parent, key)
+    here = join_path(parent, key)
     if isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
         raise InputError(f"dataset '{here}' lies in another file")
     if key not in parent or not isinstance(parent[key], h5py.Dataset):
@@ -77,9 +62,9 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
     return data
 
 
-def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
-    """Return a dataset as `dataset` does, None if there is none of that name."""
-    return dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
+def find_dataset(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
+    """Return a dataset as `get_dataset` does, None if the name is missing."""
+    return get_dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
 
 
 def read_whole(column: h5py.Dataset) -> np.ndarray:
@@ -88,16 +73,16 @@ def read_whole(column: h5py.Dataset) -> np.ndarray:
     return column[()]
 
 
-def integers(values: np.ndarray) -> np.ndarray:
+def to_int64(values: np.ndarray) -> np.ndarray:
     """Return `values` as int64; too large ones become negative, so that checks of bounds find them."""
     return np.asarray(values).astype(np.int64)
 
 
-def text(value: object) -> str:
-    """Return an attribute or a string, bytes or text, as text."""
+def to_text(value: object) -> str:
+    """Return a string or an attribute, bytes or text, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def place(parent: h5py.Group, key: str) -> str:
+def join_path(parent: h5py.Group, key: str) -> str:
     """Return the path of a member of a group."""
     return f"{parent.name.rstrip('/')}/{key}"

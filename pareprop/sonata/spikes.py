@@ -9,39 +9,23 @@ import numpy as np
 from ..errors import InputError
 from . import hdf5
 
-SMALL = 1e-6  # steps by which a time may lie behind its step
+TOLERANCE = 1e-6  # steps by which a time may lie behind its step
 
 
 def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spikes of a population, in the order of the file.
+    """Return steps and ids of the spikes of a population, int64 (n,) each, in the order of the file.
 
-    Parameters
-    ----------
-    path : Path
-        File of spikes.
-    population : str
-        Name of the population.
-    size : int
-        Number of its cells.
-    dt_ms : float
-        Step in ms.
-
-    Returns
-    -------
-    step : np.ndarray
-        int64 (n,); a spike of step t is at (t + 1) dt, as in NEST; those in between are of the step that they end in.
-    id : np.ndarray
-        int64 (n,), ids of the cells.
+    A spike of step t is at (t + 1) dt, as in NEST; a spike between two such times belongs to the step that contains it.
     """
     with hdf5.open_file(path) as file:
-        group = hdf5.group(file, "spikes")
+        group = hdf5.get_group(file, "spikes")
         if population in group:
-            group = hdf5.group(group, population)
+            group = hdf5.get_group(group, population)
         elif "timestamps" not in group:  # older files have no populations
             raise InputError(f"no spikes of population '{population}' (there: {', '.join(group)})")
-        times = hdf5.dataset(group, "timestamps", "iuf")
-        ids = hdf5.integers(hdf5.read_whole(hdf5.dataset(group, "node_ids")))
-        unit = hdf5.text(times.attrs.get("units", "ms"))
+        times = hdf5.get_dataset(group, "timestamps", "iuf")
+        ids = hdf5.to_int64(hdf5.read_whole(hdf5.get_dataset(group, "node_ids")))
+        unit = hdf5.to_text(times.attrs.get("units", "ms"))
         if unit != "ms":
             raise InputError(f"'{times.name}' is in '{unit}', must be in ms")
         exact = hdf5.read_whole(times).astype(float) / dt_ms
@@ -53,4 +37,4 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
         wrong = np.flatnonzero((ids < 0) | (ids >= size))
         if len(wrong):
             raise InputError(f"node_ids[{wrong[0]}] = {ids[wrong[0]]}, population '{population}' has {size} nodes")
-    return np.maximum(np.ceil(exact - SMALL) - 1, 0).astype(np.int64), ids
+    return np.maximum(np.ceil(exact - TOLERANCE) - 1, 0).astype(np.int64), ids

@@ -16,21 +16,10 @@ Row = dict[str, str]
 
 
 def read(path: Path, key: str, population: str) -> dict[int, Row]:
-    """Return the types of one population.
+    """Return the types of one population: id to column name to value, without columns that have no value.
 
-    Parameters
-    ----------
-    path : Path
-        The table.
-    key : str
-        "node_type_id" or "edge_type_id".
-    population : str
-        Rows of other populations are left out, if the table has such a column.
-
-    Returns
-    -------
-    dict
-        Id to column name to value; columns without a value are left out.
+    `key` is "node_type_id" or "edge_type_id". If the table has a column `population`, rows of other populations are
+    skipped.
     """
     with files.input_errors(path, ValueError, csv.Error):
         text = io.StringIO(files.read(path, SIZE_LIMIT).decode(), newline="")
@@ -57,7 +46,7 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
     return numbered_rows
 
 
-def number(row: Row, key: str, here: str) -> float | None:
+def read_number(row: Row, key: str, here: str) -> float | None:
     """Return a number of a row, None if the column has no value."""
     if key not in row:
         return None

@@ -1,11 +1,12 @@
 """Files of a run: results, recordings, checkpoints.
 
-May import `simulation`, `engines`, `network`, `parallel` and the ground.
+May import `simulation`, `engines`, `network`, `parallel` and the core utilities.
 
-Where to add
-------------
-A dataset of `results.h5`: `results`, its unit and axes in `self_description`. A quantity of neurons to record:
-`RECORDED_UNITS` in `engines.base`. An array of a checkpoint: `state` of the engine, simulation or observer that has it
-(`engines.state`). The version of the format of checkpoints: `FORMAT` in `checkpoint_write`. A key of [record] or
-[checkpoint]: `record_settings`, `checkpoint_observer`.
+Where to add:
+
+- a dataset of `results.h5`: `results`; its unit and axes: `self_description`;
+- a quantity of neurons to record: `RECORDED_UNITS` in `engines/base.py`;
+- an array of a checkpoint: `state` and `load_state` of the engine, simulation or observer that has it; the version of
+  the format is `FORMAT` in `checkpoint_write`;
+- a key of [record] or [checkpoint]: `record_settings`, `checkpoint_observer`.
 """

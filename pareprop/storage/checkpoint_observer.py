@@ -92,17 +92,17 @@ class Checkpoints(Observer):
         if self._listens:
             self._signals = Signals()
             collectives.any_of(simulation.world, [False])  # all ranks have installed theirs
-            self._mark(simulation, True)
+            self._write_marker(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._copy_state(simulation)
 
-    def asks(self, simulation: Watched) -> list[bool]:
+    def list_requests(self, simulation: Watched) -> list[bool]:
         """Return whether a checkpoint is due by this rank's clock, and for each signal whether it has come."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
         asked = self._signals.asked if self._signals else ""
         return [late, *(asked == number.name for number in ASKING)]
 
-    def settle(self, simulation: Watched, asked: list[bool]) -> None:
+    def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
         """Write a checkpoint if one is due on any rank; stop the run after a signal."""
         late, *signals = asked
         if any(signals):
@@ -116,16 +116,16 @@ class Checkpoints(Observer):
     def finish(self, simulation: Watched) -> None:
         """Remove the signal handlers."""
         if self._signals is not None:
-            self._mark(simulation, False)
-            self.release()
+            self._write_marker(simulation, False)
+            self.restore_handlers()
 
-    def release(self) -> None:
+    def restore_handlers(self) -> None:
         """Restore the former signal handlers, also on a rank that failed alone; the marker file stays."""
         if self._signals is not None:
-            self._signals.release()
+            self._signals.restore_handlers()
             self._signals = None
 
-    def _mark(self, simulation: Watched, listening: bool) -> None:
+    def _write_marker(self, simulation: Watched, listening: bool) -> None:
         with on_disk(simulation.exchange.comm, "checkpoints", self.folder):
             if simulation.exchange.rank == 0 and self.folder.exists():
                 (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
@@ -147,16 +147,16 @@ class Checkpoints(Observer):
     def _write(self, simulation: Watched) -> None:
         if simulation.iteration == self._written:
             return
-        with simulation.timers.phase("checkpoint"):
+        with simulation.timers.time_phase("checkpoint"):
             self.latest = collectives.run_in_first_group(simulation.replicas, self._write_if_finite, simulation)
         self._written, self._clock = simulation.iteration, time.monotonic()
 
     def _write_if_finite(self, simulation: Watched) -> Path:
         problem = find_bad(simulation.network, simulation.engine)
-        if collectives.maximum(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
+        if collectives.max_over_ranks(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
             collectives.raise_together(simulation.exchange.comm, problem)
         comm, before = simulation.exchange.comm, self.folder.parent
-        now = self._place.find() if self._place else before
+        now = self._place.find_path() if self._place else before
         now = now if comm is None else comm.bcast(now)
         self.folder = now / self.folder.name
         path = checkpoint_write.write(cast(Simulation, simulation), self.folder, self.identity, self.keep)

@@ -82,7 +82,7 @@ class _Group:
 
     pieces: list[Piece] = field(default_factory=list)
 
-    def places(self) -> Iterator[slice | np.ndarray]:
+    def list_indices(self) -> Iterator[slice | np.ndarray]:
         """Yield the indices of each chunk in the arrays of the pieces, in the order of the file."""
         first = self.pieces[0]
         if first.table is None or first.span is None:
@@ -117,7 +117,7 @@ def require_same(comm: Comm, state: State) -> None:
     names = [*state.rows, *state.spikes, *names]
     if collectives.is_same(comm, "\n".join(names)):
         return
-    by_rank = collectives.gather(comm, names)
+    by_rank = collectives.gather_values(comm, names)
     rank, other = next((rank, other) for rank, other in enumerate(by_rank) if other != by_rank[0])
     place = next(k for k, pair in enumerate(zip_longest(by_rank[0], other)) if pair[0] != pair[1])
     shown = [names[place] if place < len(names) else "none" for names in (by_rank[0], other)]
@@ -126,27 +126,27 @@ def require_same(comm: Comm, state: State) -> None:
 
 def _gather_rows(comm: Comm, table: SynapseTable, array: np.ndarray) -> np.ndarray:
     """Collective: gather the rows of a table on rank 0, each from a rank that has, or may get, synapses in it."""
-    rows, n_rows = table.whole_rows()
+    rows, n_rows = table.number_whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     whole[rows] = array
     known = np.diff(table.row_ptr) > 0
     for span in table.spans:
         if span.projection.rewire and span.first < span.last:
-            known[span.rows : span.rows + span.n_rows] = True
+            known[span.own_rows] = True
     mine = np.flatnonzero(known)
-    for places, values in collectives.to_root(comm, [(rows[mine], array[mine])]):
+    for places, values in collectives.send_items_to_root(comm, [(rows[mine], array[mine])]):
         whole[places] = values
     return whole
 
 
 def _gather_spikes(comm: Comm, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """Collective: gather the spikes of all ranks' neurons on rank 0."""
-    parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
+    parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.send_items_to_root(comm, [(own.ids, own.ptr)])]
     whole = join_logs(parts or [own], len(own.ptr) - 1)
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
 
-def _groups(pieces: list[Piece]) -> list[_Group]:
+def _group_pieces(pieces: list[Piece]) -> list[_Group]:
     groups: list[_Group] = []
     for piece in pieces:
         last = groups[-1].pieces[0] if groups else None
@@ -170,7 +170,7 @@ def write(path: Path, pieces: list[Piece], begin: int = 0) -> None:
 
     with open(path, "wb", buffering=0, opener=_open_whole) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
-        for piece, data, place in _chunks(pieces):
+        for piece, data, place in _list_chunks(pieces):
             piece.crc = zlib.crc32(data.data, piece.crc)
             _write_all(file.fileno(), data, place)
             waiting += len(data)
@@ -190,18 +190,18 @@ def _open_whole(path: str, flags: int) -> int:
 def copy(piece: Piece) -> np.ndarray:
     """Return a copy of the items of a piece, in the order of the file."""
     items, done = np.empty((piece.count, *piece.item), piece.array.dtype), 0
-    for place in _Group([piece]).places() if piece.count else ():
+    for place in _Group([piece]).list_indices() if piece.count else ():
         part = piece.array[place]
         items[done : done + len(part)] = part
         done += len(part)
     return items
 
 
-def _chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+def _list_chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
     """Yield chunks of pieces as bytes, with their offsets in the file."""
-    for group in _groups(pieces):
+    for group in _group_pieces(pieces):
         at = [piece.offset for piece in group.pieces]
-        for place in group.places() if group.pieces[0].count else ():
+        for place in group.list_indices() if group.pieces[0].count else ():
             for k, piece in enumerate(group.pieces):
                 data = np.ascontiguousarray(piece.array[place]).reshape(-1).view(np.uint8)
                 yield piece, data, at[k]
@@ -215,7 +215,7 @@ def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
+def fill_pieces(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
     """Fill the arrays of pieces of neurons and synapses.
 
     Parameters
@@ -228,9 +228,9 @@ def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int],
         Function of (index of a piece, first, last) that returns items [first, last) of the whole array.
     """
     number = {id(piece): k for k, piece in enumerate(pieces)}
-    for group in _groups(pieces):
+    for group in _group_pieces(pieces):
         done = 0
-        for place in group.places() if group.pieces[0].count else ():
+        for place in group.list_indices() if group.pieces[0].count else ():
             n = len(place) if isinstance(place, np.ndarray) else place.stop - place.start
             for piece in group.pieces:
                 k = number[id(piece)]
@@ -238,7 +238,7 @@ def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int],
             done += n
 
 
-def checksum(descriptor: int, offset: int, size: int) -> int:
+def compute_checksum(descriptor: int, offset: int, size: int) -> int:
     """Return the CRC-32 of `size` bytes of a file, or of those up to its end."""
     crc = 0
     while size > 0 and (data := os.pread(descriptor, min(size, 2**24), offset)):
@@ -247,7 +247,7 @@ def checksum(descriptor: int, offset: int, size: int) -> int:
     return crc
 
 
-def carry(crc: int, n_bytes: int) -> int:
+def extend_checksum(crc: int, n_bytes: int) -> int:
     """Return what a text with this CRC-32 adds, by XOR, to that of a longer one in which `n_bytes` bytes follow it.
 
     Remainders of polynomials over two elements: each byte that follows is a factor x^8.
@@ -255,12 +255,12 @@ def carry(crc: int, n_bytes: int) -> int:
     power = 1 << 23  # x^8, as the highest bit is x^0
     while n_bytes:
         if n_bytes & 1:
-            crc = _multiply(crc, power)
-        power, n_bytes = _multiply(power, power), n_bytes >> 1
+            crc = _multiply_remainders(crc, power)
+        power, n_bytes = _multiply_remainders(power, power), n_bytes >> 1
     return crc
 
 
-def _multiply(a: int, b: int) -> int:
+def _multiply_remainders(a: int, b: int) -> int:
     """Return the product of two remainders."""
     product = 0
     for bit in range(31, -1, -1):

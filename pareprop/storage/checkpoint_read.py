@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .. import __version__, files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
-from ..network.identity import tell_differences
+from ..network.identity import list_fact_differences
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
@@ -36,10 +36,10 @@ from .checkpoint_write import (
     FORMAT,
     MANIFEST,
     MANIFEST_LIMIT,
+    hash_manifest,
     iteration_of,
     list_checkpoints,
     rank_file_name,
-    seal,
     take_back,
 )
 
@@ -142,21 +142,21 @@ def load(
     comm = simulation.world
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     complaints: list[str] = []
-    with collectives.guarded(comm):
+    with collectives.share_errors(comm):
         if rank == 0:
             take_back(folder)
         paths = list_checkpoints(folder) if rank == 0 else []
     for path in paths if comm is None else comm.bcast(paths):
-        with collectives.guarded(comm):
-            answer = _try(_manifest, path) if rank == 0 else ({}, "")
+        with collectives.share_errors(comm):
+            answer = _catch_damage(_read_manifest, path) if rank == 0 else ({}, "")
         manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
-            _, wrong = _together(comm, _verify, path, manifest, rank, size, network_only, check)
+            _, wrong = _catch_damage_on_all_ranks(comm, _verify_files, path, manifest, rank, size, network_only, check)
         if not wrong:
             if prepare is not None:
                 prepare(path, complaints)
-            wrong = _restore(simulation, path, manifest, network_only)
+            wrong = _restore_state(simulation, path, manifest, network_only)
         if not wrong:
             return path, complaints
         complaints.append(f"{path} is damaged: {wrong}")
@@ -178,14 +178,14 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
     if exchange.rank == 0:
         with suppress(OSError):  # `load` tells it
             for path in list_checkpoints(folder)[:1]:
-                rates, _ = _try(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
+                rates, _ = _catch_damage(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
                 values = rates.values() if isinstance(rates, dict) else [None]
                 if all(type(rate) is float and 0 <= rate < MOST_HZ for rate in values):
                     latest = rates
     return latest if exchange.comm is None else exchange.comm.bcast(latest)
 
 
-def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
+def _catch_damage(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
     """Return the result of a function and "", or None and why a checkpoint cannot be used; raise what is no damage."""
     try:
         return function(*arguments), ""
@@ -199,15 +199,17 @@ def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[An
         return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
 
 
-def _together(comm: Comm, function: Callable[..., AnyValue], *arguments: object) -> tuple[AnyValue, str]:
+def _catch_damage_on_all_ranks(
+    comm: Comm, function: Callable[..., AnyValue], *arguments: object
+) -> tuple[AnyValue, str]:
     """Collective: return this rank's result of a function and why any rank cannot use the checkpoint, "" if all can."""
-    with collectives.guarded(comm):
-        result, wrong = _try(function, *arguments)
+    with collectives.share_errors(comm):
+        result, wrong = _catch_damage(function, *arguments)
     (any_wrong,) = collectives.any_of(comm, [bool(wrong)])
-    return result, next(filter(None, collectives.gather(comm, wrong))) if any_wrong else ""
+    return result, next(filter(None, collectives.gather_values(comm, wrong))) if any_wrong else ""
 
 
-def _manifest(path: Path) -> Values:
+def _read_manifest(path: Path) -> Values:
     """Return a manifest, after checks of its fields and its table; values are compared with the simulation later."""
     manifest = _read(path)
     if (form := manifest["format"]) != FORMAT:
@@ -235,7 +237,7 @@ def _read(path: Path) -> Values:
         raise CorruptCheckpoint(f"{MANIFEST} is a link")
     checksum, _, text = files.read(file, MANIFEST_LIMIT).decode(errors="replace").partition("\n")
     text = text.removesuffix("\n")
-    if checksum != seal(text):
+    if checksum != hash_manifest(text):
         raise CorruptCheckpoint(f"{MANIFEST}: its checksum differs")
     return json.loads(text, parse_constant=_no_number)
 
@@ -277,7 +279,7 @@ def _open(path: Path) -> BinaryIO:
     return files.open_regular(path)
 
 
-def _verify(path: Path, manifest: Values, rank: int, size: int, values: bool, check: Check | None) -> None:
+def _verify_files(path: Path, manifest: Values, rank: int, size: int, values: bool, check: Check | None) -> None:
     """Check this rank's share of the files: their size, with `values` also checksums, and what else they refer to."""
     for first, end in list(pairwise([*manifest["leaders"], manifest["ranks"]]))[rank::size]:
         name = rank_file_name(first)
@@ -286,11 +288,11 @@ def _verify(path: Path, manifest: Values, rank: int, size: int, values: bool, ch
             there = os.fstat(file.fileno()).st_size
             for number in range(first, end):
                 for column, array in enumerate(manifest["arrays"]):
-                    count, offset, crc = table.share(number, column)
+                    count, offset, crc = table.read_entry(number, column)
                     length = count * _item_bytes(array)
                     if length and offset + length > there:
                         raise CorruptCheckpoint(f"{name} has {there} bytes, {array['name']} ends at {offset + length}")
-                    if values and checkpoint_pieces.checksum(file.fileno(), offset, length) != crc:
+                    if values and checkpoint_pieces.compute_checksum(file.fileno(), offset, length) != crc:
                         raise CorruptCheckpoint(f"{name}: the checksum of {array['name']} differs")
     if check is not None:
         try:
@@ -311,9 +313,9 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
             kept[section] = {
                 key: kept[section][key] for key in kept[section] if key in known or key.startswith(FINGERPRINT)
             }
-    changes = _tell_contents(kept.get("task"), identity.get("task")) + differences(kept, identity)
+    changes = _tell_contents(kept.get("task"), identity.get("task")) + list_differences(kept, identity)
     if isinstance(networks[0], dict) and isinstance(networks[1], dict):
-        changes += tell_differences(networks[0], networks[1])
+        changes += list_fact_differences(networks[0], networks[1])
     elif networks[0] != networks[1]:
         changes.append("its network is described otherwise")
     way = "; `pareprop run` begins one with other settings"
@@ -335,15 +337,15 @@ def _tell_contents(kept: object, task: object) -> list[str]:
     return [f"the content of the file of {name} is another one" for name, (old, new) in pairs.items() if old != new]
 
 
-def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
+def list_differences(old: Given, new: Given, prefix: str = "") -> list[str]:
     """Return the differences of two nested mappings, as "key = old value, now new value"."""
     changes = []
     for key in dict.fromkeys([*old, *new]):
         before, after = _by_name(old.get(key)), _by_name(new.get(key))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += differences(before, after, f"{prefix}{key}.")
+            changes += list_differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            changes.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
+            changes.append(f"{prefix}{key} = {_format_value(before)}, now {_format_value(after)}")
     return changes
 
 
@@ -370,11 +372,11 @@ def _by_name(value: object) -> AnyValue:
     return value
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return shorten(json.dumps(value), 300)
 
 
-def _restore(simulation: Simulation, path: Path, manifest: Values, network_only: bool) -> str:
+def _restore_state(simulation: Simulation, path: Path, manifest: Values, network_only: bool) -> str:
     """Collective: load the state of a checkpoint into a simulation; return what is damaged, "" if nothing is.
 
     Raises
@@ -384,44 +386,46 @@ def _restore(simulation: Simulation, path: Path, manifest: Values, network_only:
     """
     comm, world, root = simulation.exchange.comm, simulation.world, simulation.exchange.rank == 0
     with ExitStack() as stack:
-        files, wrong = _together(world, _Files, path, manifest, stack)
+        files, wrong = _catch_damage_on_all_ranks(world, _Files, path, manifest, stack)
         if not wrong:
-            shared, wrong = _together(world, files.read_shared, root)
+            shared, wrong = _catch_damage_on_all_ranks(world, files.read_shared, root)
         if wrong:
             return wrong
         for array in shared.values() if comm is not None else ():
             comm.Bcast(array)
-        with _fitting(world, path):
+        with _require_fit(world, path):
             simulation.load_network(manifest["numbers"], shared)
             state = simulation.state(False)
             for name, (table, array) in state.rows.items():
-                array[...] = shared[name][table.whole_rows()[0]]
+                array[...] = shared[name][table.number_whole_rows()[0]]
         checkpoint_pieces.require_same(comm, state)
         pieces = [piece for piece in checkpoint_pieces.list_pieces(state, 0) if piece.kind != "shared"]
-        starts, totals = collectives.sum_before(comm, np.array([piece.count for piece in pieces], np.int64))
-        with collectives.guarded(world):
+        starts, totals = collectives.sum_lower_ranks(comm, np.array([piece.count for piece in pieces], np.int64))
+        with collectives.share_errors(world):
             _check_fit(path, pieces, totals, files, manifest["arrays"])
         firsts = starts.tolist()
 
-        def fill() -> np.ndarray:
-            checkpoint_pieces.fill(pieces, firsts, lambda k, first, last: files.read(pieces[k].name, first, last))
-            return files.sums()
+        def fill_arrays() -> np.ndarray:
+            checkpoint_pieces.fill_pieces(
+                pieces, firsts, lambda k, first, last: files.read(pieces[k].name, first, last)
+            )
+            return files.list_checksums()
 
-        own, wrong = _together(world, fill)
+        own, wrong = _catch_damage_on_all_ranks(world, fill_arrays)
         if not wrong:
-            _, wrong = _together(world, files.require_sums, collectives.gather_rows(comm, own))
+            _, wrong = _catch_damage_on_all_ranks(world, files.require_sums, collectives.gather_rows(comm, own))
     if not wrong:
         if not network_only:
-            with _fitting(world, path):
+            with _require_fit(world, path):
                 simulation.load_progress(manifest["numbers"], shared)
         simulation.engine.refresh()
     return wrong
 
 
 @contextmanager
-def _fitting(comm: Comm, path: Path) -> Iterator[None]:
+def _require_fit(comm: Comm, path: Path) -> Iterator[None]:
     """Collective context: raise an `InputError` on all ranks if one cannot take what a checkpoint holds."""
-    with collectives.guarded(comm):
+    with collectives.share_errors(comm):
         try:
             yield
         except MISFITS as problem:
@@ -437,12 +441,12 @@ def _check_fit(
         for piece, total in zip(pieces, totals, strict=True)
     }
     present = {
-        array["name"]: (array["kind"], array["dtype"], array["item"], shares.total(array["name"]))
+        array["name"]: (array["kind"], array["dtype"], array["item"], shares.count_items(array["name"]))
         for array in arrays
         if array["kind"] != "shared"
     }
     if expected != present:
-        found_differences = differences(present, expected)
+        found_differences = list_differences(present, expected)
         raise InputError(f"{path} does not fit this network: {'; '.join(found_differences[:5])}")
 
 
@@ -459,28 +463,28 @@ class _Files:
         stack.callback(lambda: [file.close() for file in self._opened.values()])
         self._sums: dict[tuple[int, int], tuple[int, int, int]] = {}  # by rank and column: bytes, CRC-32, items after
 
-    def _name(self, number: int) -> str:
+    def _name_file(self, number: int) -> str:
         """Return the name of the file in which rank `number` wrote."""
         return rank_file_name(self._leaders[bisect_right(self._leaders, number) - 1])
 
-    def _descriptor(self, name: str) -> int:
+    def _open_descriptor(self, name: str) -> int:
         self._opened[name] = file = self._opened.pop(name, None) or _open(self._path / name)
         if len(self._opened) > OPEN:
             self._opened.pop(next(iter(self._opened))).close()
         return file.fileno()
 
-    def total(self, name: str) -> int:
+    def count_items(self, name: str) -> int:
         """Return the number of items of a whole array."""
-        return self._table.total(self._columns[name])
+        return self._table.count_items(self._columns[name])
 
     def read_shared(self, root: bool) -> dict[str, np.ndarray]:
         """Return the arrays that are the same on all ranks; on rank 0 alone with their values."""
         found = {}
         for array in self._arrays:
             if array["kind"] == "shared":
-                name, total = array["name"], self.total(array["name"])
+                name, total = array["name"], self.count_items(array["name"])
                 found[name] = self.read(name, 0, total) if root else np.empty((total, *array["item"]), array["dtype"])
-        self.sums()
+        self.list_checksums()
         return found
 
     def read(self, name: str, first: int, last: int) -> np.ndarray:
@@ -488,43 +492,45 @@ class _Files:
         column = self._columns[name]
         array = self._arrays[column]
         out = np.empty((last - first, *array["item"]), array["dtype"])
-        for number, start, stop, place in self._table.parts(column, first, last):
+        for number, start, stop, place in self._table.list_parts(column, first, last):
             self._read_into(out[start - first : stop - first], number, column, place)
         return out
 
     def _read_into(self, out: np.ndarray, number: int, column: int, place: int) -> None:
         """Read items of what rank `number` wrote of an array, from item `place` on; a later call reads later ones."""
-        name, (count, offset, _) = self._name(number), self._table.share(number, column)
+        name, (count, offset, _) = self._name_file(number), self._table.read_entry(number, column)
         data = out.reshape(-1).view(np.uint8)
         view, offset = data.data, offset + place * _item_bytes(self._arrays[column])
         while view:
-            n = os.preadv(self._descriptor(name), [view], offset)
+            n = os.preadv(self._open_descriptor(name), [view], offset)
             if n == 0:
                 raise CorruptCheckpoint(f"{name} ends within {self._arrays[column]['name']}")
             view, offset = view[n:], offset + n
         n_bytes, crc, _ = self._sums.get((number, column), (0, 0, 0))
         self._sums[number, column] = n_bytes + len(data), zlib.crc32(data.data, crc), count - place - len(out)
 
-    def sums(self) -> np.ndarray:
+    def list_checksums(self) -> np.ndarray:
         """Return the checksums, PART (n,), of what other ranks read a part of; those of all else must be right."""
         parts = []
         for (number, column), (n_bytes, crc, after) in self._sums.items():
             size = _item_bytes(self._arrays[column])
-            if n_bytes < self._table.share(number, column)[0] * size:
-                parts.append((number, column, checkpoint_pieces.carry(crc, after * size)))
+            if n_bytes < self._table.read_entry(number, column)[0] * size:
+                parts.append((number, column, checkpoint_pieces.extend_checksum(crc, after * size)))
             else:
-                self._require(number, column, crc)
+                self._require_checksum(number, column, crc)
         return np.array(parts, PART)
 
     def require_sums(self, parts: np.ndarray) -> None:
-        """Raise `CorruptCheckpoint` unless what `sums` returned on all ranks is right together."""
+        """Raise `CorruptCheckpoint` unless what `list_checksums` returned on all ranks is right together."""
         n = len(self._arrays)
         keys, places = np.unique(parts["number"] * n + parts["column"], return_inverse=True)
         found = np.zeros(len(keys), np.uint32)
         np.bitwise_xor.at(found, places, parts["crc"])
         for key, crc in zip(keys.tolist(), found.tolist(), strict=True):
-            self._require(key // n, key % n, crc)
+            self._require_checksum(key // n, key % n, crc)
 
-    def _require(self, number: int, column: int, crc: int) -> None:
-        if crc != self._table.share(number, column)[2]:
-            raise CorruptCheckpoint(f"{self._name(number)}: the checksum of {self._arrays[column]['name']} differs")
+    def _require_checksum(self, number: int, column: int, crc: int) -> None:
+        if crc != self._table.read_entry(number, column)[2]:
+            raise CorruptCheckpoint(
+                f"{self._name_file(number)}: the checksum of {self._arrays[column]['name']} differs"
+            )

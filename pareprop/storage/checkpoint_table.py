@@ -29,7 +29,7 @@ def row_of(pieces: Sequence[Piece]) -> np.ndarray:
     return np.array([(piece.count, piece.offset, piece.crc) for piece in pieces], ENTRY)
 
 
-def join(rows: np.ndarray, n_arrays: int, n_ranks: int) -> np.ndarray:
+def join_rows(rows: np.ndarray, n_arrays: int, n_ranks: int) -> np.ndarray:
     """Return a table, ENTRY (n_ranks + 1, n_arrays), of the rows that `row_of` returned on the ranks, joined.
 
     Rank 0 has more arrays than the others, its first ones: those that are the same on all ranks.
@@ -111,25 +111,25 @@ class Table:
     def of_file(cls, file: BinaryIO, n_ranks: int, n_arrays: int) -> Table:
         """Return the table in an open file; rows are read when they are needed."""
 
-        def row(number: int) -> np.ndarray:
+        def read_row(number: int) -> np.ndarray:
             size = n_arrays * ENTRY.itemsize
             data = os.pread(file.fileno(), size, number * size)
             if len(data) < size:
                 raise OSError(None, "ends too early", file.name)
             return np.frombuffer(data, ENTRY)
 
-        return cls(n_ranks, row)
+        return cls(n_ranks, read_row)
 
-    def total(self, column: int) -> int:
+    def count_items(self, column: int) -> int:
         """Return the number of items of an array."""
-        return self._first(self.n_ranks, column)
+        return self._find_first(self.n_ranks, column)
 
-    def share(self, number: int, column: int) -> tuple[int, int, int]:
+    def read_entry(self, number: int, column: int) -> tuple[int, int, int]:
         """Return what rank `number` wrote of an array: number of items, their first byte in the file, their CRC-32."""
         _, offset, crc = self._row(number)[column].item()
-        return self._first(number + 1, column) - self._first(number, column), offset, crc
+        return self._find_first(number + 1, column) - self._find_first(number, column), offset, crc
 
-    def parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+    def list_parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield the parts of items [first, last) of an array that one rank each wrote.
 
         As (that rank, first item, last + 1, index of the first item among those of the rank).
@@ -137,13 +137,13 @@ class Table:
         low, high = 0, self.n_ranks
         while first < last and high - low > 1:  # low: the last rank whose first item is at most `first`
             middle = (low + high) // 2
-            low, high = (middle, high) if self._first(middle, column) <= first else (low, middle)
+            low, high = (middle, high) if self._find_first(middle, column) <= first else (low, middle)
         while first < last and low < self.n_ranks:
-            begin, end = self._first(low, column), min(self._first(low + 1, column), last)
+            begin, end = self._find_first(low, column), min(self._find_first(low + 1, column), last)
             if first < end:
                 yield low, first, end, first - begin
                 first = end
             low += 1
 
-    def _first(self, number: int, column: int) -> int:
+    def _find_first(self, number: int, column: int) -> int:
         return int(self._row(number)[column]["first"])

@@ -33,9 +33,9 @@ from ..simulation.loop import Simulation
 from ..values import Values
 from . import checkpoint_pieces, checkpoint_table
 from .checkpoint_pieces import Piece
-from .disk import on_disk, require_space, synchronise
+from .disk import on_disk, require_space, sync_path
 
-FORMAT = "pareprop-checkpoint-5"
+FORMAT = "pareprop-checkpoint-6"
 MANIFEST = "manifest.json"
 NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
 MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read
@@ -74,19 +74,19 @@ def write(
     part = final.with_suffix(PART)
     state = simulation.state(with_observers)
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
-    before, total = collectives.sum_before(comm, np.array([sum(piece.room for piece in pieces)], np.int64))
+    before, total = collectives.sum_lower_ranks(comm, np.array([sum(piece.room for piece in pieces)], np.int64))
     begin = int(before[0])
     leader, start = (rank, begin) if nodes.local is None else nodes.local.bcast((rank, begin))
     text, old = "", list[Path]()
     with on_disk(comm, "checkpoint", final):
         if rank == 0:
             take_back(folder)
-            old = _unfinished(folder)
-    remove(exchange, old)
+            old = _list_unfinished(folder)
+    remove_checkpoints(exchange, old)
     try:
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
-                text = _describe(final, simulation.iteration, state.numbers, pieces, nodes, identity)
+                text = _format_manifest(final, simulation.iteration, state.numbers, pieces, nodes, identity)
                 part.mkdir(parents=True)
                 table_bytes = (exchange.size + 1) * len(pieces) * checkpoint_table.ENTRY.itemsize
                 require_space(part / MANIFEST, int(total[0]) + table_bytes + len(text))
@@ -96,16 +96,16 @@ def write(
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
                 checksum = checkpoint_table.write(
-                    part / checkpoint_table.NAME, checkpoint_table.join(rows, len(pieces), exchange.size)
+                    part / checkpoint_table.NAME, checkpoint_table.join_rows(rows, len(pieces), exchange.size)
                 )
-                _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
+                _finish_checkpoint(part, final, text.replace(NO_CHECKSUM, checksum, 1))
                 old = [final.with_suffix(OLD)]
                 if keep is not None:
-                    old += _superfluous(folder, simulation.iteration, max(keep, 1))
+                    old += _list_superfluous(folder, simulation.iteration, max(keep, 1))
     except StateError:
-        remove(exchange, [part])
+        remove_checkpoints(exchange, [part])
         raise
-    remove(exchange, old)
+    remove_checkpoints(exchange, old)
     return final
 
 
@@ -119,7 +119,7 @@ def count_files(n_nodes: int) -> int:
     return n_nodes + 2
 
 
-def remove(exchange: Exchange, paths: Iterable[Path]) -> None:
+def remove_checkpoints(exchange: Exchange, paths: Iterable[Path]) -> None:
     """Collective: remove checkpoints that rank 0 names; the first ranks of nodes share their files among them.
 
     Each gets the name of an unfinished one before, so that no part of one passes for a whole. What cannot be removed
@@ -140,7 +140,7 @@ def remove(exchange: Exchange, paths: Iterable[Path]) -> None:
         with suppress(OSError):
             path.unlink()
     if nodes.leaders is not None:
-        collectives.await_others(nodes.leaders)
+        collectives.wait_for_all(nodes.leaders)
     for path in parts:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -155,7 +155,9 @@ def rank_file_name(rank: int) -> str:
     return f"rank-{rank:05d}.bin"
 
 
-def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece], nodes: Nodes, identity: Values) -> str:
+def _format_manifest(
+    final: Path, iteration: int, numbers: Values, pieces: list[Piece], nodes: Nodes, identity: Values
+) -> str:
     """Return the text of the manifest, with `NO_CHECKSUM` for the checksum of the table, which is not written yet.
 
     Raises
@@ -170,32 +172,39 @@ def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece],
     *leaders, n_ranks = nodes.starts.tolist()
     text = json.dumps(
         {
-            "table": NO_CHECKSUM, "format": FORMAT, "version": __version__, "identity": identity,
-            "iteration": iteration, "ranks": n_ranks, "leaders": leaders, "numbers": numbers, "arrays": arrays,
+            "table": NO_CHECKSUM,
+            "format": FORMAT,
+            "version": __version__,
+            "identity": identity,
+            "iteration": iteration,
+            "ranks": n_ranks,
+            "leaders": leaders,
+            "numbers": numbers,
+            "arrays": arrays,
         }
-    )  # fmt: skip
+    )
     if len(text) > MANIFEST_LIMIT:
         reason = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
         raise files.Unfit(errno.EFBIG, f"{reason}; arrays of numbers do not count", str(final))
     return text
 
 
-def seal(text: str) -> str:
+def hash_manifest(text: str) -> str:
     """Return the checksum of a manifest's text."""
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
-def _finish(part: Path, final: Path, text: str) -> None:
+def _finish_checkpoint(part: Path, final: Path, text: str) -> None:
     """Write the manifest and rename the directory; both reach the disk before this returns."""
     with open(part / MANIFEST, "w") as file:
-        file.write(f"{seal(text)}\n{text}\n")
+        file.write(f"{hash_manifest(text)}\n{text}\n")
         file.flush()
         os.fsync(file.fileno())
-    synchronise(part)
+    sync_path(part)
     if final.exists():  # the same iteration again, after a resume from an earlier one
         os.rename(final, final.with_suffix(OLD))
     os.rename(part, final)
-    synchronise(final.parent)
+    sync_path(final.parent)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -206,7 +215,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=iteration_of, reverse=True)
 
 
-def _superfluous(folder: Path, iteration: int, keep: int) -> list[Path]:
+def _list_superfluous(folder: Path, iteration: int, keep: int) -> list[Path]:
     """Return the checkpoints after an iteration, and all but the last `keep` of the others."""
     paths = list_checkpoints(folder)
     n_later = sum(iteration_of(path) > iteration for path in paths)
@@ -220,12 +229,12 @@ def iteration_of(path: Path) -> int:
 
 def take_back(folder: Path) -> None:
     """Give its name back to a checkpoint of which a killed run had not put the one written again in its place."""
-    for path in _unfinished(folder):
+    for path in _list_unfinished(folder):
         if path.suffix == OLD and not path.with_suffix("").exists():
             path.rename(path.with_suffix(""))
 
 
-def _unfinished(folder: Path) -> list[Path]:
+def _list_unfinished(folder: Path) -> list[Path]:
     """Return what killed runs left of checkpoints that they wrote, or removed."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return [path for path in paths if path.suffix in (PART, OLD) and re.fullmatch(NAME, path.stem)]

@@ -14,9 +14,9 @@ from typing import cast
 
 import numpy as np
 
-from ..machine import available
-from ..network.costs import costs_of_ranks
-from ..network.cuts import cut, is_given
+from ..machine import find_available_memory
+from ..network.costs import estimate_rank_costs
+from ..network.cuts import choose_bounds, is_given
 from ..network.model import Model
 from ..network.sharing import count_synapses
 from ..parallel import collectives
@@ -34,7 +34,7 @@ LEAST = 0.1  # fewer seconds of a rank are chance; costs then follow from rates 
 LARGEST_FACTOR = 2.0  # neurons are taken to cost at most this times the expected cost, and at least its inverse
 
 
-class CutAnew(Observer):
+class Repartition(Observer):
     """Divides neurons among ranks anew after 1, 2, 4, 8, ... iterations, if that saves more than it costs.
 
     Must be the last observer, so that the others have seen the iteration; all must be `movable`.
@@ -60,19 +60,19 @@ class CutAnew(Observer):
         n = iteration + 1
         if n & (n - 1):
             return
-        before, self._spent = self._spent, seconds(simulation)
+        before, self._spent = self._spent, sum_compute_seconds(simulation)
         fresh = n == 1 or (n == 2 and self.done)  # the first iteration in new memory takes longer, and tells nothing
         if share_anew(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
             self.done.append(n)
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Return a line on the iterations after which neurons were divided anew; [] without any."""
         when = ", ".join(map(str, self.done))
         what = "neurons were shared among ranks anew by measured rates and seconds, after iteration"
         return [f"{what} {when}"] if when else []
 
 
-def seconds(simulation: Watched) -> float:
+def sum_compute_seconds(simulation: Watched) -> float:
     """Return the seconds that this rank has spent on its own neurons."""
     return sum(simulation.timers.seconds.get(name, 0.0) for name in COMPUTE)
 
@@ -97,19 +97,19 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
     exchange, comm = simulation.exchange, simulation.exchange.comm
     if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
         return False
-    if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
+    if collectives.max_over_ranks(comm, not all(observer.movable for observer in simulation.observers)):
         return False
     old, seconds_by_rank, load_factors = simulation.network.cuts, comm.gather(spent), None
     model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), load_factors=None)
-    with collectives.guarded(comm):
+    with collectives.share_errors(comm):
         if comm.rank == 0:
             load_factors = find_load_factors(model, old, np.array(seconds_by_rank))
     model.load_factors = comm.bcast(load_factors)
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
-    if not pays(model, old, cut(model, exchange.size, exchange.node_starts), steps):
+    if not saves_time(model, old, choose_bounds(model, exchange.size, exchange.node_starts), steps):
         return False
-    with simulation.timers.phase("build"):
-        return _move(simulation, model)
+    with simulation.timers.time_phase("build"):
+        return _move_state(simulation, model)
 
 
 def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -124,50 +124,50 @@ def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tupl
     spent : np.ndarray
         (n_ranks,), seconds of each rank; if any is below `LEAST`, None is returned.
     """
-    (expected,) = costs_of_ranks(model, cuts)
+    (expected,) = estimate_rank_costs(model, cuts)
     if not (np.all(spent >= LEAST) and np.all(expected > 0)):
         return None
     times = spent / expected * (expected.sum() / spent.sum())
     return cuts, np.clip(times, 1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
 
 
-def pays(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
+def saves_time(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
     """Return whether division `new` of the neurons, int64 (n_ranks + 1,), saves more in `steps` steps than it costs."""
-    before, after = (int(costs.max()) for costs in costs_of_ranks(model, old, new))
+    before, after = (int(costs.max()) for costs in estimate_rank_costs(model, old, new))
     saved = before - after
     return saved > WORTH * before and saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
 
 
-def _move(simulation: Simulation, model: Model) -> bool:
+def _move_state(simulation: Simulation, model: Model) -> bool:
     """Collective: build the network anew and move the state to it; return False if a rank lacks memory for a copy."""
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     state = simulation.engine.state()
     need = (state.nbytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size
-    if collectives.maximum(comm, 0 < available() < need):
+    if collectives.max_over_ranks(comm, 0 < find_available_memory() < need):
         return False
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
     numbers, shared = comm.bcast((state.numbers, {item.name: item.array for item in pieces if item.kind == "shared"}))
     kept = [checkpoint_pieces.copy(item) for item in pieces if item.kind != "shared"]
     del state, pieces
-    simulation.rebuild(model)  # frees the old arrays
+    simulation.rebuild_engine(model)  # frees the old arrays
     gc.collect()
     simulation.engine.load_state(numbers, shared)
     state = simulation.engine.state()
     for name, (table, array) in state.rows.items():
-        array[...] = shared[name][table.whole_rows()[0]]
+        array[...] = shared[name][table.number_whole_rows()[0]]
     wanted = [item for item in checkpoint_pieces.list_pieces(state, rank, comm) if item.kind != "shared"]
     counts = np.array(comm.allgather([[len(item) for item in kept], [item.count for item in wanted]]))
     before, after = (
         np.concatenate([np.zeros_like(part[:1]), part.cumsum(axis=0)]) for part in np.moveaxis(counts, 1, 0)
     )
-    moved = [_redistribute(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
+    moved = [_redistribute_items(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
     firsts = after[rank].tolist()
-    checkpoint_pieces.fill(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
+    checkpoint_pieces.fill_pieces(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
     simulation.engine.refresh()
     return True
 
 
-def _redistribute(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _redistribute_items(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Collective: return the items of an array that this rank has after a new division.
 
     Parameters
@@ -182,7 +182,7 @@ def _redistribute(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.nda
     rank = comm.rank
     new = np.empty((after[rank + 1] - after[rank], *own.shape[1:]), own.dtype)
 
-    def parts(mine: np.ndarray, theirs: np.ndarray) -> Iterator[tuple[int, slice]]:
+    def list_parts(mine: np.ndarray, theirs: np.ndarray) -> Iterator[tuple[int, slice]]:
         """Yield the ranks that have some of this rank's items by the other division, and which these are."""
         low, high = mine[rank], mine[rank + 1]
         begin, end = np.searchsorted(theirs, low, side="right") - 1, np.searchsorted(theirs, high)
@@ -191,8 +191,8 @@ def _redistribute(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.nda
             if first < last:
                 yield r, slice(first - low, last - low)
 
-    sent = [comm.Isend(own[part], r) for r, part in parts(before, after) if r != rank]
-    for r, part in parts(after, before):
+    sent = [comm.Isend(own[part], r) for r, part in list_parts(before, after) if r != rank]
+    for r, part in list_parts(after, before):
         if r == rank:
             shift = after[rank] - before[rank]
             new[part] = own[part.start + shift : part.stop + shift]

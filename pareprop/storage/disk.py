@@ -17,14 +17,22 @@ from pathlib import Path
 from .. import files
 from ..errors import InputError, StateError
 from ..later import h5py
-from ..parallel.collectives import await_others, raise_together
+from ..parallel.collectives import raise_together, wait_for_all
 from ..parallel.mpi import Comm
 from ..values import AnyValue
 
 NO_PLACE = {  # errors of a path that cannot be written to, for which its user can choose another one
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.EINVAL,
-}  # fmt: skip
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+}
 SUPERBLOCK, FLAGS = 48, 11  # bytes of HDF5's superblock of version 3, with a checksum at its end; place of its flags
 IS_OPEN, ONE_WRITER = 1, 4  # flags: open for writing; readers may read meanwhile
 MARGIN = 2**19  # bytes that must stay free beside the data, for metadata of the file
@@ -40,9 +48,9 @@ def on_disk(comm: Comm, what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = StateError(f"{what} {path}: {reason(error)}")
+        problem = StateError(f"{what} {path}: {describe_os_error(error)}")
     if comm is not None:
-        await_others(comm)
+        wait_for_all(comm)
     raise_together(comm, problem)
 
 
@@ -53,7 +61,7 @@ def output_errors(path: Path, what: str = "") -> Iterator[None]:
         yield
     except OSError as problem:
         kind = InputError if problem.errno in NO_PLACE else StateError
-        raise kind(f"{what}{path}: {reason(problem)}") from None
+        raise kind(f"{what}{path}: {describe_os_error(problem)}") from None
 
 
 def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> None:
@@ -100,7 +108,7 @@ class OutputFile(io.FileIO):
         return size or 0
 
     @contextmanager
-    def raising(self) -> Iterator[None]:
+    def raise_write_errors(self) -> Iterator[None]:
         """Context that ends with the first error of a write, also where HDF5 then reads what was not written."""
         try:
             yield
@@ -128,17 +136,17 @@ def _mark_open(start: memoryview) -> bytes:
 def write_hdf5(path: Path, mode: str = "w+", libver: str | None = None) -> Iterator[h5py.File]:
     """Context with an HDF5 file to write, made anew unless `mode` is "r+"; it ends with the first error of a write."""
     own_mode = "r+" if mode == "r+" else "w"  # where `raw` opens the file, HDF5 has no "x"
-    with OutputFile(path, mode) as raw, raw.raising(), h5py.File(raw, own_mode, libver=libver) as file:
+    with OutputFile(path, mode) as raw, raw.raise_write_errors(), h5py.File(raw, own_mode, libver=libver) as file:
         yield file
 
 
-def clear(path: Path) -> Path:
+def remove_leftover(path: Path) -> Path:
     """Remove a file or link that a killed run left under a name that is to be written; return the name."""
     path.unlink(missing_ok=True)
     return path
 
 
-def synchronise(path: Path) -> None:
+def sync_path(path: Path) -> None:
     """Synchronise a file, or the entries of a directory, with the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -147,11 +155,11 @@ def synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def publish(part: Path, path: Path) -> None:
+def replace_path(part: Path, path: Path) -> None:
     """Give a complete file its final name, replacing another; contents reach the disk before the name does."""
-    synchronise(part)
+    sync_path(part)
     os.replace(part, path)
-    synchronise(path.parent)
+    sync_path(path.parent)
 
 
 @contextmanager
@@ -164,7 +172,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         os.fchmod(descriptor, 0o666 & ~umask)  # as `open` would
         os.close(descriptor)
         yield Path(name)
-        publish(Path(name), path)
+        replace_path(Path(name), path)
     except BaseException:
         os.unlink(name)
         raise
@@ -217,7 +225,7 @@ class Place:
         self.path, self._descriptor = path, os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         weakref.finalize(self, os.close, self._descriptor)
 
-    def find(self) -> Path:
+    def find_path(self) -> Path:
         """Return the path of the directory: the given one if it is still there or no other is known."""
         own = os.fstat(self._descriptor)
         with suppress(OSError):
@@ -230,7 +238,7 @@ class Place:
         return self.path
 
 
-def reason(problem: OSError) -> str:
+def describe_os_error(problem: OSError) -> str:
     """Return the message of the file system, without what HDF5 adds."""
     if isinstance(problem, files.Unfit):
         return problem.strerror or str(problem)

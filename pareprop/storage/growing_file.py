@@ -13,7 +13,7 @@ import numpy as np
 
 from ..later import h5py
 from ..values import Values
-from .disk import OutputFile, clear
+from .disk import OutputFile, remove_leftover
 
 CHUNK = 2**18  # about this many bytes make a chunk of a dataset
 
@@ -83,40 +83,40 @@ class GrowingFile:
         self.crcs: dict[str, int] = {}
         self.buffered_bytes = 0
         self._buffered: dict[str, list[np.ndarray]] = defaultdict(list)
-        self._raw = OutputFile(clear(path), "x+")
-        with self._raw.raising():
+        self._raw = OutputFile(remove_leftover(path), "x+")
+        with self._raw.raise_write_errors():
             self._file = h5py.File(self._raw, "w", libver="latest")
             weakref.finalize(self, self._file.close)  # HDF5 itself would close it when there is no Python any more
             self._file.attrs.update(attributes)
             for name, values in constants.items():
                 self._file[name] = values
-                self.crcs[name] = checksum(values)
+                self.crcs[name] = compute_checksum(values)
             for name, column in self.columns.items():
-                _create(self._file, name, column, compression)
+                _create_dataset(self._file, name, column, compression)
             self._file.swmr_mode = True
 
-    def add(self, name: str, values: object, copy: bool = True) -> None:
+    def add_rows(self, name: str, values: object, copy: bool = True) -> None:
         """Buffer rows of a column; do nothing if this file has no such column."""
         if name in self.columns:
             rows = np.array(values, self.columns[name].kind, copy=copy or None)
             self._buffered[name].append(rows)
             self.buffered_bytes += rows.nbytes
 
-    def flush(self) -> None:
+    def write_rows(self) -> None:
         """Write the buffered rows."""
         rows, crcs = dict(self.rows), dict(self.crcs)
-        with self._raw.raising():
+        with self._raw.raise_write_errors():
             for name, parts in self._buffered.items():
                 data, dataset = np.concatenate(parts), self._file[name]
                 dataset.resize(rows[name] + len(data), axis=0)
                 dataset[rows[name] :] = data
                 rows[name] += len(data)
-                crcs[name] = checksum(data, crcs.get(name, 0))
+                crcs[name] = compute_checksum(data, crcs.get(name, 0))
             self._file.flush()
         self.rows, self.crcs = rows, crcs  # not before: after a failed write all columns must end in the same sample
-        self.drop()
+        self.drop_rows()
 
-    def drop(self) -> int:
+    def drop_rows(self) -> int:
         """Drop the buffered rows; return the number of those of the longest column."""
         lost = max((sum(map(len, parts)) for parts in self._buffered.values()), default=0)
         self._buffered.clear()
@@ -128,22 +128,22 @@ class GrowingFile:
         """Descriptor of the open file."""
         return self._raw.fileno()
 
-    def synchronise(self) -> None:
+    def sync_rows(self) -> None:
         """Bring the written rows to the disk, so that they outlive the machine."""
         os.fsync(self.descriptor)
 
     def close(self) -> None:
         """Close the file."""
-        with self._raw, self._raw.raising():
+        with self._raw, self._raw.raise_write_errors():
             self._file.close()
 
 
-def checksum(values: np.ndarray, crc: int = 0) -> int:
+def compute_checksum(values: np.ndarray, crc: int = 0) -> int:
     """Return the CRC-32 of the bytes of an array, appended to those with CRC-32 `crc`."""
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, crc)
 
 
-def _create(file: h5py.File, name: str, column: Column, compression: int) -> None:
+def _create_dataset(file: h5py.File, name: str, column: Column, compression: int) -> None:
     row, item = column.row, np.dtype(column.kind).itemsize
     wide = tuple(min(n, CHUNK // item) for n in row)
     rows = max(1, CHUNK // (item * max(1, int(np.prod(wide)))))

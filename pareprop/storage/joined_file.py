@@ -16,10 +16,10 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from ..parallel.partition import block
+from ..parallel.partition import find_block
 from ..values import Values
-from .disk import clear, publish, reason, write_hdf5
-from .growing_file import checksum
+from .disk import describe_os_error, remove_leftover, replace_path, write_hdf5
+from .growing_file import compute_checksum
 
 BLOCK = 2**22  # bytes read at a time
 PART = r"part-\d{3,9}-rank-\d{5,9}\.h5"  # names of the files of a recording
@@ -36,7 +36,7 @@ def open_joined(path: Path) -> h5py.File:
     """
     folder = path.with_suffix("").name
     pattern = f"{re.escape(folder)}/{PART}"
-    joined = files.open_hdf5(files.own(path), lambda name: files.is_within(path.parent, name, pattern))
+    joined = files.open_hdf5(files.require_own_file(path), lambda name: files.is_within(path.parent, name, pattern))
     try:
         _require_recorded(joined, path.parent)
     except BaseException:
@@ -94,18 +94,18 @@ def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 
     ValueError
         As `check_parts`, or if a file is damaged: it cannot be read, or has too few rows or other values.
     """
-    entries = [entry for part in check_parts(directory, parts) for entry in _entries(part)]
+    entries = [entry for part in check_parts(directory, parts) for entry in _list_entries(part)]
     for name, rows, crcs in entries[rank::size]:
         path = directory / name
         try:
-            with files.open_hdf5(path, killed=True) as file, files.reading(path):
+            with files.open_hdf5(path, killed=True) as file, files.report_read_errors(path):
                 _read_through(file, rows, crcs)
         except (OSError, InputError) as problem:
-            text = reason(problem) if isinstance(problem, OSError) else problem
+            text = describe_os_error(problem) if isinstance(problem, OSError) else problem
             raise ValueError(f"recording {path}: {text}") from None
 
 
-def _entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
+def _list_entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
     """Yield each file of a part with the rows of its columns and the checksums of its datasets."""
     return zip(part["files"], part["rows"], part["crcs"], strict=True)
 
@@ -123,7 +123,7 @@ def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -
         there, n = len(node), rows.get(name, len(node))
         if there < n:
             raise ValueError(f"{quote(name)} has {there} rows, the checkpoint knows {n}")
-        if crcs.get(name, 0) != _checksum(node, n):  # 0: of no rows
+        if crcs.get(name, 0) != _compute_checksum(node, n):  # 0: of no rows
             raise ValueError(f"{quote(name)}: the checksum of its values differs")
         _copied_attributes(node)
     _copied_attributes(file)
@@ -147,32 +147,32 @@ def _copied_attributes(node: h5py.File | h5py.Dataset) -> Values:
     return attributes
 
 
-def _checksum(data: h5py.Dataset, n: int) -> int:
+def _compute_checksum(data: h5py.Dataset, n: int) -> int:
     """Return the CRC-32 of the first `n` rows."""
     size = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
     step, crc = max(1, BLOCK // max(1, size)), 0
     require_bytes(min(n, step) * size, data.name)
     for start in range(0, n, step):
-        crc = checksum(data[start : min(start + step, n)], crc)
+        crc = compute_checksum(data[start : min(start + step, n)], crc)
     return crc
 
 
-def repair(path: Path) -> None:
+def repair_file(path: Path) -> None:
     """Replace a file that a killed writer left, and that HDF5 opens in SWMR mode only, by a copy."""
     try:
         with h5py.File(path):
             return
     except OSError:
         pass
-    part = clear(path.with_suffix(".part"))
+    part = remove_leftover(path.with_suffix(".part"))
     with files.open_hdf5(path, killed=True) as source, write_hdf5(part, "x+", "latest") as copy:
         copy.attrs.update(_copied_attributes(source))
         for name in source:
             source.copy(name, copy)
-    publish(part, path)
+    replace_path(part, path)
 
 
-def join(directory: Path, parts: list[Values]) -> Path:
+def join_files(directory: Path, parts: list[Values]) -> Path:
     """Join the files of a recording by virtual datasets in `record.h5`, beside their directory; return its path.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
@@ -193,18 +193,18 @@ def join(directory: Path, parts: list[Values]) -> Path:
     """
     target = directory.with_suffix(".h5")
     sources: dict[str, list[_Source]] = defaultdict(list)
-    part_of_target = clear(target.with_suffix(".part"))
-    with write_hdf5(part_of_target, "x+", "latest") as joined, files.reading(directory):
+    part_of_target = remove_leftover(target.with_suffix(".part"))
+    with write_hdf5(part_of_target, "x+", "latest") as joined, files.report_read_errors(directory):
         for number, part in enumerate(parts):
-            for name, rows, _ in _entries(part):
-                repair(directory / name)
+            for name, rows, _ in _list_entries(part):
+                repair_file(directory / name)
                 with files.open_hdf5(directory / name) as file:
                     joined.attrs.update(_copied_attributes(file))
                     _add_sources(file, number, f"{directory.name}/{name}", rows, sources)
         for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
             _create_virtual(joined, name, datasets, blocks)
-    publish(part_of_target, target)
+    replace_path(part_of_target, target)
     return target
 
 
@@ -225,7 +225,7 @@ class _Source:
     def width(self) -> int:
         return self.shape[1] if len(self.shape) > 1 else 1
 
-    def origin(self) -> h5py.VirtualSource:
+    def make_source(self) -> h5py.VirtualSource:
         return h5py.VirtualSource(self.path, self.name, self.shape)
 
 
@@ -234,13 +234,13 @@ def _add_sources(
 ) -> None:
     """Add the datasets of a file to `sources`, by name."""
 
-    def visit(name: str, node: object) -> None:
+    def add_source(name: str, node: object) -> None:
         if isinstance(node, h5py.Dataset):
             grows = name in rows
             n = rows[name] if grows else len(node)
             sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, _copied_attributes(node), grows))
 
-    file.visititems(visit)
+    file.visititems(add_source)
 
 
 def _create_virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[list[int] | None]) -> None:
@@ -250,7 +250,7 @@ def _create_virtual(joined: h5py.File, name: str, sources: list[_Source], blocks
         layout = h5py.VirtualLayout((sum(source.rows for source in sources),), sources[0].dtype)
         row = 0
         for source, first, last in _in_order(sources, blocks):
-            layout[row : row + last - first] = source.origin()[first:last]
+            layout[row : row + last - first] = source.make_source()[first:last]
             row += last - first
     else:
         layout = _side_by_side(sources)
@@ -269,7 +269,7 @@ def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterato
         done = [0] * len(files)
         for count in counts:
             for k, source in enumerate(files):
-                first, last = block(count, len(files), k)
+                first, last = find_block(count, len(files), k)
                 if first < last:
                     yield source, done[k], done[k] + last - first
                 done[k] += last - first
@@ -284,6 +284,6 @@ def _side_by_side(sources: list[_Source]) -> h5py.VirtualLayout:
         if k and source.part != sources[k - 1].part:
             row, column = row + sources[k - 1].rows, 0
         if source.rows and source.width:
-            layout[row : row + source.rows, column : column + source.width] = source.origin()[: source.rows]
+            layout[row : row + source.rows, column : column + source.width] = source.make_source()[: source.rows]
         column += source.width
     return layout

@@ -11,7 +11,7 @@ from ..values import Values
 SHOWN = 200  # signals of at most this many neurons are kept
 
 
-def prepare(simulation: Watched, measured_from: int | None) -> None:
+def prepare_engine(simulation: Watched, measured_from: int | None) -> None:
     """Make the engine keep signals of the next sample, and correlations from step `measured_from` on; None: neither."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
@@ -22,7 +22,7 @@ def prepare(simulation: Watched, measured_from: int | None) -> None:
     local.kept = ids[(ids >= first) & (ids < last)] - first if measured_from is not None else ids[:0]
 
 
-def collect(simulation: Watched, outcome: Outcome) -> Values:
+def collect_activity(simulation: Watched, outcome: Outcome) -> Values:
     """Collective: return arrays of the last sample on rank 0; {} elsewhere and without readouts of single neurons."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
@@ -41,5 +41,5 @@ def collect(simulation: Watched, outcome: Outcome) -> Values:
         "local_signal": local.shown,
         "local_target": target,
     }
-    parts = list(collectives.to_root(simulation.exchange.comm, [own]))
+    parts = list(collectives.send_items_to_root(simulation.exchange.comm, [own]))
     return {key: np.concatenate([part[key] for part in parts], axis=-1) for key in own} if parts else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from .. import files, hdf5
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
-from ..network.parameters import nearest
+from ..network.parameters import suggest_name
 from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
 from ..values import Foreign, Values
@@ -38,6 +37,17 @@ class Columns(dict):
     def __repr__(self) -> str:
         n = len(next(iter(self.values()), ()))
         return f"Columns({', '.join(self)}; {n} rows)"
+
+
+def _find_group(path: Path, file: h5py.File, kind: str, name: str) -> h5py.Group:
+    known = list(file.get(kind, ()))
+    if name not in known:
+        more = "; --set record.test=N keeps the first N samples of the test" * (kind == "dynamics")
+        raise InputError(f"{path}: no {WORDS[kind]} {quote(name)}{suggest_name(str(name), known)}{more}")
+    group = file[f"{kind}/{name}"]
+    if not isinstance(group, h5py.Group):
+        raise InputError(f"{path}: {kind}/{name} is not what a run writes")
+    return group
 
 
 class RunResults:
@@ -73,41 +83,30 @@ class RunResults:
             self.populations = list(file.get("populations", ()))
             self.samples = list(file.get("dynamics", ()))
 
-    def _open(self) -> AbstractContextManager[h5py.File]:
-        return files.open_results(self.path)
-
-    def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
-        known = list(file.get(kind, ()))
-        if name not in known:
-            more = "; --set record.test=N keeps the first N samples of the test" * (kind == "dynamics")
-            raise InputError(f"{self.path}: no {WORDS[kind]} {quote(name)}{nearest(str(name), known)}{more}")
-        group = file[f"{kind}/{name}"]
-        if not isinstance(group, h5py.Group):
-            raise InputError(f"{self.path}: {kind}/{name} is not what a run writes")
-        return group
-
     @cached_property
     def config(self) -> Values:
         """Configuration by section."""
-        with self._open() as file:
-            return hdf5.sections(file)
+        with files.open_results(self.path) as file:
+            return hdf5.list_sections(file)
 
     @cached_property
     def losses(self) -> Columns:
         """Iteration (from 1), loss, firing rate in Hz; error if samples have classes; means of episodes; norms."""
         episodes = ("mean_return", "mean_length", "entropy", "value_error")
         names = ("loss", "firing_rate", "error", *episodes, "gradient_norm")
-        with self._open() as file:
-            columns = hdf5.columns(file, [name for name in names if name in file])
+        with files.open_results(self.path) as file:
+            columns = hdf5.read_columns(file, [name for name in names if name in file])
         return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
     def validations(self) -> Columns:
         """Iteration, value (error, loss or return) and loss of each validation."""
-        with self._open() as file:
+        with files.open_results(self.path) as file:
             group = file.get("validation", {})
             names = ("iteration", "value", *(["loss"] if "loss" in group else []))
-            return Columns({name: hdf5.demand(group, name) if name in group else np.zeros(0) for name in names})
+            return Columns(
+                {name: hdf5.require_dataset(group, name) if name in group else np.zeros(0) for name in names}
+            )
 
     @cached_property
     def epochs(self) -> Columns:
@@ -116,25 +115,25 @@ class RunResults:
         Columns epoch, iteration (those done at its end), loss, loss_per_step, accuracy, validation_loss,
         validation_accuracy; NaN where there is none.
         """
-        with self._open() as file:
+        with files.open_results(self.path) as file:
             group = file.get("epochs", {})
-            return Columns(hdf5.columns(group, EPOCH)) if group else Columns()
+            return Columns(hdf5.read_columns(group, EPOCH)) if group else Columns()
 
     @cached_property
     def test(self) -> Score | None:
         """Score of the final test; None without a test."""
-        with self._open() as file:
+        with files.open_results(self.path) as file:
             group = file.get("test")
             if group is None:
                 return None
             if not isinstance(group, h5py.Group):
                 raise InputError(f"{self.path}: test is not what a run writes")
-            losses = hdf5.columns(group, ["loss"])["loss"]
-            classes = hdf5.columns(group, ("labels", "predictions") if "labels" in group else ())
+            losses = hdf5.read_columns(group, ["loss"])["loss"]
+            classes = hdf5.read_columns(group, ("labels", "predictions") if "labels" in group else ())
             for name, values in classes.items():
                 if len(values) and (values.dtype.kind not in "iu" or min(values) < 0 or max(values) > MAX_CLASS):
                     raise InputError(f"{self.path}: test/{name} must be classes 0, 1, ... {MAX_CLASS}")
-            episodes = Returns.of({name: hdf5.demand(group, name) for name in NAMES if name in group})
+            episodes = Returns.from_arrays({name: hdf5.require_dataset(group, name) for name in NAMES if name in group})
             n_classes = int(group.attrs.get("n_classes", 0))
             labels, predictions = (classes.get(name, ()) for name in ("labels", "predictions"))
             return Score(losses, labels, predictions, episodes, min(n_classes, MAX_CLASS + 1))
@@ -153,11 +152,11 @@ class RunResults:
         for role, prefix in ROLES.values() if of not in known else ():
             known |= {name: (prefix, first, last) for name, first, last in self.cells(role)}
         if of not in known:
-            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs', or a population{nearest(of, known)}")
+            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs', or a population{suggest_name(of, known)}")
         prefix, first, last = known[of]
-        with self._open() as file:
-            group = self._group(file, "dynamics", sample)
-            step, ids = hdf5.columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
+        with files.open_results(self.path) as file:
+            group = _find_group(self.path, file, "dynamics", sample)
+            step, ids = hdf5.read_columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             mine = (ids >= first) & (ids < last)
             step = step[mine]
             return Columns(step=step, time_ms=(step + 1) * float(self.attributes["dt_ms"]), id=ids[mine] - first)
@@ -210,36 +209,36 @@ class RunResults:
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
-        with self._open() as file:
-            group = self._group(file, "dynamics", sample)
-            return {name: hdf5.demand(group, name, 2) for name, data in group.items() if data.ndim == 2}
+        with files.open_results(self.path) as file:
+            group = _find_group(self.path, file, "dynamics", sample)
+            return {name: hdf5.require_dataset(group, name, 2) for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection.
 
         If its delays learn, `delay_initial` and `delay_real`, too.
         """
-        with self._open() as file:
+        with files.open_results(self.path) as file:
             files.require_weights(file)
-            group = self._group(file, "projections", projection)
+            group = _find_group(self.path, file, "projections", projection)
             more = [name for name in ("delay_initial", "delay_real") if "delay_real" in group and name in group]
-            return Columns(hdf5.columns(group, ("source", "target", "delay", *more, "weight_initial", "weight")))
+            return Columns(hdf5.read_columns(group, ("source", "target", "delay", *more, "weight_initial", "weight")))
 
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""
-        with self._open() as file:
-            group = self._group(file, "projections", projection)
+        with files.open_results(self.path) as file:
+            group = _find_group(self.path, file, "projections", projection)
             return int(group.attrs["n_pre"]), int(group.attrs["n_post"])
 
     def attributes_of(self, population: str) -> Values:
         """Return role, model, size and order of a population, and the parameters that all of its cells share."""
-        with self._open() as file:
-            return dict(self._group(file, "populations", population).attrs)
+        with files.open_results(self.path) as file:
+            return dict(_find_group(self.path, file, "populations", population).attrs)
 
     def parameters(self, population: str) -> Columns:
         """Return NEST's parameters of all cells of a population, drawn values included, one value per cell."""
-        with self._open() as file:
-            group = self._group(file, "populations", population)
+        with files.open_results(self.path) as file:
+            group = _find_group(self.path, file, "populations", population)
             size = int(group.attrs["size"])
             require_bytes(8 * size * len(group.attrs), f"{self.path}: {group.name}")
             columns = {
@@ -247,7 +246,7 @@ class RunResults:
                 for name, value in group.attrs.items()
                 if name not in ("role", "model", "size", "order")
             }
-            columns |= {name: hdf5.demand(group, name) for name in group if name != "neuron"}
+            columns |= {name: hdf5.require_dataset(group, name) for name in group if name != "neuron"}
             return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:

@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SkipValidation
 
 from ..engines import traces
-from ..engines.base import RECORDED_UNITS, recorded_states
+from ..engines.recorded import RECORDED_UNITS, recorded_states
 from ..engines.traces import TRACES_UNITS
 from ..errors import InputError
 from ..network.model import Model
-from ..network.parameters import Frozen, is_whole, nearest
+from ..network.parameters import Frozen, is_whole, suggest_name
 from ..values import AnyValue
 from .results import choose_evenly
 
@@ -114,7 +114,7 @@ def check(settings: Record, model: Model) -> None:
     sizes = {item.name: item.size for item in model.of_role("recurrent")}
     chosen = _by_population(settings.neurons, sizes)
     for name in [name for name in chosen if name and name not in sizes]:
-        problems.append(f"neurons: '{name}' is not a population of neurons{nearest(name, sizes)}")
+        problems.append(f"neurons: '{name}' is not a population of neurons{suggest_name(name, sizes)}")
     for name, some in chosen.items():
         here, most = f"neurons{f' of {name}' if name else ''}", sizes.get(name, n) - 1
         if isinstance(some, tuple):

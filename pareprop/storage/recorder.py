@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.parameters import Parameter
+from ..engines.recorded import RECORDED_UNITS, recorded_states
 from ..engines.rule_traces import traces_of
 from ..engines.traces import TRACES_UNITS, Chosen, Traces, compile_traces
 from ..network.connectivity import Projection
@@ -64,7 +64,7 @@ class Recorder(Observer):
         ids = list_neurons(self.settings, simulation.model)
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected, self._traces, self._moving = [], {}, {}
-        for name, table, index, columns, before, projection in self._weights(simulation):
+        for name, table, index, columns, before, projection in self._list_weights(simulation):
             self._selected.append((name, table, index, columns))
             if self._trace_names or SYNAPSES in self.settings.what:
                 compile_traces(simulation.engine, projection)
@@ -102,7 +102,7 @@ class Recorder(Observer):
             constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
         constants |= {f"parameters/{name}/id": ids for name, (_, _, ids) in self._parameters.items()}
         attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.settings.step}
-        streams = dict(self._columns(simulation, rank))
+        streams = dict(self._describe_columns(simulation, rank))
         with on_disk(comm, "recording", path):
             self.directory.mkdir(parents=True, exist_ok=True)
         with on_disk(comm, "recording", path):
@@ -135,7 +135,7 @@ class Recorder(Observer):
         """Collective: return the states of the traces of all ranks, last axis: synapses."""
         kept: dict[str, np.ndarray] = {}
         for name, (item, _) in self._traces.items():
-            parts = collectives.gather(comm, item.state())
+            parts = collectives.gather_values(comm, item.state())
             kept |= {f"traces/{name}/{key}": np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
         return kept
 
@@ -143,7 +143,7 @@ class Recorder(Observer):
     def _keeps_state(self) -> bool:
         return not {*RECORDED_UNITS, STATES}.isdisjoint(self.settings.what)
 
-    def _columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
+    def _describe_columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
         """Yield name and description of the columns that this rank writes; rank 0 writes what all ranks know."""
         what, n_out = self.settings.what, simulation.network.n_readouts
         for name, block in self._blocks.items():
@@ -163,7 +163,7 @@ class Recorder(Observer):
             if name in what:
                 yield f"state/{name}", Column("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
         for name, unit in recorded_states(simulation.model).items() if STATES in what else ():
-            yield _column(name), Column("f8", (len(self.ids),), unit or "1", ("sample and step", "neuron"))
+            yield _name_column(name), Column("f8", (len(self.ids),), unit or "1", ("sample and step", "neuron"))
         for name, (item, places, _) in self._parameters.items():
             unit = item.population.params.definition.units[item.parameter]
             yield f"parameters/{name}/value", Column("f8", (len(places),), unit, ("sample", "neuron"))
@@ -175,10 +175,10 @@ class Recorder(Observer):
             if DELAYS in what and name in self._moving:
                 yield f"weights/{name}/delay_real", Column("f8", (len(index),), "steps", ("sample", "synapse"))
             for key in self._list_tracks(name):
-                axes, own = ("sample and step", "synapse"), _per(unit) if key in TRACES_UNITS else "1"
+                axes, own = ("sample and step", "synapse"), _invert_unit(unit) if key in TRACES_UNITS else "1"
                 yield f"weights/{name}/{key}", Column("f8", (len(index),), own, axes)
 
-    def _weights(
+    def _list_weights(
         self, simulation: Watched
     ) -> Iterator[tuple[str, SynapseTable, np.ndarray, dict[str, np.ndarray], int, Projection]]:
         """Collective: yield for each projection this rank's synapses with recorded weights or traces.
@@ -192,14 +192,14 @@ class Recorder(Observer):
             for span in table.spans:
                 if self.settings.projections and span.projection.name not in self.settings.projections:
                     continue
-                counts = collectives.gather(comm, span.last - span.first)
+                counts = collectives.gather_values(comm, span.last - span.first)
                 before, total = sum(counts[:rank]), sum(counts)
                 kept = (
                     choose_evenly(total, self.settings.synapses or total) - before if total else np.zeros(0, np.int64)
                 )
                 first = int(np.count_nonzero(kept < 0))
                 kept = kept[(kept >= 0) & (kept < counts[rank])]
-                synapses = table.columns(span)
+                synapses = table.list_columns(span)
                 if table.by_source:  # the order in which the ranks' shares follow one another
                     source, target, delay, _ = synapses
                     synapses = synapses[:, np.lexsort((target, delay, source))]
@@ -213,22 +213,22 @@ class Recorder(Observer):
         first = simulation.iteration * simulation.model.optimizer.batch_size
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
-    def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
+    def _computes_traces(self, simulation: Watched, index: int, phase: str) -> bool:
         """Return whether traces are computed for a sample: for all of them, unless samples start anew."""
         return bool(self._traces) and (not simulation.engine.resets or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine to record the chosen neurons, beside those that other observers ask for."""
         if self._keeps_state and self._is_due(simulation, index, phase):
-            simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, self.ids))
-        if self._follows(simulation, index, phase):
+            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self.ids))
+        if self._computes_traces(simulation, index, phase):
             wanted = [item.record for item, _ in self._traces.values()]
-            simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, np.concatenate(wanted)))
+            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, np.concatenate(wanted)))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""
         engine, traces = simulation.engine, {}
-        if self._follows(simulation, outcome.index, outcome.phase):
+        if self._computes_traces(simulation, outcome.index, outcome.phase):
             log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
             for name, (item, _) in self._traces.items():
                 traces[name] = item.record_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
@@ -237,76 +237,76 @@ class Recorder(Observer):
         file = self._file
         assert file is not None  # `start` was before
         if "spikes" in self._blocks:
-            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthen(simulation.task.n_steps)
-            self._blocks["spikes"].add(simulation.iteration, spikes)
+            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).pad_steps(simulation.task.n_steps)
+            self._blocks["spikes"].add_spikes(simulation.iteration, spikes)
         if "input_spikes" in self._blocks:
-            inputs = outcome.sample.inputs.part(0, engine.n).lengthen(simulation.task.n_steps)
-            self._blocks["input_spikes"].add(simulation.iteration, inputs)
-        file.add("samples/iteration", [simulation.iteration])
-        file.add("samples/loss", [outcome.loss])
-        file.add("samples/n_steps", [engine.n])
-        every = partial(_every, self.settings.step, simulation.task.n_steps)
-        file.add("readouts/readout_signal", every(engine.loss.output(outcome.signal)))
-        file.add("readouts/error_signal", every(outcome.error))
+            inputs = outcome.sample.inputs.slice_steps(0, engine.n).pad_steps(simulation.task.n_steps)
+            self._blocks["input_spikes"].add_spikes(simulation.iteration, inputs)
+        file.add_rows("samples/iteration", [simulation.iteration])
+        file.add_rows("samples/loss", [outcome.loss])
+        file.add_rows("samples/n_steps", [engine.n])
+        every = partial(_subsample_rows, self.settings.step, simulation.task.n_steps)
+        file.add_rows("readouts/readout_signal", every(engine.loss.output(outcome.signal)))
+        file.add_rows("readouts/error_signal", every(outcome.error))
         if outcome.sample.target is not None:
-            file.add("readouts/target_signal", every(outcome.sample.target))
+            file.add_rows("readouts/target_signal", every(outcome.sample.target))
         if engine.recorded is not None:
             columns = np.isin(engine.recorded.record, self.ids)
             for name in RECORDED_UNITS:
                 if name in self.settings.what:
-                    file.add(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
+                    file.add_rows(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
-                    file.add(_column(name), every(track)[:, columns])
+                    file.add_rows(_name_column(name), every(track)[:, columns])
         for name, (parameter, places, _) in self._parameters.items():
-            file.add(f"parameters/{name}/value", parameter.values[None, places])
+            file.add_rows(f"parameters/{name}/value", parameter.values[None, places])
         for name, tracks in traces.items():
             for key in self._list_tracks(name):
-                file.add(f"weights/{name}/{key}", every(tracks[key]))
+                file.add_rows(f"weights/{name}/{key}", every(tracks[key]))
         shown, delays = engine.show_weights(), engine.show_delays()
         for name, table, index, _ in self._selected:
             if name in self._moving:
                 span, kept = self._moving[name]
-                index = table.columns(span)[3, kept]
+                index = table.list_columns(span)[3, kept]
             if "weights" in self.settings.what:
-                file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
+                file.add_rows(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
             if DELAYS in self.settings.what and name in self._moving:
-                file.add(f"weights/{name}/delay_real", delays[name][None, index - span.first])
+                file.add_rows(f"weights/{name}/delay_real", delays[name][None, index - span.first])
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Write the buffers if they are large: now, as a failure between iterations leaves a complete state."""
         if iteration % self.settings.every == 0:
-            self._flush(simulation, BUFFER_BYTES)
+            self._write_buffers(simulation, BUFFER_BYTES)
 
-    def _flush(self, simulation: Watched, limit: int = 0) -> None:
+    def _write_buffers(self, simulation: Watched, limit: int = 0) -> None:
         """Collective: write the buffers if they hold more than `limit` bytes on any rank."""
         comm, rank, size = simulation.exchange.comm, simulation.exchange.rank, simulation.exchange.size
         file = self._file
         assert file is not None  # `start` was before
         n_bytes = file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
-        if collectives.maximum(comm, n_bytes) <= limit:
+        if collectives.max_over_ranks(comm, n_bytes) <= limit:
             return
         for name, block in self._blocks.items():
             for columns in block.part_of(rank, size):
                 for key, column in zip(SPIKE, columns, strict=True):
-                    file.add(f"{name}/{key}", column, copy=False)
-        needed = collectives.total(comm, file.buffered_bytes)
+                    file.add_rows(f"{name}/{key}", column, copy=False)
+        needed = collectives.sum_over_ranks(comm, file.buffered_bytes)
         with on_disk(comm, "recording", file.path):
             require_space(file.path, needed, file.descriptor)
         with on_disk(comm, "recording", file.path):
-            file.flush()
+            file.write_rows()
         for name, block in self._blocks.items():
             self._written[name].append(block.count)
-            block.clear()
+            block.drop_spikes()
 
     def state(self, simulation: Watched) -> Values:
         """Collective: write the buffers; return the files and their numbers of rows."""
         if self._file is None:
             return {"parts": list(self.parts), **self._keep_traces(simulation.exchange.comm)}
-        self._flush(simulation)
+        self._write_buffers(simulation)
         comm, path = simulation.exchange.comm, self._file.path
         carried = self._keep_traces(comm)
-        files = collectives.gather(comm, (path.name, dict(self._file.rows), dict(self._file.crcs)))
+        files = collectives.gather_values(comm, (path.name, dict(self._file.rows), dict(self._file.crcs)))
         names, rows, crcs = zip(*files, strict=True)
         part = {
             "files": list(names),
@@ -315,7 +315,7 @@ class Recorder(Observer):
             "blocks": {name: list(counts) for name, counts in self._written.items()},
         }
         with on_disk(comm, "recording", path):  # the checkpoint refers to these rows
-            self._file.synchronise()
+            self._file.sync_rows()
         return {"parts": [*self.parts, part], **carried}
 
     def load_state(self, state: Values) -> None:
@@ -339,30 +339,30 @@ class Recorder(Observer):
                 self._file.close()
         with on_disk(comm, "recording", self.directory):
             if simulation.exchange.rank == 0:
-                joined_file.join(self.directory, parts)
+                joined_file.join_files(self.directory, parts)
 
     def failed(self, simulation: Watched, problem: Exception) -> str:
         """Drop buffers that could not be written, so that a checkpoint still can be."""
         if self._file is None:
             return ""
-        lost = self._file.drop() + sum(block.count for block in self._blocks.values())
+        lost = self._file.drop_rows() + sum(block.count for block in self._blocks.values())
         for block in self._blocks.values():
-            block.clear()
-        if not collectives.maximum(simulation.exchange.comm, lost):
+            block.drop_spikes()
+        if not collectives.max_over_ranks(simulation.exchange.comm, lost):
             return ""
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 
 
-def _column(state: str) -> str:
+def _name_column(state: str) -> str:
     """Return the dataset of a neuron's state; its name gets a "_" if a recorded quantity has the same."""
     return f"state/{state}_" if state in (*RECORDED_UNITS, "id") and state != "V_m" else f"state/{state}"
 
 
-def _per(unit: str) -> str:
+def _invert_unit(unit: str) -> str:
     """Return 1 over a unit."""
     return unit if unit == "1" else f"1/({unit})" if "/" in unit else f"1/{unit}"
 
 
-def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
+def _subsample_rows(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
     """Return every `step`-th row of `values` (n, m), padded with zeros to `n_steps` rows after an episode's end."""
     return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__, files
-from ..engines.base import RECORDED_UNITS, recorded_states
+from ..engines.recorded import RECORDED_UNITS, recorded_states
 from ..errors import InputError, StateError, quote
 from ..kernels import build_info
 from ..later import h5py
@@ -22,7 +22,7 @@ from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import local_activity
-from .disk import clear, on_disk, publish, reason, require_space, write_hdf5
+from .disk import describe_os_error, on_disk, remove_leftover, replace_path, require_space, write_hdf5
 from .self_description import STATE, describe_sample, name_axes, write_learned, write_parameters
 
 BLOCK = 2**20  # synapses copied at a time
@@ -69,10 +69,10 @@ class ResultsFile(Observer):
         self.dynamics: Values = {}  # "<sample>/<dataset>" to the recorded array, on rank 0
         self.digest = ""  # digest of the run, after `finish`
 
-    def prepare(self, simulation: Watched) -> None:
+    def create_file(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
         n_synapses = sum(self._count_synapses(simulation).values())
-        with editing(simulation, self.path, self.keeps_weights * n_synapses * SYNAPSE_BYTES) as file:
+        with edit_file(simulation, self.path, self.keeps_weights * n_synapses * SYNAPSE_BYTES) as file:
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
@@ -88,12 +88,13 @@ class ResultsFile(Observer):
     @staticmethod
     def _count_synapses(simulation: Watched) -> dict[str, int]:
         """Collective: return the number of synapses of all ranks by projection."""
-        spans = [span for _, span in digest.tables(simulation.network)]
+        spans = [span for _, span in digest.list_tables(simulation.network)]
         return {
-            span.projection.name: collectives.total(simulation.exchange.comm, span.last - span.first) for span in spans
+            span.projection.name: collectives.sum_over_ranks(simulation.exchange.comm, span.last - span.first)
+            for span in spans
         }
 
-    def ensure(self, simulation: Watched) -> str:
+    def ensure_file(self, simulation: Watched) -> str:
         """Collective: create the file unless it exists and is undamaged; return what is damaged, "" if nothing is.
 
         Nothing is lost: a checkpoint has the rest, and initial weights are drawn again.
@@ -105,33 +106,33 @@ class ResultsFile(Observer):
         """
         comm, counts = simulation.exchange.comm, self._count_synapses(simulation) if self.keeps_weights else {}
         there, wrong = False, ""
-        with collectives.guarded(comm):
+        with collectives.share_errors(comm):
             if not simulation.exchange.rank:
                 there = os.path.lexists(self.path)
                 wrong = find_damage(self.path, counts) if there else ""
-        there, wrong = collectives.of_first(comm, (there, wrong))
+        there, wrong = collectives.broadcast_from_root(comm, (there, wrong))
         if wrong or not there:
-            self.prepare(simulation)
+            self.create_file(simulation)
         return wrong
 
     def start(self, simulation: Watched) -> None:
         """Create the file, unless the run was resumed from a checkpoint."""
         if simulation.iteration == 0:
-            self.prepare(simulation)
+            self.create_file(simulation)
         self.ids = choose_evenly(simulation.network.n_recurrent, self.n_record)
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
         is_kept = (phase, index) in self.samples
-        simulation.engine.record_ids(self.ids if is_kept else self.ids[:0])
-        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
+        simulation.engine.record(self.ids if is_kept else self.ids[:0])
+        local_activity.prepare_engine(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep the dynamics of a recorded sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
-        own = local_activity.collect(simulation, outcome)
+        own = local_activity.collect_activity(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -139,7 +140,7 @@ class ResultsFile(Observer):
             tracks = {key: getattr(recorded, key) for key in RECORDED_UNITS}
             tracks |= {f"{STATE}{key}": track for key, track in recorded.states.items() if key != "V_m"}
             parts = [(recorded.record[mine], {key: track[:, mine] for key, track in tracks.items()})]
-        parts = list(collectives.to_root(simulation.exchange.comm, parts))
+        parts = list(collectives.send_items_to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
         dynamics: Values = {"iteration": simulation.iteration, **own}
@@ -147,13 +148,14 @@ class ResultsFile(Observer):
             dynamics["label"] = int(outcome.sample.label)
         if parts:
             dynamics["record"] = np.concatenate([record for record, _ in parts])
+            adapts = any(item.params.adaptive for item in simulation.model.of_role("recurrent"))
             for key in parts[0][1]:
-                if key == "adaptation" and not simulation.network.adaptive:
+                if key == "adaptation" and not adapts:
                     continue
                 dynamics[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
-        dynamics["input_steps"], dynamics["input_ids"] = outcome.sample.inputs.spikes(n_steps)
-        dynamics["spike_steps"], dynamics["spike_ids"] = simulation.engine.log.spikes(n_steps)
+        dynamics["input_steps"], dynamics["input_ids"] = outcome.sample.inputs.list_spikes(n_steps)
+        dynamics["spike_steps"], dynamics["spike_ids"] = simulation.engine.log.list_spikes(n_steps)
         if simulation.network.n_readouts or not own:
             dynamics["readout_signal"] = simulation.engine.loss.output(outcome.signal)
             dynamics["error_signal"] = outcome.error
@@ -182,14 +184,14 @@ class ResultsFile(Observer):
         kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
         n_synapses = sum(self._count_synapses(simulation).values()) if self.keeps_weights else 0
         n_bytes = kept + 16 * len(simulation.losses) + n_synapses * SYNAPSE_BYTES
-        with self._opened(simulation) as before, editing(simulation, self.path, n_bytes) as file:
+        with self._open_file(simulation) as before, edit_file(simulation, self.path, n_bytes) as file:
             self.digest = simulation.hexdigest()
-            peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
+            peak = collectives.max_over_ranks(simulation.exchange.comm, peak_rss_bytes())
             self._write_weights(simulation, file, "weight", before)
             values = gather_parameters(simulation)
             if file is None:
                 return
-            with files.reading(self.path):
+            with files.report_read_errors(self.path):
                 file.attrs.update(before.attrs if before is not None else {})
             file.attrs.update(self.attributes)  # a resume may have changed them, such as the number of iterations
             write_parameters(file, simulation.model)
@@ -227,7 +229,7 @@ class ResultsFile(Observer):
                 write(file)
 
     @contextmanager
-    def _opened(self, simulation: Watched) -> Iterator[h5py.File | None]:
+    def _open_file(self, simulation: Watched) -> Iterator[h5py.File | None]:
         """Collective context manager: open the file, as it was made before the training, on rank 0."""
         with ExitStack() as stack:
             before = None
@@ -248,19 +250,19 @@ class ResultsFile(Observer):
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.show_weights()
         real = simulation.engine.show_delays()
         problem = None
-        for table, span in digest.tables(network):
-            count = collectives.total(comm, span.last - span.first)
+        for table, span in digest.list_tables(network):
+            count = collectives.sum_over_ranks(comm, span.last - span.first)
             moved = ("source", "delay") if span.projection.rewire else ("delay",) if span.projection.learn_delay else ()
             columns = (*ENDS, "weight") if name == "weight_initial" or moved else ("weight",)
-            parts = [(columns, name, digest.synapses(comm, table, span, shown.get(id(table))))]
+            parts = [(columns, name, digest.hash_synapses(comm, table, span, shown.get(id(table))))]
             if name == "weight" and span.projection.name in real:
                 delay = real[span.projection.name]
-                parts.append((("weight",), "delay_real", digest.synapses(comm, table, span, delay, span.first)))
+                parts.append((("weight",), "delay_real", digest.hash_synapses(comm, table, span, delay, span.first)))
             for keys, kept_as, part in parts:
                 place = 0
                 for records in part:
                     try:
-                        group = _projection(file, span.projection, count)
+                        group = _write_projection(file, span.projection, count)
                         for key in keys if problem is None else ():
                             group[kept_as if key == "weight" else key][place : place + len(records)] = records[key]
                     except OSError as error:  # raised later: other ranks still send
@@ -293,7 +295,7 @@ def _collect_episode(simulation: Watched, outcome: Outcome) -> dict[str, np.ndar
     return arrays | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
 
 
-def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Group:
+def _write_projection(file: h5py.File, projection: Projection, count: int) -> h5py.Group:
     group = file.require_group(f"projections/{projection.name}")
     if "weight" not in group:
         columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
@@ -308,7 +310,7 @@ def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Gro
 
 def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tuple[str, ...]) -> None:
     """Copy initial weights of a projection and ends of its synapses; ends that `moved` as datasets `..._initial`."""
-    with files.reading(before.filename):
+    with files.report_read_errors(before.filename):
         source, target = (each[f"projections/{projection}"] for each in (before, file))
         names = {key: key for key in ("weight_initial", *(() if moved else ENDS))}
         for key in moved:  # targets stay, and so does the order
@@ -339,7 +341,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     try:
         if path.is_symlink():
             raise files.Unfit(errno.EINVAL, "is a link")
-        with files.open_hdf5(path) as file, files.reading(path):
+        with files.open_hdf5(path) as file, files.report_read_errors(path):
             if (given := file.attrs.get("format")) != files.RUN_FORMAT:
                 return f"{path} is not the result of a run: attribute format is {quote(given)}"
             for value in file.attrs.values():
@@ -352,8 +354,8 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     except OSError as problem:
         linked = isinstance(problem, files.LinkedFile)  # a run writes no links: of a flipped bit, or of somebody else
         if (isinstance(problem, files.Unfit) and not linked) or problem.errno in (errno.EACCES, errno.EPERM):
-            raise InputError(f"results {path}: {reason(problem)}") from None
-        return f"{path} is damaged: {reason(problem)}"
+            raise InputError(f"results {path}: {describe_os_error(problem)}") from None
+        return f"{path} is damaged: {describe_os_error(problem)}"
     return ""
 
 
@@ -367,7 +369,7 @@ def _read_through(path: Path, column: h5py.Dataset, count: int) -> None:
 
 
 @contextmanager
-def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
+def edit_file(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
     """Collective context manager: write a new file under a temporary name, which replaces `path` at the end.
 
     Rank 0 gets the open file, other ranks get None. An error of the file system is raised as a `StateError` on all
@@ -387,16 +389,16 @@ def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
             require_space(path, n_bytes)
-            file = opened.enter_context(write_hdf5(clear(part), "x+"))
+            file = opened.enter_context(write_hdf5(remove_leftover(part), "x+"))
     try:
         try:
             with opened:
                 yield file
         except (OSError, RuntimeError) as error:  # RuntimeError: HDF5 refuses
-            problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
+            problem = StateError(f"results {path}: {describe_os_error(error) if isinstance(error, OSError) else error}")
         with on_disk(comm, "results", path):
             if file is not None and problem is None:
-                publish(part, path)
+                replace_path(part, path)
         collectives.raise_together(comm, problem)
     except BaseException:
         if file is not None:

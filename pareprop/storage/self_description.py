@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..engines.base import RECORDED_UNITS
 from ..engines.parameters import SUMMARY
+from ..engines.recorded import RECORDED_UNITS
 from ..later import h5py
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
@@ -32,12 +32,17 @@ UNITS = {
 }  # fmt: skip
 SIGNALS = ("readout_signal", "target_signal", "error_signal")
 DYNAMICS = {  # axes of the datasets of a recorded sample
-    **dict.fromkeys(RECORDED_UNITS, ("step", "neuron")), **dict.fromkeys(SIGNALS, ("step", "readout")),
-    "record": ("neuron",), "spike_steps": ("spike",), "spike_ids": ("spike",), "input_steps": ("input_spike",),
+    **dict.fromkeys(RECORDED_UNITS, ("step", "neuron")),
+    **dict.fromkeys(SIGNALS, ("step", "readout")),
+    "record": ("neuron",),
+    "spike_steps": ("spike",),
+    "spike_ids": ("spike",),
+    "input_steps": ("input_spike",),
     "input_ids": ("input_spike",),
     **dict.fromkeys(("decision_steps", "action", "reward", "value", "td_error", "advantage"), ("decision",)),
-    "policy": ("decision", "choice"), "observation": ("moment", "component"),
-}  # fmt: skip
+    "policy": ("decision", "choice"),
+    "observation": ("moment", "component"),
+}
 
 
 def write_parameters(file: h5py.File, model: Model) -> None:
@@ -87,9 +92,11 @@ def write_parameters(file: h5py.File, model: Model) -> None:
 
 
 def write_learned(
-    file: h5py.File, model: Model, learned: Mapping[str, Sequence[Mapping[str, float]]],
+    file: h5py.File,
+    model: Model,
+    learned: Mapping[str, Sequence[Mapping[str, float]]],
     values: Mapping[str, tuple[np.ndarray, np.ndarray]],
-) -> None:  # fmt: skip
+) -> None:
     """Write initial and final values, and statistics by iteration, of parameters that learn.
 
     Parameters
@@ -117,10 +124,15 @@ def write_learned(
                     name_axes(group, key, ("neuron",), population.params.definition.units[name])
             summary = file.create_group(f"learned/{full}")
             summary.attrs.update(
-                population=population.name, parameter=name, low=optimizer.low, high=optimizer.high,
-                scale=optimizer.scale, shared=optimizer.shared, unit=population.params.definition.units[name],
+                population=population.name,
+                parameter=name,
+                low=optimizer.low,
+                high=optimizer.high,
+                scale=optimizer.scale,
+                shared=optimizer.shared,
+                unit=population.params.definition.units[name],
                 optimizer=json.dumps(optimizer.model_dump(include=optimizer.model_fields_set | {"type"})),
-            )  # fmt: skip
+            )
             for key in SUMMARY:
                 summary[key] = np.array([row[key] for row in learned[full]], float)
                 name_axes(summary, key, ("iteration",))
@@ -136,14 +148,14 @@ def _write_parameter(
         group.attrs[name] = value
         return
     data = group.create_dataset(name, (population.size,), "f8")
-    for low, high in _blocks(population.size):
+    for low, high in _list_blocks(population.size):
         data[low:high] = cell_values(model, population, drawn_as or name, value, low, high)
     if drawn:
         data.attrs["drawn_from"] = str(value)
     name_axes(group, name, ("neuron",))
 
 
-def _blocks(size: int) -> Iterator[tuple[int, int]]:
+def _list_blocks(size: int) -> Iterator[tuple[int, int]]:
     return ((low, min(low + BLOCK, size)) for low in range(0, size, BLOCK))
 
 
@@ -151,9 +163,13 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
     """Return the parameters of a projection as attributes."""
     optimizer = projection.optimizer or model.optimizer
     attributes: Values = {
-        "rule": projection.rule, "plastic": projection.plastic, "delay_range": list(projection.delay_range),
-        "feedback": projection.feedback, "normalized": projection.normalized, "inhibition": projection.inhibition,
-    }  # fmt: skip
+        "rule": projection.rule,
+        "plastic": projection.plastic,
+        "delay_range": list(projection.delay_range),
+        "feedback": projection.feedback,
+        "normalized": projection.normalized,
+        "inhibition": projection.inhibition,
+    }
     options = {name: getattr(projection, name) for name in RULES[projection.rule].options}
     attributes |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     if isinstance(projection.weight, Distribution) and not projection.weight.is_constant:
@@ -184,13 +200,13 @@ def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "
     if unit or name in UNITS:
         data.attrs["unit"] = unit or UNITS[name]
     for k, axis in enumerate(axes):
-        scale = group.get(axis) or _scale(group, axis, data.shape[k])
+        scale = group.get(axis) or _make_scale(group, axis, data.shape[k])
         if scale.name != data.name and len(scale) == data.shape[k]:
             data.dims[k].attach_scale(scale)
         data.dims[k].label = axis
 
 
-def _scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
+def _make_scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
     if axis in ("spike", "input_spike", "synapse"):  # without values it takes no space
         scale = group.create_dataset(axis, (length,), "i1")
         scale.make_scale(WITHOUT_VALUES % length)

@@ -26,12 +26,12 @@ class Signals:
         self.asked = ""
         self._pipe, self._written = os.pipe()
         os.set_blocking(self._written, False)
-        self._before = {number: signal.signal(number, self._hear) for number in ASKING}
+        self._before = {number: signal.signal(number, self._ignore_signal) for number in ASKING}
         self._wakeup = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
         threading.Thread(target=self._read, name="signals", daemon=True).start()
 
     @staticmethod
-    def _hear(number: int, frame: FrameType | None) -> None:
+    def _ignore_signal(number: int, frame: FrameType | None) -> None:
         """Do nothing: `_read` gets the signal from the pipe."""
 
     def _read(self) -> None:
@@ -44,7 +44,7 @@ class Signals:
             self.asked = self.asked or signal.Signals(number[0]).name
         os.close(self._pipe)
 
-    def release(self) -> None:
+    def restore_handlers(self) -> None:
         """Restore the former handlers.
 
         If a signal stopped the run, SIGUSR1 and SIGTERM are ignored from here on, so that they do not kill the rest of
@@ -52,7 +52,7 @@ class Signals:
         """
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
-            if signal.getsignal(number) is not self._hear:  # somebody else has replaced the handler since
+            if signal.getsignal(number) is not self._ignore_signal:  # somebody else has replaced the handler since
                 continue
             signal.signal(number, signal.SIG_IGN if self.asked and number != signal.SIGINT else handler)
         os.close(self._written)  # ends the thread

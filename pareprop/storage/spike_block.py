@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..parallel.partition import block, overlap
+from ..parallel.partition import find_block, find_overlap
 from ..parallel.spike_log import SpikeLog
 
 
@@ -32,14 +32,14 @@ class SpikeBlock:
 
     def __init__(self, n_steps: int, kinds: Sequence[str]) -> None:
         self.n_steps, self.kinds = n_steps, kinds
-        self.clear()
+        self.drop_spikes()
 
-    def clear(self) -> None:
+    def drop_spikes(self) -> None:
         """Drop all spikes."""
         self._samples: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.count = self.nbytes = 0
 
-    def add(self, iteration: int, log: SpikeLog) -> None:
+    def add_spikes(self, iteration: int, log: SpikeLog) -> None:
         """Copy the spikes of a sample."""
         ptr = log.ptr[: self.n_steps + 1].copy()
         ids = log.ids[: ptr[-1]].astype(self.kinds[2])
@@ -50,10 +50,10 @@ class SpikeBlock:
     def part_of(self, rank: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield iterations, steps and ids of the spikes that `rank` writes, sample by sample."""
         steps = np.arange(self.n_steps, dtype=self.kinds[1])
-        low, high = block(self.count, size, rank)
+        low, high = find_block(self.count, size, rank)
         place = 0
         for iteration, ptr, ids in self._samples:
-            first, last = (k - place for k in overlap(place, place + len(ids), low, high))
+            first, last = (k - place for k in find_overlap(place, place + len(ids), low, high))
             place += len(ids)
             if first < last:
                 counts = np.diff(np.clip(ptr, first, last))

@@ -1,12 +1,12 @@
-"""The tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
+"""Tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
 
-May import `exchange_formats`, `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and the ground.
+May import `exchange_formats`, `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and the core utilities.
 
-Where to add
-------------
-A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example. One with rewards, in
-closed loop: a class of `closed.ClosedBase`; `reach` is an example. A setting: a field of the class, with its bounds;
-of all tasks: `base`.
+Where to add:
+
+- a task: a module with a class of `TaskBase`, listed here; `lemniscate` is the smallest example;
+- a task with rewards, in closed loop: a class of `closed.ClosedBase`; `reach` is an example;
+- a setting: a field with bounds of the class; for all tasks: `base`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""Tables of cortical areas with four layers each: of a user's file, or made up; and networks of some of the areas.
+"""Tables of cortical areas with four layers each, from a user's file or made up, and networks of some of the areas.
 
-Weights, delays and input are those of M. Schmidt et al., PLoS Comput. Biol. 14 (2018) e1006359,
-doi 10.1371/journal.pcbi.1006359.
+Weights, delays and input follow M. Schmidt et al., PLoS Comput. Biol. 14 (2018) e1006359, doi
+10.1371/journal.pcbi.1006359.
 """
 
 from __future__ import annotations
@@ -21,19 +21,27 @@ from .circuit import Circuit, Poisson
 INHIBITION = -11.0  # weight of an inhibitory synapse, relative to an excitatory one
 EXTERNAL_HZ = 10.0  # of each source outside these areas
 SPEED = 3.5  # mm/ms, between areas
-READ = "L5E"  # population of the last area that readouts listen to
+READ = "L5E"  # population of the last area that readouts receive from
 LIMIT = 2**26  # longer files of tables, in bytes, are refused
 SOURCE = "the tables of macaque cortex come from github.com/INM-6/multi-area-model (Schmidt et al. 2018), see tasks"
 
 # in-degrees of the made-up areas, target: source, from an area onto the next one, and back; half if one is between
 FORWARD = {
-    "L23E": {"L23E": 80}, "L23I": {"L23E": 80}, "L4E": {"L23E": 500, "L5E": 50}, "L4I": {"L23E": 300},
-    "L5E": {"L23E": 60}, "L6E": {"L23E": 50},
-}  # fmt: skip
+    "L23E": {"L23E": 80},
+    "L23I": {"L23E": 80},
+    "L4E": {"L23E": 500, "L5E": 50},
+    "L4I": {"L23E": 300},
+    "L5E": {"L23E": 60},
+    "L6E": {"L23E": 50},
+}
 BACK = {
-    "L23E": {"L5E": 60, "L6E": 60}, "L23I": {"L5E": 40, "L6E": 40}, "L5E": {"L5E": 80, "L6E": 40}, "L5I": {"L6E": 40},
-    "L6E": {"L6E": 100}, "L6I": {"L6E": 60},
-}  # fmt: skip
+    "L23E": {"L5E": 60, "L6E": 60},
+    "L23I": {"L5E": 40, "L6E": 40},
+    "L5E": {"L5E": 80, "L6E": 40},
+    "L5I": {"L6E": 40},
+    "L6E": {"L6E": 100},
+    "L6I": {"L6E": 60},
+}
 DISTANCE = 15.0  # mm, between neighbours
 RATES_HZ = (
     0.8782, 1.442, 5.225, 2.991, 1.666, 4.452, 0.2723, 4.17,
@@ -44,22 +52,11 @@ RATES_HZ = (
 
 @dataclass(frozen=True)
 class Tables:
-    """Numbers of a network of areas.
+    """Numbers of a network of n populations in several areas.
 
-    Attributes
-    ----------
-    populations : tuple
-        Area and population, (n,).
-    sizes : np.ndarray
-        int64 (n,), numbers of neurons.
-    external : np.ndarray
-        float64 (n,), in-degrees from outside these areas.
-    rates_hz : np.ndarray
-        float64 (n,), mean rates in the ground state.
-    indegrees : np.ndarray
-        float64 (n, n), target and source.
-    distances : np.ndarray
-        float64 (n_areas, n_areas), mm.
+    `populations` has area and name of each; `sizes` (int64), `external` (in-degrees from outside these areas) and
+    `rates_hz` (mean rates in the ground state) have shape (n,); `indegrees` has shape (n, n), target and source;
+    `distances` in mm has shape (n_areas, n_areas).
     """
 
     populations: tuple[tuple[str, str], ...]
@@ -79,7 +76,7 @@ class Tables:
 def make_up_tables() -> Tables:
     """Return three areas A, B and C: each the microcircuit, with made-up synapses between them.
 
-    Rates are those of the ground state (chi = 1) by mean-field theory (N. Fourcaud, N. Brunel, Neural Comput. 14 (2002)
+    The rates are the ground state's (chi = 1) by mean-field theory (N. Fourcaud, N. Brunel, Neural Comput. 14 (2002)
     2057-2110, doi 10.1162/089976602320264015).
     """
     names, n = column.POPULATIONS, len(column.POPULATIONS)
@@ -103,22 +100,17 @@ def make_up_tables() -> Tables:
 
 @functools.cache
 def read_tables(path: Path | None) -> Tables:
-    """Return the tables of a file; those that are made up for None.
+    """Return the tables of a file, or the made-up ones for None. An unreadable or incomplete file raises `InputError`.
 
-    The file is JSON with the tables of the published model by its own names of areas and populations ("23E"):
-    `area_list`; `neuron_numbers`, area, population; `indegrees`, area and population of the target, then of the source,
-    with those from outside under "external", "external"; `distances`, area, area, in mm; `rates`, area, population, in
+    The file is JSON with the tables of the published model by its names of areas and populations ("23E"): `area_list`;
+    `neuron_numbers`, area, population; `indegrees`, area and population of the target, then of the source, with
+    synapses from outside under "external", "external"; `distances`, area, area, in mm; `rates`, area, population, in
     Hz.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or lacks a number; says where tables come from.
     """
     if path is None:
         return make_up_tables()
     try:
-        return _of_json(files.parse_json(files.read(path, LIMIT).decode()))
+        return _parse_tables(files.parse_json(files.read(path, LIMIT).decode()))
     except OSError as problem:
         reason = f"cannot be read: {problem.strerror or problem}"
     except KeyError as problem:
@@ -128,7 +120,7 @@ def read_tables(path: Path | None) -> Tables:
     raise InputError(f"tables = '{path}': {reason}; {SOURCE}")
 
 
-def _of_json(found: AnyValue) -> Tables:
+def _parse_tables(found: AnyValue) -> Tables:
     names, numbers, synapses = found["area_list"], found["neuron_numbers"], found["indegrees"]
     places = [(area, name[1:]) for area in names for name in column.POPULATIONS]
     places = [(area, name) for area, name in places if numbers[area].get(name, 0)]
@@ -165,21 +157,14 @@ def list_weights(tables: Tables, chi: float, chi_inhibitory: float) -> np.ndarra
 
 
 @functools.cache
-def circuit(
+def build_circuit(
     areas: tuple[str, ...], chi: float, chi_inhibitory: float, delay_spread: float, path: Path | None = None
 ) -> Circuit:
-    """Return the network of some areas; Poisson spikes with the rates of the ground state stand for the others.
+    """Return the network of some areas; Poisson spikes with the rates of the ground state replace the others.
 
-    Parameters
-    ----------
-    areas : tuple of str
-        Names, of the tables; the thalamus projects to the first one, readouts listen to the last one.
-    chi, chi_inhibitory : float
-        Factor of the weights between areas, and a further one of those onto inhibitory neurons.
-    delay_spread : float
-        Standard deviation of delays between areas by their mean.
-    path : Path or None
-        File of the tables, see `read_tables`.
+    The thalamus projects to the first area, and readouts receive from the last one. `chi` scales the weights between
+    areas, `chi_inhibitory` further those onto inhibitory neurons. `delay_spread` is the standard deviation of delays
+    between areas, relative to their mean. `path` is a file for `read_tables`.
     """
     table = read_tables(path)
     weights = list_weights(table, chi, chi_inhibitory)

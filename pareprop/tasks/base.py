@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 
 from ..engines.base import Settings
 from ..engines.sample import Sample
-from ..errors import printable
+from ..errors import escape_unprintable
 from ..network import parameters
 from ..network.connectivity import Population
 from ..network.model import Model
@@ -56,7 +56,7 @@ class TaskBase(parameters.Frozen):
     batch_size: int = Field(1, ge=1, json_schema_extra=LEARNING, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, json_schema_extra=LEARNING, description="learning rate")
     schedule: Literal["constant", "linear", "exponential", "cosine"] = Field(
-        "constant", json_schema_extra=LEARNING, description="how eta (and c_H of rewards) go to their last values"
+        "constant", json_schema_extra=LEARNING, description="course of eta (and c_H of rewards) to its last value"
     )
     eta_end: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="last learning rate of the schedule")
     decay_iterations: int = Field(
@@ -83,7 +83,7 @@ class TaskBase(parameters.Frozen):
     keep_best: bool = Field(
         False,
         json_schema_extra=RUN,
-        description="whether the result, and what is tested, has the weights of the best validation, not the last ones",
+        description="whether result and test use the weights of the best validation, not the last ones",
     )
     test_samples: int = Field(
         0, ge=0, json_schema_extra=RUN, description="samples of the test after training, 0 for none"
@@ -91,18 +91,18 @@ class TaskBase(parameters.Frozen):
     log: Literal["csv", "tensorboard", "none"] = Field(
         "csv",
         json_schema_extra=RUN,
-        description="curves while it runs: csv (loss.csv), tensorboard (beside it) or none",
+        description="curves while it runs: csv (loss.csv), tensorboard (in the same folder) or none",
     )
     figures: Literal["png", "pdf", "none"] = Field(
         "png", json_schema_extra=RUN, description="figures at the end: png, pdf (both), or none"
     )
 
-    _doubted: str = PrivateAttr("")
+    _untrusted_origin: str = PrivateAttr("")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: object) -> object:
-        """Use the defaults of the variant where they differ from those of the fields."""
+        """Use the defaults of the variant in place of the defaults of the fields."""
         if not isinstance(values, Mapping):
             return values
         filled = {**cls.find_defaults(values), **values}
@@ -113,13 +113,13 @@ class TaskBase(parameters.Frozen):
 
     @classmethod
     def find_defaults(cls, values: Given) -> Given:
-        """Return defaults that replace those of the fields, given the values of a user: those of the variant."""
+        """Return the defaults of the variant that `values` choose; they replace the defaults of the fields."""
         variant = values.get("variant", cls.model_fields["variant"].default)
         return cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
 
     @model_validator(mode="after")
     def _check_schedule(self) -> TaskBase:
-        for name, ends in self.scheduled().items() if self.schedule == "exponential" else ():
+        for name, ends in self.list_scheduled().items() if self.schedule == "exponential" else ():
             if not min(ends) > 0:
                 raise ValueError(f"schedule = 'exponential' needs {name} and {name}_end above 0")
         if self.schedule != "constant" and self.eta == 0:
@@ -138,12 +138,12 @@ class TaskBase(parameters.Frozen):
         """Whether a complete training has a validation."""
         return 0 < self.validate_every <= self.iterations
 
-    def list_free(self) -> set[str]:
-        """Return the settings of [run] that a resumed run may change, as they do not change what is learned."""
+    def list_free_settings(self) -> set[str]:
+        """Return the settings of [run] that a resumed run may change, because they do not affect learning."""
         looks = {"validate_every", "validate_samples", "stop_below", "stop_above", "stop_samples"}
         return {"test_samples", "patience", "keep_best"} | (set() if self.eta_validate else looks)
 
-    def scheduled(self) -> dict[str, tuple[float, float]]:
+    def list_scheduled(self) -> dict[str, tuple[float, float]]:
         """Return first and last value of all settings that follow the schedule, by name."""
         return {"eta": (self.eta, self.eta_end)}
 
@@ -162,54 +162,54 @@ class TaskBase(parameters.Frozen):
         """The variant of e-prop."""
         return find_variant(self.variant)
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         """Return the settings of the variant."""
-        return self.eprop.settings(self.learning_window)
+        return self.eprop.make_settings(self.learning_window)
 
-    def kept_samples(self) -> dict[tuple[str, int], str]:
+    def list_recorded_samples(self) -> dict[tuple[str, int], str]:
         """Return the samples whose dynamics are recorded: (phase, index) to their names in the results."""
         tested = self.test_samples or self.stop_below
         last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
         return {last: "last", ("train", 0): "first"}
 
-    def also_kept(self) -> dict[str, str]:
-        """Return further names of recorded samples to their names: with one iteration, "last" is "first"."""
-        return {} if "last" in self.kept_samples().values() else {"last": "first"}
+    def list_sample_aliases(self) -> dict[str, str]:
+        """Return further names of recorded samples, as name to other name: with one iteration, "last" is "first"."""
+        return {} if "last" in self.list_recorded_samples().values() else {"last": "first"}
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return attributes of the results that the figures of this task read, such as `output_names`."""
         return {}
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def list_arrays(self) -> dict[str, np.ndarray]:
         """Return arrays of the results that the figures of this task read."""
         return {}
 
-    def report(self) -> list[str]:
+    def list_remarks(self) -> list[str]:
         """Return remarks about the data as lines of text."""
         return []
 
-    def doubt(self, origin: str) -> None:
+    def mark_untrusted(self, origin: str) -> None:
         """Note that the settings come from file `origin`, maybe another user's: import no code that they name."""
-        self._doubted = origin
+        self._untrusted_origin = origin
 
-    def attach(self, folder: Path) -> None:
-        """Set the folder of the configuration file, if the task reads files beside it."""
+    def set_folder(self, folder: Path) -> None:
+        """Set the folder of the configuration file, for tasks that read files in this folder."""
 
-    def write_beside(self, directory: Path) -> None:
-        """Write files that the configuration refers to into a run directory, beside the configuration."""
+    def write_files(self, directory: Path) -> None:
+        """Write files that the configuration refers to into a run directory, next to the configuration."""
 
     def require_samples(self) -> None:
         """Raise `InputError` if a phase has no sample that can be read; for data that are read during the run."""
 
-    def fingerprint(self) -> Values:
+    def list_fingerprints(self) -> Values:
         """Return digests of data files, which must not change when a run is resumed."""
         return {}
 
-    def network_facts(self) -> dict[str, str]:
+    def list_network_facts(self) -> dict[str, str]:
         """Return facts of a network beyond the settings, which must not change when a run is resumed."""
         return {}
 
-    def how_to_resume(self, directory: Path) -> str:
+    def describe_resume(self, directory: Path) -> str:
         """Return the command that continues a run in a directory, for messages."""
         return f"`pareprop resume {directory}`"
 
@@ -218,7 +218,7 @@ class TaskBase(parameters.Frozen):
         """The task that a simulation runs: this one, unless it holds the settings of another."""
         return self
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network."""
         raise NotImplementedError
 
@@ -227,32 +227,29 @@ class TaskBase(parameters.Frozen):
         raise NotImplementedError
 
 
-def make(kind: type[TaskBase], settings: Sequence[str] | Given) -> TaskBase:
+def make_task(kind: type[TaskBase], settings: Sequence[str] | Given) -> TaskBase:
     """Make a task from "key=value" texts or a mapping.
 
-    Raises
-    ------
-    InputError
-        For an unknown key (with the nearest right one) or a value out of range.
+    An unknown key (its message names the nearest known one) or a value out of range raises `InputError`.
     """
     values = settings if isinstance(settings, Mapping) else dict(map(parameters.parse_setting, settings))
-    return parameters.validate(kind, values, f"task '{kind.name}'")
+    return parameters.validate_values(kind, values, f"task '{kind.name}'")
 
 
 def name_outputs(classes: object) -> Values:
-    """Return the attribute by which figures name classes, of a sequence of texts; {} for anything else, or many."""
+    """Return the attribute with which figures name classes; {} unless `classes` is a short sequence of texts."""
     if not isinstance(classes, list | tuple) or not 0 < len(classes) <= MOST_NAMED:
         return {}
-    names = [printable(name) for name in classes if isinstance(name, str)]
+    names = [escape_unprintable(name) for name in classes if isinstance(name, str)]
     return {"output_names": names} if len(names) == len(classes) else {}
 
 
-def feedback_options(kind: str, weight: parameters.Distribution) -> Values:
+def list_feedback_options(kind: str, weight: parameters.Distribution) -> Values:
     """Return the options of a feedback connection; symmetric ones use the weights of the synapses onto readouts."""
     return {"feedback": kind} | ({} if kind == "symmetric" else {"weight": weight})
 
 
-def dense(model: Model, pre: Population, post: Population, weights: np.ndarray, **options: object) -> None:
+def connect_dense(model: Model, pre: Population, post: Population, weights: np.ndarray, **options: object) -> None:
     """Connect all pairs with weights (n_post, n_pre), NaN = no synapse; symmetric feedback has no own weights."""
     target, source = np.nonzero(~np.isnan(weights))
     own = {} if options.get("feedback") == "symmetric" else {"weight": weights[target, source]}

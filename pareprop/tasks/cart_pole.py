@@ -19,18 +19,12 @@ START = 0.05  # largest size of each number of the initial state
 class Cart:
     """The physics and ends of Gymnasium's `CartPole-v1`; state: x, v, angle, angular velocity.
 
-    Parameters
-    ----------
-    key : np.ndarray
-        Key of the draws, see `rng.key`.
-    n_decisions : int
-        Decisions after which an episode is cut off.
-    reward : float
-        Reward of each decision.
+    `key` is the key of the draws (see `rng.make_key`); an episode is cut off after `n_decisions`; each decision gives
+    `reward`.
     """
 
     def __init__(self, key: np.ndarray, n_decisions: int, reward: float) -> None:
-        self.state = START * (2.0 * rng.uniform(key, [0], 4)[0] - 1.0)
+        self.state = START * (2.0 * rng.draw_uniform(key, [0], 4)[0] - 1.0)
         self._left, self._reward = n_decisions, reward
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
@@ -71,6 +65,6 @@ class CartPole(CodedBase):
         """Left and right."""
         return 2
 
-    def environment(self, index: int, phase: str) -> Cart:
+    def make_environment(self, index: int, phase: str) -> Cart:
         """Return the cart of an episode."""
-        return Cart(self.key(index, phase), self.decisions, self.reward)
+        return Cart(self.make_key(index, phase), self.decisions, self.reward)

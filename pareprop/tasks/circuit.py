@@ -1,4 +1,4 @@
-"""A network of populations by its numbers at full size, of which tasks make smaller ones with the same activity."""
+"""Tables of a network of populations at full size, from which tasks make smaller networks with the same activity."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Poisson:
-    """Poisson spikes that each neuron gets besides those of the network.
+    """Poisson input of each neuron, in addition to the spikes of the network.
 
-    Attributes
-    ----------
-    rate_hz : np.ndarray
-        float64 (n,), spikes per second of a neuron of each population.
-    weight : np.ndarray
-        float64 (n,), weight in pA.
-    name : str or None
-        What they stand for; None: background.
+    `rate_hz` and `weight` (pA) have shape (n_populations,). `name` says what the input replaces; None: background.
     """
 
     rate_hz: np.ndarray
@@ -31,26 +24,10 @@ class Poisson:
 class Circuit:
     """Populations, the connections between them and their input, at full size.
 
-    Attributes
-    ----------
-    names, areas : tuple of str
-        Name and area of each of n populations, "" for no area.
-    excitatory : np.ndarray
-        bool (n,).
-    sizes : np.ndarray
-        int64 (n,), numbers of neurons.
-    indegrees, weights : np.ndarray
-        float64 (n, n), target and source: mean in-degree, and mean weight in pA.
-    delays : np.ndarray
-        float64 (n, n, 2), target and source: mean and standard deviation in ms.
-    poisson : tuple of Poisson
-        Input of all neurons.
-    thalamic : np.ndarray
-        float64 (n,), mean numbers of thalamic synapses.
-    rates_hz : np.ndarray
-        float64 (n,), mean rates of the full network.
-    read : str
-        Name of the population that readouts listen to.
+    `names`, `areas` ("" for none), `excitatory`, `sizes`, `thalamic` (mean numbers of thalamic synapses) and `rates_hz`
+    (mean rates) have an entry for each of n populations. `indegrees` and `weights` (means, pA) have shape (n, n),
+    target and source; `delays` (n, n, 2) has mean and standard deviation in ms. Readouts receive from population
+    `read`.
     """
 
     names: tuple[str, ...]
@@ -66,33 +43,22 @@ class Circuit:
     read: str
 
     def list_sizes(self, scale: float) -> np.ndarray:
-        """Return the sizes of the populations, `scale` times those of the full network, at least one neuron each."""
+        """Return the sizes of the populations, `scale` times the full ones, at least one neuron each."""
         return np.maximum(np.round(self.sizes * scale), 1).astype(int)
 
-    def mean_poisson(self) -> np.ndarray:
+    def compute_mean_poisson(self) -> np.ndarray:
         """Return the mean Poisson input of neurons of the full network, (n,), in pA per second."""
         first, *others = (item.rate_hz * item.weight for item in self.poisson)
         return sum(others, first)
 
-    def compensate(self, share: float, tau_syn: float) -> np.ndarray:
+    def compute_compensation(self, share: float, tau_syn: float) -> np.ndarray:
         """Return the constant current in pA, (n,), that replaces the synapses that are missing with smaller in-degrees.
 
-        With in-degrees times `share` and weights divided by its root, the variance of the input stays, and the mean
-        falls by a factor sqrt(share), which this current compensates (S. J. van Albada, M. Helias, M. Diesmann, PLoS
-        Comput. Biol. 11 (2015) e1004490, doi 10.1371/journal.pcbi.1004490, equation 11).
-
-        Parameters
-        ----------
-        share : float
-            In-degrees, Poisson input included, relative to those of the full network.
-        tau_syn : float
-            Time constant of the synapses in ms.
-
-        Returns
-        -------
-        np.ndarray
-            Current of the neurons of each population.
+        `share` is the ratio of the in-degrees, Poisson input included, to the full ones; `tau_syn` the time constant of
+        the synapses in ms. With in-degrees times `share` and weights divided by its root, the variance of the input is
+        unchanged, and the mean falls by a factor sqrt(share), which this current compensates (S. J. van Albada, M.
+        Helias, M. Diesmann, PLoS Comput. Biol. 11 (2015) e1004490, doi 10.1371/journal.pcbi.1004490, equation 11).
         """
         products = self.indegrees * self.weights * self.rates_hz
         recurrent = np.array([math.fsum(row) for row in products])  # the same bits everywhere
-        return (1.0 - np.sqrt(share)) * tau_syn / 1000.0 * (recurrent + self.mean_poisson())
+        return (1.0 - np.sqrt(share)) * tau_syn / 1000.0 * (recurrent + self.compute_mean_poisson())

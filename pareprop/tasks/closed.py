@@ -1,4 +1,4 @@
-"""Base of the tasks with rewards: their settings, their network, and episodes whose observations drive input cells."""
+"""Base of tasks with rewards: their settings, their network, and episodes whose observations drive input cells."""
 
 from __future__ import annotations
 
@@ -22,62 +22,53 @@ from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..network.reward import Reward
 from ..values import Given, Values
-from .base import LEARNING, MODEL, RUN, TaskBase, feedback_options
-from .population_code import PopulationCode, Spikes
+from .base import LEARNING, MODEL, RUN, TaskBase, list_feedback_options
+from .population_code import EpisodeSpikes, PopulationCode
 
 V_TH = 0.6
 
 
 class Environment(Protocol):
-    """What an episode acts on: Gymnasium's interface, with observations as float64 (n,)."""
+    """Environment of an episode, with Gymnasium's interface and observations as float64 (n,)."""
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Begin; return observation and info (further numbers by name)."""
+        """Start; return observation and info (further numbers by name)."""
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
-        """Act; return observation, reward, terminated (at its end), truncated (out of time), info."""
+        """Take an action; return observation, reward, terminated (at the end), truncated (out of time), info."""
 
 
 class Code(Protocol):
-    """How observations drive input cells, as `PopulationCode` does it."""
+    """Spike probabilities of input cells for an observation, see `PopulationCode`."""
 
     @property
     def n_sources(self) -> int:
         """Number of input cells."""
 
-    def probability(self, observation: np.ndarray) -> np.ndarray:
+    def compute_probabilities(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike of each cell in a step."""
 
 
 class CodedEpisode:
     """An episode of an environment whose observations drive input cells.
 
-    Parameters
-    ----------
-    environment : Environment
-        The environment.
-    code : Code
-        How observations drive the cells.
-    spikes : Spikes
-        Draws of the episode.
-    n_first, period : int
-        Steps that the first observation drives, and each later one.
+    The first observation drives `n_first` steps, each later one `period` steps.
     """
 
-    def __init__(self, environment: Environment, code: Code, spikes: Spikes, n_first: int, period: int) -> None:
+    def __init__(self, environment: Environment, code: Code, spikes: EpisodeSpikes, n_first: int, period: int) -> None:
         self._environment, self._code, self._spikes = environment, code, spikes
         self._n_first, self._period = n_first, period
 
     def reset(self) -> Reply:
         """Reset the environment; return its reply."""
         observation, info = self._environment.reset()
-        spikes = self._spikes.take(self._code.probability(observation), self._n_first)
+        spikes = self._spikes.draw_spikes(self._code.compute_probabilities(observation), self._n_first)
         return Reply(spikes, 0.0, info=info, observation=np.array(observation, float))
 
     def step(self, action: int) -> Reply:
         """Take an action; return the environment's reply."""
         observation, reward, terminated, truncated, info = self._environment.step(action)
-        spikes = self._spikes.take(self._code.probability(observation), self._period)
+        spikes = self._spikes.draw_spikes(self._code.compute_probabilities(observation), self._period)
         return Reply(spikes, float(reward), bool(terminated), bool(truncated), info, np.array(observation, float))
 
 
@@ -120,9 +111,7 @@ class ClosedBase(TaskBase):
     readout_std: float = Field(
         0.1, ge=0, json_schema_extra=MODEL, description="standard deviation of the first weights onto the readouts"
     )
-    eta_out: float = Field(
-        0.0, ge=0, json_schema_extra=LEARNING, description="learning rate of these weights, 0 for that of the others"
-    )
+    eta_out: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="learning rate of these weights, 0: eta")
     tau_out: float = Field(10.0, gt=0, json_schema_extra=MODEL, description="time constant of the readouts in ms")
     sensor_delay: int = Field(
         1, ge=1, json_schema_extra=MODEL, description="steps from a decision to the first one that the reply drives"
@@ -137,9 +126,9 @@ class ClosedBase(TaskBase):
             raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
         return self
 
-    def scheduled(self) -> dict[str, tuple[float, float]]:
-        """Return the settings that follow the schedule, see `TaskBase.scheduled`."""
-        return super().scheduled() | ({} if self.c_H_end is None else {"c_H": (self.c_H, self.c_H_end)})
+    def list_scheduled(self) -> dict[str, tuple[float, float]]:
+        """Return the settings that follow the schedule, see `TaskBase.list_scheduled`."""
+        return super().list_scheduled() | ({} if self.c_H_end is None else {"c_H": (self.c_H, self.c_H_end)})
 
     @property
     def first(self) -> int:
@@ -167,57 +156,59 @@ class ClosedBase(TaskBase):
         return 1.0
 
     @property
-    def code(self) -> Any:  # Any: a `Code`, or without observations anything that has `n_sources`
+    def code(self) -> Any:  # Any: a `Code`, or without observations any object with `n_sources`
         """The population code of observations."""
         raise NotImplementedError
 
-    def environment(self, index: int, phase: str) -> Environment:
+    def make_environment(self, index: int, phase: str) -> Environment:
         """Return the environment of an episode."""
         raise NotImplementedError
 
-    def key(self, index: int, phase: str) -> np.ndarray:
+    def make_key(self, index: int, phase: str) -> np.ndarray:
         """Return the key of the draws of an environment."""
-        return rng.key(self.seed, f"{phase}/{index}/environment")
+        return rng.make_key(self.seed, f"{phase}/{index}/environment")
 
     def episode(self, index: int, phase: str = "train") -> Episode:
         """Return an episode."""
-        spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
+        spikes = EpisodeSpikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
         return CodedEpisode(
-            self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
+            self.make_environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
         )
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Raise `InputError`: inputs depend on the network."""
         raise InputError(f"task '{self.name}' runs in closed loop: it has episodes, not samples")
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         """Return the settings of the variant."""
-        return self.eprop.settings(self.n_steps)
+        return self.eprop.make_settings(self.n_steps)
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return the parameters of the loss, and names for the figures."""
         constants = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
         return constants | ({} if self.stop_above is None else {"stop_above": self.stop_above})
 
-    def kept_samples(self) -> dict[tuple[str, int], str]:
+    def list_recorded_samples(self) -> dict[tuple[str, int], str]:
         """Return the episodes whose dynamics are recorded."""
-        kept = super().kept_samples()
+        kept = super().list_recorded_samples()
         if self.stop_above is not None and ("test", 0) not in kept:
             kept = {("train", 0): "first", ("test", 0): "last"}
         return kept
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network."""
         n_sources = self.code.n_sources
         require_bytes(16 * n_sources * self.n_steps, f"draws of {n_sources} inputs in {self.n_steps} steps")
         loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H, self.reward_factor)
-        model = Model(self.variant, self.seed, optimizer=self._optimizer(self.eta), precision=self.precision, loss=loss)
-        inputs = model.inputs("in", n_sources)
-        groups = self._neurons(model)
-        out = model.readouts(
-            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, **self._of_readouts()
+        model = Model(
+            self.variant, self.seed, optimizer=self._make_optimizer(self.eta), precision=self.precision, loss=loss
         )
-        self._connect(model, inputs, groups, out)
+        inputs = model.inputs("in", n_sources)
+        groups = self._add_neurons(model)
+        out = model.readouts(
+            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, **self._list_readout_parameters()
+        )
+        self._connect_populations(model, inputs, groups, out)
         return model
 
     @property
@@ -225,15 +216,15 @@ class ClosedBase(TaskBase):
         """Decay of the readouts in a step."""
         return elementary.exp(-1.0 / self.tau_out)
 
-    def _optimizer(self, eta: float) -> Optimizer:
+    def _make_optimizer(self, eta: float) -> Optimizer:
         if self.eprop.is_online:
             return GradientDescent(eta=eta, batch_size=self.batch_size)
         return Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
 
-    def _neurons(self, model: Model) -> list[Population]:
-        return [model.neurons("rec", self.n_rec, "iaf", t_ref=3.0, **self._parameters())]
+    def _add_neurons(self, model: Model) -> list[Population]:
+        return [model.neurons("rec", self.n_rec, "iaf", t_ref=3.0, **self._list_neuron_parameters())]
 
-    def _parameters(self) -> dict[str, float]:
+    def _list_neuron_parameters(self) -> dict[str, float]:
         """Return the parameters that all neurons share."""
         return {
             "C_m": 1.0,
@@ -244,19 +235,19 @@ class ClosedBase(TaskBase):
             "f_target": self.f_target,
             "surrogate_gradient_height": 0.3 / V_TH,
             "surrogate_gradient_width": V_TH,
-        } | self._of_variant()
+        } | self._list_variant_parameters()
 
-    def _of_readouts(self) -> dict[str, bool]:
+    def _list_readout_parameters(self) -> dict[str, bool]:
         """Return the parameters of readouts that not all variants have."""
-        return self.eprop.pick("readout", {"regular_spike_arrival": False})
+        return self.eprop.select_parameters("readout", {"regular_spike_arrival": False})
 
-    def _of_variant(self) -> Values:
+    def _list_variant_parameters(self) -> Values:
         """Return parameters of neurons that depend on the variant; `c_reg` acts in each step of the spike variant."""
         if self.eprop.is_online:
             return {"c_reg": self.c_reg / self.n_steps, "kappa": self._kappa, "kappa_reg": self._kappa}
         return {"c_reg": self.c_reg, "regular_spike_arrival": True}
 
-    def _connect(self, model: Model, inputs: Population, groups: list[Population], out: Population) -> None:
+    def _connect_populations(self, model: Model, inputs: Population, groups: list[Population], out: Population) -> None:
         n_rec = model.size("recurrent")
         if self.indegree >= n_rec:
             raise InputError(f"indegree = {self.indegree} must be below the {n_rec} recurrent neurons")
@@ -267,10 +258,10 @@ class ClosedBase(TaskBase):
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, rule, weight=weight, allow_autapses=False, indegree=drawn)
-            scale = self.eprop.scale(self._kappa)
-            optimizer = self._optimizer((self.eta_out or self.eta) * (scale * scale))
+            scale = self.eprop.compute_scale(self._kappa)
+            optimizer = self._make_optimizer((self.eta_out or self.eta) * (scale * scale))
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
-            model.connect(out, group, **feedback_options(self.feedback, Normal(std=1.0)))
+            model.connect(out, group, **list_feedback_options(self.feedback, Normal(std=1.0)))
 
 
 class CodedBase(ClosedBase):

@@ -34,29 +34,15 @@ class CueTrials:
     def draw_cues(self, index: int, phase: str, on_side: float) -> tuple[np.ndarray, int]:
         """Draw a side, and cues that are on it with probability `on_side`; left is 0, right 1.
 
-        Parameters
-        ----------
-        index : int
-            Number of the trial in its phase.
-        phase : str
-            "train", "validate" or "test".
-        on_side : float
-            Probability that a cue is on the drawn side.
-
-        Returns
-        -------
-        cues : np.ndarray
-            Side of each cue, int64 (n_cues,).
-        right : int
-            The side with more cues.
+        Returns the side of each cue, int64 (n_cues,), and the side with more cues.
         """
-        draws = rng.uniform(rng.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
+        draws = rng.draw_uniform(rng.make_key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
         side = int(draws[0] >= 0.5)
         cues = np.where(draws[1:] < on_side, side, 1 - side)
         return cues, int(2 * np.count_nonzero(cues) > self.n_cues)
 
-    def spike_probabilities(self, cues: np.ndarray) -> np.ndarray:
-        """Return the probability of a spike in each step, float64 (n_steps, n_groups); noise has a quarter of cues'."""
+    def compute_spike_probabilities(self, cues: np.ndarray) -> np.ndarray:
+        """Return the probability of a spike per step, float64 (n_steps, n_groups); noise has a quarter of the cues'."""
         active = np.zeros((self.n_steps, len(GROUPS)))
         for number, cue in enumerate(cues):
             first = number * (self.spacing + self.cue) + self.spacing

@@ -27,7 +27,7 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, shorten
-from ..exchange_formats.event_reader import fingerprint
+from ..exchange_formats.event_reader import compute_fingerprint
 from ..later import h5py
 from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
@@ -42,63 +42,57 @@ NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_ta
 INPUTS = ("rates", "raster", "spikes")
 WHOLE = ("spikes", "labels")  # arrays of whole numbers
 STEPWISE = ("raster", "rates", "currents", "local_targets")  # arrays that may have an axis of steps
-DAMAGED = (  # what h5py, zipfile and NumPy raise
-    ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
-    zipfile.BadZipFile, tokenize.TokenError,
-)  # fmt: skip
+DAMAGED = (  # errors that h5py, zipfile and NumPy raise
+    ValueError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    OverflowError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+)
 
 
 class DataFile:
-    """A checked file of samples.
+    """A checked file of samples: `n_samples` samples of `n_steps` steps.
 
-    Parameters
-    ----------
-    path : Path
-        Path of the file.
-    sizes : dict of str to int
-        Number of cells by role: "input", "current", "readout", "local" for neurons with a readout of their own.
-    steps : int or None
-        Steps of a sample, where no array tells.
-
-    Attributes
-    ----------
-    n_samples, n_steps : int
-        Numbers of samples and of steps.
-
-    Raises
-    ------
-    InputError
-        Names the file, every array that does not fit, its shape, and the one it must have.
+    `sizes` has the number of cells by role: "input", "current", "readout", "local" for neurons with readouts of single
+    neurons. `steps` is the number of steps of a sample if no array has an axis of steps. `InputError` names the file,
+    every array that does not fit, its shape, and the shape it must have.
     """
 
     def __init__(self, path: Path, sizes: dict[str, int], steps: int | None = None) -> None:
         self.path, self._sizes, self._asked_steps = path, sizes, steps
-        with self._reading():
+        with self._convert_read_errors():
             # Any: arrays, datasets of HDF5, or, until they are checked, headers of arrays.
             self._arrays: Values
-            self._arrays, others = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
-            problems = self._problems()
+            self._arrays, others = _read_npz_headers(path) if path.suffix == ".npz" else _open_hdf5(path)
+            problems = self._find_problems()
             if problems and others:
                 shown = shorten(" ".join(", ".join(others).splitlines()), 300)
                 problems.append(f"it has {shown}, which are not read; read are {', '.join(NAMES)}")
             if not problems:
                 if path.suffix == ".npz":
-                    self._arrays = _npz(path)
-                self._spikes = self._sorted_spikes()
-                problems = self._bad_values()
+                    self._arrays = _read_npz(path)
+                self._spikes = self._sort_spikes()
+                problems = self._find_bad_values()
         if problems:
             raise InputError("; ".join(f"data {path}: {problem}" for problem in problems))
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Raise errors of reading as `InputError`."""
+    def _convert_read_errors(self) -> Iterator[None]:
+        """Context that turns errors of reading into `InputError`."""
         try:
             with files.input_errors(f"data {self.path}"):
                 yield
         except DAMAGED as problem:
             raise InputError(f"data {self.path}: not a file of samples: {shorten(str(problem), 300)}") from None
 
-    def _problems(self) -> list[str]:
+    def _find_problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes
         local = sizes.get("local", 0)
         first = "local_targets" if local and not sizes["readout"] and "targets" not in arrays else "targets"
@@ -109,12 +103,12 @@ class DataFile:
             width = "n_neurons" if first == "local_targets" else "n_readouts"
             instead = ", and there are no labels (n_samples,)" if first == "targets" and "labels" not in arrays else ""
             return [f"{first} (n_samples, n_steps, {width}) is missing or has another number of axes{instead}"]
-        told = [name for name in (first, *STEPWISE) if name in arrays and len(arrays[name].shape) == 3]
-        n, steps = arrays[first].shape[0], arrays[told[0]].shape[1] if told else self._asked_steps
+        stepwise = [name for name in (first, *STEPWISE) if name in arrays and len(arrays[name].shape) == 3]
+        n, steps = arrays[first].shape[0], arrays[stepwise[0]].shape[1] if stepwise else self._asked_steps
         if steps is None:
-            return ["labels alone do not tell how many steps a sample has: give steps in section [task]"]
+            return ["no array has an axis of steps: give steps in section [task]"]
         if self._asked_steps not in (None, steps):
-            return [f"{told[0]} has {steps} steps, steps = {self._asked_steps} in section [task]"]
+            return [f"{stepwise[0]} has {steps} steps, steps = {self._asked_steps} in section [task]"]
         self.n_samples, self.n_steps = int(n), int(steps)
         inputs = [name for name in INPUTS if name in arrays]
         problems = [f"{first} has shape {arrays[first].shape}: no samples or no steps"] if not n * steps else []
@@ -155,7 +149,7 @@ class DataFile:
                 problems.append(f"{name} takes {size} bytes{'' if whole else ' per sample'}, at most {LIMIT} are read")
         return problems
 
-    def _sorted_spikes(self) -> np.ndarray | None:
+    def _sort_spikes(self) -> np.ndarray | None:
         """Return the unique rows (sample, step, id), sorted."""
         if "spikes" not in self._arrays:
             return None
@@ -178,8 +172,8 @@ class DataFile:
         spikes[:, 0], spikes[:, 1] = np.divmod(rest, bounds[1])
         return spikes
 
-    def _bad_values(self) -> list[str]:
-        """Return problems of the values of all samples, before the training."""
+    def _find_bad_values(self) -> list[str]:
+        """Check the values of all samples before the training; return the problems."""
         problems = []
         for name in ("targets", "rates", "currents"):
             for place in range(self.n_samples if name in self._arrays else 0):
@@ -202,25 +196,25 @@ class DataFile:
 
     @property
     def n_first(self) -> int:
-        """All samples: no other file adds more."""
+        """Number of samples; no other file adds more."""
         return self.n_samples
 
-    def fingerprint(self) -> str:
-        """Return a digest of size, first and last MiB of the file, as the whole may be too long to read."""
-        with self._reading():
-            return fingerprint([self.path])
+    def compute_fingerprint(self) -> str:
+        """Return a digest of size, first and last MiB of the file, because the whole may be too long to read."""
+        with self._convert_read_errors():
+            return compute_fingerprint([self.path])
 
-    def target(self, place: int) -> np.ndarray:
+    def read_target(self, place: int) -> np.ndarray:
         """Return the targets of a sample, (n_steps, n_readouts)."""
         if "targets" not in self._arrays:
             target = np.zeros((self.n_steps, self._sizes["readout"]))
-            if (label := self.label(place)) is not None and self._sizes["readout"]:
+            if (label := self.read_label(place)) is not None and self._sizes["readout"]:
                 target[:, label] = 1.0
             return target
         return np.asarray(self._arrays["targets"][place], float)
 
-    def local_target(self, place: int, first: int, last: int) -> np.ndarray:
-        """Return targets of neurons [first, last) of a sample, (n_steps, n); of HDF5 no others are read."""
+    def read_local_target(self, place: int, first: int, last: int) -> np.ndarray:
+        """Return targets of neurons [first, last) of a sample, (n_steps, n); of HDF5 only these are read."""
         targets = np.asarray(self._arrays["local_targets"][place, :, first:last])
         wrong = np.argwhere(~np.isfinite(targets))
         if len(wrong):
@@ -229,15 +223,15 @@ class DataFile:
             raise InputError(f"data {self.path}: local_targets{where} = {targets[step, neuron]} must be finite")
         return targets
 
-    def rates(self, place: int) -> np.ndarray | None:
+    def read_rates(self, place: int) -> np.ndarray | None:
         """Return the rates of a sample in Hz, None if the file has none."""
         return np.asarray(self._arrays["rates"][place], float) if "rates" in self._arrays else None
 
-    def currents(self, place: int) -> np.ndarray | None:
+    def read_currents(self, place: int) -> np.ndarray | None:
         """Return the currents of a sample in pA, None if the file has none."""
         return np.asarray(self._arrays["currents"][place], float) if "currents" in self._arrays else None
 
-    def label(self, place: int) -> int | None:
+    def read_label(self, place: int) -> int | None:
         """Return the class of a sample, None if the file has none."""
         if "labels" not in self._arrays:
             return None
@@ -249,7 +243,7 @@ class DataFile:
         given = np.asarray(self._arrays["class_names"][()]).tolist() if "class_names" in self._arrays else []
         return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in given]
 
-    def spikes(self, place: int) -> SpikeLog:
+    def read_spikes(self, place: int) -> SpikeLog:
         """Return the spikes of a sample."""
         if self._spikes is not None:
             first, last = np.searchsorted(self._spikes[:, 0], [place, place + 1])
@@ -258,7 +252,7 @@ class DataFile:
             steps, ids = np.nonzero(self._arrays["raster"][place])
         else:
             steps = ids = np.zeros(0, np.int64)
-        return SpikeLog.of(steps, ids, self.n_steps)
+        return SpikeLog.from_spikes(steps, ids, self.n_steps)
 
 
 @dataclass(frozen=True)
@@ -273,12 +267,12 @@ def _is_text(array: AnyValue) -> bool:
     return array.dtype.kind in "US" or h5py.check_string_dtype(array.dtype) is not None
 
 
-def _npz_headers(path: Path) -> tuple[dict[str, _Header], list[str]]:
+def _read_npz_headers(path: Path) -> tuple[dict[str, _Header], list[str]]:
     """Return the headers of a .npz file, and names that are not read; sizes are checked before memory is allocated."""
     headers = {}
     with files.open_regular(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:
-            raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are looked at")
+            raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are read")
         for member in archive.infolist():
             with archive.open(member) as file:
                 try:
@@ -295,12 +289,12 @@ def _npz_headers(path: Path) -> tuple[dict[str, _Header], list[str]]:
     return {name: headers[name] for name in NAMES if name in headers}, sorted(headers.keys() - {*NAMES})
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with files.open_regular(path) as content, np.load(content, allow_pickle=False) as file:
         return {name: file[name] for name in NAMES if name in file}
 
 
-def _hdf5(path: Path) -> tuple[Values, list[str]]:
+def _open_hdf5(path: Path) -> tuple[Values, list[str]]:
     """Return the datasets of an HDF5 file, and names that are not read."""
     file = files.open_hdf5(path)
     arrays = {name: file[name] for name in NAMES if name in file}

@@ -19,19 +19,11 @@ from ..values import Values
 from .base import MODEL
 from .closed import ClosedBase
 from .cues import GROUPS, CueTrials
-from .population_code import Spikes
+from .population_code import EpisodeSpikes
 
 
 class Trial:
-    """One trial, with one decision in its last step.
-
-    Parameters
-    ----------
-    spikes : SpikeLog
-        Input spikes of all steps.
-    right : int
-        The rewarded choice.
-    """
+    """One trial with input spikes and one decision in its last step; `right` is the rewarded choice."""
 
     def __init__(self, spikes: SpikeLog, right: int) -> None:
         self._spikes, self._right = spikes, right
@@ -99,20 +91,20 @@ class DelayedChoice(CueTrials, ClosedBase):
         """Number of input sources."""
         return len(GROUPS) * self.n_group
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return names for the figures."""
         names = {"input_groups": GROUPS, "input_group_sizes": [self.n_group] * len(GROUPS)}
-        return super().attributes() | names | {"action_names": GROUPS[:2]}
+        return super().list_attributes() | names | {"action_names": GROUPS[:2]}
 
     def episode(self, index: int, phase: str = "train") -> Trial:
         """Return a new trial: a side is drawn, and each cue is on it with probability `on_side`."""
         cues, right = self.draw_cues(index, phase, self.on_side)
-        spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.n_sources, self.n_steps)
-        probability = np.repeat(self.spike_probabilities(cues), self.n_group, axis=1)
-        return Trial(spikes.take(probability, self.n_steps), right)
+        spikes = EpisodeSpikes(self.seed, f"{phase}/{index}/spikes", self.n_sources, self.n_steps)
+        probability = np.repeat(self.compute_spike_probabilities(cues), self.n_group, axis=1)
+        return Trial(spikes.draw_spikes(probability, self.n_steps), right)
 
-    def _neurons(self, model: Model) -> list[Population]:
-        values = self._parameters() | {"t_ref": 5.0}
+    def _add_neurons(self, model: Model) -> list[Population]:
+        values = self._list_neuron_parameters() | {"t_ref": 5.0}
         adapt_beta = 1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 20.0)
         return [
             model.neurons("reg", self.n_rec, "iaf", **values),

@@ -1,4 +1,4 @@
-"""Random inputs of tasks, keyed by (seed, purpose), so that all ranks draw the same ones in any order."""
+"""Random inputs of tasks, keyed by (seed, purpose): all ranks draw the same numbers in any order."""
 
 from __future__ import annotations
 
@@ -10,55 +10,38 @@ from .. import elementary, rng
 from ..parallel.spike_log import SpikeLog
 
 
-def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group: int = 1) -> SpikeLog:
-    """Draw spikes of sources that fire independently in every step but the first, where a spike would be lost.
+def draw_noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group: int = 1) -> SpikeLog:
+    """Draw spikes of independent sources in steps 1 to n_steps - 1; a spike in step 0 would be lost.
 
-    Parameters
-    ----------
-    seed, purpose : int, str
-        Key of the draw, see `rng.key`.
-    probability : ndarray
-        Probability of a spike per step (n_sources,), or (n_steps, n_groups).
-    n_steps : int
-        Number of steps of the sample.
-    group : int
-        Number of sources of each group.
-
-    Returns
-    -------
-    SpikeLog
-        Spikes of steps 0 to n_steps - 1.
+    `probability` per step has shape (n_sources,), or (n_steps, n_groups) with `group` sources in each group.
     """
-    key, probability = rng.key(seed, purpose), np.asarray(probability, float)
+    key, probability = rng.make_key(seed, purpose), np.asarray(probability, float)
     if probability.ndim == 2:
         raster = np.empty((group * probability.shape[1], n_steps), bool)
         for k, column in enumerate(probability.T):  # group by group: large arrays would be allocated anew every time
             sources = np.arange(k * group, (k + 1) * group)
-            np.less(rng.uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
+            np.less(rng.draw_uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
         raster[:, 0] = False
         return SpikeLog.from_raster(raster.T)
-    ids, ptr = rng.bernoulli(key, probability, n_steps)
+    ids, ptr = rng.draw_bernoulli(key, probability, n_steps)
     return SpikeLog.from_arrays(ids[ptr[1] :].copy(), np.maximum(ptr - ptr[1], 0))
 
 
-def glorot(n_in: int, n_out: int) -> float:
+def compute_glorot_bound(n_in: int, n_out: int) -> float:
     """Return the bound of Glorot's uniform distribution (Glorot and Bengio 2010)."""
     return math.sqrt(6.0 / (n_in + n_out))
 
 
 class LegacyNormal:
-    """`numpy.random.RandomState.randn`, but for the last bit of its logarithm, which depends on the processor.
+    """The numbers of `numpy.random.RandomState.randn`, except for the processor-dependent last bit of its logarithm.
 
-    Parameters
-    ----------
-    state : np.random.RandomState
-        Generator to draw from, by Marsaglia's polar method; afterwards it is where `randn` would leave it.
+    Draws from `state` by Marsaglia's polar method, and leaves it as `randn` would.
     """
 
     def __init__(self, state: np.random.RandomState) -> None:
         self._state, self._left = state, np.zeros(0)
 
-    def draw(self, *shape: int) -> np.ndarray:
+    def draw_normals(self, *shape: int) -> np.ndarray:
         """Draw standard normal numbers of this shape."""
         n = math.prod(shape)
         parts = [self._left]
@@ -75,12 +58,12 @@ class LegacyNormal:
         return drawn[:n].reshape(shape)
 
 
-def shuffle(seed: int, purpose: str, number: int, n: int) -> np.ndarray:
-    """Return the numbers 0 to `n` - 1 in a random order, keyed by (seed, purpose), of which there are many."""
-    return np.argsort(rng.uniform(rng.key(seed, purpose), [number], n)[0], kind="stable")
+def draw_permutation(seed: int, purpose: str, number: int, n: int) -> np.ndarray:
+    """Return the numbers 0 to `n` - 1 in random order, permutation `number` of the key (seed, purpose)."""
+    return np.argsort(rng.draw_uniform(rng.make_key(seed, purpose), [number], n)[0], kind="stable")
 
 
-def one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:
+def make_one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:
     """Return the target of a classification, (n_steps, n_classes): 1 for the readout of the class, else 0."""
     target = np.zeros((n_steps, n_classes))
     target[:, label] = 1.0

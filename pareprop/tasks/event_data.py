@@ -9,18 +9,18 @@ import numpy as np
 
 from ..engines.sample import Sample
 from ..errors import InputError, quote
-from ..exchange_formats.event_reader import CLASSES, require_numbers, take_whole
+from ..exchange_formats.event_reader import MAX_CLASSES, require_numbers, to_whole_numbers
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue
-from .draws import one_hot, shuffle
+from .draws import draw_permutation, make_one_hot
 
 INPUTS = 2**31 - 1  # more inputs are refused
-FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
+FIELDS = ("x", "y", "p")  # of events, in the order of the sensor's size
 
 
 class Recorded(Protocol):
-    """What can be indexed like a sequence: (events, label) by number."""
+    """A data set that is indexed like a sequence: (events, label) by number."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> AnyValue: ...
@@ -91,10 +91,10 @@ class EventData:
             if not hasattr(recordings, "__len__") or not hasattr(recordings, "__getitem__"):
                 raise InputError(f"EventData: {name} = {quote(recordings)} must be a sequence of pairs (events, label)")
         size = getattr(train, "sensor_size", None) if sensor_size is None else sensor_size
-        told = getattr(train, "n_classes", len(getattr(train, "classes", None) or ()))
-        classes = told if n_classes is None else n_classes
+        given = getattr(train, "n_classes", len(getattr(train, "classes", None) or ()))
+        classes = given if n_classes is None else n_classes
         if n_classes is None and not classes:
-            raise InputError("EventData: train tells no n_classes and no classes: give n_classes")
+            raise InputError("EventData: train has neither n_classes nor classes: give n_classes")
         for name, value, least in (
             ("n_steps", n_steps, 2),
             ("learning_window", learning_window, 0),
@@ -105,8 +105,8 @@ class EventData:
         ):
             if not is_whole(value) or value < least:
                 raise InputError(f"EventData: {name} = {quote(value)} must be a whole number of at least {least}")
-        if classes > CLASSES:
-            raise InputError(f"EventData: n_classes = {classes} must be at most {CLASSES}")
+        if classes > MAX_CLASSES:
+            raise InputError(f"EventData: n_classes = {classes} must be at most {MAX_CLASSES}")
         if not is_number(step_us) or not 0 < step_us < np.inf:
             raise InputError(f"EventData: step_us = {quote(step_us)} must be a number above 0 and finite")
         if size is None:
@@ -137,7 +137,7 @@ class EventData:
         return f"EventData({sets}; {self.n_inputs} inputs, {self.n_classes} classes, {self.n_steps} steps)"
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return recording number `index` of a phase; after the last one comes the first one again."""
+        """Return recording `index` of a phase; after the last recording the first one follows again."""
         recordings, place = self._sets[phase], index
         n = len(recordings) - (self._hold_out if phase != "test" else 0)
         if phase == "validate":
@@ -150,22 +150,22 @@ class EventData:
             place = index % n
         else:
             turn, number = divmod(index, n)
-            place = int(shuffle(self._seed, "events/order", turn, n)[number])
-        spikes, label = self.take(recordings, place, f"EventData: recording {place} of '{phase}'")
-        target = one_hot(label, self.n_classes, self.n_steps)
+            place = int(draw_permutation(self._seed, "events/order", turn, n)[number])
+        spikes, label = self.read_recording(recordings, place, f"EventData: recording {place} of '{phase}'")
+        target = make_one_hot(label, self.n_classes, self.n_steps)
         return Sample(spikes, target, label=label, n_inputs=self.n_inputs)
 
-    def take(self, recordings: Recorded, place: int, here: str) -> tuple[SpikeLog, int]:
-        """Return spikes and label of a recording; `here` begins messages."""
+    def read_recording(self, recordings: Recorded, place: int, here: str) -> tuple[SpikeLog, int]:
+        """Return spikes and label of a recording; messages begin with `here`."""
         recording = recordings[place]
         if not isinstance(recording, tuple | list) or len(recording) != 2:
             raise InputError(f"{here}: {quote(recording)} must be a pair (events, label)")
         events, label = recording
         if not is_whole(label) or not 0 <= label < self.n_classes:
             raise InputError(f"{here}: label = {quote(label)} must be a class from 0 to {self.n_classes - 1}")
-        return self._spikes(events, here), int(label)
+        return self._convert_events(events, here), int(label)
 
-    def _spikes(self, events: AnyValue, here: str) -> SpikeLog:
+    def _convert_events(self, events: AnyValue, here: str) -> SpikeLog:
         """Return the spikes of a recording, one for each input and step with events."""
         names = getattr(getattr(events, "dtype", None), "names", None) or ()
         if "t" not in names or "x" not in names:
@@ -182,10 +182,10 @@ class EventData:
             given = events[name] if name in names else source * 0
             if np.shape(given) != np.shape(us):
                 raise InputError(f"{here}: {name} has shape {np.shape(given)}, must be {np.shape(us)}")
-            values = take_whole(given, f"{here}: {name}", size, ", the sensor's size")
+            values = to_whole_numbers(given, f"{here}: {name}", size, ", the sensor's size")
             source = source * self._shape[k] + (values // self._pool if k < 2 else values)
         kept = step < self.n_steps
         codes = np.unique(step[kept] * self.n_inputs + source[usable][kept])
-        log = SpikeLog.of(*np.divmod(codes, self.n_inputs), self.n_steps)
-        log.late, log.unusable, log.events = int(np.sum(~kept)), int(np.sum(~usable)), len(us)
+        log = SpikeLog.from_spikes(*np.divmod(codes, self.n_inputs), self.n_steps)
+        log.n_late, log.n_unusable, log.n_events = int(np.sum(~kept)), int(np.sum(~usable)), len(us)
         return log

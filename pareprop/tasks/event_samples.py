@@ -7,45 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..exchange_formats.event_reader import Folder, Gestures, Spoken, fingerprint, open_recordings
+from ..exchange_formats.event_reader import Folder, Gestures, Spoken, compute_fingerprint, open_recordings
 from ..parallel.spike_log import SpikeLog
-from .draws import one_hot
+from .draws import make_one_hot
 from .event_data import EventData
 
 
 class EventSamples:
-    """Samples of recordings, with the methods of `DataFile`: those of `path` first, then those of `test`.
+    """Samples of recordings, with the methods of `DataFile`: first the recordings of `path`, then of `test`.
 
-    Parameters
-    ----------
-    path : Path
-        What `recordings` were read from.
-    recordings : Spoken, Gestures or Folder
-        Recordings that train and validate; all without `test`.
-    test : Path or None
-        Recordings that test.
-    sizes : dict of str to int
-        Number of cells by role, see `DataFile`.
-    steps : int or None
-        Steps of a sample.
-    step_us : float
-        Microseconds of a recording in a step.
-    pool : int
-        Neighbouring values of `x`, and of `y`, that share an input.
-    by_file : bool
-        See `Folder`.
-
-    Attributes
-    ----------
-    n_samples, n_steps : int
-        Numbers of samples and of steps.
-    n_first : int
-        Samples of `path`; the others are of `test`.
-
-    Raises
-    ------
-    InputError
-        Names the recordings and everything that does not fit.
+    `recordings` were read from `path`; without `test` all of them train and validate. `sizes` has the number of cells
+    by role, see `DataFile`; `step_us` is the length of a step in microseconds of the recording; `pool` neighbouring
+    values of `x`, and of `y`, share an input; `by_file`: see `Folder`. The first `n_first` of the `n_samples` samples
+    are of `path`. `InputError` names the recordings and everything that does not fit.
     """
 
     def __init__(
@@ -61,14 +35,14 @@ class EventSamples:
         by_file: bool,
     ) -> None:
         if steps is None:
-            text = "recordings of events do not tell how many steps a sample has: give steps in section [task]"
+            text = "event recordings do not give the number of steps of a sample: give steps in section [task]"
             raise InputError(f"data {path}: {text}")
         size = recordings.sensor_size
         if size is None:
             raise InputError(f"data {path}: give sensor_size in section [task], the numbers of values of x, y and p")
         others = None if test is None else open_recordings(test, size, getattr(recordings, "classes", None), by_file)
         if test is not None and (others is None or type(others) is not type(recordings)):
-            raise InputError(f"test_data {test}: holds no recordings of events such as those of data = {path}")
+            raise InputError(f"test_data {test}: holds no event recordings of the same format as data = {path}")
         self._sets = [(f"data {path}", recordings)] + ([] if others is None else [(f"test_data {test}", others)])
         problems = [
             f"{name}: has class {one.n_classes - 1}, the network has {sizes['readout']} readouts"
@@ -86,48 +60,48 @@ class EventSamples:
         )
         if self._task.n_inputs != sizes["input"]:
             made = f"{' x '.join(map(str, size))} values of x, y, p with pool = {pool}"
-            told = f"the recordings need {self._task.n_inputs} inputs ({made}), the network has {sizes['input']}"
-            problems.append(f"data {path}: {told}")
+            needs = f"the recordings need {self._task.n_inputs} inputs ({made}), the network has {sizes['input']}"
+            problems.append(f"data {path}: {needs}")
         if problems:
             raise InputError("; ".join(problems))
         self.n_steps, self.n_first, self.n_samples = steps, len(recordings), sum(len(one) for _, one in self._sets)
         self._latest: tuple[int, tuple[SpikeLog, int]] | None = None
 
-    def fingerprint(self) -> str:
-        """Return a digest of the files, see `event_reader.fingerprint`."""
-        return fingerprint([file for _, one in self._sets for file in one.files])
+    def compute_fingerprint(self) -> str:
+        """Return a digest of the files, see `event_reader.compute_fingerprint`."""
+        return compute_fingerprint([file for _, one in self._sets for file in one.files])
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes; none if the recordings do not tell them."""
+        """Names of the classes; empty if the recordings do not name them."""
         return self._task.classes
 
-    def _take(self, place: int) -> tuple[SpikeLog, int]:
+    def _read_recording(self, place: int) -> tuple[SpikeLog, int]:
         if self._latest is None or self._latest[0] != place:
             is_later = place >= self.n_first
             name, recordings = self._sets[is_later]
             number = place - self.n_first * is_later
-            self._latest = place, self._task.take(recordings, number, f"{name}: recording {number}")
+            self._latest = place, self._task.read_recording(recordings, number, f"{name}: recording {number}")
         return self._latest[1]
 
-    def target(self, place: int) -> np.ndarray:
+    def read_target(self, place: int) -> np.ndarray:
         """Return the targets of a sample, (n_steps, n_readouts)."""
-        return one_hot(self._take(place)[1], self._task.n_classes, self.n_steps)
+        return make_one_hot(self._read_recording(place)[1], self._task.n_classes, self.n_steps)
 
-    def label(self, place: int) -> int:
+    def read_label(self, place: int) -> int:
         """Return the class of a sample."""
-        return self._take(place)[1]
+        return self._read_recording(place)[1]
 
-    def spikes(self, place: int) -> SpikeLog:
+    def read_spikes(self, place: int) -> SpikeLog:
         """Return the spikes of a sample."""
-        return self._take(place)[0]
+        return self._read_recording(place)[0]
 
-    def rates(self, place: int) -> None:
+    def read_rates(self, place: int) -> None:
         """Return None: spikes are not drawn."""
 
-    def currents(self, place: int) -> None:
+    def read_currents(self, place: int) -> None:
         """Return None: there are no currents."""
 
-    def local_target(self, place: int, first: int, last: int) -> np.ndarray:
+    def read_local_target(self, place: int, first: int, last: int) -> np.ndarray:
         """Return no targets of single neurons."""
         return np.zeros((self.n_steps, last - first))

@@ -13,7 +13,7 @@ from pydantic import Field
 from ..engines.sample import Sample
 from ..values import Values
 from .cues import GROUPS, CueTrials
-from .draws import noise, one_hot
+from .draws import draw_noise, make_one_hot
 from .memory import MemoryBase
 
 ON_SIDE = 0.7  # probability that a cue is on the drawn side
@@ -31,13 +31,13 @@ class EvidenceAccumulation(CueTrials, MemoryBase):
     pause: int = Field(1050, ge=0, description="steps between last cue and recall")
     spike_probability: float = Field(0.04, ge=0, le=1, description="of an active source per step; a quarter for noise")
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return names for the figures."""
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": [self.n_group] * 4}
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return a new trial; the side with more cues is right."""
         cues, label = self.draw_cues(index, phase, ON_SIDE)
-        probability = self.spike_probabilities(cues)
-        spikes = noise(self.seed, f"{phase}/{index}/spikes", probability, self.n_steps, self.n_group)
-        return Sample(spikes, one_hot(label, 2, self.n_steps), label=label)
+        probability = self.compute_spike_probabilities(cues)
+        spikes = draw_noise(self.seed, f"{phase}/{index}/spikes", probability, self.n_steps, self.n_group)
+        return Sample(spikes, make_one_hot(label, 2, self.n_steps), label=label)

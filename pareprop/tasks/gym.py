@@ -16,23 +16,14 @@ from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Foreign, Values
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
-from .gym_spaces import SpaceCode, kind_of
-from .population_code import Spikes
+from .gym_spaces import SpaceCode, name_space_kind
+from .population_code import EpisodeSpikes
 
 
 class Seeded:
-    """One episode of an environment of Gymnasium, reset with a seed, with observations as float64 (n,).
+    """One episode of a Gymnasium environment, reset with a seed, with observations as float64 (n,).
 
-    Parameters
-    ----------
-    made : gymnasium.Env
-        The environment.
-    code : SpaceCode
-        Flattens its observations.
-    seed : int
-        Seed of the episode.
-    first_action : int
-        Number of the environment's first action.
+    `code` flattens the observations; `first_action` is the number of the environment's first action.
     """
 
     def __init__(self, made: Foreign, code: SpaceCode, seed: int, first_action: int) -> None:
@@ -41,22 +32,22 @@ class Seeded:
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
         """Reset the environment with the seed of the episode."""
         observation, _ = self._made.reset(seed=self._seed)
-        return self._code.flat(observation), {}
+        return self._code.flatten_observation(observation), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
         """Take an action."""
         observation, reward, terminated, truncated, _ = self._made.step(self._first + action)
-        ends = _switch("terminated", terminated), _switch("truncated", truncated)
-        return self._code.flat(observation), _number(reward), *ends, {}
+        ends = _require_flag("terminated", terminated), _require_flag("truncated", truncated)
+        return self._code.flatten_observation(observation), _require_number(reward), *ends, {}
 
 
-def _switch(name: str, value: AnyValue) -> bool:
+def _require_flag(name: str, value: AnyValue) -> bool:
     if isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1)):
         return bool(value)
     raise InputError(f"{name} = {quote(value)} must be true or false")
 
 
-def _number(reward: AnyValue) -> float:
+def _require_number(reward: AnyValue) -> float:
     if is_number(reward) or isinstance(reward, bool | np.bool_) or (isinstance(reward, np.ndarray) and not reward.ndim):
         return float(reward)
     raise InputError(f"reward = {quote(reward)} must be a number")
@@ -118,7 +109,7 @@ class ClosedGym:
             if not hasattr(self._made, name):
                 raise InputError(f"the environment has no {name}")
         actions = self._made.action_space
-        if kind_of(actions) != "Discrete":
+        if name_space_kind(actions) != "Discrete":
             raise InputError(f"action space {shorten(str(actions), 200)}: must be Discrete")
         self.code = SpaceCode(self._made.observation_space, low, high, cells, sigma, peak)
         self.seed, self.n_decisions, self.period, self.sensor_delay = seed, n_decisions, period, sensor_delay
@@ -128,22 +119,15 @@ class ClosedGym:
         self.n_steps = self.first + (n_decisions - 1 + bootstrap) * period + 1
         self.learning_window = self.n_steps
 
-    def environment(self, index: int, phase: str) -> Seeded:
-        """Return the environment of an episode; it is the same object for all, which ends the episode before."""
-        key = rng.key(self.seed, f"{phase}/{index}/environment")
+    def make_environment(self, index: int, phase: str) -> Seeded:
+        """Return the environment of an episode; it is one object for all episodes, so the previous one ends."""
+        key = rng.make_key(self.seed, f"{phase}/{index}/environment")
         return Seeded(self._made, self.code, int(key[0]) & 0xFFFFFFFF, self._first_action)
 
-    def spread(self, gamma: float, n_episodes: int = 20) -> float:
-        """Return the standard deviation of the discounted returns from each decision on, with random actions.
+    def estimate_return_spread(self, gamma: float, n_episodes: int = 20) -> float:
+        """Return the standard deviation of the discounted returns from each decision to the end, with random actions.
 
-        Depends on the seed alone; 1 if all returns are equal.
-
-        Parameters
-        ----------
-        gamma : float
-            Discount per decision.
-        n_episodes : int
-            Number of episodes.
+        `gamma` is the discount per decision. The value depends on the seed alone; 1 if all returns are equal.
         """
         try:
             returns = np.concatenate([self._draw_returns(index, gamma) for index in range(n_episodes)])
@@ -151,16 +135,18 @@ class ClosedGym:
             raise
         except Exception as problem:  # a foreign package may raise anything
             raise InputError(f"normalize_rewards: the environment raised {describe(problem)}") from None
-        apart = returns - elementary.mean(returns)
-        spread = float(np.sqrt(elementary.mean(apart * apart)))
+        apart = returns - elementary.mean_in_order(returns)
+        spread = float(np.sqrt(elementary.mean_in_order(apart * apart)))
         return spread if np.isfinite(spread) and spread > 0 else 1.0
 
     def _draw_returns(self, index: int, gamma: float) -> np.ndarray:
-        """Return the discounted returns from each decision of an episode on, actions drawn evenly."""
-        episode = self.environment(index, "spread")
+        """Return the discounted returns from each decision of an episode to its end, with uniformly drawn actions."""
+        episode = self.make_environment(index, "spread")
         episode.reset()
         rewards: list[float] = []
-        for draw in rng.uniform(rng.key(self.seed, f"spread/{index}/actions"), [0], self.n_decisions)[0].tolist():
+        for draw in rng.draw_uniform(rng.make_key(self.seed, f"spread/{index}/actions"), [0], self.n_decisions)[
+            0
+        ].tolist():
             _, reward, terminated, truncated, _ = episode.step(int(draw * self.n_actions))
             rewards.append(reward)
             if terminated or truncated:
@@ -172,9 +158,9 @@ class ClosedGym:
 
     def episode(self, index: int, phase: str = "train") -> CodedEpisode:
         """Return an episode."""
-        spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
+        spikes = EpisodeSpikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
         return CodedEpisode(
-            self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
+            self.make_environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
         )
 
 
@@ -192,8 +178,8 @@ class Gym(ClosedBase):
     env: str = Field("CartPole-v1", min_length=1, description="name of the environment, also MODULE:NAME")
     env_arguments: Values = Field({}, description="arguments of gymnasium.make")
     decisions: int = Field(500, ge=1, description="decisions of an episode at most, if the environment sets no limit")
-    low: tuple[float, ...] = Field((), description="lowest values of the observation, none for those of its space")
-    high: tuple[float, ...] = Field((), description="highest values of the observation, none for those of its space")
+    low: tuple[float, ...] = Field((), description="lowest values of the observation [range of its space]")
+    high: tuple[float, ...] = Field((), description="highest values of the observation [range of its space]")
     cells: int = Field(10, ge=2, le=10**6, description="input cells of each number, sources of each state")
     sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
     peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
@@ -208,7 +194,7 @@ class Gym(ClosedBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _ranges_of_the_default(cls, values: object) -> object:
+    def _add_default_ranges(cls, values: object) -> object:
         """Use the ranges of the task cart-pole for CartPole-v1, whose own are infinite, unless others are given."""
         if isinstance(values, Mapping) and values.get("env", "CartPole-v1") == "CartPole-v1":
             return {"low": (-2.4, -2.5, -0.21, -2.5), "high": (2.4, 2.5, 0.21, 2.5), **values}
@@ -217,18 +203,20 @@ class Gym(ClosedBase):
     @cached_property
     def _task(self) -> ClosedGym:
         shared = signature(ClosedGym).parameters.keys() - {"make", "n_decisions"}
-        return ClosedGym(self._make, n_decisions=self.decisions, **{name: getattr(self, name) for name in shared})
+        return ClosedGym(self._make_gym, n_decisions=self.decisions, **{name: getattr(self, name) for name in shared})
 
-    def _make(self) -> Foreign:
+    def _make_gym(self) -> Foreign:
         try:
             import gymnasium
         except ImportError:
             raise InputError("task 'gym' needs Gymnasium: install the extra `gym` of this package") from None
         spec = gymnasium.registry.get(self.env)
         is_own = spec is not None and str(spec.entry_point).startswith("gymnasium.envs.")
-        if self._doubted and not is_own:
+        if self._untrusted_origin and not is_own:
             what = "is code that is not of Gymnasium"
-            raise InputError(f"{self._doubted}: env = {quote(self.env)} {what}; --trust, or trust=True, imports it")
+            raise InputError(
+                f"{self._untrusted_origin}: env = {quote(self.env)} {what}; --trust, or trust=True, imports it"
+            )
         try:
             return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
         except (Exception, SystemExit) as problem:  # a foreign package may raise anything
@@ -252,14 +240,14 @@ class Gym(ClosedBase):
     @cached_property
     def reward_factor(self) -> float:
         """Factor of the rewards that the network learns from; returns are reported without it."""
-        return self.reward_scale / (self._task.spread(self.gamma) if self.normalize_rewards else 1.0)
+        return self.reward_scale / (self._task.estimate_return_spread(self.gamma) if self.normalize_rewards else 1.0)
 
-    def environment(self, index: int, phase: str) -> Seeded:
+    def make_environment(self, index: int, phase: str) -> Seeded:
         """Return the environment of an episode."""
-        return self._task.environment(index, phase)
+        return self._task.make_environment(index, phase)
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return the parameters of the loss, and the environment with the versions of its packages."""
         from importlib.metadata import version
 
-        return super().attributes() | {"env": self.env, "gymnasium": version("gymnasium")}
+        return super().list_attributes() | {"env": self.env, "gymnasium": version("gymnasium")}

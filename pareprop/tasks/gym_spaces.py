@@ -16,31 +16,21 @@ MOST_NUMBERS = 10**6  # observations of more numbers are refused; each number dr
 class SpaceCode:
     """Population code of a space: cells for each number of a `Box`, sources for each state of a `Discrete`.
 
-    Parts of a `Tuple` or `Dict` stand side by side.
-
-    Parameters
-    ----------
-    space : gymnasium.Space
-        Space of the observations.
-    low, high : sequence of float
-        Ranges of all numbers, one after the other; empty: those of the space.
-    cells, sigma, peak : int, float, float
-        As in `PopulationCode`; a state of a `Discrete` drives `cells` sources with probability `peak`.
-
-    Raises
-    ------
-    InputError
-        For other spaces, and numbers without a finite range.
+    The parts of a `Tuple` or `Dict` are concatenated. `low` and `high` are the ranges of all numbers, empty for the
+    ranges of the space; `cells`, `sigma` and `peak` are as in `PopulationCode`, and a state of a `Discrete` drives
+    `cells` sources with probability `peak`. Other spaces, and numbers without a finite range, raise `InputError`.
     """
 
     def __init__(
         self, space: Foreign, low: Sequence[float], high: Sequence[float], cells: int, sigma: float, peak: float
     ) -> None:
         self.space, self._cells, self._peak = space, cells, peak
-        self._parts = list(_parts(space, ""))
-        if (n_numbers := sum(part.shape[0] for _, _, part in self._parts if kind_of(part) == "Box")) > MOST_NUMBERS:
+        self._parts = list(_list_parts(space, ""))
+        if (
+            n_numbers := sum(part.shape[0] for _, _, part in self._parts if name_space_kind(part) == "Box")
+        ) > MOST_NUMBERS:
             raise InputError(f"the observations have {n_numbers} numbers, must have at most {MOST_NUMBERS}")
-        own = [bounds for _, _, part in self._parts for bounds in _ranges(part)]
+        own = [bounds for _, _, part in self._parts for bounds in _list_ranges(part)]
         for name, given in (("low", low), ("high", high)):
             if len(given) not in (0, len(own)):
                 raise InputError(f"{name} has {len(given)} values, the observations have {len(own)} numbers")
@@ -52,20 +42,17 @@ class SpaceCode:
                     "low and high"
                 )
         self._code = PopulationCode(tuple(low), tuple(high), cells, sigma, peak) if own else None
-        self._states = [int(part.n) for _, _, part in self._parts if kind_of(part) == "Discrete"]
+        self._states = [int(part.n) for _, _, part in self._parts if name_space_kind(part) == "Discrete"]
 
     @property
     def n_sources(self) -> int:
         """Number of sources: first the cells of all numbers, then the sources of all states."""
         return (self._code.n_sources if self._code else 0) + self._cells * int(sum(self._states))
 
-    def flat(self, observation: Foreign) -> np.ndarray:
+    def flatten_observation(self, observation: Foreign) -> np.ndarray:
         """Return an observation as float64 (n,): all numbers, then all states, counted from 0.
 
-        Raises
-        ------
-        InputError
-            If the observation is not in its space.
+        An observation that is not in the space raises `InputError`.
         """
         if not self.space.contains(observation):
             shown = shorten(" ".join(str(observation).split()), 200)
@@ -76,16 +63,16 @@ class SpaceCode:
             value = observation
             for key in path:
                 value = value[key]
-            if kind_of(part) == "Discrete":
+            if name_space_kind(part) == "Discrete":
                 states.append(float(int(value) - int(part.start)))
             else:
                 numbers.extend(np.asarray(value, float).ravel())
         return np.array(numbers + states)
 
-    def probability(self, observation: np.ndarray) -> np.ndarray:
+    def compute_probabilities(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for a flat observation."""
         n = len(observation) - len(self._states)
-        parts = [self._code.probability(observation[:n])] if self._code else []
+        parts = [self._code.compute_probabilities(observation[:n])] if self._code else []
         for count, state in zip(self._states, observation[n:], strict=True):
             one_hot = np.zeros((count, self._cells))
             one_hot[int(state)] = self._peak
@@ -93,18 +80,18 @@ class SpaceCode:
         return np.concatenate(parts)
 
 
-def kind_of(space: Foreign) -> str:
+def name_space_kind(space: Foreign) -> str:
     """Return the name of the class of a space."""
     return type(space).__name__
 
 
-def _parts(space: Foreign, name: str, path: tuple = ()) -> Iterator[tuple[tuple, str, Foreign]]:
+def _list_parts(space: Foreign, name: str, path: tuple = ()) -> Iterator[tuple[tuple, str, Foreign]]:
     """Yield path, name and space of each `Box` and `Discrete`."""
-    if kind_of(space) in ("Tuple", "Dict"):
-        items = space.spaces.items() if kind_of(space) == "Dict" else enumerate(space.spaces)
+    if name_space_kind(space) in ("Tuple", "Dict"):
+        items = space.spaces.items() if name_space_kind(space) == "Dict" else enumerate(space.spaces)
         for key, inner in items:
-            yield from _parts(inner, f"{name}/{key}", (*path, key))
-    elif kind_of(space) == "Discrete" or (kind_of(space) == "Box" and len(space.shape) == 1):
+            yield from _list_parts(inner, f"{name}/{key}", (*path, key))
+    elif name_space_kind(space) == "Discrete" or (name_space_kind(space) == "Box" and len(space.shape) == 1):
         yield path, name, space
     else:
         raise InputError(
@@ -113,7 +100,7 @@ def _parts(space: Foreign, name: str, path: tuple = ()) -> Iterator[tuple[tuple,
         )
 
 
-def _ranges(part: Foreign) -> list[tuple[float, float]]:
-    if kind_of(part) == "Discrete":
+def _list_ranges(part: Foreign) -> list[tuple[float, float]]:
+    if name_space_kind(part) == "Discrete":
         return []
     return list(zip(map(float, part.low), map(float, part.high), strict=True))

@@ -31,21 +31,21 @@ class Handwriting(Trajectory):
     points: int = Field(228, ge=2, description="points along the path, 8 steps each")
 
     @model_validator(mode="after")
-    def _has_a_path(self) -> Handwriting:
+    def _check_path(self) -> Handwriting:
         _ = self._path  # raises for a bad word or file before anything is built
         return self
 
     @cached_property
     def _path(self) -> np.ndarray:
-        return paths.of_file(self.path) if self.path else paths.of_word(self.word)
+        return paths.read_path(self.path) if self.path else paths.draw_word(self.word)
 
     @property
     def n_steps(self) -> int:
         """Steps of one sample."""
         return self.points * STEPS_PER_POINT
 
-    def path_points(self) -> np.ndarray:
+    def compute_path(self) -> np.ndarray:
         """Return x and y in every step, (n_steps, 2)."""
-        points = paths.normalize(paths.resample(self._path, self.points))
+        points = paths.normalize_path(paths.resample_path(self._path, self.points))
         steps = np.arange(self.n_steps) / STEPS_PER_POINT
         return np.column_stack([elementary.interpolate(steps, np.arange(self.points), column) for column in points.T])

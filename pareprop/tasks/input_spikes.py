@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..network.model import Model
-from ..network.parameters import nearest
+from ..network.parameters import suggest_name
 from ..parallel.spike_log import SpikeLog
 from ..sonata import spikes
 
@@ -16,17 +16,8 @@ from ..sonata import spikes
 class InputSpikes:
     """Recorded spikes of the input populations of a model.
 
-    Parameters
-    ----------
-    files : list of (Path, str)
-        Spike files and the populations that they are for.
-    model : Model
-        The network.
-
-    Raises
-    ------
-    InputError
-        If a file does not fit; the message names file, population and problem.
+    `files` has spike files and the populations they are for. A file that does not fit raises `InputError`, whose
+    message names file, population and problem.
     """
 
     def __init__(self, files: list[tuple[Path, str]], model: Model) -> None:
@@ -34,7 +25,7 @@ class InputSpikes:
         steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for path, name in files:
             if name not in inputs:
-                raise InputError(f"{path}: node_set = '{name}' is not a virtual population{nearest(name, inputs)}")
+                raise InputError(f"{path}: node_set = '{name}' is not a virtual population{suggest_name(name, inputs)}")
             step, source = spikes.read(path, name, inputs[name].size, model.dt_ms)
             steps.append(step)
             ids.append(source + model.offset(inputs[name]))
@@ -42,6 +33,6 @@ class InputSpikes:
         self._steps, self._ids = both
 
     def sample(self, index: int, n_steps: int) -> SpikeLog:
-        """Return the spikes of sample `index`: those of steps [index n_steps, (index + 1) n_steps) of the files."""
+        """Return the spikes of sample `index`, which has steps [index n_steps, (index + 1) n_steps) of the files."""
         first, last = np.searchsorted(self._steps, [index * n_steps, (index + 1) * n_steps])
-        return SpikeLog.of(self._steps[first:last] - index * n_steps, self._ids[first:last], n_steps)
+        return SpikeLog.from_spikes(self._steps[first:last] - index * n_steps, self._ids[first:last], n_steps)

@@ -27,7 +27,7 @@ class Lemniscate(Trajectory):
         """Steps of one sample."""
         return self.n_step
 
-    def path_points(self) -> np.ndarray:
+    def compute_path(self) -> np.ndarray:
         """Return x and y in every step, (n_steps, 2)."""
         phase = np.linspace(0.0, 2.0 * np.pi, self.n_step)
         return np.column_stack([elementary.sin(phase), elementary.sin(2.0 * phase)])

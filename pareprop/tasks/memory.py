@@ -18,13 +18,13 @@ from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
 from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
-from .draws import glorot
+from .draws import compute_glorot_bound
 
 N_GROUPS = 4  # of inputs
 
 
 class MemoryBase(TaskBase):
-    """Errors count in the recall alone. A subclass adds its own settings and samples."""
+    """Errors count in the recall alone. A subclass adds settings and samples."""
 
     figure: ClassVar[str] = "evidence"
     n_classes: ClassVar[int] = 2
@@ -60,21 +60,28 @@ class MemoryBase(TaskBase):
         """Steps of the recall."""
         return self.recall
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         """Return the settings of the variant; the interval variant averages gradients over the recall."""
-        return self.eprop.settings(self.recall, average_gradient=True)
+        return self.eprop.make_settings(self.recall, average_gradient=True)
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network of the tutorial; with squared errors in the spike variant, as in the paper."""
-        spiking, scale = self.eprop.is_online, self.eprop.scale(self.kappa)
+        spiking, scale = self.eprop.is_online, self.eprop.compute_scale(self.kappa)
         eta = self.eta * (scale * scale) / self.recall if spiking else self.eta
         optimizer = Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", N_GROUPS * self.n_group)
         values = {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0, "t_ref": 5.0, "f_target": self.f_target,
-            "surrogate_gradient_height": 0.3 / 0.6, "surrogate_gradient_width": 0.6,
-        }  # fmt: skip
+            "C_m": 1.0,
+            "E_L": 0.0,
+            "V_m": 0.0,
+            "V_th": 0.6,
+            "tau_m": 20.0,
+            "t_ref": 5.0,
+            "f_target": self.f_target,
+            "surrogate_gradient_height": 0.3 / 0.6,
+            "surrogate_gradient_width": 0.6,
+        }
         if spiking:
             c_reg = self.c_reg / self.n_steps / (scale * scale)
             values |= {"c_reg": c_reg, "kappa": self.kappa, "kappa_reg": self.kappa}
@@ -88,13 +95,13 @@ class MemoryBase(TaskBase):
             model.neurons("ad", self.n_ad, "iaf_adapt", adapt_tau=self.adapt_tau, adapt_beta=adapt_beta, **values),
         ]
         out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=20.0, **own)
-        self._connect(model, inputs, groups, out, scale if spiking else 1.0)
+        self._connect_populations(model, inputs, groups, out, scale if spiking else 1.0)
         return model
 
-    def _connect(
+    def _connect_populations(
         self, model: Model, inputs: Population, groups: list[Population], out: Population, scale: float
     ) -> None:
-        n_rec, bound = self.n_reg + self.n_ad, scale * glorot(self.n_reg + self.n_ad, 2)
+        n_rec, bound = self.n_reg + self.n_ad, scale * compute_glorot_bound(self.n_reg + self.n_ad, 2)
         for group in groups:
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:

@@ -20,24 +20,31 @@ from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
 from ..values import Given, Values
 from . import potjans_diesmann as table
-from .base import LEARNING, MODEL, TaskBase, feedback_options
+from .base import LEARNING, MODEL, TaskBase, list_feedback_options
 from .circuit import Circuit
-from .draws import one_hot
+from .draws import make_one_hot
 
 TOLERANCE = 1e-6  # relative error up to which a time counts as a whole number of steps
 TAU_OUT, TAU_REG = 20.0, 1000.0  # ms: of the readouts, and of the filter of rates in the spike variant
-CUTOFF = 30.0  # ms after its arrival, a spike no longer adds to gradients (spike variant)
+CUTOFF = 30.0  # ms after its arrival, from which on a spike adds nothing to gradients (spike variant)
 SURROGATE = {"surrogate_gradient_height": 0.3, "surrogate_gradient_width": 20.0}  # 1, mV
-CALM = 0.1  # c_reg of inhibitory neurons, relative to that of excitatory ones
+CALM = 0.1  # c_reg of inhibitory neurons, relative to excitatory ones
 HIGHEST = 1e6  # pA, bound of weights
 DEFAULTS: dict[str, Values] = {  # defaults of settings, by `learn`
     "nothing": {},
     "volleys": {
-        "variant": "interval", "iterations": 150, "batch_size": 2, "sample_ms": 60.0, "eta": 8.0,
-        "c_reg": 25.0, "thalamic_hz": 120.0, "thalamic_start": 20.0, "test_samples": 128,
+        "variant": "interval",
+        "iterations": 150,
+        "batch_size": 2,
+        "sample_ms": 60.0,
+        "eta": 8.0,
+        "c_reg": 25.0,
+        "thalamic_hz": 120.0,
+        "thalamic_start": 20.0,
+        "test_samples": 128,
     },
     "rates": {"variant": "interval", "iterations": 100, "sample_ms": 200.0, "eta": 4.0, "c_reg": 1000.0},
-}  # fmt: skip
+}
 ONLINE: dict[str, Values] = {  # other defaults in the spike variant
     "volleys": {"iterations": 400, "batch_size": 1, "sample_ms": 80.0, "eta": 0.5, "eta_out": 2.5, "c_reg": 600.0},
     "rates": {"iterations": 300, "eta": 2.0},
@@ -47,12 +54,13 @@ ONLINE: dict[str, Values] = {  # other defaults in the spike variant
 class Microcircuit(TaskBase):
     """A square millimetre of early sensory cortex: four layers, each with excitatory and inhibitory neurons.
 
-    In-degrees stay those of the full network when it has fewer neurons, unless `indegrees` says otherwise. Neurons
-    start at rest; a sample goes on where the one before ended, so that the last one shows the stationary activity.
+    In-degrees are the full network's also with fewer neurons, unless `indegrees` is below 1. Neurons start at rest;
+    each sample continues from the state at the end of the previous one, so the last sample shows the stationary
+    activity.
 
     With `learn`, all synapses between neurons and from the thalamus learn, and keep their signs. "volleys": in each
-    sample one part of the thalamic neurons fires a volley, one part for each class, and readouts of L5E tell which.
-    "rates": from wrong weights regularisation alone brings the populations to their published rates.
+    sample one part of the thalamic neurons fires a volley, one part for each class, and readouts of L5E report the
+    class. "rates": starting from wrong weights, regularisation alone brings the populations to their published rates.
     """
 
     name: ClassVar[str] = "microcircuit"
@@ -62,7 +70,7 @@ class Microcircuit(TaskBase):
     variant: VariantName = Field(
         "spike",
         json_schema_extra=MODEL,
-        description="spike (e-prop+), or interval, the default where it learns; in both samples follow each other",
+        description="spike (e-prop+), or interval, the default with learn; in both samples follow each other",
     )
     precision: Literal["double", "single"] = Field(
         "single", json_schema_extra=MODEL, description="precision of weights, state and histories"
@@ -80,14 +88,18 @@ class Microcircuit(TaskBase):
         2.0, ge=0, json_schema_extra=LEARNING, description="learning rate of the readouts, in units of theirs"
     )
     scale: float = Field(
-        0.1, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (77 169)"
+        0.1,
+        gt=0,
+        le=1000,
+        json_schema_extra=MODEL,
+        description="number of neurons, relative to the full network (77 169)",
     )
     indegrees: float = Field(
         1.0,
         gt=0,
         le=1,
         json_schema_extra=MODEL,
-        description="in-degrees by those of the full network; below 1 weights grow and a current compensates",
+        description="in-degrees, relative to the full network; below 1 weights grow and a current compensates",
     )
     background: Literal["poisson", "constant"] = Field(
         "poisson", json_schema_extra=MODEL, description="background: poisson, or constant currents of the same mean"
@@ -153,11 +165,11 @@ class Microcircuit(TaskBase):
         first = round(max(self.thalamic_start - self.jitter, 0.0) / self.dt_ms)
         return max(self.n_steps - first, 0) if self.learn == "volleys" else 0
 
-    def settings(self) -> Settings:
-        """Return the settings of the variant: the network runs on from sample to sample."""
-        return self.eprop.settings(self.learning_window, lead=0, reset=False)
+    def make_settings(self) -> Settings:
+        """Return the settings of the variant: the network continues from sample to sample."""
+        return self.eprop.make_settings(self.learning_window, lead=0, reset=False)
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return attributes of the results, for the figure: rates of the full network."""
         return {"reference_names": list(self.circuit.names), "reference_hz": self.circuit.rates_hz.tolist()}
 
@@ -166,21 +178,15 @@ class Microcircuit(TaskBase):
     @property
     def circuit(self) -> Circuit:
         """The full network."""
-        return table.circuit()
+        return table.build_circuit()
 
     @property
     def weight_unit(self) -> float:
         """Weight in pA of an excitatory synapse of this network."""
         return float(table.WEIGHT / np.sqrt(self.indegrees))
 
-    def model(self) -> Model:
-        """Return the network.
-
-        Raises
-        ------
-        InputError
-            If `sample_ms` is not a whole number of steps.
-        """
+    def build_model(self) -> Model:
+        """Return the network; `InputError` if `sample_ms` is not a whole number of steps."""
         if abs(self.sample_ms / self.dt_ms - self.n_steps) > TOLERANCE * self.n_steps:
             raise InputError(f"sample_ms = {self.sample_ms:g} must be a whole number of steps of {self.dt_ms:g} ms")
         rule: Values = {"Wmin": -HIGHEST, "Wmax": HIGHEST, "batch_size": self.batch_size, "normalized": True}
@@ -189,7 +195,7 @@ class Microcircuit(TaskBase):
         optimizer = GradientDescent(eta=self.eta * self.dt_ms * (self.weight_unit * self.weight_unit), **rule)
         model = Model(self.variant, self.seed, self.dt_ms, precision=self.precision, optimizer=optimizer)
         populations = self._add_neurons(model)
-        self._connect(model, populations)
+        self._connect_populations(model, populations)
         if self.thalamic_hz:
             self._add_thalamus(model, populations)
         if self.learn == "volleys":
@@ -198,13 +204,13 @@ class Microcircuit(TaskBase):
 
     def _add_neurons(self, model: Model) -> list[Population]:
         circuit, tau = self.circuit, table.NEURON["tau_syn_ex"]
-        currents = circuit.compensate(self.indegrees, tau)
+        currents = circuit.compute_compensation(self.indegrees, tau)
         if self.background == "constant":
-            currents = currents + np.sqrt(self.indegrees) * tau / 1000.0 * circuit.mean_poisson()
+            currents = currents + np.sqrt(self.indegrees) * tau / 1000.0 * circuit.compute_mean_poisson()
         populations = []
         for k, size in enumerate(circuit.list_sizes(self.scale)):
             sign = 1 if circuit.excitatory[k] else -1
-            options = {**table.NEURON, **self._learning_parameters(sign), "I_e": float(currents[k])}
+            options = {**table.NEURON, **self._list_learning_parameters(sign), "I_e": float(currents[k])}
             neurons = model.neurons(
                 circuit.names[k],
                 int(size),
@@ -222,7 +228,7 @@ class Microcircuit(TaskBase):
                     model.background(neurons, rate_hz=rate, weight=weight, port="exc", name=name)
         return populations
 
-    def _learning_parameters(self, sign: int) -> dict[str, float]:
+    def _list_learning_parameters(self, sign: int) -> dict[str, float]:
         """Return the parameters of surrogate gradient, regularisation and filters of neurons; {} if nothing learns."""
         if self.learn == "nothing":
             return {}
@@ -230,17 +236,17 @@ class Microcircuit(TaskBase):
         if not self.eprop.is_online:
             return {**SURROGATE, "c_reg": c_reg}
         kappa, kappa_reg = (float(elementary.exp(-self.dt_ms / tau)) for tau in (TAU_OUT, TAU_REG))
-        c_reg *= self.dt_ms / self.n_steps / self.eprop.scale(kappa)
-        return {
-            **SURROGATE, "c_reg": c_reg, "kappa": kappa, "kappa_reg": kappa_reg, "eprop_isi_trace_cutoff": CUTOFF,
-        }  # fmt: skip
+        c_reg *= self.dt_ms / self.n_steps / self.eprop.compute_scale(kappa)
+        return {**SURROGATE, "c_reg": c_reg, "kappa": kappa, "kappa_reg": kappa_reg, "eprop_isi_trace_cutoff": CUTOFF}
 
-    def _connect(self, model: Model, populations: list[Population]) -> None:
+    def _connect_populations(self, model: Model, populations: list[Population]) -> None:
         """Connect populations, each pair by a fixed total number of synapses, as in the article."""
         circuit = self.circuit
         indegrees, weights = circuit.indegrees * self.indegrees, circuit.weights / np.sqrt(self.indegrees)
         if self.learn == "rates":
-            drawn = rng.normal(rng.key(self.seed, "microcircuit/wrong"), np.arange(len(weights)), len(weights))
+            drawn = rng.draw_normal(
+                rng.make_key(self.seed, "microcircuit/wrong"), np.arange(len(weights)), len(weights)
+            )
             weights = weights * elementary.exp(self.wrong * drawn)
         for j, post in enumerate(populations):
             for i in np.flatnonzero(indegrees[j]):
@@ -271,7 +277,7 @@ class Microcircuit(TaskBase):
         excites: bool,
     ) -> None:
         drawn: Distribution = Normal(mean=weight, std=table.SPREAD * abs(weight))
-        if self.spread == "lognormal":  # of the same mean and deviation; signs are those of the sources
+        if self.spread == "lognormal":  # of the same mean and deviation; signs come from the sources
             variance = float(elementary.log1p(table.SPREAD * table.SPREAD))
             drawn = LogNormal(mean=float(elementary.log(abs(weight))) - 0.5 * variance, std=math.sqrt(variance))
         model.connect(
@@ -283,10 +289,10 @@ class Microcircuit(TaskBase):
             delay_ms=Normal(mean=float(delay[0]), std=float(delay[1])),
             port="exc" if excites else "inh",
             sign="source",
-            plastic=self._learns(pre, post),
+            plastic=self._is_plastic(pre, post),
         )
 
-    def _learns(self, pre: Population, post: Population) -> bool:
+    def _is_plastic(self, pre: Population, post: Population) -> bool:
         """Return whether synapses between two populations learn."""
         return self.learn != "nothing"
 
@@ -298,7 +304,7 @@ class Microcircuit(TaskBase):
         optimizer = GradientDescent(eta=self.eta_out * (weight.std * weight.std), **rule)
         model.connect(read, readouts, weight=weight, optimizer=optimizer)
         for post in populations:
-            model.connect(readouts, post, **feedback_options("symmetric" if post == read else "random", weight))
+            model.connect(readouts, post, **list_feedback_options("symmetric" if post == read else "random", weight))
 
     # ---- samples -----------------------------------------------------------------------------------------------------
 
@@ -307,31 +313,33 @@ class Microcircuit(TaskBase):
         if self.learn == "volleys":
             label, shift = self._draw_trial(index, phase)
             first, last = (self._thalamic_size * k // self.classes for k in (label, label + 1))
-            target = one_hot(label, self.classes, self.n_steps)
-            return Sample(self._volley(index, phase, first, last, shift), target, label=label)
+            target = make_one_hot(label, self.classes, self.n_steps)
+            return Sample(self._draw_volley(index, phase, first, last, shift), target, label=label)
         target = np.zeros((self.n_steps, 0))
         if not self.thalamic_hz:
             return Sample(SpikeLog(self.n_steps), target)
-        return Sample(self._volley(index, phase, 0, self._thalamic_size, 0.0), target)
+        return Sample(self._draw_volley(index, phase, 0, self._thalamic_size, 0.0), target)
 
     def _draw_trial(self, index: int, phase: str) -> tuple[int, float]:
         """Return the class of a sample, and the delay of its volley in ms.
 
-        All classes come once, in random order, before one comes again: what their volleys have in common, which is
-        far more than what they differ in, cancels in the gradient of a batch with all classes.
+        Samples follow each other in blocks with all classes in random order. The common part of the volleys, which is
+        far larger than their differences, thus cancels in the gradient of a batch with all classes.
         """
         turn, place = divmod(index, self.classes)
-        order, lateness = np.split(rng.uniform(rng.key(self.seed, f"volley/{phase}"), [turn], 2 * self.classes)[0], 2)
+        order, lateness = np.split(
+            rng.draw_uniform(rng.make_key(self.seed, f"volley/{phase}"), [turn], 2 * self.classes)[0], 2
+        )
         label = int(np.argsort(order, kind="stable")[place])
         return label, self.jitter * (2.0 * float(lateness[place]) - 1.0)
 
-    def _volley(self, index: int, phase: str, first: int, last: int, shift_ms: float) -> SpikeLog:
+    def _draw_volley(self, index: int, phase: str, first: int, last: int, shift_ms: float) -> SpikeLog:
         """Return the spikes of thalamic neurons [first, last) in a volley that comes `shift_ms` later than usual."""
         length = round(table.THALAMIC_MS / self.dt_ms)
-        key = rng.key(self.seed, f"thalamus/{phase}/{index}")
+        key = rng.make_key(self.seed, f"thalamus/{phase}/{index}")
         chance = np.zeros(self._thalamic_size)
         chance[first:last] = -elementary.expm1(-self.thalamic_hz * self.dt_ms / 1000.0)
-        steps, ids = SpikeLog.from_arrays(*rng.bernoulli(key, chance, length)).spikes(length)
+        steps, ids = SpikeLog.from_arrays(*rng.draw_bernoulli(key, chance, length)).list_spikes(length)
         steps += max(round((self.thalamic_start + shift_ms) / self.dt_ms), 0)
         inside = steps < self.n_steps
-        return SpikeLog.of(steps[inside], ids[inside], self.n_steps)
+        return SpikeLog.from_spikes(steps[inside], ids[inside], self.n_steps)

@@ -1,4 +1,4 @@
-"""Cortical areas, each a microcircuit, as of macaque cortex (Schmidt et al. 2018): their activity, how they learn."""
+"""Cortical areas, each a microcircuit, for example of macaque cortex (Schmidt et al. 2018): activity and learning."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from ..network.connectivity import Population
-from ..network.parameters import nearest
+from ..network.parameters import suggest_name
 from ..values import Given, Values
 from . import areas as cortex
 from .base import LEARNING, MODEL
 from .circuit import Circuit
 from .microcircuit import Microcircuit
 
-BETWEEN: dict[str, Values] = {  # further defaults where volleys are learned between areas
+BETWEEN: dict[str, Values] = {  # further defaults if volleys are learned between areas
     "interval": {"thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0},
     "spike": {"thalamic_hz": 300.0, "eta": 2.0},
 }
 
 
 class MultiArea(Microcircuit):
-    """Areas of cortex, of each a square millimetre with four layers, connected with delays.
+    """Areas of cortex, a square millimetre with four layers each, connected with delays.
 
     `tables` is a file with the tables of macaque cortex, see `areas.read_tables`; without it there are three made-up
-    areas. Poisson spikes stand for the areas that are left out. What is said of `microcircuit` holds here; the thalamus
-    projects to the first area, readouts listen to L5E of the last one.
+    areas. Poisson spikes replace the areas that are left out. Samples and `learn` are as in `microcircuit`; the
+    thalamus projects to the first area, and readouts receive from L5E of the last one.
     """
 
     name: ClassVar[str] = "multi-area"
@@ -43,14 +43,14 @@ class MultiArea(Microcircuit):
         description="areas of the tables; none: all, or the first two to learn volleys between areas",
     )
     scale: float = Field(
-        0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network"
+        0.01, gt=0, le=1000, json_schema_extra=MODEL, description="number of neurons, relative to the full network"
     )
     indegrees: float = Field(
         0.1,
         gt=0,
         le=1,
         json_schema_extra=MODEL,
-        description="in-degrees by those of the full network; below 1 weights grow and a current compensates",
+        description="in-degrees, relative to the full network; below 1 weights grow and a current compensates",
     )
     chi: float = Field(
         1.0,
@@ -62,12 +62,12 @@ class MultiArea(Microcircuit):
         1.0,
         gt=0,
         json_schema_extra=MODEL,
-        description="further factor of those onto inhibitory neurons; 2 for the metastable state",
+        description="further factor of weights onto inhibitory neurons; 2 for the metastable state",
     )
     learn_between: bool = Field(
         False,
         json_schema_extra=LEARNING,
-        description="whether synapses between areas alone learn, beside those of the readouts; volleys then have "
+        description="whether only synapses between areas and onto readouts learn; volleys then have "
         "300 Hz, batches of the interval variant 8 samples, and eta is 30 or 2 by variant",
     )
     delay_spread: float = Field(
@@ -99,7 +99,7 @@ class MultiArea(Microcircuit):
         for k, area in enumerate(self.areas):
             if area not in known:
                 where = "" if self.tables else f"; {cortex.SOURCE}"
-                raise ValueError(f"areas: unknown area '{area}'{nearest(area, known)}{where}")
+                raise ValueError(f"areas: unknown area '{area}'{suggest_name(area, known)}{where}")
             if area in self.areas[:k]:
                 raise ValueError(f"areas: area '{area}' is named twice")
         return self
@@ -118,11 +118,11 @@ class MultiArea(Microcircuit):
             raise ValueError(f"learn_between = true needs at least two areas, there is {self.chosen_areas[0]} alone")
         return self
 
-    def _learns(self, pre: Population, post: Population) -> bool:
+    def _is_plastic(self, pre: Population, post: Population) -> bool:
         within = pre.role == "input" or pre.area == post.area
-        return super()._learns(pre, post) and not (self.learn_between and within)
+        return super()._is_plastic(pre, post) and not (self.learn_between and within)
 
     @property
     def circuit(self) -> Circuit:
         """The full network."""
-        return cortex.circuit(self.chosen_areas, self.chi, self.chi_inhibitory, self.delay_spread, self.tables)
+        return cortex.build_circuit(self.chosen_areas, self.chi, self.chi_inhibitory, self.delay_spread, self.tables)

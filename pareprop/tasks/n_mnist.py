@@ -11,26 +11,24 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from .. import rng
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
-from ..exchange_formats.n_mnist_reader import N_CLASSES, SIDE, Problems, Recordings, splits
+from ..exchange_formats.n_mnist_reader import N_CLASSES, SIDE, Problems, Recordings, open_splits
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent
 from ..network.parameters import Normal, Uniform
 from ..network.variants import VariantName
-from ..parallel.spike_log import SpikeLog
 from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
-from .draws import glorot, one_hot, shuffle
+from .draws import compute_glorot_bound, make_one_hot
+from .pixel_spikes import N_PIXELS, PixelSpikes, SampleOrders, index_pixels
 from .synthetic import SyntheticDigits
 
-LONGEST_US = 336040  # longest recording of N-MNIST
-KEPT = 2000  # spikes of at most this many recordings stay in memory, about 20 kB each
 NO_DATA = (
     "task 'n-mnist': data is not given; get N-MNIST's Train.zip and Test.zip (Orchard et al. 2015) from "
     "https://doi.org/10.17632/468j46mzdv.1 and give their folder by --set data=FOLDER, or try --set data=synthetic"
@@ -47,10 +45,15 @@ class NMnist(TaskBase):
     # chosen on 160 of the 800 training recordings of a small set
     variant_defaults: ClassVar[dict[str, dict]] = {
         "interval": {
-            "batch_size": 100, "iterations": 200, "n_rec": 400, "density_in": 1.0, "window": 150, "c_reg": 300.0,
+            "batch_size": 100,
+            "iterations": 200,
+            "n_rec": 400,
+            "density_in": 1.0,
+            "window": 150,
+            "c_reg": 300.0,
             "shift": 1,
         }
-    }  # fmt: skip
+    }
 
     variant: VariantName = "spike"
     data: str = Field("", description="folder with Train and Test or their zips, 'TRAIN.zip,TEST.zip', or synthetic")
@@ -82,6 +85,8 @@ class NMnist(TaskBase):
     )
     f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
 
+    _problems: Problems = PrivateAttr(default_factory=Problems)
+
     @property
     def n_steps(self) -> int:
         """Steps of one recording."""
@@ -92,37 +97,44 @@ class NMnist(TaskBase):
         """Last steps of a recording with a learning signal."""
         return self.window
 
-    def settings(self) -> Settings:
+    def make_settings(self) -> Settings:
         """Return the settings of the variant."""
-        return self.eprop.settings(self.window, average_gradient=True)
+        return self.eprop.make_settings(self.window, average_gradient=True)
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return the note for the figures that marks synthetic data."""
         return {"note": "synthetic digits"} if self.data == "synthetic" else {}
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def list_arrays(self) -> dict[str, np.ndarray]:
         """Return row, column and polarity of each input neuron."""
-        on, place = np.divmod(self._pixels, SIDE * SIDE)
-        return {"input_pixels": np.column_stack([place // SIDE, place % SIDE, on])}
+        return {"input_pixels": np.column_stack(self._spikes.locate())}
 
-    def report(self) -> list[str]:
+    def list_remarks(self) -> list[str]:
         """Return the skipped files as lines of text."""
         note = ["synthetic digits"] if self.data == "synthetic" else []
-        return [f"data: {line}" for line in note + self._problems.lines()]
+        return [f"data: {line}" for line in note + self._problems.format_lines()]
 
     # ---- network -----------------------------------------------------------------------------------------------------
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network of the tutorial."""
-        scale, spiking = self.eprop.scale(self.kappa), self.eprop.is_online
+        scale, spiking = self.eprop.compute_scale(self.kappa), self.eprop.is_online
         rule = {"eta": self.eta * (scale * scale), "batch_size": self.batch_size}
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
-        inputs = model.inputs("in", len(self._pixels))
+        inputs = model.inputs("in", len(self._spikes.pixels))
         values = {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
-            "c_reg": self.c_reg, "surrogate_gradient_height": 0.5, "surrogate_gradient_width": 1.0 / 1.7,
-        }  # fmt: skip
+            "C_m": 1.0,
+            "E_L": 0.0,
+            "V_m": 0.0,
+            "V_th": 0.6,
+            "tau_m": 30.0,
+            "t_ref": 0.0,
+            "f_target": self.f_target,
+            "c_reg": self.c_reg,
+            "surrogate_gradient_height": 0.5,
+            "surrogate_gradient_width": 1.0 / 1.7,
+        }
         own: dict[str, float] = {"regular_spike_arrival": False}
         loss = "cross_entropy"
         if spiking:
@@ -131,11 +143,13 @@ class NMnist(TaskBase):
             values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": c_reg}
         neurons = model.neurons("rec", self.n_rec, "iaf", **values)
         out = model.readouts("out", N_CLASSES, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, loss=loss, **own)
-        self._connect(model, inputs, neurons, out, scale)
+        self._connect_populations(model, inputs, neurons, out, scale)
         return model
 
-    def _connect(self, model: Model, inputs: Population, neurons: Population, out: Population, scale: float) -> None:
-        bound = scale * glorot(self.n_rec, N_CLASSES)
+    def _connect_populations(
+        self, model: Model, inputs: Population, neurons: Population, out: Population, scale: float
+    ) -> None:
+        bound = scale * compute_glorot_bound(self.n_rec, N_CLASSES)
         random = "fixed_probability"
         weight = Normal(std=1.0 / math.sqrt(inputs.size))
         model.connect(inputs, neurons, random, probability=self.density_in, weight=weight)
@@ -153,10 +167,6 @@ class NMnist(TaskBase):
     # ---- data --------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _problems(self) -> Problems:
-        return Problems()
-
-    @cached_property
     def _splits(self) -> tuple[Recordings | SyntheticDigits, Recordings | SyntheticDigits]:
         if not self.data:
             raise InputError(NO_DATA)
@@ -164,7 +174,7 @@ class NMnist(TaskBase):
         if self.data == "synthetic":
             recordings = SyntheticDigits("train", self.seed), SyntheticDigits("test", self.seed)
         else:
-            recordings = splits(self.data, self._problems)
+            recordings = open_splits(self.data, self._problems)
         self._check_sizes(len(recordings[0]), len(recordings[1]))
         return recordings
 
@@ -178,19 +188,22 @@ class NMnist(TaskBase):
             raise InputError(f"task 'n-mnist': hold_out = {self.hold_out} must be at least {needed}, to validate on")
 
     @cached_property
-    def _pixels(self) -> np.ndarray:
-        """Return the pixels with events in the first training recordings: (polarity * SIDE + row) * SIDE + column,
-        sorted.
-        """
-        seen = np.zeros(2 * SIDE * SIDE)
-        scanned = self._order("train", 0)[: self.scan]
-        for events in map(self._splits[0].events, map(int, scanned)):
+    def _orders(self) -> SampleOrders:
+        train, test = self._splits
+        return SampleOrders(self.seed, len(train), len(test), self.hold_out)
+
+    @cached_property
+    def _spikes(self) -> PixelSpikes:
+        """Spikes of the pixels with events in the first training recordings."""
+        seen, train = np.zeros(N_PIXELS), self._splits[0]
+        scanned = self._orders.find_order("train", 0)[: self.scan]
+        for events in map(train.read_events, map(int, scanned)):
             if events is not None:
-                seen[np.unique(_pixel(events))] += 1
+                seen[np.unique(index_pixels(events))] += 1
         active = np.flatnonzero(seen > self.silent * len(scanned))
         if not len(active):
-            raise InputError("; ".join(["task 'n-mnist': data has no events", *self.report()]))
-        return active
+            raise InputError("; ".join(["task 'n-mnist': data has no events", *self.list_remarks()]))
+        return PixelSpikes(self._splits, active, self.n_step)
 
     def require_samples(self) -> None:
         """Raise `InputError` if no recording of a phase can be read."""
@@ -201,79 +214,23 @@ class NMnist(TaskBase):
     @property
     def available(self) -> dict[str, int]:
         """Recordings of the phases, see `Task`."""
-        train, test = map(len, self._splits)
-        return {"train": train - self.hold_out, "validate": self.hold_out, "test": test}
-
-    def _order(self, phase: str, epoch: int) -> np.ndarray:
-        """Return the recordings of a phase in the order of an epoch: a new one for each epoch of training."""
-        if self._orders.get(phase, (-1,))[0] != epoch:
-            self._orders[phase] = epoch, self._draw_order(phase, epoch)
-        return self._orders[phase][1]
-
-    @cached_property
-    def _orders(self) -> dict[str, tuple[int, np.ndarray]]:
-        return {}
-
-    def _draw_order(self, phase: str, epoch: int) -> np.ndarray:
-        n = len(self._splits[phase == "test"])
-        if phase == "test":
-            return shuffle(self.seed, "order/test", 0, n)
-        held_out, others = np.split(shuffle(self.seed, "order/hold-out", 0, n), [self.hold_out])
-        return held_out if phase == "validate" else others[shuffle(self.seed, "order/train", epoch, len(others))]
+        return self._orders.sizes
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return recording number `index` of a phase; after the last one, training continues in a new order."""
-        split = self._splits[phase == "test"]
-        n = len(self._order(phase, 0)) if phase != "train" else len(split) - self.hold_out
+        n, is_test = self.available[phase], phase == "test"
         for attempt in range(n):  # skip damaged recordings
             epoch, place = divmod(index + attempt, n)
-            chosen = int(self._order(phase, epoch if phase == "train" else 0)[place])
-            spikes = self._spikes(phase == "test", chosen)
+            chosen = int(self._orders.find_order(phase, epoch)[place])
+            spikes = self._spikes.read_spikes(is_test, chosen)
             if spikes is not None:
-                label = int(split.labels[chosen])
+                label = int(self._splits[is_test].labels[chosen])
                 if phase == "train" and self.shift:
-                    spikes = self._move(spikes, index)
-                return Sample(spikes, one_hot(label, N_CLASSES, self.n_step), label=label)
-        raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
-
-    @cached_property
-    def _cache(self) -> dict[tuple[int, int], SpikeLog | None]:
-        return {}
-
-    def _spikes(self, split: int, chosen: int) -> SpikeLog | None:
-        """Return the spikes of a recording, None if it is damaged; the first `KEPT` recordings stay in memory."""
-        if (split, chosen) in self._cache:
-            return self._cache[split, chosen]
-        events = self._splits[split].events(chosen)
-        spikes = None if events is None else self._log(events)
-        if len(self._cache) < KEPT:
-            self._cache[split, chosen] = spikes
-        return spikes
-
-    def _log(self, events: np.ndarray) -> SpikeLog:
-        """Return one spike for each pixel and step with events; the first step stays silent, as in all tasks."""
-        step = np.rint(events["t"] * (self.n_step / LONGEST_US)).astype(np.int64)
-        pixel = _pixel(events)
-        source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
-        kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
-        codes = np.unique(step[kept] * len(self._pixels) + source[kept])
-        return SpikeLog.of(*np.divmod(codes, len(self._pixels)), self.n_step)
-
-    def _move(self, spikes: SpikeLog, index: int) -> SpikeLog:
-        """Return spikes moved by up to `shift` pixels along rows and columns; those outside the used pixels are
-        dropped.
-        """
-        draws = rng.uniform(rng.key(self.seed, "shift"), [index], 2)[0]
-        down, right = np.floor(draws * (2 * self.shift + 1)).astype(np.int64) - self.shift
-        on, place = np.divmod(self._pixels, SIDE * SIDE)
-        row, column = place // SIDE + down, place % SIDE + right
-        pixel = (on * SIDE + row) * SIDE + column
-        source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
-        inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE) & (self._pixels[source] == pixel)
-        steps, ids = spikes.spikes(self.n_step)
-        kept = inside[ids]
-        return SpikeLog.of(steps[kept], source[ids[kept]], self.n_step)
-
-
-def _pixel(events: np.ndarray) -> np.ndarray:
-    return (events["p"] * SIDE + events["y"]) * SIDE + events["x"]
+                    draws = rng.draw_uniform(rng.make_key(self.seed, "shift"), [index], 2)[0]
+                    spikes = self._spikes.shift_spikes(
+                        spikes, *(np.floor(draws * (2 * self.shift + 1)).astype(np.int64) - self.shift)
+                    )
+                return Sample(spikes, make_one_hot(label, N_CLASSES, self.n_step), label=label)
+        raise InputError(
+            "; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.list_remarks()])
+        )

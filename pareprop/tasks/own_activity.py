@@ -1,57 +1,56 @@
-"""Own activity: every neuron learns the course of a firing rate of its own, with signs kept."""
+"""Activity fitting: every neuron learns its target firing rate over time, with signs kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from .. import elementary, files, rng
+from .. import elementary, rng
 from ..engines.sample import Sample
-from ..errors import InputError, quote
-from ..exchange_formats.event_reader import fingerprint
-from ..exchange_formats.nwb_reader import Recording, is_nwb
-from ..later import h5py
+from ..errors import InputError
+from ..exchange_formats.event_reader import compute_fingerprint
 from ..network.connectivity import Population
 from ..network.degrees import AT_MOST
-from ..network.local_readouts import LocalReadouts, accumulate
+from ..network.local_readouts import LocalReadouts
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit, nodes
-from ..values import AnyValue, Values
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
-from .datafile import HIGHEST_RATE
 from .input_spikes import InputSpikes
-
-T = TypeVar("T")
+from .target_rates import TargetRates
 
 INPUT_HZ = 20.0
 DRIVE = 0.7  # mean drive of the inputs, times V_th
 TAU_M, V_TH = 20.0, 1.0  # ms, and the unit of voltages
 NEURON = {
-    "C_m": 1.0, "E_L": 0.0, "V_th": V_TH, "tau_m": TAU_M, "t_ref": 3.0, "c_reg": 0.0,
-    "surrogate_gradient_height": 0.3, "surrogate_gradient_width": 1.0,
-}  # fmt: skip
+    "C_m": 1.0,
+    "E_L": 0.0,
+    "V_th": V_TH,
+    "tau_m": TAU_M,
+    "t_ref": 3.0,
+    "c_reg": 0.0,
+    "surrogate_gradient_height": 0.3,
+    "surrogate_gradient_width": 1.0,
+}
 GAIN = 0.3  # of recurrent weights before they are divided by the square root of the in-degree
-MEDIAN_HZ, SIGMA = 8.0, 0.4  # of the neurons' mean rates
-AMPLITUDES = 0.45 * np.array([1.0, 0.8, 0.5])  # standard deviations of the amplitudes of sines of 1, 2 and 3 Hz
 
 
 class OwnActivity(TaskBase):
-    """A recurrent network in which each neuron has a target rate over time, and a readout of its own spikes.
+    """A recurrent network in which each neuron has a target rate over time, and a readout of its spikes.
 
     The targets are synthetic: a log-normal mean rate times the exponential of a sum of three sines; or they are read
     from a file.
     """
 
     name: ClassVar[str] = "own-activity"
-    summary: ClassVar[str] = "every neuron learns its own firing rate over time; log-normal degrees, signs kept"
+    summary: ClassVar[str] = "every neuron learns a target firing rate over time; log-normal degrees, signs kept"
     figure: ClassVar[str] = "own-activity"
     by_content: ClassVar[tuple[str, ...]] = ("activity",)
 
@@ -106,37 +105,40 @@ class OwnActivity(TaskBase):
         description="sign (source, weights or free), values, projections, round_delays, default_weight, default_delay",
     )
 
-    def fingerprint(self) -> dict[str, str]:
+    def list_fingerprints(self) -> dict[str, str]:
         """Return a digest of the file of the targets, if there is one."""
-        return {} if self.activity is None else {"fingerprint of activity": fingerprint([self.activity])}
+        return {} if self.activity is None else {"fingerprint of activity": compute_fingerprint([self.activity])}
 
     @property
     def n_steps(self) -> int:
         """Steps of one sample."""
         return self.n_step * self.trials
 
-    def report(self) -> list[str]:
-        """Return a line on trials of a recording that end too early."""
-        return [] if self._recording is None else [f"data: {line}" for line in self._recording.remarks]
+    def list_remarks(self) -> list[str]:
+        """Return a line about trials of a recording that end too early."""
+        recording = self.rates.recording
+        return [] if recording is None else [f"data: {line}" for line in recording.remarks]
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return attributes of the results, for the figure."""
         return {"measured_from": self.skip}
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network."""
         if self.skip >= self.n_step:
             raise InputError(f"skip = {self.skip} must be below n_step = {self.n_step}")
-        self._check_activity()
         rule = Adam(eta=self.eta, batch_size=self.batch_size)
         if self.sonata:
             model = self._read_network(rule)
         else:
             model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
             model.inputs("in", self.n_in)
-            neurons = model.neurons("rec", self.n_rec, "iaf", sign=self._sign(), **NEURON)
+            neurons = model.neurons(
+                "rec", self.n_rec, "iaf", sign=draw_signs(self.seed, self.n_rec, self.excitatory), **NEURON
+            )
             self._connect_inputs(model)
             self._connect_neurons(model, neurons)
+        self.rates.check()
         course = {"tau_rise": self.tau_rise, "loss": self.loss, "trials": self.trials}
         model.local_readouts(
             "out", model.of_role("recurrent"), tau_m=self.tau_out, weight=1000.0, feedback=1e-3, **course
@@ -144,12 +146,12 @@ class OwnActivity(TaskBase):
         return model
 
     def _read_network(self, rule: Adam) -> Model:
-        """Return the SONATA network; without virtual populations it gets the inputs of the drawn network."""
+        """Return the SONATA network; without virtual populations it has the inputs of the drawn network."""
         options = {"sign": "source" if self.signs else "free", **self.sonata_options}
         options["values"] = NEURON | options.get("values", {})
         assert self.sonata is not None  # else the network is drawn
-        if self._moves:
-            options["projections"] = {"*": {"rewire": self._moves}, **options.get("projections", {})}
+        if self._rewiring:
+            options["projections"] = {"*": {"rewire": self._rewiring}, **options.get("projections", {})}
         try:
             model = Model.from_sonata(
                 self.sonata,
@@ -169,7 +171,7 @@ class OwnActivity(TaskBase):
         return model
 
     @property
-    def _moves(self) -> dict[str, float] | None:
+    def _rewiring(self) -> dict[str, float] | None:
         """Settings of the rewiring; None without rewiring."""
         return {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
 
@@ -185,7 +187,7 @@ class OwnActivity(TaskBase):
                 indegree=self.indegree_in,
                 allow_multapses=False,
                 weight=Uniform(low=0.0, high=2.0 * mean),
-                rewire=self._moves,
+                rewire=self._rewiring,
             )
 
     def _connect_neurons(self, model: Model, neurons: Population) -> None:
@@ -206,23 +208,18 @@ class OwnActivity(TaskBase):
             sign="source",
             keep_signs=self.signs,
             inhibition=balance if self.excitatory < 1 else 1.0,
-            rewire=self._moves,
+            rewire=self._rewiring,
         )
 
-    def _sign(self) -> np.ndarray:
-        """Return the sign of each neuron, int8 (n_rec,): +1 or -1."""
-        drawn = rng.uniform(rng.key(self.seed, "activity/sign"), np.arange(self.n_rec), 1)[:, 0]
-        return np.where(drawn < self.excitatory, 1, -1).astype(np.int8)
-
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return the sample, the same for every index but for the inputs with new spikes in each trial."""
+        """Return the sample: only the inputs with new spikes in each trial depend on `index`."""
         none, frozen = np.zeros((self.n_steps, 0)), self._frozen
         if not self.noise:
-            return Sample(frozen, none, local_targets=self.targets)
+            return Sample(frozen, none, local_targets=self.rates.read)
         chance = np.where(np.arange(self._sizes[0]) < self._n_frozen, 0.0, -elementary.expm1(-INPUT_HZ / 1000.0))
-        key = rng.key(self.seed, f"activity/noise/{phase}/{index}")
-        others = SpikeLog.from_arrays(*rng.bernoulli(key, chance, self.n_steps))
-        return Sample(_join(self.n_steps, frozen, others), none, local_targets=self.targets)
+        key = rng.make_key(self.seed, f"activity/noise/{phase}/{index}")
+        others = SpikeLog.from_arrays(*rng.draw_bernoulli(key, chance, self.n_steps))
+        return Sample(_merge_logs(self.n_steps, frozen, others), none, local_targets=self.rates.read)
 
     @property
     def _n_frozen(self) -> int:
@@ -232,22 +229,26 @@ class OwnActivity(TaskBase):
     @cached_property
     def _frozen(self) -> SpikeLog:
         """Spikes of the inputs that repeat in each trial of a sample."""
-        spikes = self._input_spikes()
+        spikes = self._read_input_spikes()
         if spikes is None:
             rates = np.where(np.arange(self._sizes[0]) < self._n_frozen, INPUT_HZ, 0.0)
             spikes = Sample.from_rates(rates, np.zeros((self.n_step, 0)), self.seed, 0).inputs
         elif self.noise:
-            raise InputError(
-                f"noise = {self.noise} needs drawn inputs, those of {self.sonata} have spikes of their own"
-            )
-        steps, ids = spikes.spikes(self.n_step)
+            raise InputError(f"noise = {self.noise} needs drawn inputs, but {self.sonata} names files of input spikes")
+        steps, ids = spikes.list_spikes(self.n_step)
         starts = np.repeat(self.n_step * np.arange(self.trials), len(steps))
-        return SpikeLog.of(starts + np.tile(steps, self.trials), np.tile(ids, self.trials), self.n_steps)
+        return SpikeLog.from_spikes(starts + np.tile(steps, self.trials), np.tile(ids, self.trials), self.n_steps)
 
-    def _input_spikes(self) -> SpikeLog | None:
+    def _read_input_spikes(self) -> SpikeLog | None:
         """Return the first sample of the input spikes in files of the SONATA configuration; None without files."""
         spike_files = circuit.read(self.sonata).spikes if self.sonata else []
-        return InputSpikes(spike_files, self.model()).sample(0, self.n_step) if spike_files else None
+        return InputSpikes(spike_files, self.build_model()).sample(0, self.n_step) if spike_files else None
+
+    @cached_property
+    def rates(self) -> TargetRates:
+        """Target rates of the neurons."""
+        readouts = LocalReadouts(name="out", of=(), tau_m=self.tau_out, tau_rise=self.tau_rise)
+        return TargetRates(self.seed, self.n_step, self.trials, self._sizes[1], self.activity, self.series, readouts)
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
@@ -258,80 +259,15 @@ class OwnActivity(TaskBase):
         inputs = sum(population.size for population in populations if population.virtual)
         return inputs or self.n_in, sum(population.size for population in populations if not population.virtual)
 
-    @cached_property
-    def _kept(self) -> dict[object, AnyValue]:
-        return {}
 
-    def targets(self, first: int, last: int) -> np.ndarray:
-        """Return target rates of neurons [first, last) in Hz, float32 (n_steps, n); keep them for later iterations."""
-        if (first, last) not in self._kept:
-            make = self._synthetic if self.activity is None else self._read
-            self._kept[first, last] = np.tile(make(first, last).astype(np.float32), (self.trials, 1))
-        return self._kept[first, last]
-
-    def _synthetic(self, first: int, last: int) -> np.ndarray:
-        ids = np.arange(first, last)
-        mean = MEDIAN_HZ * elementary.exp(SIGMA * rng.normal(rng.key(self.seed, "activity/rate"), ids, 1)[:, 0])
-        amplitude = AMPLITUDES * rng.normal(rng.key(self.seed, "activity/amplitude"), ids, len(AMPLITUDES))
-        phase = 2 * np.pi * rng.uniform(rng.key(self.seed, "activity/phase"), ids, len(AMPLITUDES))
-        seconds = np.arange(self.n_step)[:, None] / 1000.0
-        x = np.zeros((self.n_step, len(ids)))
-        for k in range(len(AMPLITUDES)):
-            x += amplitude[:, k] * elementary.sin(2 * np.pi * (k + 1) * seconds + phase[:, k])
-        half_variance = elementary.total_rows(np.square(amplitude)) / 4  # of x over time
-        return mean * elementary.exp(x - half_variance)
-
-    def _check_activity(self) -> None:
-        if self._recording is not None:
-            n, name = self._recording.n_cells, "units" if self._recording.has_spikes else "regions of interest"
-            if n != self._sizes[1]:
-                raise InputError(f"{self.activity}: has {n} {name}, the network has {self._sizes[1]} neurons (n_rec)")
-        elif self.activity is not None:
-            self._rates(lambda rates: None)
-
-    @cached_property
-    def _recording(self) -> Recording | None:
-        """What an NWB file holds, None without one."""
-        if self.activity is not None and is_nwb(self.activity):
-            return Recording(self.activity, self.series, self.n_step, 1.0)
-        if self.series:
-            raise InputError(f"series = {quote(self.series)} needs an NWB file, activity = {self.activity}")
-        return None
-
-    def _respond(self, spikes: np.ndarray) -> np.ndarray:
-        """Return what readouts make of numbers of spikes (n_step, n)."""
-        readouts = LocalReadouts(name="out", of=(), tau_m=self.tau_out, tau_rise=self.tau_rise)
-        keep, jump = readouts.constants(1.0)
-        return readouts.low_pass(accumulate(jump * spikes, keep), 1.0)
-
-    def _read(self, first: int, last: int) -> np.ndarray:
-        if self._recording is not None:
-            return self._recording.course(first, last, self._respond)
-        rates = self._rates(lambda rates: rates[:, first:last])
-        wrong = np.argwhere(~((rates >= 0) & (rates <= HIGHEST_RATE)))
-        if len(wrong):
-            step, neuron = wrong[0]
-            value = rates[step, neuron]
-            raise InputError(
-                f"{self.activity}: rates[{step}, {first + neuron}] = {value} must lie in 0 to {HIGHEST_RATE:g} Hz"
-            )
-        return rates
-
-    def _rates(self, use: Callable[[h5py.Dataset], T]) -> T:
-        assert self.activity is not None  # `_rates` is called for a file of rates
-        with files.input_errors(self.activity), files.open_hdf5(self.activity) as file:
-            rates = file.get("rates")
-            shape_wanted = self.n_step, self._sizes[1]
-            if not isinstance(rates, h5py.Dataset) or rates.shape != shape_wanted:
-                shape = getattr(rates, "shape", "no dataset")
-                raise InputError(f"{self.activity}: 'rates' has {shape}, must be {shape_wanted}")
-            if rates.dtype.kind not in "iuf":
-                raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
-            return use(rates)
+def draw_signs(seed: int, n: int, excitatory: float) -> np.ndarray:
+    """Return the sign of each of `n` neurons, int8 (n,): +1 with probability `excitatory`, or -1."""
+    drawn = rng.draw_uniform(rng.make_key(seed, "activity/sign"), np.arange(n), 1)[:, 0]
+    return np.where(drawn < excitatory, 1, -1).astype(np.int8)
 
 
-def _join(n_steps: int, *logs: SpikeLog) -> SpikeLog:
-    """Return the spikes of several logs, by step, then id."""
-    steps, ids = (np.concatenate(values) for values in zip(*(log.spikes(n_steps) for log in logs), strict=True))
+def _merge_logs(n_steps: int, *logs: SpikeLog) -> SpikeLog:
+    """Return the spikes of several logs, sorted by step, then id."""
+    steps, ids = (np.concatenate(values) for values in zip(*(log.list_spikes(n_steps) for log in logs), strict=True))
     order = np.lexsort([ids, steps])
-    return SpikeLog.of(steps[order], ids[order], n_steps)
+    return SpikeLog.from_spikes(steps[order], ids[order], n_steps)

@@ -13,13 +13,10 @@ FONT = "cursive"
 LIMIT = 2**24  # longer files of points, in bytes, are refused
 
 
-def of_word(word: str) -> np.ndarray:
-    """Return the path of a word, (n, 2); where the pen is lifted, the path goes on in a straight line.
+def draw_word(word: str) -> np.ndarray:
+    """Return the path of a word, (n, 2), with straight lines where the pen is lifted.
 
-    Raises
-    ------
-    InputError
-        For a word that the font (Hershey's, of ASCII) cannot write.
+    Letters that the font (Hershey's, of ASCII) does not have raise `InputError`.
     """
     from HersheyFonts import HersheyFonts
 
@@ -30,18 +27,13 @@ def of_word(word: str) -> np.ndarray:
     font.load_default_font(FONT)
     font.normalize_rendering(1.0)
     points = np.array([point for stroke in font.strokes_for_text(word) for point in stroke])
-    return _distinct(points, f"word = '{word}'")
+    return _drop_repeats(points, f"word = '{word}'")
 
 
-def of_file(path: Path) -> np.ndarray:
+def read_path(path: Path) -> np.ndarray:
     """Return x and y of every line of a file, (n, 2), separated by comma, semicolon or blanks.
 
-    A heading and lines with # are skipped.
-
-    Raises
-    ------
-    InputError
-        If a line is not two finite numbers; names file and line.
+    A heading and lines with # are skipped. A line without two finite numbers raises `InputError` with file and line.
     """
     with files.input_errors(f"path = '{path}': cannot be read", ValueError):
         lines = files.read(path, LIMIT).decode().splitlines()
@@ -59,11 +51,11 @@ def of_file(path: Path) -> np.ndarray:
         if not (np.isfinite(x) and np.isfinite(y)):
             raise InputError(f"path = '{path}': line {number}, '{line[:40]}', must be finite")
         points.append((x, y))
-    return _distinct(np.array(points).reshape(-1, 2), f"path = '{path}'")
+    return _drop_repeats(np.array(points).reshape(-1, 2), f"path = '{path}'")
 
 
-def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
-    """Return the points without those that equal the one before."""
+def _drop_repeats(points: np.ndarray, origin: str) -> np.ndarray:
+    """Return the points without those that equal their predecessor."""
     points = points.reshape(-1, 2)
     moved = np.any(np.diff(points, axis=0) != 0, axis=1)
     if not moved.any():
@@ -71,7 +63,7 @@ def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
     return points[np.concatenate([[True], moved])]
 
 
-def resample(points: np.ndarray, n: int) -> np.ndarray:
+def resample_path(points: np.ndarray, n: int) -> np.ndarray:
     """Return `n` points of a polyline (m, 2) at equal distances along it, (n, 2)."""
     steps = np.diff(points, axis=0)
     x, y = np.ldexp(steps, -np.frexp(np.abs(steps).max())[1]).T  # scaled to at most 1, so that squares are finite
@@ -80,7 +72,7 @@ def resample(points: np.ndarray, n: int) -> np.ndarray:
     return np.column_stack([elementary.interpolate(places, length, column) for column in points.T])
 
 
-def normalize(points: np.ndarray) -> np.ndarray:
+def normalize_path(points: np.ndarray) -> np.ndarray:
     """Divide each coordinate by its largest absolute value, then subtract its mean, as NEST's tutorial does."""
     largest = np.abs(points).max(axis=0)
     scaled = points / np.where(largest > 0, largest, 1.0)

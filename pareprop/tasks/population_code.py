@@ -14,26 +14,11 @@ from ..parallel.spike_log import SpikeLog
 
 @dataclass(frozen=True)
 class PopulationCode:
-    """Each component of an observation drives cells with centres evenly spread over its range.
+    """Each component of an observation drives `cells` (at least 2) cells with centres evenly spread over its range.
 
     A cell at c spikes in a step with probability peak exp(-(x - c)^2 / (2 w^2)), w = sigma times the distance of the
-    centres; values beyond the range drive the outermost cells, less the further they lie.
-
-    Attributes
-    ----------
-    low, high : sequence of float
-        Range of each component.
-    cells : int
-        Cells of each component, at least 2.
-    sigma : float
-        Width in distances of the centres.
-    peak : float
-        Highest probability of a spike per step.
-
-    Raises
-    ------
-    InputError
-        Names the component and the bound.
+    centres; values beyond the range `low` to `high` drive the outermost cells, the less the further they lie.
+    `InputError` names component and bound.
     """
 
     low: Sequence[float]
@@ -68,31 +53,24 @@ class PopulationCode:
         """Number of cells."""
         return self.cells * len(self.low)
 
-    def probability(self, observation: np.ndarray) -> np.ndarray:
+    def compute_probabilities(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for an observation (n,)."""
         distance = np.asarray(observation, float)[:, None] - self._centres
         return (self.peak * elementary.exp(self._factor * np.square(distance))).ravel()
 
 
-class Spikes:
+class EpisodeSpikes:
     """Input spikes of one episode: one uniform number for each source and step, whatever the episode's length.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the run.
-    purpose : str
-        Key of the draw, such as "train/3/spikes".
-    n_sources, n_steps : int
-        Number of sources, steps of the longest episode.
+    `purpose` is the key of the draw, such as "train/3/spikes"; `n_steps` the steps of the longest episode.
     """
 
     def __init__(self, seed: int, purpose: str, n_sources: int, n_steps: int) -> None:
-        self._draws = rng.uniform(rng.key(seed, purpose), np.arange(n_sources), n_steps).T.copy()
+        self._draws = rng.draw_uniform(rng.make_key(seed, purpose), np.arange(n_sources), n_steps).T.copy()
         self._done = 0
 
-    def take(self, probability: np.ndarray, n_steps: int) -> SpikeLog:
-        """Return spikes of the next `n_steps` steps, for the probabilities (n_sources,) or (n_steps, n_sources)."""
+    def draw_spikes(self, probability: np.ndarray, n_steps: int) -> SpikeLog:
+        """Return spikes of the next `n_steps` steps for probabilities (n_sources,) or (n_steps, n_sources)."""
         drawn = self._draws[self._done : self._done + n_steps]
         self._done += n_steps
         raster = np.zeros((n_steps, self._draws.shape[1]), bool)

@@ -1,8 +1,8 @@
 """The tables of the cortical microcircuit: populations, connections, input and neurons.
 
 Source: T. C. Potjans and M. Diesmann, The cell-type specific cortical microcircuit, Cerebral Cortex 24 (2014) 785-806,
-doi 10.1093/cercor/bhs358, tables 4 and 5. The mean rates, which the compensation of smaller in-degrees needs, are those
-that the full network has with Poisson input.
+doi 10.1093/cercor/bhs358, tables 4 and 5. The mean rates, which the compensation of smaller in-degrees needs, are the
+full network's with Poisson input.
 """
 
 from __future__ import annotations
@@ -48,27 +48,21 @@ THALAMIC_HZ, THALAMIC_MS = 120.0, 10.0  # of a volley
 RATES_HZ = np.array([0.971, 2.868, 4.746, 5.396, 8.142, 9.078, 0.991, 7.523])  # of the full network
 
 NEURON = {  # of all neurons, in NEST's units
-    "C_m": 250.0, "tau_m": 10.0, "t_ref": 2.0, "E_L": -65.0, "V_th": -50.0, "V_reset": -65.0, "tau_syn_ex": 0.5,
+    "C_m": 250.0,
+    "tau_m": 10.0,
+    "t_ref": 2.0,
+    "E_L": -65.0,
+    "V_th": -50.0,
+    "V_reset": -65.0,
+    "tau_syn_ex": 0.5,
     "tau_syn_in": 0.5,
-}  # fmt: skip
+}
 
 
 def count_synapses(probability: np.ndarray, n_pre: np.ndarray | int, n_post: np.ndarray) -> np.ndarray:
     """Return the number of randomly drawn synapses for which a pair is connected with the given probability.
 
-    Equation 1 of the article: K = ln(1 - C) / ln(1 - 1 / (n_pre n_post)).
-
-    Parameters
-    ----------
-    probability : np.ndarray
-        Probability of at least one synapse between a pair.
-    n_pre, n_post : np.ndarray or int
-        Sizes of sources and targets.
-
-    Returns
-    -------
-    np.ndarray
-        Whole numbers as float64.
+    Equation 1 of the article, K = ln(1 - C) / ln(1 - 1 / (n_pre n_post)), rounded to whole numbers as float64.
     """
     pairs = np.asarray(n_pre, float) * np.asarray(n_post, float)
     return np.round(elementary.log1p(-np.asarray(probability)) / elementary.log1p(-1.0 / pairs))
@@ -93,7 +87,7 @@ def list_weights() -> np.ndarray:
 
 
 @functools.cache
-def circuit() -> Circuit:
+def build_circuit() -> Circuit:
     """Return the full network."""
     delays = np.array([DELAY[bool(excites)] for excites in EXCITATORY])
     return Circuit(

@@ -19,20 +19,13 @@ MOVES = np.array([(STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)])
 
 
 class Plane:
-    """The square: +1 at the goal, a cost for each decision; the observation is goal minus position.
+    """The square: +1 at the goal, a `cost` for each decision; the observation is goal minus position.
 
-    Parameters
-    ----------
-    key : np.ndarray
-        Key of the draws, see `rng.key`.
-    n_decisions : int
-        Decisions after which an episode is cut off.
-    cost : float
-        Cost of a decision.
+    `key` is the key of the draws (see `rng.make_key`); an episode is cut off after `n_decisions`.
     """
 
     def __init__(self, key: np.ndarray, n_decisions: int, cost: float) -> None:
-        draws = rng.uniform(key, [0], 4)[0]
+        draws = rng.draw_uniform(key, [0], 4)[0]
         self.position, self.goal = draws[:2].copy(), draws[2:].copy()
         if np.all(np.abs(self.goal - self.position) < APART):
             self.goal = (self.position + 0.5) % 1.0
@@ -40,7 +33,7 @@ class Plane:
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
         """Return the first observation."""
-        return self.goal - self.position, self._info()
+        return self.goal - self.position, self._list_info()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
         """Move; see `Environment.step`."""
@@ -48,9 +41,9 @@ class Plane:
         self._left -= 1
         there = bool(np.all(np.abs(self.goal - self.position) < NEAR))
         reward = float(there) - self._cost
-        return self.goal - self.position, reward, there, self._left == 0 and not there, self._info()
+        return self.goal - self.position, reward, there, self._left == 0 and not there, self._list_info()
 
-    def _info(self) -> dict[str, float]:
+    def _list_info(self) -> dict[str, float]:
         (x, y), (goal_x, goal_y) = map(float, self.position), map(float, self.goal)
         return {"x": x, "y": y, "goal_x": goal_x, "goal_y": goal_y}
 
@@ -73,15 +66,15 @@ class Reach(CodedBase):
         """Number of directions."""
         return len(MOVES)
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return names for the figures."""
-        return super().attributes() | {"action_names": ("right", "left", "up", "down"), "near": NEAR}
+        return super().list_attributes() | {"action_names": ("right", "left", "up", "down"), "near": NEAR}
 
-    def kept_samples(self) -> dict[tuple[str, int], str]:
+    def list_recorded_samples(self) -> dict[tuple[str, int], str]:
         """Return the episodes whose dynamics are recorded: some more of the test, for their paths."""
         more = range(1, min(self.test_samples, SHOWN))
-        return super().kept_samples() | {("test", k): f"test-{k}" for k in more}
+        return super().list_recorded_samples() | {("test", k): f"test-{k}" for k in more}
 
-    def environment(self, index: int, phase: str) -> Plane:
+    def make_environment(self, index: int, phase: str) -> Plane:
         """Return the plane of an episode."""
-        return Plane(self.key(index, phase), self.decisions, self.cost)
+        return Plane(self.make_key(index, phase), self.decisions, self.cost)

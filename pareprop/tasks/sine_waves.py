@@ -22,7 +22,7 @@ from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from ..network.variants import NeuronName, VariantName
 from ..values import Values
-from .base import LEARNING, MODEL, TaskBase, dense, feedback_options
+from .base import LEARNING, MODEL, TaskBase, connect_dense, list_feedback_options
 from .draws import LegacyNormal
 
 
@@ -34,7 +34,7 @@ class SineWaves(TaskBase):
     figure: ClassVar[str] = "readout"
 
     iterations: int = Field(2000, ge=0, description="training iterations")
-    eta: float | None = Field(  # type: ignore[assignment]  # None: that of the variant
+    eta: float | None = Field(  # type: ignore[assignment]  # None: default of the variant
         None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]"
     )
     eta_out: float | None = Field(None, ge=0, description="learning rate of synapses onto readouts [eta]")
@@ -73,41 +73,43 @@ class SineWaves(TaskBase):
     @property
     def _scale(self) -> float:
         """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
-        return self.eprop.scale(self.kappa)
+        return self.eprop.compute_scale(self.kappa)
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network of the tutorial."""
-        model = Model(self.variant, self.seed, optimizer=self._descent(self._eta), precision=self.precision)
+        model = Model(self.variant, self.seed, optimizer=self._make_optimizer(self._eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
-        neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
-        own = self.eprop.pick("readout", {"eprop_isi_trace_cutoff": self.cutoff, "regular_spike_arrival": False})
+        neurons = model.neurons("rec", self.n_rec, self.neuron, **self._list_neuron_parameters())
+        own = self.eprop.select_parameters(
+            "readout", {"eprop_isi_trace_cutoff": self.cutoff, "regular_spike_arrival": False}
+        )
         out = model.readouts("out", self.n_out, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=30.0, **own)
         if self.indegree:
             self._connect_sparse(model, inputs, neurons, out)
             return model
         ends = ((inputs, neurons), (neurons, neurons), (neurons, out), (out, neurons))
         for (pre, post), weights in zip(ends, self._tutorial[:4], strict=True):
-            own = {"feedback": self.feedback} if pre == out else self._readout_rule() if post == out else {}
+            own = {"feedback": self.feedback} if pre == out else self._list_readout_options() if post == out else {}
             delay = 1 if pre == inputs else self.delay
-            dense(model, pre, post, weights * self._scale, delay=delay, **own)
+            connect_dense(model, pre, post, weights * self._scale, delay=delay, **own)
         return model
 
     @property
     def _eta(self) -> float:
         return 1e-4 if self.eta is None else self.eta
 
-    def scheduled(self) -> dict[str, tuple[float, float]]:
+    def list_scheduled(self) -> dict[str, tuple[float, float]]:
         """Return first and last value of all settings that follow the schedule, by name."""
         return {"eta": (self._eta, self.eta_end)}
 
-    def _descent(self, eta: float) -> GradientDescent:
+    def _make_optimizer(self, eta: float) -> GradientDescent:
         scale = self._scale * self._scale
         return GradientDescent(eta=eta * scale, batch_size=self.batch_size)
 
-    def _readout_rule(self) -> Values:  # arguments of `connect`
-        return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
+    def _list_readout_options(self) -> Values:  # arguments of `connect`
+        return {} if self.eta_out is None else {"optimizer": self._make_optimizer(self.eta_out)}
 
-    def _neurons(self) -> Values:
+    def _list_neuron_parameters(self) -> Values:
         online = self.eprop.is_online
         values = {
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "V_reset": 0.0, "tau_m": 30.0, "t_ref": 0.0,
@@ -116,13 +118,13 @@ class SineWaves(TaskBase):
             "surrogate_gradient_width": 1.0 / 33.3 if online else 0.03, "regular_spike_arrival": False,
             "kappa": self.kappa, "kappa_reg": self.kappa, "eprop_isi_trace_cutoff": self.cutoff,
         }  # fmt: skip
-        return self.eprop.pick(self.neuron, values)
+        return self.eprop.select_parameters(self.neuron, values)
 
     def _connect_sparse(self, model: Model, inputs: Population, neurons: Population, out: Population) -> None:
-        def normal(fan_in: int) -> Normal:
+        def make_normal(fan_in: int) -> Normal:
             return Normal(std=self._scale / math.sqrt(fan_in))
 
-        model.connect(inputs, neurons, weight=normal(self.n_in))
+        model.connect(inputs, neurons, weight=make_normal(self.n_in))
         model.connect(
             neurons,
             neurons,
@@ -130,10 +132,10 @@ class SineWaves(TaskBase):
             indegree=self.indegree,
             allow_autapses=False,
             delay=self.delay,
-            weight=normal(self.indegree),
+            weight=make_normal(self.indegree),
         )
-        model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay, **self._readout_rule())
-        model.connect(out, neurons, delay=self.delay, **feedback_options(self.feedback, normal(self.n_rec)))
+        model.connect(neurons, out, weight=make_normal(self.n_rec), delay=self.delay, **self._list_readout_options())
+        model.connect(out, neurons, delay=self.delay, **list_feedback_options(self.feedback, make_normal(self.n_rec)))
 
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
@@ -146,18 +148,18 @@ class SineWaves(TaskBase):
         rng = np.random.RandomState(self.seed)
         normal = LegacyNormal(rng)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
-        w_in = normal.draw(n_in, n_rec).T / np.sqrt(n_in)
-        w_rec = normal.draw(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
+        w_in = normal.draw_normals(n_in, n_rec).T / np.sqrt(n_in)
+        w_rec = normal.draw_normals(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
         w_rec[np.diag_indices(n_rec)] = np.nan
-        w_out = normal.draw(n_rec, n_out).T / np.sqrt(max(n_rec, 1))
-        w_fb = normal.draw(n_rec, n_out) / np.sqrt(max(n_rec, 1))
+        w_out = normal.draw_normals(n_rec, n_out).T / np.sqrt(max(n_rec, 1))
+        w_fb = normal.draw_normals(n_rec, n_out) / np.sqrt(max(n_rec, 1))
         raster = rng.rand(self.n_step, n_in) < self.input_rate
         raster[0] = False  # a spike that arrives in step 0 would be lost
-        target = np.column_stack([self._sines(rng) for _ in range(self.n_out)])
+        target = np.column_stack([self._draw_sines(rng) for _ in range(self.n_out)])
         single = (array.astype(np.float32).astype(float) for array in (w_in, w_rec, w_out, w_fb))
         return *single, raster, target
 
-    def _sines(self, rng: np.random.RandomState) -> np.ndarray:
+    def _draw_sines(self, rng: np.random.RandomState) -> np.ndarray:
         amplitude = rng.uniform(0.5, 2.0, len(self.periods))
         phase = rng.uniform(0.0, 2.0 * np.pi, len(self.periods))
         total = np.zeros(self.n_step)

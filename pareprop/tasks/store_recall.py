@@ -1,6 +1,6 @@
-"""Store and recall: keep the value that was shown with a command to store it, over others, until one to recall it.
+"""Store and recall: store the value that is shown together with a command, over others, until the recall.
 
-The memory task of Bellec et al. 2018 (arXiv:1803.09574), supervised; sizes are those of evidence accumulation.
+The memory task of Bellec et al. 2018 (arXiv:1803.09574), supervised, with the sizes of evidence accumulation.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pydantic import Field
 from .. import rng
 from ..engines.sample import Sample
 from ..values import Values
-from .draws import noise, one_hot
+from .draws import draw_noise, make_one_hot
 from .memory import MemoryBase
 
 GROUPS = ("value 0", "value 1", "store", "recall")
 
 
 class StoreRecall(MemoryBase):
-    """In each frame a value of 0 or 1 is shown; the command to store comes with one of them. Times in steps of 1 ms.
+    """Each frame shows a value of 0 or 1; the command to store comes with one of them. Times in steps of 1 ms.
 
     The trial ends with the command to recall, without a value.
     """
@@ -40,14 +40,14 @@ class StoreRecall(MemoryBase):
         """Steps of one trial."""
         return self.n_frames * self.frame + self.recall
 
-    def attributes(self) -> Values:
+    def list_attributes(self) -> Values:
         """Return names for the figures."""
         sizes = [self.n_group] * len(GROUPS)
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": sizes}
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return a new trial: all values are drawn, and the frame with the command to store."""
-        draws = rng.uniform(rng.key(self.seed, f"{phase}/values"), [index], 1 + self.n_frames)[0]
+        draws = rng.draw_uniform(rng.make_key(self.seed, f"{phase}/values"), [index], 1 + self.n_frames)[0]
         values, stored = (draws[1:] >= 0.5).astype(int), int(draws[0] * self.n_frames)
         active = np.zeros((self.n_steps, len(GROUPS)))
         for k, value in enumerate(values):
@@ -56,5 +56,5 @@ class StoreRecall(MemoryBase):
             active[steps, 2] = self.spike_probability * (k == stored)
         active[-self.recall :, 3] = self.spike_probability
         label = int(values[stored])
-        spikes = noise(self.seed, f"{phase}/{index}/spikes", active, self.n_steps, self.n_group)
-        return Sample(spikes, one_hot(label, 2, self.n_steps), label=label)
+        spikes = draw_noise(self.seed, f"{phase}/{index}/spikes", active, self.n_steps, self.n_group)
+        return Sample(spikes, make_one_hot(label, 2, self.n_steps), label=label)

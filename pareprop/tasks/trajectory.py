@@ -20,11 +20,11 @@ from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
-from .draws import noise
+from .draws import draw_noise
 
 
 class Trajectory(TaskBase):
-    """Two readouts follow x and y of a path; `path_points` gives the target."""
+    """Two readouts follow x and y of a path; `compute_path` gives the target."""
 
     figure: ClassVar[str] = "trajectory"
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"eta": 1e-2}}
@@ -49,21 +49,21 @@ class Trajectory(TaskBase):
         100.0, ge=0, json_schema_extra=LEARNING, description="eprop_isi_trace_cutoff in ms (spike variant)"
     )
 
-    def kept_samples(self) -> dict[tuple[str, int], str]:
+    def list_recorded_samples(self) -> dict[tuple[str, int], str]:
         """Return the first, the last, and four samples between."""
         between = {max(self.iterations // part, 1) for part in (250, 50, 10, 2)}
         names = {("train", number * self.batch_size): f"iteration-{number}" for number in sorted(between)}
-        return names | super().kept_samples()
+        return names | super().list_recorded_samples()
 
-    def path_points(self) -> np.ndarray:
+    def compute_path(self) -> np.ndarray:
         """Return x and y in every step, (n_steps, 2)."""
         raise NotImplementedError
 
-    def model(self) -> Model:
+    def build_model(self) -> Model:
         """Return the network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
-        model = Model(self.variant, self.seed, optimizer=self._optimizer(), precision=self.precision)
+        model = Model(self.variant, self.seed, optimizer=self._make_optimizer(), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
-        values, own = self._variant_parameters()
+        values, own = self._list_variant_parameters()
         neurons = model.neurons(
             "rec",
             self.n_rec,
@@ -91,15 +91,15 @@ class Trajectory(TaskBase):
     @property
     def _scale(self) -> float:
         """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
-        return self.eprop.scale(self.kappa)
+        return self.eprop.compute_scale(self.kappa)
 
-    def _optimizer(self) -> Optimizer:
+    def _make_optimizer(self) -> Optimizer:
         if self.eprop.is_online:
             eta = self.eta * (self._scale * self._scale)
             return GradientDescent(eta=eta, batch_size=self.batch_size, optimize_each_step=False)
         return Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
 
-    def _variant_parameters(self) -> tuple[Values, Values]:
+    def _list_variant_parameters(self) -> tuple[Values, Values]:
         """Return the parameters of neurons and readouts in which the variants differ."""
         if not self.eprop.is_online:
             own: Values = {"regular_spike_arrival": False}
@@ -109,8 +109,8 @@ class Trajectory(TaskBase):
 
     @cached_property
     def _sample(self) -> Sample:
-        frozen = noise(self.seed, "noise", np.full(self.n_in, self.input_rate), self.n_steps)
-        return Sample(frozen, np.ascontiguousarray(self.path_points()))
+        frozen = draw_noise(self.seed, "noise", np.full(self.n_in, self.input_rate), self.n_steps)
+        return Sample(frozen, np.ascontiguousarray(self.compute_path()))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the sample, the same for every index: noise and target are frozen."""

@@ -19,7 +19,7 @@ import click
 from PIL import Image
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "pareprop" / "tasks" / "README.md"
+PAGE = HERE.parent / "handbook" / "reference" / "tasks.md"
 START, END = "<!-- gallery, written by scripts/gallery/make.py -->\n", "<!-- end of gallery -->\n"
 WIDTH = 1000  # pixels
 

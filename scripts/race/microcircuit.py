@@ -39,9 +39,13 @@ COLUMNS = ("rate_hz", "cv", "correlation")
 def settings(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return the settings of the task."""
     return {
-        "scale": options.scale, "indegrees": options.indegrees, "background": options.background,
-        "sample_ms": SAMPLE_MS, "seed": seed, "precision": options.precision,
-    }  # fmt: skip
+        "scale": options.scale,
+        "indegrees": options.indegrees,
+        "background": options.background,
+        "sample_ms": SAMPLE_MS,
+        "seed": seed,
+        "precision": options.precision,
+    }
 
 
 def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) -> dict[str, Any] | None:
@@ -53,7 +57,7 @@ def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) ->
     exchange = pareprop.exchange()
     task = Microcircuit(**settings(options, seed), **{"learn": "volleys", "batch_size": 1} if learn else {})
     begin = time.perf_counter()
-    simulation = Simulation(task.model(), task, exchange, settings=task.settings())
+    simulation = Simulation(task.build_model(), task, exchange, settings=task.make_settings())
     built = time.perf_counter()
     steps, ids, seconds, joules, meter = [], [], 0.0, 0.0, energy.Meter()
     for k in range(round(options.seconds * 1000.0 / SAMPLE_MS)):
@@ -61,7 +65,7 @@ def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) ->
         simulation.run_sample(k, "train", learn=learn)
         if learn:
             simulation.engine.optimize()
-        taken, lap = time.perf_counter() - start, meter.lap()
+        taken, lap = time.perf_counter() - start, meter.measure_interval()
         if k * SAMPLE_MS >= options.warm_up:
             seconds, joules = seconds + taken, joules + lap
         log = simulation.engine.log
@@ -74,9 +78,15 @@ def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) ->
     sizes = [item.size for item in simulation.model.of_role("recurrent")]
     synapses = sum(item.N or 0 for item in simulation.model.projections)  # readouts have no number
     return {
-        "steps": np.concatenate(steps), "ids": np.concatenate(ids), "sizes": sizes, "synapses": synapses,
-        "build": built - begin, "seconds": seconds, "joules": joules, "dt": task.dt_ms,
-    }  # fmt: skip
+        "steps": np.concatenate(steps),
+        "ids": np.concatenate(ids),
+        "sizes": sizes,
+        "synapses": synapses,
+        "build": built - begin,
+        "seconds": seconds,
+        "joules": joules,
+        "dt": task.dt_ms,
+    }
 
 
 def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     from pareprop.tasks.microcircuit import Microcircuit
 
     task = Microcircuit(**settings(options, seed))
-    model = task.model()
+    model = task.build_model()
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()
     nest.set(resolution=task.dt_ms, local_num_threads=options.threads, rng_seed=seed)
@@ -119,22 +129,28 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     nest.Run(options.warm_up)
     start, meter = time.perf_counter(), energy.Meter()
     nest.Run(options.seconds * 1000.0 - options.warm_up)
-    seconds, joules = time.perf_counter() - start, meter.lap()
+    seconds, joules = time.perf_counter() - start, meter.measure_interval()
     nest.Cleanup()
     first = next(iter(cells.values())).tolist()[0]
     events = recorder.events
     return {
         "steps": np.rint(np.asarray(events["times"]) / task.dt_ms).astype(np.int64) - 1,
-        "ids": np.asarray(events["senders"]) - first, "sizes": [item.size for item in model.of_role("recurrent")],
-        "synapses": sum(item.N for item in model.projections), "build": built - begin, "seconds": seconds,
-        "joules": joules, "dt": task.dt_ms,
-    }  # fmt: skip
+        "ids": np.asarray(events["senders"]) - first,
+        "sizes": [item.size for item in model.of_role("recurrent")],
+        "synapses": sum(item.N for item in model.projections),
+        "build": built - begin,
+        "seconds": seconds,
+        "joules": joules,
+        "dt": task.dt_ms,
+    }
 
 
 NEURON = ("C_m", "tau_m", "t_ref", "E_L", "V_th", "V_reset", "tau_syn_ex", "tau_syn_in", "I_e")
 RUNS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any] | None]] = {
-    "NEST": run_nest, "pareprop": run_pareprop, "pareprop, learning": partial(run_pareprop, learn=True),
-}  # fmt: skip
+    "NEST": run_nest,
+    "pareprop": run_pareprop,
+    "pareprop, learning": partial(run_pareprop, learn=True),
+}
 
 
 def work(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
@@ -148,7 +164,7 @@ def work(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
 
 
 def start(arguments: list[str], ranks: int, name: str, seed: int, path: Path) -> None:
-    """Simulate in a process of its own, or on ranks."""
+    """Simulate in a separate process, or on ranks."""
     command = [sys.executable, __file__, *arguments, "--worker", json.dumps([name, seed, str(path)])]
     if name != "NEST" and ranks > 1:
         beside = Path(sys.executable).with_name("mpirun")  # of a virtual environment that is not activated
@@ -159,7 +175,7 @@ def start(arguments: list[str], ranks: int, name: str, seed: int, path: Path) ->
 
 def statistics(path: Path, warm_up: float) -> tuple[list[Any], dict[str, float]]:
     """Return the statistics of the populations of a run, and its times."""
-    from pareprop.plots.populations import measure
+    from pareprop.plots.populations import measure_statistics
     from pareprop.tasks.potjans_diesmann import POPULATIONS
 
     with np.load(path) as data:
@@ -172,7 +188,7 @@ def statistics(path: Path, warm_up: float) -> tuple[list[Any], dict[str, float]]
         mine = (ids >= first) & (ids < first + size)
         n_steps = int(np.ceil((steps[-1] + 1) * dt / 100.0) * 100.0 / dt)
         measured.append(
-            measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(warm_up / dt))
+            measure_statistics(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(warm_up / dt))
         )
         first += size
     return measured, times
@@ -279,7 +295,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run what has not run yet, then compare."""
+    """Run the missing simulations, then compare."""
     options = parse()
     if options.worker:
         name, seed, path = json.loads(options.worker)

@@ -42,10 +42,19 @@ def race_microcircuit(options: argparse.Namespace, k: int) -> Iterator[dict[str,
         path = options.out / f"race-{name.replace(', ', '-')}-{options.scale:g}-{options.seconds:g}s-{k}.npz"
         if not path.exists():
             arguments = [
-                "--scale", str(options.scale), "--indegrees", str(options.indegrees), "--warm-up", str(options.warm_up),
-                "--seconds", str(options.seconds + options.warm_up / 1000.0), "--ranks", str(options.workers),
-                "--threads", str(options.workers),
-            ]  # fmt: skip
+                "--scale",
+                str(options.scale),
+                "--indegrees",
+                str(options.indegrees),
+                "--warm-up",
+                str(options.warm_up),
+                "--seconds",
+                str(options.seconds + options.warm_up / 1000.0),
+                "--ranks",
+                str(options.workers),
+                "--threads",
+                str(options.workers),
+            ]
             microcircuit.start(arguments, options.workers, name, k, path)
         with np.load(path) as result:
             joules = float(result["joules"]) / options.seconds
@@ -94,11 +103,11 @@ def show(row: dict[str, Any]) -> list[str]:
 
 def tell_about() -> dict[str, str]:
     """Return the machine and the versions."""
-    from pareprop.machine import available
+    from pareprop.machine import find_available_memory
     from pareprop.runs.provenance import tell_environment
 
     found = tell_environment() | {"peers": f"NEST {tell_version('nest-simulator')}"}
-    return found | {"cores": str(os.cpu_count()), "memory": f"{available() / 2**30:.0f} GiB"}
+    return found | {"cores": str(os.cpu_count()), "memory": f"{find_available_memory() / 2**30:.0f} GiB"}
 
 
 def draw(options: argparse.Namespace, rows: list[dict[str, Any]], about: dict[str, str]) -> None:
@@ -153,7 +162,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     about = tell_about()
     (options.out / "environment.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(energy.tell())
+    print(energy.describe_source())
     print(", ".join(COLUMNS))
     for k in range(1, options.repeat + 1):
         for name, race in RACES.items():

@@ -21,7 +21,7 @@ import click
 import numpy as np
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "handbook" / "results.md"
+PAGE = HERE.parent / "handbook" / "reference" / "results.md"
 NONE = "not run"
 
 

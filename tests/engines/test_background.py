@@ -39,7 +39,7 @@ METER = NeuronModel.from_dict(
 def arrivals(model: Model, n_samples: int) -> np.ndarray:
     """What arrives at all neurons in some samples: (port, step, neuron)."""
     simulation = Simulation(model, silence(STEPS))
-    simulation.engine.record_ids(np.arange(model.size("recurrent")))
+    simulation.engine.record(np.arange(model.size("recurrent")))
     parts = []
     for index in range(n_samples):
         simulation.run_sample(index, "train", learn=False)
@@ -50,7 +50,7 @@ def arrivals(model: Model, n_samples: int) -> np.ndarray:
 
 def slow_counts(seed: int, name: str, step: int, rates_hz: np.ndarray, dt_ms: float) -> np.ndarray:
     """Counts of a step by adding up probabilities until they pass the number of the neuron."""
-    key, n = rng.key(seed, f"{name}/spikes"), len(rates_hz)
+    key, n = rng.make_key(seed, f"{name}/spikes"), len(rates_hz)
     raw = np.random.Philox(key=key, counter=[0, step, 0, 0]).random_raw(n // 2 + 1)
     numbers = [int(part) for value in raw for part in (int(value) & (2**32 - 1), int(value) >> 32)]
     counts = []
@@ -77,8 +77,8 @@ def test_what_arrives_is_what_a_slow_twin_draws(variant: str, precision: str) ->
     model.background(second, rate_hz=Uniform(low=0.0, high=500.0), weight=Normal(mean=-1.0, std=0.1), name="more")
     found = arrivals(model, 2)
     assert found.shape == (2, 2 * STEPS, 613)
-    drawn = Uniform(low=0.0, high=500.0).draw(rng.key(7, "b/more/rate_hz"), np.arange(600))[:, 0]
-    heavy = Normal(mean=-1.0, std=0.1).draw(rng.key(7, "b/more/weight"), np.arange(600))[:, 0]
+    drawn = Uniform(low=0.0, high=500.0).draw_values(rng.make_key(7, "b/more/rate_hz"), np.arange(600))[:, 0]
+    heavy = Normal(mean=-1.0, std=0.1).draw_values(rng.make_key(7, "b/more/weight"), np.arange(600))[:, 0]
     tolerance = 1e-15 if precision == "double" else 1e-5
     for step in (0, 1, STEPS - 1, STEPS, 2 * STEPS - 1):
         expected = np.zeros((2, 613))
@@ -214,15 +214,18 @@ def test_a_checkpoint_of_another_background_is_refused(tmp_path: Path, capsys: p
     )
 
 
-@pytest.mark.parametrize(("options", "expected"), [
-    ({"rate_hz": -1.0}, "background 'background->a': rate_hz = -1 must be at least 0"),
-    ({"rate_hz": [1.0, 2.0]}, "background 'background->a': rate_hz has 2 values for 5 neurons"),
-    ({"rate_hz": 100001.0}, "rate_hz = 100001 must be at most 100000, 100 spikes per step of 1 ms"),
-    ({"rate_hz": 10.0, "port": "tow"}, "must be one of one, two, the ports of model 'meter', did you mean 'two'?"),
-    ({"rate_hz": 10.0, "wieght": 1.0}, "unknown parameter 'wieght', did you mean 'weight'?"),
-    ({}, "background 'background->a': rate_hz: Field required"),
-    ({"rate_hz": 10.0, "name": "a"}, "background 'a': that name is taken already; give another with name="),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"rate_hz": -1.0}, "background 'background->a': rate_hz = -1 must be at least 0"),
+        ({"rate_hz": [1.0, 2.0]}, "background 'background->a': rate_hz has 2 values for 5 neurons"),
+        ({"rate_hz": 100001.0}, "rate_hz = 100001 must be at most 100000, 100 spikes per step of 1 ms"),
+        ({"rate_hz": 10.0, "port": "tow"}, "must be one of one, two, the ports of model 'meter', did you mean 'two'?"),
+        ({"rate_hz": 10.0, "wieght": 1.0}, "unknown parameter 'wieght', did you mean 'weight'?"),
+        ({}, "background 'background->a': rate_hz: Field required"),
+        ({"rate_hz": 10.0, "name": "a"}, "background 'a': that name is taken already; give another with name="),
+    ],
+)
 def test_bad_values_name_the_bound(options: dict, expected: str) -> None:
     model = Model("interval")
     cells = model.neurons("a", 5, METER)

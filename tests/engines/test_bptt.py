@@ -90,7 +90,7 @@ def both(run: Simulation, index: int, through: float = 1.0) -> tuple[dict, dict]
     expected = torch_twin.bptt(run, run.task.sample(index), through)
     loss, _ = run.run_sample(index, "train", learn=True)
     np.testing.assert_allclose(loss, expected.loss, rtol=1e-12)
-    spikes = run.engine.log.spikes(N_STEPS)
+    spikes = run.engine.log.list_spikes(N_STEPS)
     np.testing.assert_array_equal(np.argwhere(expected.spikes), np.column_stack(spikes))
     assert 20 < len(spikes[0]) < N_STEPS * N_REC / 3
     return torch_twin.eprop(run), expected.gradient

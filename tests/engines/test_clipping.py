@@ -65,13 +65,13 @@ def test_a_run_tells_the_norms(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     rows = np.genfromtxt(tmp_path / "run" / "loss.csv", delimiter=",", names=True)
     np.testing.assert_allclose(rows["gradient_norm"], norms, rtol=1e-8)
     with h5py.File(tmp_path / "run" / "results.h5") as file:
-        axes = loss.figure(file).axes
+        axes = loss.draw_figure(file).axes
         assert [ax.get_ylabel() for ax in axes] == ["loss", "firing rate (Hz)", "norm of\nthe gradient"]
         assert np.array_equal(axes[2].lines[0].get_ydata(), norms) and len(axes[2].lines) == 1
     done = pareprop.run(network(0.5 * min(norms)), TASK, tmp_path / "other", iterations=2)
     assert "gradients: 2 of 2 were above max_norm = " in capsys.readouterr().out
     with h5py.File(tmp_path / "other" / "results.h5") as file:
-        assert loss.figure(file).axes[2].lines[1].get_ydata()[0] == 0.5 * min(norms)
+        assert loss.draw_figure(file).axes[2].lines[1].get_ydata()[0] == 0.5 * min(norms)
 
 
 def test_without_a_bound_no_norm_is_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -92,9 +92,16 @@ def test_norms_are_sums_of_squares() -> None:
 
 def train(folder: str, words: list[str], exchange: Any) -> None:
     done = pareprop.run(
-        network(0.5, 4), TASK, Path(folder) / "run", iterations=3, exchange=exchange, figures="none", quiet=True,
-        overwrite=True, replicas=2 if words else 1,
-    )  # fmt: skip
+        network(0.5, 4),
+        TASK,
+        Path(folder) / "run",
+        iterations=3,
+        exchange=exchange,
+        figures="none",
+        quiet=True,
+        overwrite=True,
+        replicas=2 if words else 1,
+    )
     if exchange.rank == 0:
         print(f"digest: {done.digest}")
 

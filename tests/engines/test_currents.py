@@ -38,7 +38,7 @@ def test_interval_variant(reset: bool, tmp_path: Path) -> None:
     spikes, signals = [], []
     for index in range(3):
         run.train(index + 1)
-        at, ids = run.engine.log.spikes(steps)
+        at, ids = run.engine.log.list_spikes(steps)
         spikes.append(np.stack([at + index * steps, ids]))
         signals.append(run.engine.show_signal().copy())
     assert LONG > steps and len(expected["spike_ids"]) > 50

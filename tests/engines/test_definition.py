@@ -60,8 +60,8 @@ def compare(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None
 def test_algorithms_of_the_spike_variant_evaluate_the_definition(name: str) -> None:
     kind, cell, optimizer = SPIKE[name]
     definition = "eprop_iaf_adapt" if "adapt" in kind else "eprop_iaf"
-    way = dict.fromkeys(("in->rec", "rec->rec"), name.split(",", maxsplit=1)[0])
-    found = train(build("spike", kind, cell, optimizer, None), SpikeSettings(STEPS, ways=way))
+    algorithm = dict.fromkeys(("in->rec", "rec->rec"), name.split(",", maxsplit=1)[0])
+    found = train(build("spike", kind, cell, optimizer, None), SpikeSettings(STEPS, algorithms=algorithm))
     compare(found, train(build("spike", kind, cell, optimizer, definition), SpikeSettings(STEPS)))
 
 

@@ -90,7 +90,7 @@ def weights_of(simulation: Simulation) -> np.ndarray:
     """Columns as of `run`."""
     table, found = simulation.network.incoming, []
     for span in table.spans:
-        for source, target, delay, index in table.chunks(span):
+        for source, target, delay, index in table.yield_chunks(span):
             pre = np.full(len(index), span.projection.pre.role == "input")
             found.append(np.stack([pre, source, target, delay, table.weight[index]]))
     columns = np.concatenate(found, axis=1)
@@ -99,9 +99,10 @@ def weights_of(simulation: Simulation) -> np.ndarray:
 
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize(
-    ("delays", "plastic"), [([1, 2, 3, 5, 9], True), ([2, 4], False), ([1, 3, 300], True)],
+    ("delays", "plastic"),
+    [([1, 2, 3, 5, 9], True), ([2, 4], False), ([1, 3, 300], True)],
     ids=["plastic", "fixed", "too far apart"],
-)  # fmt: skip
+)
 def test_delays_of_a_projection_act_as_those_of_several(
     delays: list[int], plastic: bool, indexed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +112,7 @@ def test_delays_of_a_projection_act_as_those_of_several(
     apart, expected = run(network(True, delays, plastic))
     assert len(together.network.incoming.spans) == 2 and len(apart.network.incoming.spans) == 2 * len(delays)
     assert (together.network.incoming.spans[0].bits is not None) == indexed
-    own, other = together.engine.channel.own, apart.engine.channel.own
+    own, other = together.engine.channel.own_spikes, apart.engine.channel.own_spikes
     assert other.ptr[-1] > N
     np.testing.assert_array_equal(own.ids[: own.ptr[-1]], other.ids[: other.ptr[-1]])
     np.testing.assert_array_equal(synapses[:4], expected[:4])
@@ -129,7 +130,7 @@ def test_each_port_has_its_own_spikes(variant: str, ports: tuple[str, str]) -> N
         made = network(apart, [1, 2, 3, 5, 9], False, variant, ports)
         simulation = Simulation(made, task(), settings=settings)
         simulation.train(1)
-        log = simulation.engine.channel.own if variant == "interval" else simulation.engine.log
+        log = simulation.engine.channel.own_spikes if variant == "interval" else simulation.engine.log
         logs.append((log.ptr.tolist(), log.ids[: log.ptr[-1]].tolist()))
     assert logs[0] == logs[1] and len(logs[0][1]) > N
 
@@ -169,9 +170,16 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     """Six samples, or the last three of them after a restart: a line with the digest."""
     n, restart = int(words[0]), len(words) > 1
     done = pareprop.run(
-        network(False, [1, 2, 3, 5, 9], False, "spike"), task(4), Path(folder) / "run", exchange=exchange,
-        iterations=n, test_samples=0, figures="none", quiet=True, restart=restart,
-    )  # fmt: skip
+        network(False, [1, 2, 3, 5, 9], False, "spike"),
+        task(4),
+        Path(folder) / "run",
+        exchange=exchange,
+        iterations=n,
+        test_samples=0,
+        figures="none",
+        quiet=True,
+        restart=restart,
+    )
     if exchange.rank == 0:
         print(f"digest: {done.digest}")
 
@@ -215,6 +223,6 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
         simulation = Simulation(model, task(), settings=SpikeSettings(N_STEPS))
         train_at(simulation, late)
         found.append(weights_of(simulation))
-        assert simulation.engine.channel.own.ptr.max() > N / 2
+        assert simulation.engine.channel.own_spikes.ptr.max() > N / 2
     np.testing.assert_array_equal(found[0], found[1])
     assert not np.array_equal(found[0][4], start(delays))

@@ -18,7 +18,7 @@ from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal
 from pareprop.network.rule_options import ShortTerm
-from pareprop.parallel import stand_ins
+from pareprop.parallel import drawn_spikes
 from pareprop.rules import library
 from pareprop.rules.definition import Eprop, LearningRule
 from pareprop.runs.benchmark import Bench
@@ -43,7 +43,7 @@ def test_absurd_sizes(settings: list[str], expected: str, tmp_path: Path, capsys
 
 def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is that of the machine, and each rank takes its share."""
-    monkeypatch.setattr(machine, "available", lambda: 2**20)
+    monkeypatch.setattr(machine, "find_available_memory", lambda: 2**20)
     model = Model()
     a = model.neurons("a", 400)
     model.connect(a, a, weight=0.1)
@@ -97,11 +97,18 @@ OPTIONS: dict[str, dict] = {  # of synapses from inputs and neurons onto neurons
     "STDP with short-term plasticity": {"learning_rule": library.get("pair_stdp")} | SHORT,
 }
 SETTINGS: dict[str, dict] = {
-    "plain": {}, "delays": {"longest_delay": 15}, "adam": {"optimizer": "adam"}, "rewiring": {"rewire": True},
-    "adaptive": {"neuron": "iaf_adapt"}, "equations": {"neuron": "iaf_psc_exp"}, "adex": {"neuron": "adex"},
-    "tau_m learns": {"learn": "tau_m"}, "readouts": {"readouts": 20}, "filters": {"kappa_reg": 0.9},
+    "plain": {},
+    "delays": {"longest_delay": 15},
+    "adam": {"optimizer": "adam"},
+    "rewiring": {"rewire": True},
+    "adaptive": {"neuron": "iaf_adapt"},
+    "equations": {"neuron": "iaf_psc_exp"},
+    "adex": {"neuron": "adex"},
+    "tau_m learns": {"learn": "tau_m"},
+    "readouts": {"readouts": 20},
+    "filters": {"kappa_reg": 0.9},
     "delays learn": {"learn_delay": True, "longest_delay": 15},
-}  # fmt: skip
+}
 BATCHES = {"batch": GradientDescent, "batch of adam": Adam}
 
 
@@ -116,14 +123,14 @@ def test_memory_is_that_of_a_rank_that_is_built(
         pytest.skip("delays learn in the interval variant")
     sizes = {"neurons": 1500, "indegree": 60, "inputs": 100, "steps": 200}
     bench = Bench(**sizes, variant=variant, precision=precision, **SETTINGS.get(name, {}))
-    model, task = bench.model(), bench.task()
+    model, task = bench.build_model(), bench.make_task()
     for k, item in enumerate(model.projections):
         if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
             model.projections[k] = item.model_copy(update=OPTIONS.get(name, {}))
     if name in BATCHES:
         steps = {"optimize_each_step": False} if variant == "spike" else {}
         model.optimizer = BATCHES[name](batch_size=2, **steps)
-    simulation = Simulation(model, task, stand_ins.DryExchange(1, 3, 0.03, 1500, 1, own=True))
+    simulation = Simulation(model, task, drawn_spikes.DryExchange(1, 3, 0.03, 1500, 1, own=True))
     parts = footprint.list_parts(model, 200, *simulation.network.neurons)
     assert sum(parts.values()) == pytest.approx(sum(simulation.nbytes().values()), rel=0.05)
 

@@ -67,9 +67,16 @@ def test_every_choice(loss: str, regular: bool, surrogate: str) -> None:
     """Each surrogate, loss and arrival convention in a network of both models that has something to learn."""
     rng = np.random.default_rng(4)
     params = {
-        "C_m": 2.0, "E_L": 0.0, "V_th": 0.5, "tau_m": np.linspace(10.0, 30.0, 6), "t_ref": 2.0, "c_reg": 50.0,
-        "surrogate_gradient_function": surrogate, "regular_spike_arrival": regular, "surrogate_gradient_width": 1.0,
-    }  # fmt: skip
+        "C_m": 2.0,
+        "E_L": 0.0,
+        "V_th": 0.5,
+        "tau_m": np.linspace(10.0, 30.0, 6),
+        "t_ref": 2.0,
+        "c_reg": 50.0,
+        "surrogate_gradient_function": surrogate,
+        "regular_spike_arrival": regular,
+        "surrogate_gradient_width": 1.0,
+    }
     adaptation = {"adapt_beta": 0.3, "adapt_tau": 100.0}
     case = networks.random_case(3)
     case["groups"] = [

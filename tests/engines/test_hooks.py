@@ -110,7 +110,7 @@ def gradients(variant: str, **options: Any) -> tuple[Simulation, np.ndarray, np.
     simulation = Simulation(network(variant, rule, cell, **options), task)
     engine = simulation.engine
     engine.keep_gradients()
-    engine.record_ids(np.arange(15))
+    engine.record(np.arange(15))
     simulation.train(1)
     found = networks.matrices(simulation, lambda table: engine.gradients({})[id(table)])["in"]
     arriving = small.raster(task.sample(0).inputs, 50, 10).astype(float)
@@ -228,7 +228,7 @@ exchange, checks = launcher.exchange(), []
 first, second = (Simulation(network("interval", activity=activity), TASK, exchange) for _ in range(2))
 with warnings.catch_warnings(record=True):
     first.train(1)
-lines = collectives.gather(exchange.comm, first.notices.lines)
+lines = collectives.gather_values(exchange.comm, first.notices.lines)
 check = second.engine.check_activity
 second.engine.check_activity = lambda: (checks.append(1), check())[1]
 try:

@@ -29,8 +29,8 @@ from pareprop.files import open_results
 from pareprop.kernels import rewire
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
-from pareprop.plots.delays import figure as delay_figure
-from pareprop.runs.report import summary
+from pareprop.plots.delays import draw_figure as delay_figure
+from pareprop.runs.report import summarize_run
 from pareprop.simulation import Simulation
 
 NAMES = ("in", "rec")
@@ -223,9 +223,15 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     model = network(own={"type": "gradient_descent", "eta": 3.0, "high": 6})
     rate = LearningRate(lambda iteration: 0.4 / (1 + iteration), "rec->rec.delay")
     done = ranks.run_part(
-        words, exchange, model, task(), Path(folder, "single"), iterations=6, observers=[rate],
+        words,
+        exchange,
+        model,
+        task(),
+        Path(folder, "single"),
+        iterations=6,
+        observers=[rate],
         record={"every": 1, "what": ["weights", "delays"], "synapses": 17},
-    )  # fmt: skip
+    )
     if exchange.rank == 0:
         print(f"single: {done.digest}")
 
@@ -336,7 +342,7 @@ def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.Capt
         assert sorted(line.get_xdata()[0] for line in left.get_lines()) == [1.0, 9.0]
         assert [text.get_text() for text in left.get_legend().get_texts()] == ["initial", "final", "bounds"]
         np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), file["moves/rec->rec"][()])
-        (line,) = (text for name, text in summary(file, []).items() if name == "learned rec->rec.delay")
+        (line,) = (text for name, text in summarize_run(file, []).items() if name == "learned rec->rec.delay")
     assert line.startswith(wanted) and line.endswith(f", {n} of {len(before)} by whole steps")
     code, output, _ = command(capsys, "info", tmp_path / "run")
     assert code == 0 and f"learned rec->rec.delay: {line}" in output

@@ -19,7 +19,7 @@ from properties import examples
 from pareprop.errors import InputError, StateError
 from pareprop.network.losses import LOSSES
 from pareprop.network.model import Model
-from pareprop.network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, optimizer
+from pareprop.network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, make_optimizer
 from pareprop.runs.benchmark import BenchTask
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
@@ -110,7 +110,7 @@ def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
     own = {"sgd_momentum": {"momentum": 0.8}, "adamw": {"weight_decay": 0.5}}
     for kind in OPTIMIZERS:
         rule = {"type": kind, "eta": 0.1, "Wmin": -bound, "Wmax": bound} | own.get(kind, {})
-        made, weight = optimizer(rule, "test"), rng.normal(size=9)
+        made, weight = make_optimizer(rule, "test"), rng.normal(size=9)
         twin, expected = reference.Optimizer(reference.OPTIMIZER_DEFAULTS | rule, (9,)), weight.copy()
         moments = {name: np.zeros(9) for name in made.moments}
         for step in range(1, n_steps + 1):
@@ -122,14 +122,18 @@ def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize(("kind", "peer", "own"), [
-    ("gradient_descent", "SGD", {}), ("sgd_momentum", "SGD", {"momentum": 0.8}),
-    ("adamw", "AdamW", {"weight_decay": 0.5}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "peer", "own"),
+    [
+        ("gradient_descent", "SGD", {}),
+        ("sgd_momentum", "SGD", {"momentum": 0.8}),
+        ("adamw", "AdamW", {"weight_decay": 0.5}),
+    ],
+)
 def test_optimizers_of_pytorch(kind: str, peer: str, own: dict) -> None:
     """SGD without dampening, and AdamW with NEST's defaults. Its Adam has another place of epsilon than NEST's."""
     torch = pytest.importorskip("torch")
-    rng, made = np.random.default_rng(1), optimizer({"type": kind, "eta": 0.1} | own, "test")
+    rng, made = np.random.default_rng(1), make_optimizer({"type": kind, "eta": 0.1} | own, "test")
     weight = rng.normal(size=9)
     theirs = torch.tensor(weight, requires_grad=True)
     defaults = {"betas": (0.9, 0.999), "eps": 1e-7} if kind == "adamw" else {}
@@ -205,11 +209,14 @@ def test_an_optimizer_is_one_class(tmp_path: Path, generator: types.ModuleType) 
         assert not gradient.any()
 
 
-@pytest.mark.parametrize(("changed", "told"), [
-    ("weight: ClassVar[str] = 'exp(weight)'", "Added: exp cannot stand in an equation of an optimizer"),
-    ("weight: ClassVar[str] = 'weight % g'", r"Added: weight: weight: at character 8 .near '% g'.: '%' is not"),
-    (f"kept: ClassVar[dict] = {dict.fromkeys('abcde', '0*g')}", "Added: more than 8 settings in equations, or 4 "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("weight: ClassVar[str] = 'exp(weight)'", "Added: exp cannot stand in an equation of an optimizer"),
+        ("weight: ClassVar[str] = 'weight % g'", r"Added: weight: weight: at character 8 .near '% g'.: '%' is not"),
+        (f"kept: ClassVar[dict] = {dict.fromkeys('abcde', '0*g')}", "Added: more than 8 settings in equations, or 4 "),
+    ],
+)
 def test_equations_that_cannot_be_compiled(
     tmp_path: Path, generator: types.ModuleType, changed: str, told: str
 ) -> None:

@@ -129,7 +129,7 @@ def test_losses_of_courses(kind: str) -> None:
     local = simulation.engine.local
     local.measured_from, local.kept = 30, np.arange(N)
     loss, _ = simulation.run_sample(0, "train", learn=False)
-    steps, ids = simulation.engine.log.spikes(N_STEPS)
+    steps, ids = simulation.engine.log.list_spikes(N_STEPS)
     spikes = np.zeros((N_STEPS, N))
     spikes[steps, ids] = 1.0
     target = simulation.task.target

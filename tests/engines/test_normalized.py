@@ -7,7 +7,7 @@ from small import Levels, Noise
 
 from pareprop import Adam, GradientDescent, InputError, Model, Normal, Simulation
 from pareprop.network import to_tables
-from pareprop.network.optimizers import AdamW, Optimizer, SgdMomentum, optimizer
+from pareprop.network.optimizers import AdamW, Optimizer, SgdMomentum, make_optimizer
 from pareprop.network.synapse_table import SynapseTable
 
 TAU_OUT, KAPPA, N_STEPS = 15.0, 0.9, 60
@@ -89,13 +89,16 @@ def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -
         model = network(variant, GradientDescent(eta=eta, normalized=True), feedback=feedback)
         k = [item.name for item in model.projections].index("rec->out")
         own = GradientDescent(
-            **rates | ({} if "normalized" in rates else {"eta": eta * model.eprop.gain(model.projections[k].post, 1.0)})
+            **rates
+            | ({} if "normalized" in rates else {"eta": eta * model.eprop.compute_gain(model.projections[k].post, 1.0)})
         )
         model.projections[k] = model.projections[k].model_copy(update={"optimizer": own})
         simulation = Simulation(model, WAVES)
         simulation.train(3)
         digests.add(simulation.hexdigest())
-    assert len(digests) == 1 and out == pytest.approx(model.eprop.gain(model.projections[k].post, 1.0), rel=1e-14)
+    assert len(digests) == 1 and out == pytest.approx(
+        model.eprop.compute_gain(model.projections[k].post, 1.0), rel=1e-14
+    )
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -159,8 +162,9 @@ def test_scaled_rates_hold_in_other_units(variant: str, kind: type[Optimizer]) -
     assert sizes[1] < 0.01 * sizes[0]
 
 
-@pytest.mark.parametrize(("variant", "batch", "steps"), [("interval", 1, 1), ("interval", 2, 1), ("spike", 1, N_STEPS),
-                                                         ("spike", 2, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variant", "batch", "steps"), [("interval", 1, 1), ("interval", 2, 1), ("spike", 1, N_STEPS), ("spike", 2, 1)]
+)
 def test_the_scale_is_that_of_weights_that_move_a_target(variant: str, batch: int, steps: int) -> None:
     """By the sums of a geometric series: of a readout, and of a neuron with the same time constant."""
     p, n_sources, keep = 0.01, 15, np.exp(-1.0 / 20.0)
@@ -189,7 +193,7 @@ def test_scaled_rates_take_the_weights_of_scaled(variant: str) -> None:
         model = small.network(variant, n_in=3, n=4, among=0.1, into=3000.0, seed=2, optimizer=rule)
         with pytest.raises(InputError, match=r"'in->rec': weight = .* must be at least Wmin = -100"):
             Simulation(model, WAVES)
-        assert optimizer(to_tables.describe(model)[0]["optimizer"], "") == rule
+        assert make_optimizer(to_tables.describe_model(model)[0]["optimizer"], "") == rule
 
 
 def test_scaled_rates_need_targets_at_rest_below_threshold() -> None:

@@ -57,7 +57,7 @@ def simulation(
     task: CorridorTask,
     loss: dict,
     round_steps: int = 0,
-    ways: str | None = None,
+    algorithms: str | None = None,
     change=None,
     reset: bool | None = None,
     exchange: Exchange | None = None,
@@ -67,7 +67,7 @@ def simulation(
     if change:
         change(model)
     settings = SpikeSettings(task.n_steps, round_steps=round_steps, reset=reset)
-    return Simulation(model, task, exchange, settings=settings, ways=ways)
+    return Simulation(model, task, exchange, settings=settings, algorithms=algorithms)
 
 
 def compare(
@@ -75,7 +75,7 @@ def compare(
     n_episodes: int = 12,
     loss: dict | None = None,
     tolerance: float = 1e-9,
-    ways: str | None = None,
+    algorithms: str | None = None,
     found: tuple | None = None,
     change=None,
     reset: bool | None = None,
@@ -83,20 +83,20 @@ def compare(
 ) -> Simulation:
     """Run some episodes and compare spikes, actions, values and weights with the twin, or what it found before."""
     task, loss = CorridorTask(**settings), loss or LOSS
-    run, happened, start = simulation(case, task, loss, ways=ways, change=change, reset=reset), [], 0
+    run, happened, start = simulation(case, task, loss, algorithms=algorithms, change=change, reset=reset), [], 0
     batch = case["optimizer"].get("batch_size", 1)
     for item in (item for item in run.engine.plastic if item.rewiring):
         item.rewiring.kept = []
     twin = reward_reference.run_online if batch == 1 else partial(reward_reference.run_batches, reset=reset)
     weights, expected, z = found or twin(case, task, loss, n_episodes)
     for index in range(n_episodes):
-        sample = run.episodes.play(index, "train", learn=True)
+        sample = run.episodes.play_episode(index, "train", learn=True)
         run.engine.finish(sample, learn=True)
         if (index + 1) % batch == 0:
             run.engine.optimize()
         rollout, value = sample.rollout, run.engine.evaluation.extra["value"]
         happened += zip([index] * len(value), rollout.actions, rollout.rewards, value, strict=True)
-        spikes = np.stack(run.engine.log.spikes(run.engine.n))
+        spikes = np.stack(run.engine.log.list_spikes(run.engine.n))
         np.testing.assert_array_equal(spikes, np.nonzero(z[start : start + run.engine.n]))
         start += (run.engine.n // reward_reference.BLOCK + 1) * reward_reference.BLOCK
     np.testing.assert_allclose(np.array(happened, float), np.array(expected, float), rtol=0, atol=max(tolerance, 1e-9))
@@ -112,15 +112,15 @@ def compare(
 @pytest.mark.parametrize("seed", first(3, range(6)))
 def test_sums_give_the_weights_of_the_rule(seed: int, sensor_delay: int) -> None:
     run = compare(random_case(seed), sensor_delay=sensor_delay)
-    assert spike_networks.ways(run) == {"prefix", "readout"}
+    assert spike_networks.algorithms(run) == {"prefix", "readout"}
 
 
 @pytest.mark.parametrize("seed", first(2, range(4)))
-@pytest.mark.parametrize("way", ["scan", "steps"])
-def test_windows_give_the_weights_of_the_rule(seed: int, way: str) -> None:
+@pytest.mark.parametrize("algorithm", ["scan", "steps"])
+def test_windows_give_the_weights_of_the_rule(seed: int, algorithm: str) -> None:
     """By maps of steps, and step by step."""
-    run = compare(random_case(seed, ("iaf_adapt", "iaf", "iaf_psc_delta_adapt")), ways=way)
-    assert spike_networks.ways(run) == {way, "readout"}
+    run = compare(random_case(seed, ("iaf_adapt", "iaf", "iaf_psc_delta_adapt")), algorithms=algorithm)
+    assert spike_networks.algorithms(run) == {algorithm, "readout"}
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -147,7 +147,7 @@ def test_cutoffs_and_filters_apart(seed: int, values: dict) -> None:
     if "kappa_reg" not in values:
         case["readout"]["eprop_isi_trace_cutoff"] = 5.0
     run = compare(case)
-    assert spike_networks.ways(run) == {"steps", "readout"}
+    assert spike_networks.algorithms(run) == {"steps", "readout"}
 
 
 class MovingRow(reward_reference.OnlineNeuronRow, rewired.MovingRow):
@@ -156,8 +156,8 @@ class MovingRow(reward_reference.OnlineNeuronRow, rewired.MovingRow):
     kept = (*rewired.OF_SYNAPSES, "h")
 
 
-@pytest.mark.parametrize(("seed", "way"), [(1, "scan"), (2, "steps")])
-def test_synapses_move_after_episodes(seed: int, way: str) -> None:
+@pytest.mark.parametrize(("seed", "algorithm"), [(1, "scan"), (2, "steps")])
+def test_synapses_move_after_episodes(seed: int, algorithm: str) -> None:
     """A synapse that comes is credited with nothing that the one that went did."""
     random, n, n_in = np.random.default_rng(seed), 8, CorridorTask.n_inputs
     signs = {key: random.choice([-1, 1], size) for key, size in (("in", n_in), ("rec", n))}
@@ -182,7 +182,7 @@ def test_synapses_move_after_episodes(seed: int, way: str) -> None:
         return made[key]
 
     found = reward_reference.run_online(case, CorridorTask(), LOSS, 12, moving)
-    run = compare(case, found=found, ways=way, change=lambda model: rewired.rewire(model, rules, signs))
+    run = compare(case, found=found, algorithms=algorithm, change=lambda model: rewired.rewire(model, rules, signs))
     for item in (item for item in run.engine.plastic if item.rewiring):
         key = next(key for key, name in rewired.NAMES.items() if name == item.name)
         seen = np.concatenate(item.rewiring.kept)
@@ -202,13 +202,13 @@ def test_feedback_that_follows_the_readouts(seed: int) -> None:
 def test_traces_that_end_within_a_block(loss: dict) -> None:
     """Sums would lose their digits: windows are worked off instead. Without a discount they are not."""
     run = compare(random_case(4), loss=LOSS | loss)
-    assert ("prefix" in spike_networks.ways(run)) == ("gamma" not in loss)
+    assert ("prefix" in spike_networks.algorithms(run)) == ("gamma" not in loss)
 
 
 def test_adam_takes_the_gradient_of_each_step() -> None:
     optimizer = {"type": "adam", "eta": 1e-3, "optimize_each_step": True, "Wmin": -100.0, "Wmax": 100.0}
     run = compare(random_case(3, optimizer=optimizer), tolerance=1e-8)
-    assert "prefix" not in spike_networks.ways(run)
+    assert "prefix" not in spike_networks.algorithms(run)
 
 
 @pytest.mark.parametrize("models", first(1, [("iaf", "iaf_adapt"), ("iaf", "iaf")]))
@@ -227,7 +227,7 @@ def test_single_precision_is_near_double() -> None:
         for group in case["groups"]:
             group["params"] |= {"tau_m": 20.0, "kappa": 0.95, "kappa_reg": 0.95}
         run = simulation(case, CorridorTask(), {"gamma": 1.0, "lambda_": 0.97, "c_V": 0.5, "c_H": 0.1})
-        assert "prefix" in spike_networks.ways(run)
+        assert "prefix" in spike_networks.algorithms(run)
         for index in range(3):
             run.run_sample(index, "train", learn=True)
         found.append(spike_networks.collect_state(run))

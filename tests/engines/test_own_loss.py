@@ -99,7 +99,8 @@ sys.path[:0] = {path!r}
 from test_own_loss import STEPS, huber, network
 from pareprop import Simulation, exchange
 from pareprop.parallel import launcher
-simulation = Simulation(network(huber, variant=sys.argv[2]), STEPS, launcher.split(exchange(), int(sys.argv[1])))
+group = launcher.split_into_replicas(exchange(), int(sys.argv[1]))
+simulation = Simulation(network(huber, variant=sys.argv[2]), STEPS, group)
 simulation.train(4)
 digest = simulation.hexdigest()
 if simulation.exchange.rank + simulation.replicas.index == 0:
@@ -449,8 +450,10 @@ WRONG = {
     "it does not change with the outputs": of_distance(np.copy, lambda d: 1.0),
 }
 RIGHT = {"squared": squared, "huber": huber, "quartic": quartic, "absolute": Absolute(), "state": Kept(), **LOSSES}
-RIGHT |= {f"times {factor}": of_distance(lambda d, f=factor: f**2 * d, lambda d, f=factor: half_square(f * d))
-          for factor in (1e-6, 1e6)}  # fmt: skip
+RIGHT |= {
+    f"times {factor}": of_distance(lambda d, f=factor: f**2 * d, lambda d, f=factor: half_square(f * d))
+    for factor in (1e-6, 1e6)
+}
 RIGHT["single"] = of_distance(np.float32, lambda d: half_square(np.float32(d)))  # as of PyTorch
 
 

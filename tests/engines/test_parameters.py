@@ -63,7 +63,7 @@ def network(
     feedback: str = "random",
     **more: object,
 ) -> Model:
-    rule = Adam(eta=1e-3, batch_size=batch, optimize_each_step=variant == "interval")  # else it has a way of its own
+    rule = Adam(eta=1e-3, batch_size=batch, optimize_each_step=variant == "interval")  # else another algorithm
     model = Model(variant, seed=3, precision=precision, optimizer=rule)
     inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     values = {**CELL, "tau_m": Uniform(low=15.0, high=25.0), "adapt_tau": 100.0, "adapt_beta": 0.05, **more}
@@ -184,8 +184,8 @@ def test_a_step_may_read_the_parameter_in_place_of_the_current() -> None:
         (Adam(eta=0.25, low=1.0, high=9.0, epsilon=1e-12), [1.75, 4.75, 8.75]),
         (Adam(eta=0.25, low=1.0, high=9.0, scale="log", epsilon=1e-12), [2 * math.exp(-0.25), 4.5 * math.exp(0.25), 9]),
     ],
-    ids=lambda value: str(getattr(value, "type", ""))
-)  # fmt: skip
+    ids=lambda value: str(getattr(value, "type", "")),
+)
 def test_steps_of_optimizers(rule: object, expected: list[float]) -> None:
     """A step by hand: gradients 8, -4 and -2, of two samples; in "log" scale the gradient by the logarithm counts."""
     model = Model("interval", optimizer=Adam(batch_size=2))
@@ -200,12 +200,12 @@ def test_steps_of_optimizers(rule: object, expected: list[float]) -> None:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_values_act(variant: str) -> None:
     """A run from learned values makes the spikes that a network with these values from the start makes."""
-    ways = "steps" if variant == "spike" else None  # which compiles fast
-    trained = Simulation(network(variant), Noise(), ways=ways)
+    algorithms = "steps" if variant == "spike" else None  # which compiles fast
+    trained = Simulation(network(variant), Noise(), algorithms=algorithms)
     trained.train(3)
     learned = values_of(trained)
     fixed = network(variant, {}, tau_m=learned["rec.tau_m"], adapt_beta=float(learned["rec.adapt_beta"][0]))
-    plain, values = Simulation(fixed, Noise()), Simulation(network(variant), Noise(), ways=ways)
+    plain, values = Simulation(fixed, Noise()), Simulation(network(variant), Noise(), algorithms=algorithms)
     for item in values.engine.parameters.items:
         item.values[:] = learned[item.name]
     values.engine.parameters.refresh()
@@ -227,7 +227,7 @@ def test_weights_alone_learn_as_before(variant: str) -> None:
 @pytest.mark.slow
 def test_ways_agree() -> None:
     """Spike variant: synapses that follow each step read what parameters were then, as those by composed maps do."""
-    losses = [Simulation(network("spike"), Noise(), ways=way).train(4) for way in ("scan", "steps")]
+    losses = [Simulation(network("spike"), Noise(), algorithms=algorithm).train(4) for algorithm in ("scan", "steps")]
     np.testing.assert_allclose(*losses, rtol=1e-9)
 
 
@@ -236,7 +236,7 @@ def test_feedback_that_learns_is_the_same_however_often_ranks_meet() -> None:
     found = []
     for steps in (1, 2):
         model, settings = network("spike", feedback="adaptive"), SpikeSettings(learning_window=50, round_steps=steps)
-        simulation = Simulation(model, Noise(), settings=settings, ways="steps")
+        simulation = Simulation(model, Noise(), settings=settings, algorithms="steps")
         simulation.train(2)
         found.append(values_of(simulation))
     for name, values in found[0].items():
@@ -251,9 +251,9 @@ def test_who_looks_at_weights_changes_nothing(variant: str) -> None:
         def after_sample(self, simulation: Simulation, outcome: object) -> None:
             simulation.engine.show_weights()
 
-    ways, found = "steps" if variant == "spike" else None, []
+    algorithms, found = "steps" if variant == "spike" else None, []
     for observers in ([], [Look()]):
-        simulation = Simulation(network(variant), Noise(), observers=observers, ways=ways)
+        simulation = Simulation(network(variant), Noise(), observers=observers, algorithms=algorithms)
         simulation.train(2)
         found.append(values_of(simulation))
     for name, values in found[0].items():
@@ -353,7 +353,7 @@ def test_sums_do_not_depend_on_order() -> None:
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     if "groups" in words:
-        shared = launcher.split(exchange, int(words[1]))
+        shared = launcher.split_into_replicas(exchange, int(words[1]))
         for variant in ("interval", "spike"):
             simulation = Simulation(network(variant, batch=4), Noise(), shared)
             simulation.train(2)
@@ -432,13 +432,13 @@ def test_a_run_is_taken_up(done: Path) -> None:
 def test_exports_take_final_values(done: Path, tmp_path: Path) -> None:
     """SONATA files; and the script for NEST, which takes those of the start for the first sample."""
     end = pareprop.open_run(done).parameters("rec")
-    sonata_network_writer.export(done / "results.h5", network("interval"), tmp_path / "net")
+    sonata_network_writer.export_network(done / "results.h5", network("interval"), tmp_path / "net")
     params = Model.from_sonata(tmp_path / "net" / "circuit_config.json").populations[1].params
     np.testing.assert_array_equal(params.tau_m, end["tau_m"])
     assert (params.adapt_beta, params.regular_spike_arrival) == (end["adapt_beta"][0], True)
     known = {"tau_m": 10.0, "adapt_beta": 1.0, "regular_spike_arrival": True}
     with h5py.File(done / "results.h5") as file:
-        first, last = (nest_template.parameters(file["populations/rec"], known, key) for key in ("first", "last"))
+        first, last = (nest_template.read_parameters(file["populations/rec"], known, key) for key in ("first", "last"))
     assert first["tau_m"] == end["tau_m_initial"].tolist() and last["tau_m"] == end["tau_m"].tolist()
     assert first["adapt_beta"] == [0.05] * 9 and last["adapt_beta"] == end["adapt_beta"].tolist()
     assert last["regular_spike_arrival"] == [True] * 9
@@ -447,7 +447,7 @@ def test_exports_take_final_values(done: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_configuration_says_it(variant: str) -> None:
     """Tables of a model make the same model again; those of a file may be written with dots."""
-    tables, _ = to_tables.describe(network(variant))
+    tables, _ = to_tables.describe_model(network(variant))
     assert tables["populations"][2]["learn"]["tau_m"] == {"type": "adam", **TAU.model_dump(exclude_unset=True)}
     text = 'name = "rec"\nrole = "recurrent"\nsize = 3\nlearn.tau_m = { eta = 0.02, low = 5.0, high = 100.0 }'
     entry, model = tomllib.loads(text), Model(variant)
@@ -476,7 +476,7 @@ BAD = {
     "decay": ({"learn": {"tau_m": ADAM | {"type": "adamw"}}}, "optimizer 'adamw' decays weights; take adam"),
     "switch": ({"learn": {"regular_spike_arrival": ADAM}}, "regular_spike_arrival cannot be learned"),
     "V_m": ({"learn": {"tau_m": ADAM}, "V_m": -60.0}, "neurons that learn parameters start from E_L"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

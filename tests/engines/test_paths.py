@@ -1,4 +1,4 @@
-"""Every way of learning reaches a synapse about as often as the plain one, whatever the time between two spikes."""
+"""Every algorithm reaches a synapse about as often as the plain one, whatever the time between two spikes."""
 
 import warnings
 
@@ -30,13 +30,15 @@ PATHS = {
 }
 
 
-def count(given: dict, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS, ways: str | None = None) -> float:
+def count(
+    given: dict, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS, algorithms: str | None = None
+) -> float:
     """Reached synapses per synaptic event, among 60 neurons whose drawn spikes do not depend on what is learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "CUTOFF", cutoff)
         bench = Bench(neurons=60, indegree=20, inputs=2, steps=n_steps, variant="spike", **given)
-        task = bench.task()
-        run = benchmark.build(bench.model(), task, Alone(), rate, ways)
+        task = bench.make_task()
+        run = benchmark.build_simulation(bench.build_model(), task, Alone(), rate, algorithms)
     engine, sample = run.engine, task.sample(0)
     engine.run(sample, True)
     engine.optimize()
@@ -56,28 +58,31 @@ def test_work_per_event(path: str) -> None:
 def test_what_follows_every_step_takes_more(path: str) -> None:
     """Else the test above could not fail."""
     steps = {"each_step": True} if path == "adam" else {}
-    assert count(PATHS[path] | steps, 20.0, np.inf, ways="steps") > 2 * MOST * count({}, 20.0, np.inf)
+    assert count(PATHS[path] | steps, 20.0, np.inf, algorithms="steps") > 2 * MOST * count({}, 20.0, np.inf)
 
 
 RULE = rules_library.get("pair_stdp")
 
 
-@pytest.mark.parametrize(("optimizer", "options", "reason"), [
-    (Adam(), {}, "adam steps in each time step"),
-    (SgdMomentum(), {"kind": library.get("adex")}, "sgd_momentum steps in each time step"),
-    (AdamW(), {"cutoff": 8.0}, "adamw steps in each time step"),
-    (Adam(), {"rule": RULE}, "adam steps in each time step"),
-    (GradientDescent(Wmin=-1.0), {"rule": RULE}, "bounds -1 and 100 hold in each time step"),
-    (GradientDescent(), {"sign": 1}, "signs hold in each time step"),
-    (GradientDescent(), {}, None),
-    (GradientDescent(), {"rule": RULE}, None),
-    (Adam(batch_size=2), {}, None),
-    (Adam(optimize_each_step=False), {}, None),
-    (AdamW(optimize_each_step=False), {"kind": library.get("glif3")}, None),
-    (GradientDescent(Wmin=-1.0, optimize_each_step=False), {"rule": RULE}, None),
-    (Adam(), {"cutoff": 1.0}, None),  # these synapses follow each step anyhow
-    (Adam(), {"rule": Eprop(through="no own spike")}, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("optimizer", "options", "reason"),
+    [
+        (Adam(), {}, "adam steps in each time step"),
+        (SgdMomentum(), {"kind": library.get("adex")}, "sgd_momentum steps in each time step"),
+        (AdamW(), {"cutoff": 8.0}, "adamw steps in each time step"),
+        (Adam(), {"rule": RULE}, "adam steps in each time step"),
+        (GradientDescent(Wmin=-1.0), {"rule": RULE}, "bounds -1 and 100 hold in each time step"),
+        (GradientDescent(), {"sign": 1}, "signs hold in each time step"),
+        (GradientDescent(), {}, None),
+        (GradientDescent(), {"rule": RULE}, None),
+        (Adam(batch_size=2), {}, None),
+        (Adam(optimize_each_step=False), {}, None),
+        (AdamW(optimize_each_step=False), {"kind": library.get("glif3")}, None),
+        (GradientDescent(Wmin=-1.0, optimize_each_step=False), {"rule": RULE}, None),
+        (Adam(), {"cutoff": 1.0}, None),  # these synapses follow each step anyhow
+        (Adam(), {"rule": Eprop(through="no own spike")}, None),
+    ],
+)
 def test_each_step_is_reported_where_arrivals_would_do(optimizer: Optimizer, options: dict, reason: str | None) -> None:
     """By the algorithm that is chosen, and the one that optimize_each_step = False would choose."""
     chosen = []
@@ -91,7 +96,7 @@ def test_each_step_is_reported_where_arrivals_would_do(optimizer: Optimizer, opt
         port = cells.ports[0] if len(cells.ports) > 1 else None
         model.connect(model.inputs("in", 1), cells, port=port, learning_rule=options.get("rule", "eprop"), **more)
         plan = NetworkPlan(model).plans["in->rec"]
-        chosen.append((plan.way.name, plan.way.mode_of(plan.request)))
+        chosen.append((plan.algorithm.name, plan.algorithm.code_of(plan.request)))
         if each_step:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ParepropWarning)
@@ -110,7 +115,7 @@ def test_each_step_is_reported_once() -> None:
     sizes = {"neurons": 200, "indegree": 100, "inputs": 2, "steps": 20, "variant": "spike"}
     bench, plain = Bench(**sizes, optimizer="adam", each_step=True), Bench(**sizes)
     with pytest.warns(ParepropWarning, match="optimize_each_step = False is faster") as told:
-        benchmark.build(bench.model(), bench.task(), Alone())
+        benchmark.build_simulation(bench.build_model(), bench.make_task(), Alone())
     assert sum("is faster" in str(one.message) for one in told) == 1
-    quiet = benchmark.build(plain.model(), plain.task(), Alone())
+    quiet = benchmark.build_simulation(plain.build_model(), plain.make_task(), Alone())
     assert not any("is faster" in line for line in quiet.notices.lines)

@@ -25,10 +25,11 @@ from pareprop.simulation.loop import Simulation
 
 STEPS, N = 60, 12
 CELLS = {
-    "iaf": {"V_th": 0.6}, "iaf_adapt": {"V_th": 0.6, "adapt_beta": 0.1},
+    "iaf": {"V_th": 0.6},
+    "iaf_adapt": {"V_th": 0.6, "adapt_beta": 0.1},
     "iaf_psc_delta": {"V_th": 0.6, "V_reset": 0.0, "V_min": -10.0, "t_ref": 2.0},
     "iaf_psc_delta_adapt": {"V_th": 0.6, "V_reset": 0.0, "V_min": -10.0, "t_ref": 2.0, "adapt_beta": 0.1},
-}  # fmt: skip
+}
 MODELS = [
     *(("interval", name) for name in ("iaf", "iaf_adapt", "iaf_psc_exp")),
     *(("spike", name) for name in (*CELLS, "iaf_psc_exp")),
@@ -63,7 +64,7 @@ def population(model: Model, name: str) -> object:
 
 def spikes(simulation: Simulation, index: int, phase: str) -> tuple[np.ndarray, np.ndarray]:
     """Raster (steps, 2 N) and surrogate gradients of a sample without learning."""
-    simulation.engine.record_ids(np.arange(2 * N))
+    simulation.engine.record(np.arange(2 * N))
     simulation.run_samples(index, 1, phase, learn=False)
     raster = small.raster(simulation.engine.log, STEPS, 2 * N)
     return raster, simulation.engine.recorded.surrogate_gradient
@@ -121,18 +122,18 @@ def test_noise_is_what_a_slow_twin_draws(variant: str, precision: str) -> None:
 
     simulation, parts = Simulation(model, silence(STEPS)), []
     for index in range(2):
-        simulation.engine.record_ids(np.arange(12))
+        simulation.engine.record(np.arange(12))
         simulation.run_samples(index, 1, "train", learn=False)
         parts.append(simulation.engine.recorded.V_m)
     found = np.concatenate(parts)
     np.testing.assert_array_equal(found[:, : still.size], -70.0)
-    key = rng.key(9, "inject->noisy/inject")
-    std = Normal(mean=100.0, std=5.0).draw(rng.key(9, "noisy/inject->noisy/std"), np.arange(9))[:, 0]
+    key = rng.make_key(9, "inject->noisy/inject")
+    std = Normal(mean=100.0, std=5.0).draw_values(rng.make_key(9, "noisy/inject->noisy/std"), np.arange(9))[:, 0]
     alpha, v = np.exp(-0.5 / 10.0), np.zeros(9)
     for step in range(2 * STEPS):
         if step == STEPS and variant == "interval":  # which is reset
             v = np.zeros(9)
-        draws = Normal(std=1.0).draw(key, [step // 3], 9)[0]
+        draws = Normal(std=1.0).draw_values(key, [step // 3], 9)[0]
         current = mean + std * draws + 30.0 * (20 <= step % STEPS < 40)
         v = alpha * v + 10.0 / 100.0 * (1.0 - alpha) * current
         np.testing.assert_allclose(found[step, 3:] + 70.0, v, rtol=1e-9, atol=1e-11 if precision == "double" else 1e-4)
@@ -150,8 +151,9 @@ def busy(variant: str, kind: str) -> Model:
     return model
 
 
-@pytest.mark.parametrize(("variant", "kind"), [
-    ("interval", "iaf"), ("spike", "iaf"), ("interval", "iaf_psc_exp"), ("spike", "iaf_psc_exp")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variant", "kind"), [("interval", "iaf"), ("spike", "iaf"), ("interval", "iaf_psc_exp"), ("spike", "iaf_psc_exp")]
+)
 def test_dropout_is_what_a_slow_twin_draws(variant: str, kind: str) -> None:
     """Each spike by the number of its neuron and its step of the run; the neuron has spiked all the same."""
     full, model = busy(variant, kind), busy(variant, kind)
@@ -164,7 +166,7 @@ def test_dropout_is_what_a_slow_twin_draws(variant: str, kind: str) -> None:
             simulation.run_samples(index, 1, "train", learn=False)
             raster = small.raster(simulation.engine.log, STEPS, 2 * N)
             into.append(raster)
-    key = rng.key(5, "dropout->a/dropout")
+    key = rng.make_key(5, "dropout->a/dropout")
     for index in range(2):
         draws = np.stack(
             [
@@ -197,14 +199,14 @@ def test_lost_and_silenced_inputs_are_those_of_a_slow_twin(variant: str) -> None
     model = network(variant, "iaf")
     model.dropout(population(model, "in"), p=0.3)
     model.silence(population(model, "in"), cells=range(5), phases="train", start_ms=10.0)
-    key = rng.key(4, "dropout->in/dropout")
+    key = rng.make_key(4, "dropout->in/dropout")
 
     class Thinned(Noise):
         def sample(self, index: int, phase: str = "train") -> Sample:
-            steps, ids = super().sample(index, phase).inputs.spikes(STEPS)
-            draws = rng.uniform(key, index * STEPS + np.arange(STEPS), 20)
+            steps, ids = super().sample(index, phase).inputs.list_spikes(STEPS)
+            draws = rng.draw_uniform(key, index * STEPS + np.arange(STEPS), 20)
             stays = (draws[steps, ids] >= 0.3) & ((ids >= 5) | (steps < 10))
-            return Sample(SpikeLog.of(steps[stays], ids[stays], STEPS), super().sample(index, phase).target)
+            return Sample(SpikeLog.from_spikes(steps[stays], ids[stays], STEPS), super().sample(index, phase).target)
 
     perturbed, twin = Simulation(model, RAMP), Simulation(network(variant, "iaf"), Thinned(RAMP.target, 20, RAMP.p))
     assert perturbed.train(3) == twin.train(3)
@@ -253,8 +255,8 @@ def test_perturbed_tests_leave_a_training_as_it_is(variant: str) -> None:
             with pytest.raises(InputError, match="cut 'cut->in->a': samples of phase 'train' are learned from"):
                 simulation._asked = [cut.name]
                 simulation.run_samples(0, 1, "train", learn=True)
-            assert cut.describe() == "cut->in->a: cut in->a; where a test asks for it"
-            assert silence.describe() == "silence->b: silence b; test"
+            assert cut.format_line() == "cut->in->a: cut in->a; where a test asks for it"
+            assert silence.format_line() == "silence->b: silence b; test"
     assert found[0] == found[1]
 
 
@@ -315,21 +317,24 @@ def test_results_and_commands_name_them(tmp_path: Path, capsys: pytest.CaptureFi
     assert [item.name for item in again.model.perturbations] == [item.name for item in other.perturbations[:-1]]
 
 
-@pytest.mark.parametrize(("kind", "options", "expected"), [
-    ("silence", {"cells": [12]}, "silence 'silence->a': cells: 12 must lie in 0 to 11, 'a' has no more"),
-    ("silence", {"cells": [0.5]}, "cells = [0.5] must be whole numbers"),
-    ("silence", {"start_ms": 0.25}, "start_ms = 0.25 must be whole steps of 1 ms"),
-    ("silence", {"start_ms": 5.0, "stop_ms": 5.0}, "stop_ms = 5 must be above start_ms = 5"),
-    ("silence", {"phases": 3}, "phases = 3: must be names of phases"),
-    ("silence", {"start_ms": -1.0}, "start_ms = -1 must be at least 0"),
-    ("silence", {"pahses": "test"}, "unknown parameter 'pahses', did you mean 'phases'?"),
-    ("inject", {"std": -1.0}, "inject 'inject->a': std = -1 must be at least 0"),
-    ("inject", {"mean": [1.0, 2.0]}, "mean has 2 values for 12 neurons"),
-    ("inject", {"dt": 0.0}, "dt = 0 must be above 0"),
-    ("dropout", {"p": 1.5}, "dropout 'dropout->a': p = 1.5"),
-    ("dropout", {}, "p: Field required"),
-    ("dropout", {"p": 0.5, "name": "b"}, "dropout 'b': that name is taken already"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("silence", {"cells": [12]}, "silence 'silence->a': cells: 12 must lie in 0 to 11, 'a' has no more"),
+        ("silence", {"cells": [0.5]}, "cells = [0.5] must be whole numbers"),
+        ("silence", {"start_ms": 0.25}, "start_ms = 0.25 must be whole steps of 1 ms"),
+        ("silence", {"start_ms": 5.0, "stop_ms": 5.0}, "stop_ms = 5 must be above start_ms = 5"),
+        ("silence", {"phases": 3}, "phases = 3: must be names of phases"),
+        ("silence", {"start_ms": -1.0}, "start_ms = -1 must be at least 0"),
+        ("silence", {"pahses": "test"}, "unknown parameter 'pahses', did you mean 'phases'?"),
+        ("inject", {"std": -1.0}, "inject 'inject->a': std = -1 must be at least 0"),
+        ("inject", {"mean": [1.0, 2.0]}, "mean has 2 values for 12 neurons"),
+        ("inject", {"dt": 0.0}, "dt = 0 must be above 0"),
+        ("dropout", {"p": 1.5}, "dropout 'dropout->a': p = 1.5"),
+        ("dropout", {}, "p: Field required"),
+        ("dropout", {"p": 0.5, "name": "b"}, "dropout 'b': that name is taken already"),
+    ],
+)
 def test_bad_values_name_the_bound(kind: str, options: dict, expected: str) -> None:
     model = network("interval", "iaf")
     with pytest.raises(InputError, match=re.escape(expected)):

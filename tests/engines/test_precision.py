@@ -27,7 +27,7 @@ from pareprop.runs.benchmark import Bench
 from pareprop.simulation import digest
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 COARSER = 2.0**29  # epsilon of single in those of double
@@ -74,9 +74,9 @@ def test_prefix_sums_lose_few_digits() -> None:
     for name, precision, loops in (("exact", "double", True), ("sums", "single", False), ("loops", "single", True)):
         sizes = {"neurons": 60, "indegree": 20, "inputs": 20, "steps": 400, "seed": 3}
         bench = Bench(**sizes, variant="spike", precision=precision)
-        network = bench.model()
-        run = Simulation(network, bench.task(), ways="scan" if loops else None)
-        assert spike_networks.ways(run) == {"scan" if loops else "prefix", "readout"}
+        network = bench.build_model()
+        run = Simulation(network, bench.make_task(), algorithms="scan" if loops else None)
+        assert spike_networks.algorithms(run) == {"scan" if loops else "prefix", "readout"}
         weights = run.network.incoming.weight
         for item in run.engine.plastic:
             item.eta *= 1e3  # so that a change isn't lost in the rounding of its weight, small beside the threshold
@@ -157,25 +157,30 @@ def test_sine_waves_learn_as_well(variant: str) -> None:
 
 
 def train(variant: str, seed: int, precision: str) -> np.ndarray:
-    chosen = make(TASKS["sine-waves"], {"variant": variant, "seed": seed, "precision": precision})
-    return np.array(Simulation(chosen.model(), chosen, settings=chosen.settings()).train(200))
+    chosen = make_task(TASKS["sine-waves"], {"variant": variant, "seed": seed, "precision": precision})
+    return np.array(Simulation(chosen.build_model(), chosen, settings=chosen.make_settings()).train(200))
 
 
 @pytest.mark.parametrize(
     ("variant", "precision", "adam", "wanted"),
     [
-        ("interval", "double", False, 12), ("interval", "single", False, 8), ("spike", "double", False, 28),
-        ("spike", "single", False, 16), ("interval", "double", True, 12 + 8 + 16),
-        ("interval", "single", True, 8 + 4 + 8), ("spike", "double", True, 28 + 16), ("spike", "single", True, 16 + 8),
+        ("interval", "double", False, 12),
+        ("interval", "single", False, 8),
+        ("spike", "double", False, 28),
+        ("spike", "single", False, 16),
+        ("interval", "double", True, 12 + 8 + 16),
+        ("interval", "single", True, 8 + 4 + 8),
+        ("spike", "double", True, 28 + 16),
+        ("spike", "single", True, 16 + 8),
     ],
-)  # fmt: skip
+)
 def test_bytes_per_synapse(variant: str, precision: str, adam: bool, wanted: int) -> None:
     """Targets, weights and what learning needs; Adam's gradients of the interval variant are a number more."""
     bench = Bench(neurons=300, inputs=50, steps=20, variant=variant, precision=precision)
-    network = bench.model()
+    network = bench.build_model()
     if adam:
         network.optimizer = Adam(eta=1e-4)
-    run = Simulation(network, bench.task())
+    run = Simulation(network, bench.make_task())
     run.train(2)
     incoming, real = run.network.incoming, kernels.PRECISIONS[precision].real
     n = len(incoming.weight)
@@ -197,7 +202,7 @@ def test_weights_are_those_of_double_rounded_once() -> None:
     np.testing.assert_array_equal(tables["single"].target, tables["double"].target)
     np.testing.assert_array_equal(tables["single"].weight, tables["double"].weight.astype(np.float32))
     for span in tables["single"].spans:  # the records of digests and files hold them exactly
-        (records,) = digest.synapses(None, tables["single"], span)
+        (records,) = digest.hash_synapses(None, tables["single"], span)
         (index,) = tables["single"].yield_own_places(span)
         assert records["weight"].dtype == float
         np.testing.assert_array_equal(records["weight"], tables["single"].weight[index].astype(float))

@@ -56,7 +56,7 @@ def weights(run: Simulation, name: str) -> np.ndarray:
     """Weights of the synapses onto neurons, or onto readouts `name`, by source and target."""
     table = run.network.incoming if name == "rec" else run.network.outgoing
     span = next(span for span in table.spans if span.projection.post.name == name)
-    parts = [(source, target, table.weight[index]) for source, target, _, index in table.chunks(span)]
+    parts = [(source, target, table.weight[index]) for source, target, _, index in table.yield_chunks(span)]
     source, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     return weight[np.lexsort((target, source))]
 

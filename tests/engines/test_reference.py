@@ -16,9 +16,13 @@ DEFECT = "sine-waves-interval"
 # Those that take the twin seconds, and longer; the kernels run all of them in tests/runs/test_verify.py.
 SLOW = ("sine-waves-interval", "delay-spike-mixed", "spike-psc-delta-arctan", "interval-sparse-160")
 LONG = (
-    "sine-waves-spike-60", "delay-spike-psc-no-cutoff", "delay-spike-adam-short-cutoff", "delay-spike-three-steps",
-    "spike-lif-adam-per-spike", "spike-lif-no-cutoff",
-)  # fmt: skip
+    "sine-waves-spike-60",
+    "delay-spike-psc-no-cutoff",
+    "delay-spike-adam-short-cutoff",
+    "delay-spike-three-steps",
+    "spike-lif-adam-per-spike",
+    "spike-lif-no-cutoff",
+)
 FAST = [path for path in GOLDEN if Path(path).stem not in (*SLOW, *LONG)]
 LATER = [path for name in (*SLOW, *LONG) for path in GOLDEN if Path(path).stem == name]
 run_golden = functools.cache(lambda path: (load_case(path), run_case(load_case(path))))

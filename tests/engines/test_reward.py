@@ -193,15 +193,27 @@ def test_bad_parameters(values: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_steps": 0}, "n_steps = 0"), ({"n_steps": 31}, "n_steps = 31"), ({"when": [3, 3]}, "must ascend"),
-        ({"when": [3, 30]}, "must ascend within"), ({"actions": [0, 2]}, "actions must lie in"),
-        ({"actions": [-1, 0]}, "actions must lie in"), ({"rewards": [0.0, np.nan]}, "finite"),
-        ({"bootstrap": np.inf}, "finite"), ({"rewards": [1.0]}, "shapes"),
+        ({"n_steps": 0}, "n_steps = 0"),
+        ({"n_steps": 31}, "n_steps = 31"),
+        ({"when": [3, 3]}, "must ascend"),
+        ({"when": [3, 30]}, "must ascend within"),
+        ({"actions": [0, 2]}, "actions must lie in"),
+        ({"actions": [-1, 0]}, "actions must lie in"),
+        ({"rewards": [0.0, np.nan]}, "finite"),
+        ({"bootstrap": np.inf}, "finite"),
+        ({"rewards": [1.0]}, "shapes"),
     ],
-)  # fmt: skip
+)
 def test_bad_rollouts(change: dict, message: str) -> None:
-    good = {"when": [3, 20], "actions": [0, 1], "rewards": [0.0, 1.0], "acting": [True, True], "terminated": True,
-            "bootstrap": 0.0, "n_steps": 25}  # fmt: skip
+    good = {
+        "when": [3, 20],
+        "actions": [0, 1],
+        "rewards": [0.0, 1.0],
+        "acting": [True, True],
+        "terminated": True,
+        "bootstrap": 0.0,
+        "n_steps": 25,
+    }
     Rollout(**good).check(30, 2)
     with pytest.raises(InputError, match=message):
         Rollout(**(good | change)).check(30, 2)

@@ -119,10 +119,10 @@ def test_new_sources_are_uniform_over_what_a_target_has_not() -> None:
     counts = np.zeros((20, 20), int)
     for n in range(1, 200):
         table.weight[:] = 1.0
-        had = {(s, t) for source, target, *_ in table.chunks(span) for s, t in zip(source, target, strict=True)}
+        had = {(s, t) for source, target, *_ in table.yield_chunks(span) for s, t in zip(source, target, strict=True)}
         rewiring.begin()
         table.weight[:] = -1.0
-        rewiring.step(n, 0.1, span.projection.optimizer or network.model.optimizer, [])
+        rewiring.step(n, 0.1, span.projection.optimizer or network.model.optimizer)
         moves = rewiring.latest
         assert len(moves) == 160 and not had & set(map(tuple, moves[:, [3, 1]]))
         counts[moves[:, 1], moves[:, 3]] += 1
@@ -153,16 +153,16 @@ from pareprop.runs import config
 from pareprop.simulation import Simulation
 exchange = launcher.exchange()
 task = config.load(sys.argv[1]).task
-run = Simulation(task.model(), task, exchange)
+run = Simulation(task.build_model(), task, exchange)
 item = next(item for item in run.engine.plastic if item.name == "rec->rec")
 item.rewiring.kept = []
 run.train(int(sys.argv[2]))
 first = run.network.cuts[exchange.nodes.starts]
 moves = exchange.comm.allgather(np.concatenate(item.rewiring.kept))
-post, routes = exchange.sender.post, exchange.sender._routes
+post, routes = exchange.sender.buffers, exchange.sender._routes
 ptr, others = routes["route_ptr"], post.targets
 n_parts = len(others) * (len(post.starts[post.nodes.index]) - 1)
-node_of_part = [others[part % len(others)] for part in range(n_parts)[post.packed(post.nodes.local.rank)]]
+node_of_part = [others[part % len(others)] for part in range(n_parts)[post.find_outgoing_parts(post.nodes.local.rank)]]
 sent = [(routes["first_id"] + k, node_of_part[part])
         for k in range(len(ptr) - 1) for part in routes["route_part"][ptr[k]:ptr[k + 1]]]
 listening = {pair for pairs in exchange.comm.allgather(sent) for pair in pairs}
@@ -242,12 +242,12 @@ def move_all(network: LocalNetwork, rewiring: Rewiring, n: int) -> tuple[np.ndar
     """Let every synapse go; return who had whom as a source before (target, source), and the moves."""
     table, span = network.incoming, network.incoming.spans[0]
     had = np.zeros((150, 150), bool)
-    for source, target, *_ in table.chunks(span):
+    for source, target, *_ in table.yield_chunks(span):
         had[target, source] = True
     table.weight[:] = 1.0
     rewiring.begin()
     table.weight[:] = -1.0
-    rewiring.step(n, 0.1, network.model.optimizer, [])
+    rewiring.step(n, 0.1, network.model.optimizer)
     return had, rewiring.latest
 
 
@@ -282,13 +282,13 @@ def test_synapses_come_back_where_no_other_source_is_near() -> None:
     model = population(9, "distance", **own, space=space, delay=(1, 3), **settings)
     network = LocalNetwork(model, 0, 1)
     table, span = network.incoming, network.incoming.spans[0]
-    rewiring, before = Rewiring(table, span, 1), [np.copy(array) for array in next(table.chunks(span))[:2]]
+    rewiring, before = Rewiring(table, span, 1), [np.copy(array) for array in next(table.yield_chunks(span))[:2]]
     assert len(before[0]) == 18
     rewiring.begin()
     table.weight[:] = -np.sign(table.weight)
-    rewiring.step(1, 0.1, model.optimizer, [])
+    rewiring.step(1, 0.1, model.optimizer)
     assert len(rewiring.latest) == 18 and not np.any(table.weight)
-    np.testing.assert_array_equal(next(table.chunks(span))[:2], before)
+    np.testing.assert_array_equal(next(table.yield_chunks(span))[:2], before)
 
 
 def kolmogorov(first: np.ndarray, second: np.ndarray) -> float:
@@ -307,7 +307,7 @@ def test_delays_follow_the_distance(kind: str) -> None:
     for n in range(1, 5):
         _, moves = move_all(network, rewiring, n)
         assert len(moves) > 300
-        for source, target, delay, _ in network.incoming.chunks(span):
+        for source, target, delay, _ in network.incoming.yield_chunks(span):
             np.testing.assert_array_equal(delay, np.floor(1.0 + 2.0 * distance[target, source] + 0.5))
         np.testing.assert_array_equal(moves[:, 4], np.floor(1.5 + 2.0 * distance[moves[:, 1], moves[:, 3]]))
     assert len(np.unique(moves[:, 4])) > 3
@@ -322,15 +322,22 @@ def test_a_training_keeps_distances_and_delays(variant: str) -> None:
     distance = np.sqrt((np.minimum(offset, 10.0 - offset) ** 2).sum(axis=-1))
     space = {"extent": (10.0, 10.0), "length": 1.5, "cutoff": 4.0, "sources": places, "targets": places}
     eta, l1 = {"interval": (5e-3, 1.0), "spike": (1e-5, 2000.0)}[variant]
-    among = {"rule": "distance", "probability": 0.6, "space": space, "allow_autapses": False, "rewire": {"l1": l1},
-             "weight": Normal(std=0.1), "delay": {"per_length": 2.0, "offset": 1.0}}  # fmt: skip
+    among = {
+        "rule": "distance",
+        "probability": 0.6,
+        "space": space,
+        "allow_autapses": False,
+        "rewire": {"l1": l1},
+        "weight": Normal(std=0.1),
+        "delay": {"per_length": 2.0, "offset": 1.0},
+    }
     model = network(variant, 10, n, into=0.5, among=among, back=0.3, seed=4, optimizer=Adam(eta=eta))
     simulation = Simulation(model, ramp(50, 10))
     table, span = simulation.network.incoming, simulation.network.incoming.spans[-1]
     ends = []
     for n_iterations in (0, 60):
         simulation.train(n_iterations)
-        parts = [np.stack(part[:3]) for part in table.chunks(span)]
+        parts = [np.stack(part[:3]) for part in table.yield_chunks(span)]
         ends.append(np.concatenate(parts, axis=1))
         source, target, delay = ends[-1]
         np.testing.assert_array_equal(delay, np.floor(1.5 + 2.0 * distance[target, source]))

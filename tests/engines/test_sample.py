@@ -11,7 +11,7 @@ TARGET = np.zeros((4000, 1))
 def test_poisson_inputs_have_their_rates(varying):
     rates = np.array([0.0, 10.0, 80.0])
     given = np.tile(rates, (len(TARGET), 1)) if varying else rates
-    steps, ids = Sample.from_rates(given, TARGET, seed=3, index=5).inputs.spikes(len(TARGET))
+    steps, ids = Sample.from_rates(given, TARGET, seed=3, index=5).inputs.list_spikes(len(TARGET))
     for source, rate in enumerate(rates):
         p = 1.0 - np.exp(-rate / 1000.0)
         count = np.sum(ids == source)

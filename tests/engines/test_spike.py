@@ -39,7 +39,7 @@ def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
             patch.setattr(prefix_arrays, "FEW_CELLS", few_cells)
             for n_steps, round_steps in ((0, 0), *splits):
                 run = spike_networks.simulation(case, n_steps, round_steps, without=without)
-                assert not spike_networks.ways(run) & set(without)
+                assert not spike_networks.algorithms(run) & set(without)
                 worst = max(worst, spike_networks.compare(case, spike_networks.run_samples(run), expected))
     return expected, worst
 
@@ -91,9 +91,9 @@ def test_random_networks_are_worth_comparing() -> None:
         case = spike_networks.random_case(seed)
         expected = run_case(case)
         lively += min(changes(case, expected)) > 1e-4 and len(expected["spike_ids"]) > 30
-        seen |= spike_networks.ways(spike_networks.simulation(case))
+        seen |= spike_networks.algorithms(spike_networks.simulation(case))
     assert lively >= 8
-    assert seen == {"prefix", "scan", "steps", "readout"}  # "lines" are in test_ways
+    assert seen == {"prefix", "scan", "steps", "readout"}  # "lines" are in test_algorithms
 
 
 @pytest.mark.parametrize("model", first(1, ["iaf", "iaf_psc_delta_adapt", "iaf_psc_delta", "iaf_adapt"], rest=2))
@@ -127,7 +127,7 @@ def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
         filters = SHORT | {"kappa_reg": 0.8 if same else 0.9, "eprop_isi_trace_cutoff": cutoff}
         case = network(m, 150, m, dense=dense, **filters)
         run = spike_networks.simulation(case)
-        assert spike_networks.ways(run) == {"prefix", "readout"}
+        assert spike_networks.algorithms(run) == {"prefix", "readout"}
         assert run.engine.plan.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
         assert np.all(run.network.incoming.blocks[:, 5] == dense)
         expected, _ = check(case, (25, 0), (50, 1))
@@ -145,7 +145,7 @@ def test_dense_rows_that_descend_together(m: int) -> None:
     case["w_out"] *= 0.06
     case["optimizer"] = PLAIN | {"eta": 1e-5}
     run = spike_networks.simulation(case)
-    assert spike_networks.ways(run) == {"prefix", "readout"}
+    assert spike_networks.algorithms(run) == {"prefix", "readout"}
     assert run.engine.plan.block in (20, 30)
     assert np.all(run.network.incoming.blocks[:, 5])
     expected, worst = check(case, (15, 1))
@@ -175,20 +175,20 @@ def test_long_silence(m: int, cutoff: float, model: str) -> None:
 def test_filters_without_prefix_sums() -> None:
     """Short tau_m, kappa = 0, adaptation, Adam need maps of steps; cutoffs within the lag, narrow bounds steps."""
 
-    def way(model: str = "iaf", optimizer=None, m: int = 1, **params) -> str:
+    def chosen(model: str = "iaf", optimizer=None, m: int = 1, **params) -> str:
         network = Model("spike", optimizer=optimizer or GradientDescent())
         cells = network.neurons("rec", 2, model, **({"tau_m": 20.0} | params))
         network.connect(network.inputs("in", 1), cells, name="in")
         network.connect(cells, network.readouts("out", 1), delay=m)
-        return NetworkPlan(network).ways["in"]
+        return NetworkPlan(network).algorithms["in"]
 
-    assert way() == way(eprop_isi_trace_cutoff=2) == "prefix"
-    assert way(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == "prefix"
-    assert way(tau_m=0.5) == way(kappa=0.0) == way(kappa_reg=0.0) == way(tau_m=[20.0, 21.0]) == "scan"
-    assert way("iaf_adapt") == way(optimizer=Adam(optimize_each_step=False)) == "scan"
-    assert way(m=2, eprop_isi_trace_cutoff=2) == way(optimizer=Adam(), kappa_reg=0.9) == "steps"
-    assert way(optimizer=Adam()) == "lines"
-    assert way(optimizer=GradientDescent(Wmin=-1.0)) == "steps"
+    assert chosen() == chosen(eprop_isi_trace_cutoff=2) == "prefix"
+    assert chosen(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == "prefix"
+    assert chosen(tau_m=0.5) == chosen(kappa=0.0) == chosen(kappa_reg=0.0) == chosen(tau_m=[20.0, 21.0]) == "scan"
+    assert chosen("iaf_adapt") == chosen(optimizer=Adam(optimize_each_step=False)) == "scan"
+    assert chosen(m=2, eprop_isi_trace_cutoff=2) == chosen(optimizer=Adam(), kappa_reg=0.9) == "steps"
+    assert chosen(optimizer=Adam()) == "lines"
+    assert chosen(optimizer=GradientDescent(Wmin=-1.0)) == "steps"
 
 
 def test_powers_of_all_populations_stay_within_bounds() -> None:
@@ -200,7 +200,7 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
         network.connect(network.inputs(f"in {cells.name}", 1), cells, name=cells.name)
     plan = NetworkPlan(network)
     assert plan.block == 13  # ln 1000 / ln (1 / 0.6)
-    assert plan.ways == {"slow": "prefix", "fast": "scan"}
+    assert plan.algorithms == {"slow": "prefix", "fast": "scan"}
     assert slow.params.kappa**-plan.block < LOSS["double"] < fast.params.kappa**-plan.block
 
 
@@ -247,18 +247,36 @@ def test_adam_of_any_memory(betas: tuple[float, float]) -> None:
     case = network(11, 260, 2, tau_m=15.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt")
     case["inputs"] &= np.random.default_rng(1).random(case["inputs"].shape) < 0.3
     for epsilon in (1e-7, 0.05):
-        case["optimizer"] = {"type": "adam", "eta": 2e-3, "optimize_each_step": False, "Wmin": -0.9, "Wmax": 0.9,
-                             "beta_1": betas[0], "beta_2": betas[1], "epsilon": epsilon}  # fmt: skip
+        case["optimizer"] = {
+            "type": "adam",
+            "eta": 2e-3,
+            "optimize_each_step": False,
+            "Wmin": -0.9,
+            "Wmax": 0.9,
+            "beta_1": betas[0],
+            "beta_2": betas[1],
+            "epsilon": epsilon,
+        }
         clip(case, 0.9)
         expected, _ = check(case)
         assert min(changes(case, expected)) > 1e-3
 
 
-@pytest.mark.parametrize("rule", first(2, [
-    {"type": "sgd_momentum", "momentum": 0.9}, {"type": "adamw", "weight_decay": 5.0},
-    {"type": "sgd_momentum", "momentum": 0.0}, {"type": "sgd_momentum", "momentum": 0.2},
-    {"type": "sgd_momentum", "momentum": 0.999}, {"type": "adamw", "weight_decay": 50.0},
-]), ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "rule",
+    first(
+        2,
+        [
+            {"type": "sgd_momentum", "momentum": 0.9},
+            {"type": "adamw", "weight_decay": 5.0},
+            {"type": "sgd_momentum", "momentum": 0.0},
+            {"type": "sgd_momentum", "momentum": 0.2},
+            {"type": "sgd_momentum", "momentum": 0.999},
+            {"type": "adamw", "weight_decay": 50.0},
+        ],
+    ),
+    ids=str,
+)
 def test_steps_without_a_gradient(rule: dict) -> None:
     """At once or one by one, of windows of a few and of hundreds of steps, until velocities are gone."""
     case = network(11, 500, 2, tau_m=15.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt")
@@ -272,24 +290,40 @@ def test_steps_without_a_gradient(rule: dict) -> None:
 
 
 @pytest.mark.parametrize("precision", ["double", "single"])
-@pytest.mark.parametrize(("model", "cutoff", "kind"), [
-    ("iaf", 30.0, "adam"), ("iaf", np.inf, "adam"), ("iaf_adapt", 30.0, "adam"), ("iaf", 30.0, "sgd_momentum"),
-    ("iaf", 30.0, "adamw"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "cutoff", "kind"),
+    [
+        ("iaf", 30.0, "adam"),
+        ("iaf", np.inf, "adam"),
+        ("iaf_adapt", 30.0, "adam"),
+        ("iaf", 30.0, "sgd_momentum"),
+        ("iaf", 30.0, "adamw"),
+    ],
+)
 def test_lines_of_targets_change_no_bit(model: str, cutoff: float, kind: str, precision: str) -> None:
     """Steps in each time step: read from lines of some steps of a target, or from steps of all targets.
 
     Traces fade so fast that squares of gradients are too small for single precision.
     """
-    case = network(7, 260, m=2, sizes=(19, 18), dense=True, kappa=0.5, kappa_reg=0.5, c_reg=0.5, model=model,
-                   eprop_isi_trace_cutoff=cutoff)  # fmt: skip
+    case = network(
+        7,
+        260,
+        m=2,
+        sizes=(19, 18),
+        dense=True,
+        kappa=0.5,
+        kappa_reg=0.5,
+        c_reg=0.5,
+        model=model,
+        eprop_isi_trace_cutoff=cutoff,
+    )
     case["optimizer"] = {"type": kind, "eta": 1e-3, "Wmin": -0.9, "Wmax": 0.9}
     clip(case, 0.9)
     case["w_rec"][np.random.default_rng(1).random(case["w_rec"].shape) < 0.2] = np.nan
     case["precision"], found = precision, []
     for lined in (True, False):
         run = spike_networks.simulation(case, 130, without=() if lined else ("lines",))
-        assert ("lines" in spike_networks.ways(run)) == (len(run.engine.memory.history["psi"]) < 9) == lined
+        assert ("lines" in spike_networks.algorithms(run)) == (len(run.engine.memory.history["psi"]) < 9) == lined
         found.append(spike_networks.run_samples(run))
     for name, array in found[0].items():
         np.testing.assert_array_equal(array, found[1][name], err_msg=name)
@@ -304,7 +338,7 @@ def test_adaptation_that_turns_traces_around(m: int) -> None:
     case = network(m, 200, m, **cell | {"model": "iaf_adapt", "adapt_beta": 1.5, "adapt_tau": 30.0})
     case["optimizer"] = PLAIN | {"eta": 1e-4}
     run = spike_networks.simulation(case)
-    assert spike_networks.ways(run) == {"scan", "readout"}
+    assert spike_networks.algorithms(run) == {"scan", "readout"}
     expected, worst = check(case, (25, 0))
     assert np.max(run.engine.kernel.neurons.adapt_beta) * 0.9 > 1.3
     assert changes(case, expected)[0] > 1e-4 and worst < 1e-11

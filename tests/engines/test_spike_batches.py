@@ -84,7 +84,7 @@ class Noise:
     def __init__(self, reset: bool | None = None) -> None:
         self._reset = reset
 
-    def settings(self) -> SpikeSettings:
+    def make_settings(self) -> SpikeSettings:
         return SpikeSettings(self.n_steps, reset=self._reset)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -96,8 +96,17 @@ def network(feedback: str = "symmetric", optimizer: Optimizer | None = None, c_r
     """Two populations with signs, synapses that move, short-term plasticity, and a background."""
     model = Model("spike", seed=2, optimizer=optimizer or SgdMomentum(eta=1e-3, batch_size=3), **options)
     inputs, out = model.inputs("in", 8), model.readouts("out", 2, C_m=1.0, tau_m=15.0)
-    values = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.4, "tau_m": 12.0, "t_ref": 1.0, "c_reg": c_reg, "kappa": 0.9,
-              "kappa_reg": 0.9, "surrogate_gradient_width": 0.5}  # fmt: skip
+    values = {
+        "C_m": 1.0,
+        "E_L": 0.0,
+        "V_th": 0.4,
+        "tau_m": 12.0,
+        "t_ref": 1.0,
+        "c_reg": c_reg,
+        "kappa": 0.9,
+        "kappa_reg": 0.9,
+        "surrogate_gradient_width": 0.5,
+    }
     groups = [
         model.neurons("one", 7, "iaf", sign=[1, 1, 1, -1, 1, -1, 1], **values),
         model.neurons("two", 6, "iaf_adapt", adapt_beta=0.2, adapt_tau=50.0, **values),
@@ -107,17 +116,36 @@ def network(feedback: str = "symmetric", optimizer: Optimizer | None = None, c_r
         model.connect(inputs, group, weight=Normal(mean=0.3, std=0.2), transmission=ShortTerm(U=0.5, tau_rec=50.0))
         model.connect(group, out, weight=Normal(std=0.3))
         model.connect(out, group, feedback=feedback, weight=1.0 if feedback == "symmetric" else Normal(std=0.5))
-    model.connect(groups[0], groups[1], "fixed_indegree", indegree=3, allow_multapses=False, delay=(1, 3),
-                  weight=0.2, sign="source", optimizer=Adam(eta=0.2))  # fmt: skip
-    model.connect(groups[1], groups[0], "fixed_indegree", indegree=3, allow_multapses=False,
-                  weight=Normal(std=0.2), rewire={"l1": 1.0, "temperature": 1e-3, "every": 2})  # fmt: skip
+    model.connect(
+        groups[0],
+        groups[1],
+        "fixed_indegree",
+        indegree=3,
+        allow_multapses=False,
+        delay=(1, 3),
+        weight=0.2,
+        sign="source",
+        optimizer=Adam(eta=0.2),
+    )
+    model.connect(
+        groups[1],
+        groups[0],
+        "fixed_indegree",
+        indegree=3,
+        allow_multapses=False,
+        weight=Normal(std=0.2),
+        rewire={"l1": 1.0, "temperature": 1e-3, "every": 2},
+    )
     return model
 
 
 RUNS = {
-    "samples": (None, {}), "endless": (False, {}), "adaptive": (None, {"feedback": "adaptive"}),
-    "single": (None, {"precision": "single"}), "endless adaptive": (False, {"feedback": "adaptive"}),
-}  # fmt: skip
+    "samples": (None, {}),
+    "endless": (False, {}),
+    "adaptive": (None, {"feedback": "adaptive"}),
+    "single": (None, {"precision": "single"}),
+    "endless adaptive": (False, {"feedback": "adaptive"}),
+}
 
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
@@ -127,12 +155,20 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
             if reset is False:
                 continue
             model = network(optimizer=SgdMomentum(eta=1e-3, batch_size=6), **options)
-            run = Simulation(model, Noise(), launcher.split(exchange, int(words[1])))
+            run = Simulation(model, Noise(), launcher.split_into_replicas(exchange, int(words[1])))
             run.train(3)
             digest, tells = run.hexdigest(), not exchange.rank
         else:
-            done = ranks.run_part(words, exchange, network(**options), Noise(reset), Path(folder, name), test_samples=2,
-                                  validate_every=1, validate_samples=1)  # fmt: skip
+            done = ranks.run_part(
+                words,
+                exchange,
+                network(**options),
+                Noise(reset),
+                Path(folder, name),
+                test_samples=2,
+                validate_every=1,
+                validate_samples=1,
+            )
             digest, tells = done.digest, not exchange.rank
         if tells:
             print(f"{name}: {digest}", flush=True)
@@ -175,7 +211,7 @@ def test_signs_of_sources_hold_after_batches(reset: bool | None) -> None:
     run = Simulation(network(), Noise(), settings=SpikeSettings(40, reset=reset))
     (span,) = (span for span in run.network.incoming.spans if span.projection.keeps_signs)
     rows = np.diff(run.network.incoming.row_ptr[span.rows : span.rows + span.n_rows + 1])
-    signs = np.repeat(span.row_signs(), rows)
+    signs = np.repeat(span.list_row_signs(), rows)
     for k in range(6):
         run.train(k + 1)
         weight = run.network.incoming.weight[span.first : span.last]
@@ -187,7 +223,7 @@ def test_no_row_is_brought_further_than_the_steps_that_are_known() -> None:
     """Where synapses move in an endless run, after a flush that was undone."""
     run = Simulation(network(), Noise(), settings=SpikeSettings(40, reset=False))
     run.train(2)
-    cursor = np.asarray(run.engine.memory.rows[0].books)[:, layout.CURSOR]
+    cursor = np.asarray(run.engine.memory.tables[0].rows.books)[:, layout.CURSOR]
     assert 0 < cursor.max() <= run.engine.time - run.engine.plan.m
 
 
@@ -221,8 +257,9 @@ def test_replicas_of_an_endless_run_are_refused() -> None:
 @pytest.mark.parametrize("reset", [None, False])
 @pytest.mark.parametrize("feedback", ["symmetric", "adaptive"])
 def test_feedback_follows_the_weights_of_readouts(feedback: str, reset: bool | None) -> None:
-    run = Simulation(network(feedback, GradientDescent(eta=3e-4, batch_size=2)), Noise(),
-                     settings=SpikeSettings(40, reset=reset))  # fmt: skip
+    run = Simulation(
+        network(feedback, GradientDescent(eta=3e-4, batch_size=2)), Noise(), settings=SpikeSettings(40, reset=reset)
+    )
     before = run.network.dense_feedback().copy()
     readouts = dense_readouts(run)
     run.train(3)
@@ -235,7 +272,7 @@ def dense_readouts(run: Simulation) -> np.ndarray:
     """Weights onto readouts, (n_readouts, n_neurons)."""
     found, table = np.zeros((run.network.n_readouts, run.network.n_recurrent)), run.network.outgoing
     for span in table.spans:
-        for source, target, _, index in table.chunks(span):
+        for source, target, _, index in table.yield_chunks(span):
             found[target, source + run.model.offset(span.projection.pre)] = table.weight[index]
     return found
 
@@ -246,9 +283,9 @@ def test_recorded_gradients_of_samples_add_up_to_that_of_the_batch() -> None:
     run = Simulation(model, Noise())
     engine, (projection, *_) = run.engine, model.projections
     (span,) = (span for span in run.network.incoming.spans if span.projection.name == projection.name)
-    source, target, delay, index = np.concatenate([*run.network.incoming.chunks(span)], axis=1)
+    source, target, delay, index = np.concatenate([*run.network.incoming.yield_chunks(span)], axis=1)
     item = traces_of(engine, Chosen(projection, source, target, delay))
-    engine.record_ids(item.record)
+    engine.record(item.record)
     engine.keep_gradients()
     total = np.zeros(len(source))
     for k in range(3):

@@ -103,7 +103,7 @@ class MovingRows(reference.Projection):
             self.move(target, sorted(gone[target]), n, {s for t, s, _ in there if t == target})
 
     def move(self, target, gone, n, had):
-        key = [rng.key(SEED, f"{self.name}/{what}") for what in ("rewire", "rewire-sign")]
+        key = [rng.make_key(SEED, f"{self.name}/{what}") for what in ("rewire", "rewire-sign")]
         draws = np.random.Philox(key=key[0], counter=[0, target, 0, n])
         new = []
         while len(new) < len(gone):
@@ -220,11 +220,19 @@ def rewire(network: Model, rules: dict, signs: dict) -> None:
             network.projections[k] = item.model_copy(update=changed)
 
 
-@pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first_rows(2, [
-    (1, "iaf", np.inf, False, False, True), (3, "iaf_adapt", 5.0, True, True, False),
-    (2, "iaf", 20.0, True, False, True), (4, "iaf_psc_delta", 40.0, False, True, False),
-    (5, "iaf_psc_delta_adapt", np.inf, True, False, True),
-]))  # fmt: skip
+@pytest.mark.parametrize(
+    ("seed", "model", "cutoff", "adam", "each_step", "bound"),
+    first_rows(
+        2,
+        [
+            (1, "iaf", np.inf, False, False, True),
+            (3, "iaf_adapt", 5.0, True, True, False),
+            (2, "iaf", 20.0, True, False, True),
+            (4, "iaf_psc_delta", 40.0, False, True, False),
+            (5, "iaf_psc_delta_adapt", np.inf, True, False, True),
+        ],
+    ),
+)
 def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, bound: bool) -> None:
     random = np.random.default_rng(100 + seed)
     signs = {key: random.choice([-1, 1] if bound else [0, 0, 1], n) for key, n in (("in", N_IN), ("rec", N_REC))}

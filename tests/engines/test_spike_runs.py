@@ -120,8 +120,17 @@ def test_shown_weights_are_those_of_a_run_that_ends_there(seed: int) -> None:
 def quiet(cutoff: float, model: str, n_rec: int = 4) -> dict:
     """A case with a source and neurons that never spike, for samples of 100 steps."""
     rng = np.random.default_rng(1)
-    params = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.5, "tau_m": 20.0, "kappa": 0.9, "kappa_reg": 0.95, "c_reg": 1.0,
-              "eprop_isi_trace_cutoff": cutoff, "I_e": 0.05}  # fmt: skip
+    params = {
+        "C_m": 1.0,
+        "E_L": 0.0,
+        "V_th": 0.5,
+        "tau_m": 20.0,
+        "kappa": 0.9,
+        "kappa_reg": 0.95,
+        "c_reg": 1.0,
+        "eprop_isi_trace_cutoff": cutoff,
+        "I_e": 0.05,
+    }
     case = spike_networks.random_case(1, 100)
     case["inputs"][:, 0] = False
     case["inputs"][3, 1] = True
@@ -220,7 +229,7 @@ def test_samples_without_learning_have_a_learning_rate_of_0(seed: int, each_step
     weights = []
 
     def look(run, index: int) -> None:
-        weights.append([table.weight.copy() for table in run.engine.memory.tables[:2]])
+        weights.append([item.table.weight.copy() for item in run.engine.memory.tables[:2]])
 
     found = spike_networks.run_samples(spike_networks.simulation(case, 30), learns, look)
     spike_networks.compare(case, found, expected)
@@ -266,3 +275,18 @@ def test_learning_that_starts_late(seed: int) -> None:
     for name in spike_networks.KEYS:
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-11, atol=1e-12, err_msg=name)
     assert spike_networks.changes(case, {key: found[0][name] for name, key in spike_networks.KEYS.items()})[0] > 1e-5
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_showing_weights_leaves_those_of_the_latest_arrivals(seed: int) -> None:
+    """The flush updates every synapse as an arrival does, and is undone."""
+    case = spike_networks.random_case(seed, 60)
+    case["optimizer"] |= {"type": "adam", "optimize_each_step": True}
+    run = spike_networks.simulation(case, 30)
+    run.engine.keep_arrived()
+    run.train(2)
+    tables = [run.network.incoming, run.network.outgoing]
+    before = [run.engine.get_weights(table).copy() for table in tables]
+    run.engine.show_weights()
+    for weights, table in zip(before, tables, strict=True):
+        np.testing.assert_array_equal(run.engine.get_weights(table), weights)

@@ -45,11 +45,11 @@ def test_this_package_reads_it(exported: tuple[Path, Path]) -> None:
     assert [item.role for item in model.populations] == ["input", "recurrent"]
     neurons = model.populations[1]
     assert (neurons.model, neurons.params.t_ref, neurons.params.regular_spike_arrival) == ("iaf", 3.0, True)
-    trained = config.load(str(directory / "config.toml")).task.model()
+    trained = config.load(str(directory / "config.toml")).task.build_model()
     np.testing.assert_array_equal(neurons.sign, trained.populations[1].sign)
     network = LocalNetwork(model, 0, 1)
-    for (table, span), (name, _) in zip(digest.tables(network), PAIRS, strict=True):
-        found, wanted = np.concatenate(list(digest.synapses(None, table, span))), edges_of(directory, name)
+    for (table, span), (name, _) in zip(digest.list_tables(network), PAIRS, strict=True):
+        found, wanted = np.concatenate(list(digest.hash_synapses(None, table, span))), edges_of(directory, name)
         for key, values in wanted.items():
             np.testing.assert_array_equal(found[key], values)
 
@@ -65,7 +65,7 @@ def test_spikes_of_the_network_of_the_first_page(tmp_path: Path, capsys: pytest.
     model.connect(model.populations[1], model.readouts("out", 1), weight=0.0)
     simulation = Simulation(model, page["Levels"]())
     simulation.run_sample(0, "test", learn=False)
-    steps, ids = simulation.engine.log.spikes(simulation.engine.n)
+    steps, ids = simulation.engine.log.list_spikes(simulation.engine.n)
     wanted = done.open().spikes("last")
     assert len(steps) > 1000
     np.testing.assert_array_equal(steps, wanted["step"])

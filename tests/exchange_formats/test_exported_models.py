@@ -44,7 +44,7 @@ EXPORTS = {"--nest": "net.py", "--network": "net", "--nir": "net.nir", "--torch"
 FIRST = """
 import h5py, json, nest, net
 with h5py.File(net.RESULTS) as file:
-    theirs, group = net.spikes(nest, file, "first"), file["dynamics/first"]
+    theirs, group = net.simulate_sample(nest, file, "first"), file["dynamics/first"]
     ours = group["spike_steps"][()], group["spike_ids"][()]
 first = [sorted(zip(*(part.tolist() for part in (ids, steps))), reverse=True) for steps, ids in (ours, theirs)]
 print(json.dumps(first))
@@ -78,11 +78,11 @@ def expected_refusal(kind: str, variant: str, transmission: str, how: str) -> st
     """What the line of a refusal says, "" where the export holds the network."""
     has_model = MODELS[variant, kind][3]
     if how == "--nest":
-        return "" if has_model else f"model '{kind}' is given by equations"
+        return "" if has_model else f"model '{kind}' is a custom model"
     if how == "--network":
         written = has_model or kind == "glif5"
         if not written or kind in ("izhikevich", "iaf_cond_exp"):
-            return f"model '{kind}' is given by equations"
+            return f"model '{kind}' is a custom model"
         return "by source" if transmission == "by source" else ""
     if transmission != "static":
         return SHORT
@@ -154,5 +154,5 @@ def check_read_back(folder: Path, model: Model, variant: str, transmission: str)
     for each in (model, back):
         simulation = Simulation(each, TASK)
         simulation.run_sample(0, "test", learn=False)
-        found.append(np.stack(simulation.engine.log.spikes(STEPS)))
+        found.append(np.stack(simulation.engine.log.list_spikes(STEPS)))
     np.testing.assert_array_equal(*found)

@@ -57,7 +57,7 @@ def test_the_network_of_the_first_page(tmp_path: Path, delay: str, iterations: i
     subprocess.run([*ranks.python(), "levels.py"], cwd=tmp_path, check=True)
     with h5py.File(tmp_path / "run/results.h5") as file:
         assert 0 in file["dynamics/first/input_steps"][()]
-    nest_writer.export(tmp_path / "run/results.h5", tmp_path / "rebuild.py")
+    nest_writer.export_network(tmp_path / "run/results.h5", tmp_path / "rebuild.py")
     for sample in ("first", "last"):
         assert_equal(tmp_path, sample, 1000)
 

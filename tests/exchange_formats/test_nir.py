@@ -263,7 +263,7 @@ def test_what_nir_cannot_express_is_refused(values: dict, kind: str, message: st
     population = Model("spike").neurons("rec", 2, kind, **own)
     columns = {name: np.full(2, value) for name, value in population.params.model_dump().items() if value is not None}
     with pytest.raises(InputError, match=f"^here: {re.escape(message)}"):
-        nir_nodes.of_neurons("here", kind, columns, 1.0)
+        nir_nodes.make_neuron_node("here", kind, columns, 1.0)
 
 
 def test_commands_and_files_that_are_refused(
@@ -345,16 +345,22 @@ FOREIGN = [
     ({"w": nir.Linear(np.ones((2, 4)))}, 1.0, "is not a graph of NIR: ValueError: Type inference error"),
     ({"late": nir.Linear(np.ones((2, 2)))}, 1.0, "node 'w': Linear must lead to neurons, not to another node"),
     ({"lif": nir.LIF(*[np.zeros(2)] * 4)}, 1.0, "node 'lif': tau must be above 0 and finite"),
-    ({"w": nir.Affine(np.ones((2, 3)), np.ones(2)), "lif": nir.CubaLIF(tau_syn=np.ones(2), **CUBA)}, 1.0,
-     "node 'lif': a bias of weights onto CubaLIF is not supported"),
+    (
+        {"w": nir.Affine(np.ones((2, 3)), np.ones(2)), "lif": nir.CubaLIF(tau_syn=np.ones(2), **CUBA)},
+        1.0,
+        "node 'lif': a bias of weights onto CubaLIF is not supported",
+    ),
     ({"w": nir.Affine(np.ones((2, 3)), np.ones(3))}, 1.0, "node 'in': does not fit node 'lif'"),
     ({"w": nir.Linear(np.full((2, 3), np.nan))}, 1.0, "projection 'in->lif': weight = array([nan"),
     ({"li": None}, 1.0, "node 'v': Affine must lie between cells"),
-    ({"w": None, "in": nir.Input(np.array([2])), "late": None, "lif": nir.Delay(np.ones(2))}, 1.0,
-     "projection 'in->li': a projection from input to readout is not possible"),
+    (
+        {"w": None, "in": nir.Input(np.array([2])), "late": None, "lif": nir.Delay(np.ones(2))},
+        1.0,
+        "projection 'in->li': a projection from input to readout is not possible",
+    ),
     ({"lif": nir.LIF(np.array([b"a", b"b"]), *[np.ones(2)] * 3)}, 1.0, "node 'lif': tau must be numbers"),
     ({}, None, "does not say for which step it is; give dt_ms"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "dt_ms", "message"), FOREIGN, ids=range(len(FOREIGN)))

@@ -56,7 +56,8 @@ def test_times_are_those_of_nest(run: RunResults) -> None:
     nest.Simulate(STEPS * 0.1)
     theirs, ours = recorder.events, run.spikes("last")
     assert len(ours["id"]) > 5
-    order, own = (np.lexsort((ids, times)) for ids, times in (
-        (theirs["senders"], theirs["times"]), (ours["id"], ours["time_ms"])))  # fmt: skip
+    order, own = (
+        np.lexsort((ids, times)) for ids, times in ((theirs["senders"], theirs["times"]), (ours["id"], ours["time_ms"]))
+    )
     np.testing.assert_array_equal(theirs["senders"][order] - 1, ours["id"][own])
     np.testing.assert_allclose(theirs["times"][order], ours["time_ms"][own], rtol=1e-12)

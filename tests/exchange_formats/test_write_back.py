@@ -37,7 +37,7 @@ def read_rows(path: Path) -> dict[str, dict[str, np.ndarray]]:
     found = circuit.read(path)
     sizes = {item.name: item.size for item in nodes.read(found)}
     populations = edge_files.read(found, sizes, 1.0, round_delays=True)
-    return {item.name: vars(item.rows(0, item.n_edges)) for item in populations}
+    return {item.name: vars(item.read_rows(0, item.n_edges)) for item in populations}
 
 
 def sorted_rows(*columns: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_the_network_of_a_script_is_described(tmp_path: Path, capsys: pytest.Cap
     output_of(capsys, "export", run, tmp_path / "out", "--network")
     read = LocalNetwork(Model.from_sonata(tmp_path / "out" / "circuit_config.json"), 0, 1)
     with h5py.File(run / "results.h5") as file:
-        for (table, span), name in zip(digest.tables(read), ("cortex_to_cortex", "lgn_to_cortex"), strict=True):
-            found = np.concatenate(list(digest.synapses(None, table, span)))
+        for (table, span), name in zip(digest.list_tables(read), ("cortex_to_cortex", "lgn_to_cortex"), strict=True):
+            found = np.concatenate(list(digest.hash_synapses(None, table, span)))
             for key in COLUMNS:
                 np.testing.assert_array_equal(found[key], file[f"projections/{name}/{key}"][()])

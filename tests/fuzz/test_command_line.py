@@ -71,12 +71,17 @@ def test_any_arguments(place: Path, capsys: pytest.CaptureFixture, fuzz_seconds:
 
 FOREVER = ["fifo", "/dev/zero", "folder"]
 READERS = {
-    "run": ["run", "X.toml"], "set data": ["run", "data", "--set", "data=X"],
+    "run": ["run", "X.toml"],
+    "set data": ["run", "data", "--set", "data=X"],
     "npz": ["run", "data", "--set", "data=X.npz"],
-    "path": ["run", "handwriting", "--set", "path=X"], "verify": ["verify", "X"],
-    "events": ["run", "n-mnist", "--set", "data=X,X"], "zip": ["run", "n-mnist", "--set", "data=X.zip"],
-    "study": ["scaling", "collect", "X"], "ping": ["predict", "bench", "--ping", "X"], "config": ["config", "X.toml"],
-}  # fmt: skip
+    "path": ["run", "handwriting", "--set", "path=X"],
+    "verify": ["verify", "X"],
+    "events": ["run", "n-mnist", "--set", "data=X,X"],
+    "zip": ["run", "n-mnist", "--set", "data=X.zip"],
+    "study": ["scaling", "collect", "X"],
+    "ping": ["predict", "bench", "--ping", "X"],
+    "config": ["config", "X.toml"],
+}
 
 
 @pytest.mark.usefixtures("no_training")
@@ -105,6 +110,6 @@ def test_runs_of_files_that_never_end(place: Path, capsys: pytest.CaptureFixture
         from pareprop.errors import InputError
 
         with pytest.raises(InputError):
-            plots.draw("X")
+            plots.draw_figures("X")
         return
     assert judge(capsys, "files that never end", [name, "X", *more], place) == 2

@@ -29,7 +29,7 @@ ANY = st.recursive(
 @given(data=st.data(), name=st.sampled_from(sorted(TASKS)))
 def test_any_value_of_any_key(data: st.DataObject, name: str) -> None:
     """Values as TOML may hold them: a configuration, or one `InputError` with a message of readable length."""
-    sections = {section: dict(keys) for section, keys in config.load(name).sections().items()}
+    sections = {section: dict(keys) for section, keys in config.load(name).to_sections().items()}
     for _ in range(data.draw(st.integers(1, 3))):
         section = data.draw(st.sampled_from(sorted(sections)))
         key = data.draw(st.sampled_from([*sections[section], "x"]))
@@ -73,9 +73,17 @@ def test_any_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz
 
 
 WRONG = {
-    "text": "x", "boolean": True, "negative": -1, "nan": math.nan, "inf": math.inf, "huge": 10**400, "list": [1, "a"],
-    "table": {"a": {"b": 1}}, "empty": "", "long": "x" * 10**5,
-}  # fmt: skip
+    "text": "x",
+    "boolean": True,
+    "negative": -1,
+    "nan": math.nan,
+    "inf": math.inf,
+    "huge": 10**400,
+    "list": [1, "a"],
+    "table": {"a": {"b": 1}},
+    "empty": "",
+    "long": "x" * 10**5,
+}
 MORE = {
     "populations": ["sign", "model"],
     "local_readouts": ["name", "of", "tau_m", "weight", "feedback"],
@@ -85,7 +93,7 @@ MORE = {
 
 def wrong_sections(name: str, what: str) -> Iterator[tuple[str, dict]]:
     """Yield each key of a task, also of its tables, and sections in which it has a wrong value."""
-    given = config.load(name).sections()
+    given = config.load(name).to_sections()
     for section, keys in given.items():
         for key in keys:
             yield key, given | {section: keys | {key: WRONG[what]}}
@@ -107,7 +115,7 @@ def test_each_key_of_each_table(name: str, what: str) -> None:
     """A wrong value is accepted, or refused in a line below 2 kB that names the key."""
     for key, sections in wrong_sections(name, what):
         try:
-            config.from_sections(config.kind_of(sections, "my.toml"), sections, "my.toml").toml()
+            config.from_sections(config.kind_of(sections, "my.toml"), sections, "my.toml").to_toml()
         except InputError as problem:
             told = str(problem)
             assert key in told and len(told.encode()) < 2000 and "\n" not in told, f"{key}: {told[:3000]}"

@@ -19,7 +19,7 @@ from params import first
 
 from pareprop import plots
 from pareprop.errors import InputError
-from pareprop.exchange_formats.n_mnist_reader import LONGEST, Problems, Recordings
+from pareprop.exchange_formats.n_mnist_reader import MAX_BYTES, Problems, Recordings
 from pareprop.plots import style
 from pareprop.storage import checkpoint_write
 
@@ -120,7 +120,7 @@ def test_any_recording(
         if name == "results.h5":
             try:
                 with limit_process():
-                    plots.draw(tmp_path / "run")
+                    plots.draw_figures(tmp_path / "run")
             except InputError as problem:
                 assert 0 < len(str(problem)) < 2**15
         elif judge(capsys, name, ["export", tmp_path / "run", tmp_path / "out.h5"], tmp_path, (0, 2, 3)) == 0:
@@ -143,8 +143,16 @@ def write_zip(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | N
     return folder / name
 
 
-SMALL = as_options("n_rec=4", "n_step=20", "iterations=1", "batch_size=1", "test_samples=1", "scan=6",
-                   "density_in=1.0", "density_rec=0.0")  # fmt: skip
+SMALL = as_options(
+    "n_rec=4",
+    "n_step=20",
+    "iterations=1",
+    "batch_size=1",
+    "test_samples=1",
+    "scan=6",
+    "density_in=1.0",
+    "density_rec=0.0",
+)
 
 
 def test_any_zip(tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
@@ -167,24 +175,24 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "in")
     path = write_zip(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
     found = Recordings(path, Problems())
-    assert all(found.events(k) is not None for k in range(len(found)))
+    assert all(found.read_events(k) is not None for k in range(len(found)))
     assert [item.name for item in tmp_path.rglob("*")] == ["in", "Train.zip"]
 
 
 def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     """Members that say how large they are, and one that lies."""
-    path = write_zip(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
+    path = write_zip(tmp_path, files={"8/00001.bin": bytes(2 * MAX_BYTES), "9/00001.bin": bytes(4 * MAX_BYTES)})
     content = path.read_bytes()
-    for size in (4 * LONGEST, 2 * LONGEST):
+    for size in (4 * MAX_BYTES, 2 * MAX_BYTES):
         true, lie = struct.pack("<I", size), struct.pack("<I", 50)
-        content = content.replace(true, lie) if size == 4 * LONGEST else content
+        content = content.replace(true, lie) if size == 4 * MAX_BYTES else content
     path.write_bytes(content)
     problems = Problems()
     with limit_process():
         found = Recordings(path, problems)
-        events = [found.events(k) for k in range(len(found))]
+        events = [found.read_events(k) for k in range(len(found))]
     assert sum(event is None for event in events) == 1 and len(events) == 7
-    told = "\n".join(problems.lines())
+    told = "\n".join(problems.format_lines())
     assert "1 recordings that are too long" in told and "8/00001.bin" in told
     assert "1 recordings that cannot be read: 9/00001.bin" in told
 
@@ -201,9 +209,9 @@ def test_a_dictionary_of_4_gib_is_a_recording_that_cannot_be_read(tmp_path: Path
     problems = Problems()
     with limit_process():
         found = Recordings(path, problems)
-        events = [found.events(k) for k in range(len(found))]
+        events = [found.read_events(k) for k in range(len(found))]
     assert [event is None for event in events] == [True, False]
-    assert problems.lines() == ["1 recordings that cannot be read: 1/00001.bin"]
+    assert problems.format_lines() == ["1 recordings that cannot be read: 1/00001.bin"]
 
 
 def test_folders_of_links_and_pipes(tmp_path: Path) -> None:
@@ -211,20 +219,32 @@ def test_folders_of_links_and_pipes(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "00001.bin").write_bytes(bytes(100))
     os.mkfifo(tmp_path / "1" / "00002.bin")
-    links = {"2": tmp_path, "3": "3", "1/up": "..", "1/00003.bin": "00003.bin", "1/00004.bin": "00002.bin",
-             "1/00005.bin": "/dev/zero", "1/00006.bin": "nowhere"}  # fmt: skip
+    links = {
+        "2": tmp_path,
+        "3": "3",
+        "1/up": "..",
+        "1/00003.bin": "00003.bin",
+        "1/00004.bin": "00002.bin",
+        "1/00005.bin": "/dev/zero",
+        "1/00006.bin": "nowhere",
+    }
     for name, target in links.items():
         (tmp_path / name).symlink_to(target)
     with limit_process():
         found = Recordings(tmp_path, Problems())
-        assert [found.events(k) is not None for k in range(len(found))] == [True]
+        assert [found.read_events(k) is not None for k in range(len(found))] == [True]
 
 
 FIELDS = {  # of an entry in the table of a zip: where, what, and whether the whole file is refused
-    "version": (6, b"\xff\0", True), "encrypted": (8, b"\1\0", False), "patched": (8, b"\x20\0", False),
-    "method 93": (10, b"\x5d\0", False), "another method": (10, b"\x0e\0", False), "no bytes": (20, bytes(4), False),
-    "extra field": (30, b"\x40\0", True), "offset": (42, b"\xff\xff\xff\x7f", False),
-}  # fmt: skip
+    "version": (6, b"\xff\0", True),
+    "encrypted": (8, b"\1\0", False),
+    "patched": (8, b"\x20\0", False),
+    "method 93": (10, b"\x5d\0", False),
+    "another method": (10, b"\x0e\0", False),
+    "no bytes": (20, bytes(4), False),
+    "extra field": (30, b"\x40\0", True),
+    "offset": (42, b"\xff\xff\xff\x7f", False),
+}
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -240,9 +260,9 @@ def test_fields_of_a_zip(name: str, tmp_path: Path) -> None:
             Recordings(path, problems)
         return
     found = Recordings(path, problems)
-    events = [found.events(k) for k in range(len(found))]
+    events = [found.read_events(k) for k in range(len(found))]
     assert [event is None for event in events] == [True] + [False] * 5
-    assert problems.lines() == ["1 recordings that cannot be read: 0/00000.bin"]
+    assert problems.format_lines() == ["1 recordings that cannot be read: 0/00000.bin"]
 
 
 @pytest.mark.parametrize("left", [0, 1, 0.1, 0.5, 0.9, -22, -1])
@@ -268,7 +288,7 @@ def test_any_manifest(finished: Path, latest: Path, tmp_path: Path, capsys, fuzz
             found = json.dumps(change(draw, json.loads(text)))
         else:
             found = mutate(draw, text.encode()).decode(errors="replace")
-        content = f"{checkpoint_write.seal(found)}\n{found}\n".encode(errors="surrogatepass")
+        content = f"{checkpoint_write.hash_manifest(found)}\n{found}\n".encode(errors="surrogatepass")
         (latest / "manifest.json").write_bytes(content)
         arguments = ["resume", run, "--set", "iterations=3"]
         if judge(capsys, f"manifest {finished.name}", arguments, None, (0, 2, 3)) != 2:

@@ -35,14 +35,14 @@ from pareprop.algorithms.prefix import arrays as prefix_arrays
 from pareprop.errors import InputError, ParepropError
 from pareprop.network import cuts, sharing, synapse_table
 from pareprop.parallel import launcher
-from pareprop.parallel.collectives import gather
-from pareprop.parallel.exchange import SENDINGS, Alone, Exchange, Ranks
-from pareprop.parallel.node import number_by_node, ranks_here
-from pareprop.runs.compare import compare
+from pareprop.parallel.collectives import gather_values
+from pareprop.parallel.exchange import SENDING_MODES, Alone, Exchange, Ranks
+from pareprop.parallel.node import number_by_node, split_by_node
+from pareprop.runs.compare import compare_directories
 from pareprop.runs.phases import Phases
 from pareprop.storage import checkpoint_read, cut_anew
 from pareprop.storage.checkpoint_observer import Checkpoints
-from pareprop.storage.cut_anew import CutAnew
+from pareprop.storage.cut_anew import Repartition
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -91,7 +91,7 @@ def test_random_networks(fuzz_seconds: float, part: int, tmp_path: Path) -> None
 
 def start(first: int, last: int, seconds: float, folder: Path) -> Any:
     """Try networks [first, last) on ranks, of which each has a level of the processor."""
-    known = [name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= machine.instructions()]
+    known = [name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= machine.read_instructions()]
     drawn = random.Random(f"levels {first // BLOCK}")
     levels = ",".join([known[-1], *(drawn.choice(known) for _ in range(RANKS - 1))])
     path = {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE.parents[1]}"}
@@ -173,7 +173,7 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
         found = None
         if world.rank < around["ranks"]:
             with surrounded(around, world.rank, net.number):
-                numbered = number_by_node(split, ranks_here(split))
+                numbered = number_by_node(split, split_by_node(split))
                 exchange = Ranks(numbered, around["sending"]) if split.size > 1 else Alone()
                 found = train(net, exchange, target, **part | ({"replicas": around["replicas"]} if k == 0 else {}))
                 del exchange
@@ -183,7 +183,7 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
         else:  # after a first part that was refused there may be nothing to resume
             look(f"{what} {around}", found, None if k == 2 and "refused" in (first or {}) else whole)
         if world.rank == 0 and net.in_files and k != 1 and not problems and "refused" not in whole:
-            problems += [f"{what} {around}: {line}" for line in compare(place / "alone0", target)]
+            problems += [f"{what} {around}: {line}" for line in compare_directories(place / "alone0", target)]
     wait_and_gather(world, None)
     if world.rank == 0:
         shutil.rmtree(place, ignore_errors=True)
@@ -213,12 +213,16 @@ def draw_surroundings(draw: random.Random, net: Network, n: int) -> dict[str, An
     replicated = replicated and net.model.get("loss") != "own"
     replicated = replicated and not any(role == "currents" for role, _ in net.populations)
     return {
-        "ranks": n, "per_node": draw.choice(["", "1", "2"]), "sending": draw.choice(SENDINGS),
+        "ranks": n,
+        "per_node": draw.choice(["", "1", "2"]),
+        "sending": draw.choice(SENDING_MODES),
         "cuts": ",".join(map(str, sorted(draw.randint(0, size) for _ in range(n - 1)))) if given else "",
-        "share_above": "0" if given or draw.random() < 0.85 else "", "anew": draw.random() < 0.5,
-        "rows": draw.choice([0, synapse_table.FEWEST_ROWS]), "cells": draw.choice([0, prefix_arrays.FEW_CELLS]),
+        "share_above": "0" if given or draw.random() < 0.85 else "",
+        "anew": draw.random() < 0.5,
+        "rows": draw.choice([0, synapse_table.FEWEST_ROWS]),
+        "cells": draw.choice([0, prefix_arrays.FEW_CELLS]),
         "replicas": 2 if replicated and not given and n % 2 == 0 and draw.random() < 0.6 else 1,  # cuts are of a group
-    }  # fmt: skip
+    }
 
 
 @contextmanager
@@ -253,15 +257,20 @@ def train(net: Network, exchange: Exchange, folder: Path, **options: Any) -> Out
             simulation, validations, test = done.simulation, done.validations, done.test
         else:
             simulation, phases = train_in_memory(net, model, task, exchange, folder, **options)
-            validations, test = phases.validations, phases.test
-        digest = gather(exchange.comm, simulation.hexdigest())[0]
+            validations, test = phases.history.validations, phases.test
+        digest = gather_values(exchange.comm, simulation.hexdigest())[0]
     except ParepropError as problem:
         code = 2 if isinstance(problem, InputError) else 3
         return {"refused": re.sub("; (safe|no checkpoint).*", "", str(problem)), "code": code}
     return {
-        "digest": digest, "losses": simulation.losses, "rates": simulation.rates, "validations": validations,
-        "test": None if test is None else (test.value, test.losses), "moves": simulation.moves, "ways": simulation.ways,
-    }  # fmt: skip
+        "digest": digest,
+        "losses": simulation.losses,
+        "rates": simulation.rates,
+        "validations": validations,
+        "test": None if test is None else (test.value, test.losses),
+        "moves": simulation.moves,
+        "algorithms": simulation.algorithms,
+    }
 
 
 def train_in_memory(
@@ -284,11 +293,11 @@ def train_in_memory(
         "batch_size": model.optimizer.batch_size,
     }
     phases, checkpoints = Phases(SimpleNamespace(**(usual | net.training)), last), folder / "checkpoints"
-    observers = [phases, *([Checkpoints(checkpoints, {}, until)] if until else []), CutAnew(until or last)]
+    observers = [phases, *([Checkpoints(checkpoints, {}, until)] if until else []), Repartition(until or last)]
     if restart:
         model.rates_hz = checkpoint_read.measured_rates(checkpoints, exchange)
-    group = launcher.split(exchange, replicas)
-    simulation = Simulation(model, task, group, observers, settings=task.settings())
+    group = launcher.split_into_replicas(exchange, replicas)
+    simulation = Simulation(model, task, group, observers, settings=task.make_settings())
     if restart:
         checkpoint_read.load(simulation, checkpoints, {})
     simulation.train(until or last)

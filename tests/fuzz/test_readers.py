@@ -97,13 +97,15 @@ RESULTS = {  # what is changed in the results, by whom it is met, and what the a
     "weights without targets": (replace("projections/rec->rec/target", shorter), "--network", "must be equal, (n,)"),
     "a target beyond": (put("projections/rec->rec/target", 0, 6), "--network", "is not what a run writes"),
     "beyond the inputs": (
-        put("projections/in->rec/source", 0, 5), "--network", "in->rec/source' names more than 5 cells"
+        put("projections/in->rec/source", 0, 5),
+        "--network",
+        "in->rec/source' names more than 5 cells",
     ),
     "another size": (attribute("populations/rec", "size", 7), "--network", "has 7 cells, the configuration 6"),
     "populations are numbers": (replace("populations", np.zeros(3)), "--nest", "is not what a run writes"),
     "a configuration of lists": (attribute("/", "config", "[1]"), "report", "is not what a run writes"),
     "sections of numbers": (attribute("/", "config", '{"a": 1}'), "report", "is not what a run writes"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -159,8 +161,12 @@ def test_a_loop_of_links_is_told(arguments: list[str], run: Path, tmp_path: Path
     assert judge(capsys, "corpus", arguments, tmp_path) == 2
 
 
-NOWHERE = [["export", "run", "{}"], ["export", "run", "{}/net", "--network"], ["export", "run", "{}/x.py", "--nest"],
-           ["report", "run", "--out", "{}/x.html"]]  # fmt: skip
+NOWHERE = [
+    ["export", "run", "{}"],
+    ["export", "run", "{}/net", "--network"],
+    ["export", "run", "{}/x.py", "--nest"],
+    ["report", "run", "--out", "{}/x.html"],
+]
 
 
 @pytest.mark.parametrize("place", ["file/x", "/proc/nowhere/x", "x" * 300])
@@ -173,8 +179,15 @@ def test_an_output_that_cannot_be_is_told(arguments: list[str], place: str, run:
     assert judge(capsys, "corpus", given, tmp_path) == 2
 
 
-PARTS = [{"phases": []}, {"phases": {"a": "x"}}, {"phases": {"a": float("nan")}}, {"rank_seconds": 3},
-         {"rank_seconds": [{"wait": None}]}, {"wall_seconds": "long"}, {"wall_seconds": True}]  # fmt: skip
+PARTS = [
+    {"phases": []},
+    {"phases": {"a": "x"}},
+    {"phases": {"a": float("nan")}},
+    {"rank_seconds": 3},
+    {"rank_seconds": [{"wait": None}]},
+    {"wall_seconds": "long"},
+    {"wall_seconds": True},
+]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=str)

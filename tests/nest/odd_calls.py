@@ -51,15 +51,32 @@ FUNCTIONS = {  # function to its usual arguments; names of objects stand for the
     "math.redraw": ("parameter", "-1.0", "1.0"),
 }
 METHODS = {
-    ("neurons", "get"): ("'V_th'",), ("neurons", "set"): ("{'V_th': 1.0}",), ("neurons", "index"): ("1",),
-    ("neurons", "__getitem__"): ("0",), ("recorder", "set"): ("{'start': 1.0}",), ("recorder", "get"): ("'events'",),
-    ("connections", "get"): ("'weight'",), ("connections", "set"): ("{'weight': 1.0}",),
+    ("neurons", "get"): ("'V_th'",),
+    ("neurons", "set"): ("{'V_th': 1.0}",),
+    ("neurons", "index"): ("1",),
+    ("neurons", "__getitem__"): ("0",),
+    ("recorder", "set"): ("{'start': 1.0}",),
+    ("recorder", "get"): ("'events'",),
+    ("connections", "get"): ("'weight'",),
+    ("connections", "set"): ("{'weight': 1.0}",),
     ("connections", "__getitem__"): ("0",),
-}  # fmt: skip
-SPECS = {"rule": "'all_to_all'", "indegree": "1", "outdegree": "1", "N": "1", "p": "0.5", "allow_autapses": "True",
-         "allow_multapses": "True", "make_symmetric": "False"}  # fmt: skip
-RULE_OF = {"indegree": "fixed_indegree", "outdegree": "fixed_outdegree", "N": "fixed_total_number",
-           "p": "pairwise_bernoulli"}  # fmt: skip
+}
+SPECS = {
+    "rule": "'all_to_all'",
+    "indegree": "1",
+    "outdegree": "1",
+    "N": "1",
+    "p": "0.5",
+    "allow_autapses": "True",
+    "allow_multapses": "True",
+    "make_symmetric": "False",
+}
+RULE_OF = {
+    "indegree": "fixed_indegree",
+    "outdegree": "fixed_outdegree",
+    "N": "fixed_total_number",
+    "p": "pairwise_bernoulli",
+}
 SYNAPSE = ("synapse_model", "weight", "delay", "receptor_type", "tau_m_readout", "optimizer", "weight_recorder", "x")
 
 
@@ -69,9 +86,12 @@ def network(nest: Any) -> dict[str, Any]:
     neurons = nest.Create("eprop_iaf", 2)
     nest.Connect(neurons, neurons)
     return {
-        "neurons": neurons, "nothing": neurons[:0], "recorder": nest.Create("spike_recorder"),
-        "connections": nest.GetConnections(), "parameter": nest.random.normal(),
-    }  # fmt: skip
+        "neurons": neurons,
+        "nothing": neurons[:0],
+        "recorder": nest.Create("spike_recorder"),
+        "connections": nest.GetConnections(),
+        "parameter": nest.random.normal(),
+    }
 
 
 def _value(text: str) -> Callable[[dict[str, Any]], Any]:

@@ -80,8 +80,12 @@ def test_found_are_all_that_fit() -> None:
             and (ends[1] is None or row[2] - 1 in ends[1])
             and wanted in (None, ("static_synapse", "other")[row[0]])
         )
-        columns = [[name == "other" for name in found.values("synapse_model")], list(found.sources()),
-                   list(found.targets()), found.values("weight")]  # fmt: skip
+        columns = [
+            [name == "other" for name in found.list_values("synapse_model")],
+            list(found.sources()),
+            list(found.targets()),
+            found.list_values("weight"),
+        ]
         assert list(zip(*columns, strict=True)) == expected
     assert nest.num_connections == len(made) == len(nest.GetConnections())
 

@@ -199,12 +199,18 @@ FORCED = {"ignore_and_spike": True, "ignore_and_spike_offset": 3.0, "ignore_and_
     ("model", "dt", "parameters", "first", "every", "voltage"),
     [
         ("eprop_iaf", 1.0, {"t_ref": 2.0}, 3.0, 7.0, [-70.0, -68.48, -77.1, -74.9, -72.91, -71.11, -69.48]),
-        ("eprop_iaf", 0.5, {"ignore_and_spike_offset": 2.6, "ignore_and_spike_interval": 3.3}, 3.0, 3.5,
-         [-70.0, -69.22, -68.48, -67.77, -67.1, -76.46, -75.37, -74.32, -73.33, -72.39, -71.49, -70.64, -79.83]),
+        (
+            "eprop_iaf",
+            0.5,
+            {"ignore_and_spike_offset": 2.6, "ignore_and_spike_interval": 3.3},
+            3.0,
+            3.5,
+            [-70.0, -69.22, -68.48, -67.77, -67.1, -76.46, -75.37, -74.32, -73.33, -72.39, -71.49, -70.64, -79.83],
+        ),
         ("eprop_iaf_bsshslm_2020", 1.0, {}, 3.0, 7.0, [-70.0, -68.48, -68.48, -77.1, -74.9, -72.91, -71.11, -69.48]),
         ("eprop_iaf_psc_delta", 1.0, {"t_ref": 2.0}, 3.0, 7.0, [-68.48, -67.1, -70.0, -70.0, -70.0, -68.48]),
     ],
-)  # fmt: skip
+)
 def test_forced_neurons_spike_when_they_are_told_to(
     model: str, dt: float, parameters: dict, first: float, every: float, voltage: list[float]
 ) -> None:
@@ -292,7 +298,7 @@ def test_simulate_is_not_run_between_prepare_and_cleanup() -> None:
         ("dc_generator", {"start": 5.0, "stop": 3.0}, "BadProperty", "stop >= start required"),
         ("poisson_generator", {"start": 5.0, "stop": 3.0}, "BadProperty", "stop >= start required"),
     ],
-)  # fmt: skip
+)
 def test_devices_that_nest_refuses(model: str, parameters: dict, error: str, text: str) -> None:
     device = nest.Create(model, 2)
     nest.Simulate(4.0)

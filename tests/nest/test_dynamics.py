@@ -119,8 +119,19 @@ LATE = """
 SHOWN = """
 events_late, events_late_out, events_sr_late = (r.get("events") for r in (late, late_out, late_sr))
 """
-USUAL = {"dt": 1.0, "reset": True, "repeats": False, "model": "iaf", "I_e": 0.0, "optimizer": "gradient_descent",
-         "stepwise": False, "extra": "", "eta": 1e-3, "when": 5, "late": "pass"}  # fmt: skip
+USUAL = {
+    "dt": 1.0,
+    "reset": True,
+    "repeats": False,
+    "model": "iaf",
+    "I_e": 0.0,
+    "optimizer": "gradient_descent",
+    "stepwise": False,
+    "extra": "",
+    "eta": 1e-3,
+    "when": 5,
+    "late": "pass",
+}
 CASES = {
     "interval": {"variant": "interval"},
     "interval, no reset": {"variant": "interval", "reset": False, "I_e": 0.03, "eta": 0.0},

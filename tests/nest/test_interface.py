@@ -78,11 +78,13 @@ def test_pairs_do_not_depend_on_the_room_for_them(monkeypatch: pytest.MonkeyPatc
     from pareprop.nest import draws
 
     mutual = {"rule": "symmetric_pairwise_bernoulli", "allow_autapses": False, "make_symmetric": True}
-    rules = [({"rule": "pairwise_bernoulli", "p": 0.4}, lambda: nest.random.normal(1.0, 2.0)),
-             (mutual | {"p": 0.4}, float)]  # fmt: skip
+    rules = [
+        ({"rule": "pairwise_bernoulli", "p": 0.4}, lambda: nest.random.normal(1.0, 2.0)),
+        (mutual | {"p": 0.4}, float),
+    ]
     whole = [connect(rule, weight()) for rule, weight in rules]
-    monkeypatch.setattr(draws, "expect", lambda p, n, m: n)
-    monkeypatch.setattr(draws, "ROOM", 0)
+    monkeypatch.setattr(draws, "estimate_connections", lambda p, n, m: n)
+    monkeypatch.setattr(draws, "CHUNK_SIZE", 0)
     for (rule, weight), expected in zip(rules, whole, strict=True):
         np.testing.assert_array_equal(connect(rule, weight()), expected)
         assert expected.shape[1] > 60
@@ -183,7 +185,8 @@ def test_more_nodes_than_memory_holds() -> None:
 
 
 WRONG_RULES = [
-    ("x" * 10**5, "BadProperty", "Unknown connectivity rule"), (5, "TypeMismatch", "conn_spec = 5 must be"),
+    ("x" * 10**5, "BadProperty", "Unknown connectivity rule"),
+    (5, "TypeMismatch", "conn_spec = 5 must be"),
     ({"rule": ["all_to_all"]}, "BadProperty", "Unknown connectivity rule"),
     ({"rule": "fixed_indegree", "indegree": "2"}, "TypeMismatch", "indegree = '2' must be a number"),
     ({"rule": "fixed_indegree", "indegree": np.nan}, "BadProperty", "indegree = nan must be a whole number"),
@@ -192,7 +195,7 @@ WRONG_RULES = [
     ({"rule": "fixed_total_number", "N": 2**63}, "BadProperty", f"N = {2**63} must be a whole number"),
     ({"rule": "pairwise_bernoulli", "p": None}, "TypeMismatch", "p = None must be a number"),
     ({"rule": "all_to_all", "allow_autapses": "no"}, "TypeMismatch", "allow_autapses = 'no' must be true or false"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "kind", "message"), WRONG_RULES)
@@ -283,9 +286,15 @@ def test_scripts_see_their_arguments(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("local_num_threads", 2**31), ("total_num_virtual_procs", 2**16 + 1), ("local_num_threads", float("inf")),
-     ("resolution", float("inf")), ("eprop_update_interval", float("inf")), ("eprop_learning_window", 10**400)],
-)  # fmt: skip
+    [
+        ("local_num_threads", 2**31),
+        ("total_num_virtual_procs", 2**16 + 1),
+        ("local_num_threads", float("inf")),
+        ("resolution", float("inf")),
+        ("eprop_update_interval", float("inf")),
+        ("eprop_learning_window", 10**400),
+    ],
+)
 def test_kernel_parameters_without_bounds_are_refused(key: str, value: float) -> None:
     nest.ResetKernel()
     with pytest.raises((NESTErrors.BadProperty, NESTErrors.TypeMismatch)):
@@ -300,14 +309,16 @@ def test_kernel_parameters_without_bounds_are_refused(key: str, value: float) ->
         (lambda nodes: nest.Simulate(10**400), "simulation time must be a finite number"),
         (lambda nodes: nest.Simulate(True), "simulation time must be a finite number, it is True"),
         *(
-            (lambda nodes, delay=delay: nest.Connect(nodes, nodes, "one_to_one", {"delay": delay}),
-             "Delay must be greater than or equal to resolution, 0.1, and at most 32768 steps")
+            (
+                lambda nodes, delay=delay: nest.Connect(nodes, nodes, "one_to_one", {"delay": delay}),
+                "Delay must be greater than or equal to resolution, 0.1, and at most 32768 steps",
+            )
             for delay in (0.0, float("nan"), float("inf"), 1e300, 3277.0, [1.0, -1.0], [1.0, float("nan")])
         ),
         (lambda nodes: nest.Connect(nodes, nodes, "one_to_one", {"weight": 10**400}), "'weight' must be a number"),
         (lambda nodes: nest.Create("parrot_neuron", 10**400), "of memory"),
     ],
-)  # fmt: skip
+)
 def test_numbers_beyond_all_bounds_are_refused(call: Callable, told: str) -> None:
     nest.ResetKernel()
     with pytest.raises((nest.NESTError, TypeError), match=told) as caught:
@@ -343,7 +354,7 @@ def test_networks_without_neurons_run() -> None:
         ({"spike_times": [10.50001, 10.55, 10.5501], "allow_offgrid_times": True}, [10.5, 10.6, 10.6]),
         ({"spike_times": [0.0, 10.0, 10.50001], "shift_now_spikes": True}, [0.1, 10.0, 10.5]),
     ],
-)  # fmt: skip
+)
 def test_times_of_spikes_go_to_the_grid(values: dict, times: list) -> None:
     nest.ResetKernel()
     generator = nest.Create("spike_generator", 1, values)
@@ -371,7 +382,7 @@ def test_spikes_of_now_move_a_step_on() -> None:
         ({"precise_times": "yes"}, "TypeMismatch", "has a value of the wrong type: 'yes'"),
         ({"precise_times": True, "shift_now_spikes": True}, "BadProperty", "Option precise_times cannot be set"),
     ],
-)  # fmt: skip
+)
 def test_times_that_are_none(values: dict, kind: str, told: str) -> None:
     nest.ResetKernel()
     with pytest.raises(getattr(NESTErrors, kind), match=told):
@@ -400,7 +411,7 @@ ODD = [
     (lambda nodes: nest.set_verbosity("M_LOUD"), KeyError, "M_LOUD|LOUD"),
     (lambda nodes: nest.CopyModel("eprop_iaf", ["x"]), TypeError, "see help"),
     (lambda nodes: nest.EnableStructuralPlasticity, AttributeError, "connections stay as they are made"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "kind", "told"), ODD)

@@ -117,11 +117,12 @@ REFUSED = {
     "a weight_recorder of watched": watched,
     "onto parrot neurons and recorders": lambda: nest.Connect(*make()[::-1], syn_spec=MODEL),
     "tsodyks2_synapse: U = 0 must be above 0": lambda: nest.SetDefaults(MODEL, {"U": 0.0}),
-    "tsodyks2_synapse: x = 1.5 must not exceed 1": lambda: nest.Connect(*make(), "all_to_all",
-                                                                        {"synapse_model": MODEL, "x": 1.5}),
+    "tsodyks2_synapse: x = 1.5 must not exceed 1": lambda: nest.Connect(
+        *make(), "all_to_all", {"synapse_model": MODEL, "x": 1.5}
+    ),
     "stdp_synapse": lambda: nest.Connect(*make(), syn_spec="stdp_synapse"),
     "'tsodyks_synapse'": lambda: nest.SetDefaults("tsodyks_synapse", {"U": 0.2}),
-}  # fmt: skip
+}
 
 
 def make() -> tuple:

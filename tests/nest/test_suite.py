@@ -13,18 +13,28 @@ from tutorials import find_shipped
 pytestmark = pytest.mark.peer
 FILES = ("test_eprop_bsshslm_2020_plasticity.py", "test_eprop_plasticity.py")
 GENERIC = (
-    "pytests/connect/test_common_properties_setting.py", "pytests/other/test_refractory.py",
-    "pytests/recording/test_multimeter_stepping.py", "pytests/neurons/test_ignore_and_spike_mechanism.py",
-)  # fmt: skip
+    "pytests/connect/test_common_properties_setting.py",
+    "pytests/other/test_refractory.py",
+    "pytests/recording/test_multimeter_stepping.py",
+    "pytests/neurons/test_ignore_and_spike_mechanism.py",
+)
 INSTEAD = {"iaf_psc_alpha": "eprop_iaf", "stdp_synapse": "static_synapse"}  # of models that are not there
 REPLACED = (
-    "recording/test_recording_backend_ascii.py", "recording/test_recording_backend_memory.py",
-    "recording/test_multimeter.py", "recording/test_multimeter_offset.py",
-    "recording/test_recording_backends.py", "recording/test_set_start_stop_origin.py",
-    "recording/test_spike_recorder.py", "recording/test_weight_recorder.py", "stimulating/test_spike_generator.py",
-    "connect/test_connect_node_collection.py", "connect/test_default_delays_weights.py", "connect/test_delay_check.py",
-    "connect/test_getconnections.py", "connect/test_onetooneconnect.py",
-)  # fmt: skip
+    "recording/test_recording_backend_ascii.py",
+    "recording/test_recording_backend_memory.py",
+    "recording/test_multimeter.py",
+    "recording/test_multimeter_offset.py",
+    "recording/test_recording_backends.py",
+    "recording/test_set_start_stop_origin.py",
+    "recording/test_spike_recorder.py",
+    "recording/test_weight_recorder.py",
+    "stimulating/test_spike_generator.py",
+    "connect/test_connect_node_collection.py",
+    "connect/test_default_delays_weights.py",
+    "connect/test_delay_check.py",
+    "connect/test_getconnections.py",
+    "connect/test_onetooneconnect.py",
+)
 REFUSED = {
     "test_multimeter_stepping[eprop_readout]",  # a Poisson generator that drives a readout
     "test_ignore_and_spike_generates_expected_spikes[iaf_psc_delta]",

@@ -21,13 +21,27 @@ FIRST = {  # of NEST, after 10 ms
 }  # fmt: skip
 THEN = {  # of NEST, with another prefix, 6 ms later
     "q_lab-9-0.txt": ["sender\ttime_step\ttime_offset", "2\t11\t0.0000000", "2\t16\t0.0000000"],
-    "q_multimeter-10-0.dat": ["sender\ttime_ms\tV_m\tlearning_signal", "6\t10.000\t-69.278\t0.000",
-                              "6\t12.000\t-68.714\t0.000", "6\t14.000\t-68.957\t0.000"],
-    "q_spike_recorder-8-1.dat": ["sender\ttime_ms", "5\t12.000", "7\t12.000", "5\t14.000", "7\t14.000", "5\t16.000",
-                                 "7\t16.000"],
-}  # fmt: skip
-WEIGHTS = ["1\t3.0000000000\t0.1234567890\t6\t0\t0", "2\t3.0000000000\t0.1234567890\t6\t0\t1",
-           "3\t3.0000000000\t0.1234567890\t6\t0\t2"]  # of NEST, sorted  # fmt: skip
+    "q_multimeter-10-0.dat": [
+        "sender\ttime_ms\tV_m\tlearning_signal",
+        "6\t10.000\t-69.278\t0.000",
+        "6\t12.000\t-68.714\t0.000",
+        "6\t14.000\t-68.957\t0.000",
+    ],
+    "q_spike_recorder-8-1.dat": [
+        "sender\ttime_ms",
+        "5\t12.000",
+        "7\t12.000",
+        "5\t14.000",
+        "7\t14.000",
+        "5\t16.000",
+        "7\t16.000",
+    ],
+}
+WEIGHTS = [
+    "1\t3.0000000000\t0.1234567890\t6\t0\t0",
+    "2\t3.0000000000\t0.1234567890\t6\t0\t1",
+    "3\t3.0000000000\t0.1234567890\t6\t0\t2",
+]  # of NEST, sorted
 
 
 def network(folder: Path) -> tuple[nest.NodeCollection, ...]:
@@ -113,7 +127,7 @@ def test_runs_between_prepare_and_cleanup_share_files(tmp_path: Path) -> None:
         ({"record_to": "ascii", "precision": 2.5}, "TypeMismatch", "precision"),
         ({"record_to": "ascii", "file_extension": 3}, "TypeMismatch", "file_extension"),
     ],
-)  # fmt: skip
+)
 def test_other_places_are_refused(values: dict, kind: str, told: str) -> None:
     nest.ResetKernel()
     with pytest.raises(getattr(nest.NESTErrors, kind), match=told):

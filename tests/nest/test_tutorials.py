@@ -21,29 +21,33 @@ SILENT = {"input_spike_bools": "input_spike_bools[:, :2] = 0"}
 DRAW = "generate_evidence_accumulation_input_output"
 QUIET = {DRAW: f"_draw = {DRAW}\ndef {DRAW}(*a):\n    b, c = _draw(*a)\n    b[:, 1, :] = 0\n    return b, c"}
 EARLY = {DRAW: QUIET[DRAW].replace("b[:, 1, :] = 0", "b[1:, 1, :2] = 1")}  # two inputs
-PIECES = {"params_syn_static": (
-    "_simulate = nest.Simulate\n"
-    "def _pieces(t):\n"
-    "    for n in (1, 2, 3, 700, 1, 999, 1700):\n"
-    "        if t > n: _simulate(float(n)); t -= n\n"
-    "    _simulate(t)\n"
-    "class _Nest:\n"
-    "    def __getattr__(self, name): return _pieces if name == 'Simulate' else getattr(_real, name)\n"
-    "    def __setattr__(self, name, value): setattr(_real, name, value)\n"
-    "_real, nest = nest, _Nest()"
-)}  # fmt: skip
-SPARSE = {"params_conn_one_to_one": (
-    "_connect = nest.Connect\n"
-    "def _sparse(pre, post, conn, syn):\n"
-    "    if syn.get('synapse_model', '').startswith('eprop_synapse') and len(pre) == len(post):\n"
-    "        syn = {**syn, 'weight': syn['weight'][:, :10] * 3}\n"
-    "        conn = {'rule': 'fixed_indegree', 'indegree': 10, 'allow_multapses': False}\n"
-    "    _connect(pre, post, conn, syn)\n"
-    "class _Nest:\n"
-    "    def __getattr__(self, name): return _sparse if name == 'Connect' else getattr(_real, name)\n"
-    "    def __setattr__(self, name, value): setattr(_real, name, value)\n"
-    "_real, nest = nest, _Nest()"
-)}  # fmt: skip
+PIECES = {
+    "params_syn_static": (
+        "_simulate = nest.Simulate\n"
+        "def _pieces(t):\n"
+        "    for n in (1, 2, 3, 700, 1, 999, 1700):\n"
+        "        if t > n: _simulate(float(n)); t -= n\n"
+        "    _simulate(t)\n"
+        "class _Nest:\n"
+        "    def __getattr__(self, name): return _pieces if name == 'Simulate' else getattr(_real, name)\n"
+        "    def __setattr__(self, name, value): setattr(_real, name, value)\n"
+        "_real, nest = nest, _Nest()"
+    )
+}
+SPARSE = {
+    "params_conn_one_to_one": (
+        "_connect = nest.Connect\n"
+        "def _sparse(pre, post, conn, syn):\n"
+        "    if syn.get('synapse_model', '').startswith('eprop_synapse') and len(pre) == len(post):\n"
+        "        syn = {**syn, 'weight': syn['weight'][:, :10] * 3}\n"
+        "        conn = {'rule': 'fixed_indegree', 'indegree': 10, 'allow_multapses': False}\n"
+        "    _connect(pre, post, conn, syn)\n"
+        "class _Nest:\n"
+        "    def __getattr__(self, name): return _sparse if name == 'Connect' else getattr(_real, name)\n"
+        "    def __setattr__(self, name, value): setattr(_real, name, value)\n"
+        "_real, nest = nest, _Nest()"
+    )
+}
 PLAIN = {"params_syn_static": "params_common_syn_eprop['optimizer'] |= {'type': 'adam', 'eta': 1e-3}"}
 DESCENT = {"params_syn_static": "params_common_syn_eprop['optimizer'] = {'type': 'gradient_descent', 'eta': 1e-5}"}
 ADAPTIVE = {"params_nrn_rec": "params_nrn_rec |= {'adapt_beta': 0.01, 'adapt_tau': 200.0}"}

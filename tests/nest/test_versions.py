@@ -73,8 +73,10 @@ def wired() -> dict[str, float]:
     network = kernel.clock.network
     population = network.pieces[0].population
     names = (name for name, value in population.params if not isinstance(value, str | None))
-    return {name: float(cell_values(network.model, population, name, getattr(population.params, name), 0, 1)[0])
-            for name in names}  # fmt: skip
+    return {
+        name: float(cell_values(network.model, population, name, getattr(population.params, name), 0, 1)[0])
+        for name in names
+    }
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def wired() -> dict[str, float]:
         (SPIKE, {"gamma": 0.3}, "3.9", 0.3, 1.0),
         (SPIKE, {"surrogate_gradient_function": "arctan", "beta": 2.0}, "3.9", 0.3 / np.pi, 0.5 / np.pi),
     ],
-)  # fmt: skip
+)
 def test_the_version_is_told_by_names(
     models: dict, values: dict, version: str, height: float, width: float, fresh: None
 ) -> None:
@@ -116,7 +118,7 @@ def test_names_that_contradict_each_other_ask_for_the_version(fresh: None) -> No
         ("3.9", INTERVAL, {"surrogate_gradient_height": 1.0}, "is a name of NEST 3.10"),
         ("3.8", SPIKE, {}, "eprop_iaf came with NEST 3.9"),
     ],
-)  # fmt: skip
+)
 def test_names_of_other_versions_are_refused(version: str, models: dict, values: dict, told: str, fresh: None) -> None:
     nest.set(eprop_as=version)
     with pytest.raises(nest.NESTError, match=told):
@@ -138,7 +140,7 @@ def test_c_reg_is_not_averaged_in_nest_3_8(fresh: None) -> None:
         ("3.9", {"gamma", "beta"}, {"surrogate_gradient_height", "surrogate_gradient_width"}),
         ("3.10", {"surrogate_gradient_height", "surrogate_gradient_width"}, {"beta", "gamma"}),
     ],
-)  # fmt: skip
+)
 def test_defaults_have_the_names_of_the_version(version: str, there: set, not_there: set, fresh: None) -> None:
     """Scripts leave out parameters that `GetDefaults` does not show."""
     nest.set(eprop_as=version)

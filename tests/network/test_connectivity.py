@@ -16,7 +16,7 @@ from pareprop.network.connectivity import RULES, Projection
 from pareprop.network.model import Model
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.simulation import Simulation
-from pareprop.sonata.edges import HeldEdges, Piece
+from pareprop.sonata.edges import EdgeChunk, LoadedEdges
 
 OPTIONS = {
     "all_to_all": {},
@@ -43,15 +43,15 @@ def sources_of(
     return {"source": np.concatenate(source), "target": np.repeat(targets, [len(some) for some in source])}
 
 
-def edges(seed: int, low: int, high: int) -> HeldEdges:
+def edges(seed: int, low: int, high: int) -> LoadedEdges:
     """240 edges among 40 nodes at random, as if read from a file; those onto the targets [low, high) are held."""
     random = np.random.default_rng(seed)
     source, target = random.integers(0, 40, (2, 240))
     mine = (target >= low) & (target < high)
     none = np.zeros(mine.sum())
-    piece = Piece(source[mine], target[mine], np.ones(mine.sum(), np.int64), none)
-    return HeldEdges(
-        Path("edges.h5"), "n_to_n", "n", "n", 40, 40, 240, "", (), {}, None, None, 1.0, False, held=[piece]
+    piece = EdgeChunk(source[mine], target[mine], np.ones(mine.sum(), np.int64), none)
+    return LoadedEdges(
+        Path("edges.h5"), "n_to_n", "n", "n", 40, 40, 240, "", (), {}, None, None, 1.0, False, chunks=[piece]
     )
 
 
@@ -63,7 +63,7 @@ def draw(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.nd
     given = given | {"synapses": partial(sources_of, seed, **more)} if rule == "callback" else given
     item = model.connect(neurons, neurons, rule, **given, **more)
     table = SynapseTable(model, [item], low, high)
-    return np.concatenate([source for source, *_ in table.chunks(table.spans[0])]), item
+    return np.concatenate([source for source, *_ in table.yield_chunks(table.spans[0])]), item
 
 
 @pytest.mark.parametrize("more", first(1, [{}, {"allow_autapses": False}, {"allow_multapses": False}]), ids=str)
@@ -75,7 +75,7 @@ def test_indegree_is_that_of_the_draw(rule: str, more: dict) -> None:
         source, item = draw(rule, seed, low, high, **more)
         counts.append(len(source) if rule != "explicit" else len(item.target) * (high - low) / 40)
     error = np.std(counts) / np.sqrt(len(counts))
-    assert abs(np.mean(counts) - RULES[rule].indegree(item) * (high - low)) <= 5 * error + 1e-12
+    assert abs(np.mean(counts) - RULES[rule].compute_indegree(item) * (high - low)) <= 5 * error + 1e-12
 
 
 def test_one_to_one_needs_equal_sizes() -> None:
@@ -145,28 +145,40 @@ def change(**changed: object) -> Callable[[np.ndarray], dict[str, object]]:
     return lambda targets: {**give(targets), **changed}
 
 
-@pytest.mark.parametrize(("rule", "message"), [
-    (lambda targets: None, "returned None, must return a dict of source and target"),
-    (change(delays=1), "returned the keys source, target, weight, delay, delays, must return a dict"),
-    (change(source=[3]), r"returned target of shape \(\d+,\) and source of shape \(1,\)"),
-    (lambda targets: {"source": [20], "target": [8]}, "returned source 20 for targets 7 to 14, must be whole, 0 to 19"),
-    (lambda targets: {"source": [np.nan], "target": [8]}, "returned source nan"),
-    (lambda targets: {"source": [0.5], "target": [8]}, "returned source 0.5"),
-    (lambda targets: {"source": [3], "target": [15]}, "returned target 15 for targets 7 to 14, must be whole, 7 to 14"),
-    (lambda targets: {"source": [3], "target": [8], "delay": [4]}, "returned delay 4 .* must be whole, 1 to 3"),
-    (lambda targets: {"source": [3], "target": [8], "weight": [np.nan]}, "returned weight nan .* must be finite"),
-    (lambda targets: {"source": ["a"], "target": [8]}, r": source = \['a'\] must be a number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda targets: None, "returned None, must return a dict of source and target"),
+        (change(delays=1), "returned the keys source, target, weight, delay, delays, must return a dict"),
+        (change(source=[3]), r"returned target of shape \(\d+,\) and source of shape \(1,\)"),
+        (
+            lambda targets: {"source": [20], "target": [8]},
+            "returned source 20 for targets 7 to 14, must be whole, 0 to 19",
+        ),
+        (lambda targets: {"source": [np.nan], "target": [8]}, "returned source nan"),
+        (lambda targets: {"source": [0.5], "target": [8]}, "returned source 0.5"),
+        (
+            lambda targets: {"source": [3], "target": [15]},
+            "returned target 15 for targets 7 to 14, must be whole, 7 to 14",
+        ),
+        (lambda targets: {"source": [3], "target": [8], "delay": [4]}, "returned delay 4 .* must be whole, 1 to 3"),
+        (lambda targets: {"source": [3], "target": [8], "weight": [np.nan]}, "returned weight nan .* must be finite"),
+        (lambda targets: {"source": ["a"], "target": [8]}, r": source = \['a'\] must be a number"),
+    ],
+)
 def test_functions_that_give_no_synapses(rule: Callable, message: str) -> None:
     model = small.network(among={"rule": rule, "indegree": 6, "delay": (1, 3)})
     with pytest.raises(InputError, match=f"projection 'rec->rec': rule.*{message}"):
         SynapseTable(model, [item for item in model.projections if item.rule == "callback"], 7, 15)
 
 
-@pytest.mark.parametrize(("option", "source", "message"), [
-    ("allow_autapses", [1, 2, 8], "returned target 8 as its own source"),
-    ("allow_multapses", [1, 2, 1], "returned a source twice for a target"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "source", "message"),
+    [
+        ("allow_autapses", [1, 2, 8], "returned target 8 as its own source"),
+        ("allow_multapses", [1, 2, 1], "returned a source twice for a target"),
+    ],
+)
 def test_functions_that_give_what_is_excluded(option: str, source: list[int], message: str) -> None:
     for allowed in (True, False):
         how = {"rule": lambda targets: {"source": source, "target": [8, 8, 8]}, "indegree": 1, option: allowed}
@@ -182,13 +194,16 @@ def test_functions_that_draw_anew_are_refused() -> None:
         SynapseTable(model, [item for item in model.projections if item.rule == "callback"], 0, 20)
 
 
-@pytest.mark.parametrize(("how", "message"), [
-    ({"rule": give}, r"rule 'callback' needs indegree="),
-    ({"rule": give, "indegree": -1}, r"indegree = -1 must lie in \[0, 2\^31\)"),
-    ({"rule": "callback", "synapses": "give", "indegree": 1}, "synapses = 'give' must be a function of targets"),
-    ({"rule": give, "indegree": 6, "probability": 0.1}, "rule 'callback' has no option probability"),
-    ({"rule": int}, "unknown rule"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"rule": give}, r"rule 'callback' needs indegree="),
+        ({"rule": give, "indegree": -1}, r"indegree = -1 must lie in \[0, 2\^31\)"),
+        ({"rule": "callback", "synapses": "give", "indegree": 1}, "synapses = 'give' must be a function of targets"),
+        ({"rule": give, "indegree": 6, "probability": 0.1}, "rule 'callback' has no option probability"),
+        ({"rule": int}, "unknown rule"),
+    ],
+)
 def test_functions_that_lack_something(how: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         small.network(among=how)

@@ -18,7 +18,7 @@ import pareprop
 from pareprop.errors import InputError
 from pareprop.machine import CACHE
 from pareprop.network import from_tables, synapse_table, to_tables, totals
-from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_steps
+from pareprop.network.cuts import LONGEST, VARIABLE, choose_bounds, count_round_steps, cut_equally
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
@@ -101,7 +101,7 @@ def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> Non
     """With rounds of some lengths; also what each rank reads out."""
     for steps in map(int, lengths):
         model = four_areas(variant, 10, 10)
-        settings = model.eprop.settings(WAVES.n_steps, round_steps=steps)
+        settings = model.eprop.make_settings(WAVES.n_steps, round_steps=steps)
         simulation = Simulation(model, WAVES, exchange, settings=settings, quiet=True)
         simulation.train(2)
         digest, signals = simulation.hexdigest(), hashlib.sha256(simulation.engine.show_signal()).hexdigest()
@@ -119,9 +119,12 @@ def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> No
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("n", "variant"), first_rows(1, [
-    (2, "spike"), (3, "interval"), (4, "spike"), (2, "interval"), (3, "spike"), (4, "interval"),
-], rest=2))  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "variant"),
+    first_rows(
+        1, [(2, "spike"), (3, "interval"), (4, "spike"), (2, "interval"), (3, "spike"), (4, "interval")], rest=2
+    ),
+)
 def test_same_digest_for_any_cut(n: int, variant: str, tmp_path: Path) -> None:
     """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
     digest, fires, indexed = ranks.train(1, __file__, tmp_path, "sparse", variant, str(10**12)).split()
@@ -134,10 +137,19 @@ def test_same_digest_for_any_cut(n: int, variant: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("variant", "out_delay", "between", "way"), first_rows(1, [
-    ("interval", 1, 10, "targeted"), ("spike", 4, 4, "everything"),
-    ("interval", 1, 10, "everything"), ("spike", 4, 4, "targeted"),
-], rest=2))  # fmt: skip
+@pytest.mark.parametrize(
+    ("variant", "out_delay", "between", "way"),
+    first_rows(
+        1,
+        [
+            ("interval", 1, 10, "targeted"),
+            ("spike", 4, 4, "everything"),
+            ("interval", 1, 10, "everything"),
+            ("spike", 4, 4, "targeted"),
+        ],
+        rest=2,
+    ),
+)
 def test_nodes_meet_as_seldom_as_delays_allow(
     variant: str, out_delay: int, between: int, way: str, tmp_path: Path
 ) -> None:
@@ -252,20 +264,20 @@ def test_nodes_are_cut_between_areas_where_that_costs_little() -> None:
         ((360,), None, 1),
     ):
         model = areas(sizes, 8)
-        bounds = cut(model, 6, nodes)
+        bounds = choose_bounds(model, 6, nodes)
         if cuts is None:
-            np.testing.assert_array_equal(bounds, cut(model, 6))
+            np.testing.assert_array_equal(bounds, choose_bounds(model, 6))
         else:
             np.testing.assert_array_equal(bounds[nodes], cuts)
             assert np.ptp(shares_of(model, 6, nodes)[:2]) < 4 * model.eprop.costs.step  # whole neurons
-        assert round_steps(model, 1000, nodes, bounds) == (1, steps)
-        assert round_steps(model, 1000) == (1, 1)
+        assert count_round_steps(model, 1000, nodes, bounds) == (1, steps)
+        assert count_round_steps(model, 1000) == (1, 1)
     far = areas((100, 100, 100), 8)
-    assert round_steps(far, 5, nodes, cut(far, 6, nodes)) == (1, 5)
+    assert count_round_steps(far, 5, nodes, choose_bounds(far, 6, nodes)) == (1, 5)
     apart = areas((100,), 8)
     apart.neurons("silent", 500)
     pair = np.array([0, 1, 2])
-    assert round_steps(apart, 1000, pair, cut(apart, 2, pair)) == (1, LONGEST)
+    assert count_round_steps(apart, 1000, pair, choose_bounds(apart, 2, pair)) == (1, LONGEST)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +294,8 @@ def test_nodes_are_cut_at_ends_of_areas_that_are_named(sizes: tuple[int, ...], s
         groups = [model.neurons(f"n{k}", n, area=name) for k, (n, name) in enumerate(zip(sizes, names, strict=True))]
         for pre, post in itertools.product(groups, groups):
             model.connect(pre, post, "fixed_indegree", indegree=4)
-        assert cut(model, 2, pair).tolist() == [0, border, 200]
-        assert cut(model, 2).tolist() == [0, equal, 200]
+        assert choose_bounds(model, 2, pair).tolist() == [0, border, 200]
+        assert choose_bounds(model, 2).tolist() == [0, equal, 200]
 
 
 def test_an_area_is_a_name_of_neurons_that_follow_one_another() -> None:
@@ -291,9 +303,9 @@ def test_an_area_is_a_name_of_neurons_that_follow_one_another() -> None:
     for name, area in (("a", "V1"), ("b", "V1"), ("c", "V2"), ("d", "V1")):
         model.neurons(name, 5, area=area)
     assert model.notes == ["population 'd' does not follow the others of area 'V1': it may lie apart"]
-    tables, arrays = to_tables.describe(model)
+    tables, arrays = to_tables.describe_model(model)
     assert [entry["area"] for entry in tables["populations"]] == ["V1", "V1", "V2", "V1"]
-    again = to_tables.build(tables | {"variant": "interval", "seed": 1, "precision": "double"}, arrays, {})
+    again = to_tables.build_model(tables | {"variant": "interval", "seed": 1, "precision": "double"}, arrays, {})
     assert [item.area for item in again.populations] == ["V1", "V1", "V2", "V1"]
     with pytest.raises(InputError, match="population 'e': area = 3 must be a name"):
         model.neurons("e", 5, area=3)
@@ -308,9 +320,9 @@ def test_learning_signals_bound_rounds_of_the_spike_variant() -> None:
     for k, group in enumerate(model.of_role("recurrent")):
         model.connect(group, out, delay=3)
         model.connect(out, group, delay=5)
-        assert k or round_steps(model, 1000, nodes, cut(model, 3, nodes)) == (1, 3)
-    assert round_steps(model, 1000, nodes, cut(model, 3, nodes)) == (1, 3)
-    assert round_steps(areas((100, 100, 100), 8, "spike"), 1000, nodes, cut(model, 3, nodes)) == (1, 8)
+        assert k or count_round_steps(model, 1000, nodes, choose_bounds(model, 3, nodes)) == (1, 3)
+    assert count_round_steps(model, 1000, nodes, choose_bounds(model, 3, nodes)) == (1, 3)
+    assert count_round_steps(areas((100, 100, 100), 8, "spike"), 1000, nodes, choose_bounds(model, 3, nodes)) == (1, 8)
 
 
 @settings(max_examples=examples(60))
@@ -349,7 +361,7 @@ def test_few_heavy_neurons(variant: str, first: bool) -> None:
             model.connect(source, group, "fixed_indegree", indegree=indegree)
     model.rates_hz = dict.fromkeys(sizes, 40.0)
     assert imbalance(model, 2, model.rates_hz) < 1.015
-    assert min(np.diff(cut(model, 2))) < 1900
+    assert min(np.diff(choose_bounds(model, 2))) < 1900
 
 
 def test_readouts_count() -> None:
@@ -361,7 +373,7 @@ def test_readouts_count() -> None:
     model.connect(readouts, groups[1])
     costs = model.eprop.costs
     more = costs.step + 100 * costs.signal + 100 * 0.01 * costs.readout_event
-    assert cut(model, 2)[1] == pytest.approx(1000 + 500 * (1 - costs.step / more), abs=1)
+    assert choose_bounds(model, 2)[1] == pytest.approx(1000 + 500 * (1 - costs.step / more), abs=1)
 
 
 def test_measured_rates_count() -> None:
@@ -370,7 +382,7 @@ def test_measured_rates_count() -> None:
     for name in ("one", "two"):
         group = model.neurons(name, 2000)
         model.connect(group, group, "fixed_indegree", indegree=500)
-    assert cut(model, 2)[1] == 2000
+    assert choose_bounds(model, 2)[1] == 2000
     model.rates_hz = {"one": 1.0, "two": 60.0}
     assert imbalance(model, 2, model.rates_hz) < 1.01
 
@@ -382,7 +394,7 @@ def test_true_degrees_count() -> None:
     target = np.concatenate([np.arange(3000), np.repeat(np.arange(2990, 3000), 20_000)])
     ends = {"source": np.arange(len(target)) % 3000, "target": target}
     model = small.population(3000, "explicit", model={"seed": 4}, **ends, weight=1.0, delay=1)
-    assert imbalance(model, 2) < 1.05 and cut(model, 2)[1] > 1600
+    assert imbalance(model, 2) < 1.05 and choose_bounds(model, 2)[1] > 1600
 
 
 def test_totals_count_by_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,9 +404,12 @@ def test_totals_count_by_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
     for group, n in ((one, 50_000), (two, 500_000)):
         model.connect(one, group, "fixed_total_number", N=n)
     asked: list[int] = []
-    drawn = totals.divide
-    monkeypatch.setattr(totals, "divide", lambda key, n, size, low, high: asked.append(high - low) or drawn(
-        key, n, size, low, high))  # fmt: skip
+    drawn = totals.divide_total
+    monkeypatch.setattr(
+        totals,
+        "divide_total",
+        lambda key, n, size, low, high: asked.append(high - low) or drawn(key, n, size, low, high),
+    )
     assert imbalance(model, 4) < 1.02 and asked and max(asked) < 1000
 
 
@@ -405,7 +420,7 @@ def test_totals_count_by_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_cuts(text: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(InputError, match=problem):
-        cut(two((10, 10)), 3)
+        choose_bounds(two((10, 10)), 3)
 
 
 def test_a_network_of_one_rank_takes_no_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,4 +429,4 @@ def test_a_network_of_one_rank_takes_no_cuts(monkeypatch: pytest.MonkeyPatch) ->
     model = Model()
     model.neurons("rec", 20)
     with pytest.raises(InputError, match="PAREPROP_CUTS = '5,9': one rank has this small network"):
-        cut(model, 3)
+        choose_bounds(model, 3)

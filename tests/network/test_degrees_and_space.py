@@ -25,7 +25,7 @@ def model(rule: str, **options: object) -> Model:
 
 def synapses(found: Model, rank: int = 0, size: int = 1) -> np.ndarray:
     network = LocalNetwork(found, rank, size)
-    return np.concatenate([part for pair in digest.tables(network) for part in digest.synapses(None, *pair)])
+    return np.concatenate([part for pair in digest.list_tables(network) for part in digest.hash_synapses(None, *pair)])
 
 
 OPTIONS = [LOGNORMAL, {"rule": "distance", "probability": 0.6, "space": SPACE}]
@@ -40,7 +40,7 @@ def test_any_division_draws_the_same(options: dict) -> None:
     pairs = whole["target"] * N + whole["source"]
     assert len(np.unique(pairs)) == len(pairs)  # no pair twice
     rule, item = RULES[options["rule"]], model(**options).projections[0]
-    assert len(whole) == pytest.approx(rule.indegree(item) * N, rel=0.05)
+    assert len(whole) == pytest.approx(rule.compute_indegree(item) * N, rel=0.05)
     np.testing.assert_allclose(np.bincount(whole["delay"])[1:] / len(whole), 1 / 3, atol=0.01)
     assert abs(whole["weight"].mean()) < 0.01 and whole["weight"].std() == pytest.approx(1.0, abs=0.01)
 
@@ -90,8 +90,15 @@ def test_alias_table_has_the_weights(n: int) -> None:
 def test_probability_falls_with_the_distance(extent: tuple, profile: str, periodic: bool) -> None:
     random = np.random.default_rng(0)
     where = random.random((N, len(extent))) * extent
-    space = {"extent": extent, "length": 0.9, "cutoff": 1.8, "profile": profile, "periodic": periodic,
-             "sources": where, "targets": where}  # fmt: skip
+    space = {
+        "extent": extent,
+        "length": 0.9,
+        "cutoff": 1.8,
+        "profile": profile,
+        "periodic": periodic,
+        "sources": where,
+        "targets": where,
+    }
     found = synapses(model(rule="distance", probability=0.7, space=space, allow_autapses=False))
     assert not np.any(found["source"] == found["target"])
     distance = find_distances(where, extent, periodic)
@@ -115,11 +122,19 @@ def find_distances(where: np.ndarray, extent: tuple[float, ...], periodic: bool)
 
 
 @pytest.mark.parametrize("periodic", [True, False])
-@pytest.mark.parametrize(("delay", "per_length", "offset"), first_rows(1, [
-    ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5), ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
-    ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
-    ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),
-], rest=2))  # fmt: skip
+@pytest.mark.parametrize(
+    ("delay", "per_length", "offset"),
+    first_rows(
+        1,
+        [
+            ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5),
+            ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
+            ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
+            ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),
+        ],
+        rest=2,
+    ),
+)
 def test_delays_grow_with_the_distance(delay: dict, per_length: float, offset: float, periodic: bool) -> None:
     where = np.random.default_rng(1).random((N, 2)) * SPACE["extent"]
     space = SPACE | {"sources": where, "targets": where, "periodic": periodic}

@@ -10,7 +10,7 @@ from pareprop import rng
 from pareprop.kernels import random, row_map, topology
 from pareprop.network.drawing import make_scratch
 
-KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.key(3, purpose) for purpose in ("topology", "delay", "weight"))
+KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.make_key(3, purpose) for purpose in ("topology", "delay", "weight"))
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,25 @@ def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None
     """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
     last = case.n_targets if last is None else last
     rows = (case.n_sources, case.delays[1] - case.delays[0] + 1)
-    taken = np.array(case.indegrees, np.int64)[first:last], first, case.probability, case.multapses, case.self_offset
-    laws = case.delays, np.array(case.levels, np.uint32), case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT]
-    arrays = (scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses)
-    drawing = topology.Drawing(case.rule, case.n_sources, case.indegree, *taken, *laws, *arrays)
+    numbers, moved = (scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses)
+    drawing = topology.Drawing(
+        {
+            "rule": case.rule,
+            "n_sources": case.n_sources,
+            "indegree": case.indegree,
+            "indegrees": np.array(case.indegrees, np.int64)[first:last],
+            "first_target": first,
+            "probability": case.probability,
+            "allow_multapses": case.multapses,
+            "self_offset": case.self_offset,
+            "delays": case.delays,
+            "levels": np.array(case.levels, np.uint32),
+            "weight": case.weight,
+            "keys": [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
+            "numbers": numbers,
+            "moved": moved,
+        }
+    )
     places = row_map.RowMap(0, rows[1], (0, case.n_sources), indexed)
     if indexed:
         drawing.mark_rows(first, last, places)

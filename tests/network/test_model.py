@@ -21,7 +21,7 @@ from pareprop.errors import InputError
 from pareprop.network import from_tables, optimizers
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
-from pareprop.network.neurons import whole_steps
+from pareprop.network.neurons import round_up_steps
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
@@ -34,7 +34,7 @@ from pareprop.tasks import TASKS
 
 
 def small(variant: str = "interval", **optimizer):
-    model = Model(variant, optimizer=optimizers.optimizer(optimizer, "test"))
+    model = Model(variant, optimizer=optimizers.make_optimizer(optimizer, "test"))
     return model, model.inputs("in", 3), model.neurons("rec", 4, "iaf"), model.readouts("out", 2)
 
 
@@ -83,10 +83,10 @@ def test_neuron_parameters_are_checked(name: str) -> None:
         (lambda: Model().inputs("in", 0), "population 'in': size = 0 must be at least 1"),
         (lambda: Model().neurons("rec", 3, "iaf_psc_delta"), "unknown model 'iaf_psc_delta' in variant 'interval'"),
         (lambda: Model().readouts("out", 1, loss="hinge"), "loss = 'hinge'"),
-        (lambda: optimizers.optimizer({"eta": -1.0}, "here"), "here: eta = -1.0"),
-        (lambda: optimizers.optimizer({"Wmin": 2.0, "Wmax": 1.0}, "here"), "Wmin = 2 must not exceed Wmax = 1"),
-        (lambda: optimizers.optimizer({"beta_1": 0.5}, "here"), "unknown parameter 'beta_1'"),
-        (lambda: optimizers.optimizer({"batch_size": 0}, "here"), "batch_size = 0"),
+        (lambda: optimizers.make_optimizer({"eta": -1.0}, "here"), "here: eta = -1.0"),
+        (lambda: optimizers.make_optimizer({"Wmin": 2.0, "Wmax": 1.0}, "here"), "Wmin = 2 must not exceed Wmax = 1"),
+        (lambda: optimizers.make_optimizer({"beta_1": 0.5}, "here"), "unknown parameter 'beta_1'"),
+        (lambda: optimizers.make_optimizer({"batch_size": 0}, "here"), "batch_size = 0"),
     ],
 )
 def test_parts_are_checked(make, message: str) -> None:
@@ -94,25 +94,41 @@ def test_parts_are_checked(make, message: str) -> None:
         make()
 
 
-NEST_DEFAULTS = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True,
-                 "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}  # documentation of eprop_synapse  # fmt: skip
-OPTIMIZER_BOUNDS = {"eta": [0.0], "batch_size": [1], "beta_1": [0.0, 0.5], "beta_2": [0.0, 0.5], "momentum": [0.0, 0.5],
-                    "epsilon": [1e-300, 0.5], "Wmin": [100.0], "Wmax": [-100.0]}  # fmt: skip
+NEST_DEFAULTS = {
+    "eta": 1e-4,
+    "batch_size": 1,
+    "Wmin": -100.0,
+    "Wmax": 100.0,
+    "optimize_each_step": True,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "epsilon": 1e-7,
+}  # documentation of eprop_synapse
+OPTIMIZER_BOUNDS = {
+    "eta": [0.0],
+    "batch_size": [1],
+    "beta_1": [0.0, 0.5],
+    "beta_2": [0.0, 0.5],
+    "momentum": [0.0, 0.5],
+    "epsilon": [1e-300, 0.5],
+    "Wmin": [100.0],
+    "Wmax": [-100.0],
+}
 
 
 @pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
 def test_defaults_of_optimizers_are_nests(kind: str) -> None:
     """And they are within their own bounds, whose ends are allowed; only 1 is not for a decay."""
-    made = optimizers.optimizer({"type": kind}, "here")
+    made = optimizers.make_optimizer({"type": kind}, "here")
     shared = NEST_DEFAULTS.keys() & type(made).model_fields.keys()
     assert {key: getattr(made, key) for key in shared} == {key: NEST_DEFAULTS[key] for key in shared}
-    assert optimizers.optimizer(made.model_dump(), "here") == made
+    assert optimizers.make_optimizer(made.model_dump(), "here") == made
     for key in OPTIMIZER_BOUNDS.keys() & type(made).model_fields.keys():
         for value in OPTIMIZER_BOUNDS[key]:
-            assert getattr(optimizers.optimizer({"type": kind, key: value}, "here"), key) == value
+            assert getattr(optimizers.make_optimizer({"type": kind, key: value}, "here"), key) == value
     for key in {"beta_1", "beta_2", "momentum"} & type(made).model_fields.keys():
         with pytest.raises(InputError, match=f"{key} = 1.0"):
-            optimizers.optimizer({"type": kind, key: 1.0}, "here")
+            optimizers.make_optimizer({"type": kind, key: 1.0}, "here")
 
 
 def test_defaults_of_the_data_task_are_nests() -> None:
@@ -208,12 +224,14 @@ CONNECTION_MISTAKES = {
     "delays": ({"rule": "explicit", "source": [0], "target": [0], "delay": [0]}, "delay = 0 must be whole steps"),
     "delays shape": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1, 2]}, "delay has shape (2,)"),
     "one of the delays": (
-        {"rule": "explicit", "source": [0, 0, 0], "target": [0, 1, 2], "delay": [1, 40000, 2]}, "delay = 40000 must be"
+        {"rule": "explicit", "source": [0, 0, 0], "target": [0, 1, 2], "delay": [1, 40000, 2]},
+        "delay = 40000 must be",
     ),
     "delays in ms shape": (
-        {"rule": "explicit", "source": [0], "target": [0], "delay_ms": [1, 2]}, "delay_ms has shape (2,), must be (1,)"
+        {"rule": "explicit", "source": [0], "target": [0], "delay_ms": [1, 2]},
+        "delay_ms has shape (2,), must be (1,)",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONNECTION_MISTAKES)
@@ -372,7 +390,7 @@ def test_lognormal_values_far_above_the_default_are_noted() -> None:
         "population 'own': C_m: values of LogNormal(mean=-1, std=5) have a mean of e^11.5, the default is 200: " + why,
         f"projection 'rec->rec': learning_parameters: tau_plus: {far} 20: {why}; {meant}",
     ]
-    drawn = LogNormal(mean=2.688, std=0.198).draw(rng.key(1, "tau_m"), np.arange(100_000))
+    drawn = LogNormal(mean=2.688, std=0.198).draw_values(rng.make_key(1, "tau_m"), np.arange(100_000))
     np.testing.assert_allclose([drawn.mean(), drawn.std()], [15.0, 3.0], rtol=0.01)
 
 
@@ -400,11 +418,13 @@ DRAWN_OUT_OF_BOUNDS = {
     "adapt_tau": ("iaf_adapt", {"adapt_tau": Normal(mean=1.0, std=1.0)}, "must be above 0"),
     "V_reset": ("iaf_psc_delta", {"V_reset": Normal(mean=-56.0, std=2.0)}, "must be below V_th = -55"),
     "V_reset of an array": (
-        "iaf_psc_delta", {"V_reset": np.full(50, -56.0), "V_th": Normal(mean=-55.0, std=1.0)}, "must be below V_th = -5"
+        "iaf_psc_delta",
+        {"V_reset": np.full(50, -56.0), "V_th": Normal(mean=-55.0, std=1.0)},
+        "must be below V_th = -5",
     ),
     "V_min": ("iaf", {"V_min": -55.0, "V_th": Normal(mean=-55.0, std=1.0)}, "must not exceed V_th = -5"),
     "V_min of a reset": ("iaf_psc_delta", {"V_min": -71.0, "V_reset": Normal(mean=-70.0, std=1.0)}, "V_reset = -7"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DRAWN_OUT_OF_BOUNDS)
@@ -457,7 +477,7 @@ def test_rasters() -> None:
     sample = Sample.from_raster([[0, 1, 1], [0, 0, 0], [1, 0, 1]], [[0], [1], [2]])
     np.testing.assert_array_equal(sample.inputs.ptr, [0, 2, 2, 4])
     np.testing.assert_array_equal(sample.inputs.ids, [1, 2, 0, 2])
-    steps, ids = sample.inputs.spikes(3)
+    steps, ids = sample.inputs.list_spikes(3)
     np.testing.assert_array_equal(steps, [0, 0, 2, 2])
     np.testing.assert_array_equal(ids, [1, 2, 0, 2])
     assert sample.target.dtype == float
@@ -483,12 +503,15 @@ def test_settings_are_checked(settings: Settings, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("dt_ms", "ms", "steps"),
-    [(1.0, [2.0, 2.3, 2.5, 0.25, 0.3, 3.04], [2, 3, 3, 1, 1, 4]),
-     (0.1, [2.0, 2.3, 2.5, 0.25, 0.24, 0.3, 3.04], [20, 23, 25, 3, 3, 3, 31]), (0.1, [0.0, np.inf], [0, np.inf])],
-)  # fmt: skip
+    [
+        (1.0, [2.0, 2.3, 2.5, 0.25, 0.3, 3.04], [2, 3, 3, 1, 1, 4]),
+        (0.1, [2.0, 2.3, 2.5, 0.25, 0.24, 0.3, 3.04], [20, 23, 25, 3, 3, 3, 31]),
+        (0.1, [0.0, np.inf], [0, np.inf]),
+    ],
+)
 def test_times_become_steps_as_in_nest(dt_ms: float, ms: list[float], steps: list[int]) -> None:
     """Seen with refractory times of `iaf_psc_delta` in NEST 3.10."""
-    np.testing.assert_array_equal(whole_steps(ms, dt_ms), steps)
+    np.testing.assert_array_equal(round_up_steps(ms, dt_ms), steps)
 
 
 def test_a_cutoff_of_too_many_steps_is_refused() -> None:

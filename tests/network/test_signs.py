@@ -12,6 +12,7 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
+from pareprop.network.local_background import LocalBackground
 from pareprop.neurons import library
 from pareprop.parallel.exchange import Alone
 from pareprop.simulation import digest
@@ -86,9 +87,9 @@ def final(model: Model, settings: object) -> tuple[np.ndarray, str]:
     simulation.train(5)
     shown = simulation.engine.show_weights()
     found = []
-    for table, span in digest.tables(simulation.network):
+    for table, span in digest.list_tables(simulation.network):
         pre, post = span.projection.pre, span.projection.post
-        records = np.concatenate(list(digest.synapses(None, table, span, shown.get(id(table)))))
+        records = np.concatenate(list(digest.hash_synapses(None, table, span, shown.get(id(table)))))
         columns = [records[key].tolist() for key in ("target", "source", "weight")]
         found += [(pre.name, post.name, *key) for key in zip(*columns, strict=True)]
     return np.array([line[-1] for line in sorted(found)]), simulation.digest.hexdigest()
@@ -96,11 +97,15 @@ def final(model: Model, settings: object) -> tuple[np.ndarray, str]:
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 @pytest.mark.parametrize("density", [1.0, 0.5])
-@pytest.mark.parametrize("optimizer", [
-    {"type": "gradient_descent", "eta": 0.002, "optimize_each_step": False},
-    {"type": "gradient_descent", "eta": 0.01},
-    {"type": "adam", "eta": 0.01},
-], ids=["summed", "each-step", "adam"])  # fmt: skip
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"type": "gradient_descent", "eta": 0.002, "optimize_each_step": False},
+        {"type": "gradient_descent", "eta": 0.01},
+        {"type": "adam", "eta": 0.01},
+    ],
+    ids=["summed", "each-step", "adam"],
+)
 def test_signs_as_projections_bounded_apart(variant: str, density: float, optimizer: dict) -> None:
     settings = SpikeSettings(N_STEPS) if variant == "spike" else IntervalSettings(N_STEPS)
     weights, spikes = final(network(variant, optimizer, "sign", density), settings)
@@ -126,8 +131,8 @@ def test_drawn_weights_take_the_sign() -> None:
 
 def weights_of(model: Model, name: str) -> np.ndarray:
     network = LocalNetwork(model, 0, 1)
-    table, span = next(pair for pair in digest.tables(network) if pair[1].projection.name == name)
-    return np.concatenate(list(digest.synapses(None, table, span)))
+    table, span = next(pair for pair in digest.list_tables(network) if pair[1].projection.name == name)
+    return np.concatenate(list(digest.hash_synapses(None, table, span)))
 
 
 def test_bad_signs_are_told() -> None:
@@ -234,5 +239,5 @@ def test_drawn_weights_onto_conductances_are_magnitudes() -> None:
     model = Model(seed=1)
     neurons = model.neurons("rec", 50, "iaf_cond_exp")
     model.background(neurons, rate_hz=10.0, weight=Normal(mean=1.0, std=1.0), name="b")
-    weight = LocalNetwork(model, 0, 1).background()["background_weight"]
+    weight = LocalBackground(LocalNetwork(model, 0, 1)).arrays["background_weight"]
     assert weight.min() > 0 and len(weight) == 50

@@ -22,22 +22,29 @@ def test_the_learning_rate_may_come_first(kind: type) -> None:
         kind(-1)
 
 
-@pytest.mark.parametrize(("make", "named"), [
-    (lambda: AdamW(lr=1e-3), "AdamW: unknown parameter 'lr', did you mean 'eta'?"),
-    (lambda: Adam(betas=(0.9, 0.99)), "Adam: unknown parameter 'betas', did you mean 'beta_1' and 'beta_2'?"),
-    (lambda: Adam(eps=1e-8), "Adam: unknown parameter 'eps', did you mean 'epsilon'?"),
-    (lambda: connect(rule="pairwise_bernoulli", p=0.1),
-     "unknown parameter 'p', did you mean 'probability'?"),
-    (lambda: connect(rule="fixed_outdegree", outdegree=2), "unknown parameter 'outdegree', did you mean 'indegree'?"),
-    (lambda: connect(conn_spec="all_to_all"), "unknown parameter 'conn_spec', did you mean 'rule'?"),
-    (lambda: connect(syn_spec={}), "did you mean 'weight' and 'delay_ms'?"),
-    (lambda: connect(receptor_type=1), "unknown parameter 'receptor_type', did you mean 'port'?"),
-    (lambda: Model().neurons("rec", 5, "iaf_pcs_exp"),
-     "unknown model 'iaf_pcs_exp' in variant 'interval', did you mean 'iaf_psc_exp'?"),
-    (lambda: Model().neurons("rec", 5, "xyzzy"), "unknown model 'xyzzy' in variant 'interval' (known: adex, "),
-    (lambda: Model().neurons("rec", 5, "conductance"), "(known: iaf_cond_exp, resonate_and_fire, "),
-    (lambda: Model().neurons("rec", 5, "HH"), "(known: izhikevich, hh_cond_exp_traub, "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: AdamW(lr=1e-3), "AdamW: unknown parameter 'lr', did you mean 'eta'?"),
+        (lambda: Adam(betas=(0.9, 0.99)), "Adam: unknown parameter 'betas', did you mean 'beta_1' and 'beta_2'?"),
+        (lambda: Adam(eps=1e-8), "Adam: unknown parameter 'eps', did you mean 'epsilon'?"),
+        (lambda: connect(rule="pairwise_bernoulli", p=0.1), "unknown parameter 'p', did you mean 'probability'?"),
+        (
+            lambda: connect(rule="fixed_outdegree", outdegree=2),
+            "unknown parameter 'outdegree', did you mean 'indegree'?",
+        ),
+        (lambda: connect(conn_spec="all_to_all"), "unknown parameter 'conn_spec', did you mean 'rule'?"),
+        (lambda: connect(syn_spec={}), "did you mean 'weight' and 'delay_ms'?"),
+        (lambda: connect(receptor_type=1), "unknown parameter 'receptor_type', did you mean 'port'?"),
+        (
+            lambda: Model().neurons("rec", 5, "iaf_pcs_exp"),
+            "unknown model 'iaf_pcs_exp' in variant 'interval', did you mean 'iaf_psc_exp'?",
+        ),
+        (lambda: Model().neurons("rec", 5, "xyzzy"), "unknown model 'xyzzy' in variant 'interval' (known: adex, "),
+        (lambda: Model().neurons("rec", 5, "conductance"), "(known: iaf_cond_exp, resonate_and_fire, "),
+        (lambda: Model().neurons("rec", 5, "HH"), "(known: izhikevich, hh_cond_exp_traub, "),
+    ],
+)
 def test_the_setting_that_is_meant_is_named(make: object, named: str) -> None:
     with pytest.raises(InputError, match=re.escape(named)):
         make()

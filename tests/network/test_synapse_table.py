@@ -14,16 +14,16 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.synapse_table import SynapseTable
-from pareprop.parallel.partition import block
+from pareprop.parallel.partition import find_block
 
 
 @given(n=st.integers(1, 10**12), size=st.integers(1, 10**5), data=st.data())
 def test_blocks_cover_all_ids_once(n: int, size: int, data: st.DataObject) -> None:
     rank = data.draw(st.integers(0, size - 1))
-    first, last = block(n, size, rank)
+    first, last = find_block(n, size, rank)
     assert 0 <= first <= last <= n
-    assert last == (block(n, size, rank + 1)[0] if rank + 1 < size else n)
-    assert first == (block(n, size, rank - 1)[1] if rank else 0)
+    assert last == (find_block(n, size, rank + 1)[0] if rank + 1 < size else n)
+    assert first == (find_block(n, size, rank - 1)[1] if rank else 0)
     assert abs((last - first) - n / size) < 1.0
 
 
@@ -32,16 +32,21 @@ def list_places(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
     rows = [
         np.stack([target, source, delay, part.weight[index]], axis=1)
         for part in parts
-        for source, target, delay, index in part.chunks(part.spans[span], limit)
+        for source, target, delay, index in part.yield_chunks(part.spans[span], limit)
     ]
     return np.concatenate(rows)
 
 
 @settings(max_examples=examples(60))
 @given(
-    seed=st.integers(0, 2**31), size=st.integers(1, 6), limit=st.sampled_from([1, 3, 10, 10**6]),
-    n_pre=st.integers(1, 12), n_post=st.integers(1, 12), n=st.integers(0, 80), same=st.booleans(),
-)  # fmt: skip
+    seed=st.integers(0, 2**31),
+    size=st.integers(1, 6),
+    limit=st.sampled_from([1, 3, 10, 10**6]),
+    n_pre=st.integers(1, 12),
+    n_post=st.integers(1, 12),
+    n=st.integers(0, 80),
+    same=st.booleans(),
+)
 def test_canonical_order_of_explicit_synapses(
     seed: int, size: int, limit: int, n_pre: int, n_post: int, n: int, same: bool
 ) -> None:
@@ -55,7 +60,7 @@ def test_canonical_order_of_explicit_synapses(
     model.connect(pre, post, "explicit", source=source, target=target, delay=delay, weight=weight, name="a")
     model.connect(post, pre, weight=Normal(std=1.0), name="b")
     n_all = model.size("recurrent")
-    parts = [SynapseTable(model, model.projections, *block(n_all, size, rank)) for rank in range(size)]
+    parts = [SynapseTable(model, model.projections, *find_block(n_all, size, rank)) for rank in range(size)]
     expected = np.stack([target, source, delay, weight], axis=1)[np.lexsort((delay, source, target))]
     np.testing.assert_array_equal(list_places(parts, 0, limit), expected)
     whole = SynapseTable(model, model.projections, 0, n_all)
@@ -95,7 +100,7 @@ def test_rules_give_the_same_synapses_on_any_number_of_ranks(name: str, size: in
     model.connect(other, group)
     model.connect(group, group, weight=Uniform(low=-1.0, high=1.0), **RULES[name])
     whole = list_places([SynapseTable(model, model.projections, 0, 17)], 1, 10**6)
-    parts = [SynapseTable(model, model.projections, *block(17, size, rank)) for rank in range(size)]
+    parts = [SynapseTable(model, model.projections, *find_block(17, size, rank)) for rank in range(size)]
     np.testing.assert_array_equal(list_places(parts, 1, 7), whole)
     assert len(np.unique(whole[:, 3])) == len(whole), "every synapse draws its own weight"
     target, source, delay = whole[:, :3].astype(int).T
@@ -129,11 +134,12 @@ def sparse_model(**options: object) -> Model:
 @pytest.mark.parametrize(
     "options",
     [
-        {"rule": "fixed_indegree", "indegree": 4}, {"rule": "fixed_probability", "probability": 0.004},
+        {"rule": "fixed_indegree", "indegree": 4},
+        {"rule": "fixed_probability", "probability": 0.004},
         {"rule": "lognormal_degrees", "indegree": 5, "sigma_in": 0.5, "sigma_out": 0.5},
     ],
     ids=["indegree", "probability", "lognormal"],
-)  # fmt: skip
+)
 def test_rows_without_synapses_are_left_out_of_sparse_blocks(options: dict) -> None:
     """The same synapses in the same order as in a table with rows for every source and delay."""
     model = sparse_model(**options)
@@ -148,11 +154,11 @@ def test_rows_without_synapses_are_left_out_of_sparse_blocks(options: dict) -> N
         assert part.nbytes < 12 * len(part.target) + 8 * len(part.row_ptr) + 12 * 41 * 1000 / 64 * 2 + 30_000
         filled = np.diff(part.row_ptr)[part.spans[2].rows :][: part.spans[2].n_rows]
         assert np.all(filled > 0)
-        numbers, n_rows = part.whole_rows()
+        numbers, n_rows = part.number_whole_rows()
         assert n_rows == len(full.row_ptr) - 1
         lengths = np.diff(part.row_ptr)
         whole = np.empty(n_rows, np.int64)
-        whole[full.whole_rows()[0]] = np.diff(full.row_ptr)
+        whole[full.number_whole_rows()[0]] = np.diff(full.row_ptr)
         assert np.all(lengths <= whole[numbers])
     for k in range(3):
         joined = list_places(parts, k, 100)
@@ -185,6 +191,6 @@ def test_projections_without_a_target_have_one_block() -> None:
         table = LocalNetwork(model, rank, 4, cuts=cuts).incoming
         assert [len(span.delays) for span in table.spans] == [40 if k % 4 == rank else 1 for k in range(16)]
         assert len(table.blocks) == 4 * 40 + 12 and len(table.weight) == 50 * 20
-        rows, n_rows = table.whole_rows()
+        rows, n_rows = table.number_whole_rows()
         assert n_rows == 16 * 40 * 50 and len(np.unique(rows)) == len(rows)
         assert rows.min() >= rank * 2000 and np.unique(rows // 2000).tolist() == [rank, 4 + rank, 8 + rank, 12 + rank]

@@ -44,9 +44,9 @@ def all_kinds(variant: str = "interval") -> Model:
 
 def again(model: Model) -> Model:
     """The model from its tables, through JSON."""
-    tables, arrays = to_tables.describe(model)
+    tables, arrays = to_tables.describe_model(model)
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
-    return to_tables.build(json.loads(json.dumps(tables | own)), arrays, equations_of(model))
+    return to_tables.build_model(json.loads(json.dumps(tables | own)), arrays, equations_of(model))
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -90,7 +90,7 @@ def test_what_tables_cannot_hold_is_named() -> None:
         (regularized, "loss of firing rates .*squares is code of the script"),
     ):
         with pytest.raises(InputError, match=words):
-            to_tables.describe(model)
+            to_tables.describe_model(model)
 
 
 def given(leak: str, name: str = "own", surrogate: str = "piecewise_linear") -> NeuronModel:
@@ -110,7 +110,7 @@ def test_two_models_of_one_name_are_refused() -> None:
     assert [item.name for item in model.populations] == ["a", "b"]
     model.neurons("c", 2, given("0.9*v + I", "iaf"))  # it runs, but its description would name the other one
     with pytest.raises(InputError, match="'iaf', given by equations, is a model of the package; give yours another"):
-        to_tables.describe(model)
+        to_tables.describe_model(model)
 
 
 def test_surrogates_of_one_model_come_back() -> None:
@@ -124,10 +124,10 @@ def test_surrogates_of_one_model_come_back() -> None:
 
 
 def test_arrays_that_changed_are_refused() -> None:
-    tables, arrays = to_tables.describe(all_kinds())
+    tables, arrays = to_tables.describe_model(all_kinds())
     own = {"variant": "interval", "seed": 7, "precision": "double"}
     for name, array in arrays.items():
         with pytest.raises(InputError, match=f"array {name} is not the one that was written"):
-            to_tables.build(tables | own, arrays | {name: np.zeros_like(array) + 3}, {})
+            to_tables.build_model(tables | own, arrays | {name: np.zeros_like(array) + 3}, {})
     with pytest.raises(InputError, match="array in/sign is missing"):
-        to_tables.build(tables | own, {}, {})
+        to_tables.build_model(tables | own, {}, {})

@@ -15,7 +15,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import LogNormal, Normal, Uniform
 
-KEY = rng.key(1, "totals")
+KEY = rng.make_key(1, "totals")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ KEY = rng.key(1, "totals")
 def test_binomial_numbers(n: int, p: float) -> None:
     """By inversion and by rejection: the randomised distribution function is uniform (Kolmogorov and Smirnov)."""
     size = 20000
-    found = totals.binomial(KEY, np.arange(size), np.full(size, n), np.full(size, p))
+    found = totals.draw_binomial(KEY, np.arange(size), np.full(size, n), np.full(size, p))
     low = scipy.stats.binom.cdf(found - 1, n, p)
     u = low + np.random.default_rng(0).random(size) * scipy.stats.binom.pmf(found, n, p)
     assert scipy.stats.kstest(u, "uniform").pvalue > 1e-3
@@ -34,10 +34,10 @@ def test_binomial_numbers(n: int, p: float) -> None:
 @pytest.mark.parametrize(("n", "size"), [(0, 5), (7, 1), (100000, 77), (5, 1000), (10**6, 3)])
 def test_targets_share_the_total(n: int, size: int) -> None:
     """All synapses are there; any division of the targets draws the same; each target has the same chances."""
-    whole = totals.divide(KEY, n, size, 0, size)
+    whole = totals.divide_total(KEY, n, size, 0, size)
     assert whole.sum() == n
     cuts = [0, size // 3, size // 3, size // 3 + 1, size]
-    parts = [totals.divide(KEY, n, size, low, high) for low, high in itertools.pairwise(cuts)]
+    parts = [totals.divide_total(KEY, n, size, low, high) for low, high in itertools.pairwise(cuts)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     if n > 10 * size and size > 1:
         assert scipy.stats.chisquare(whole).pvalue > 1e-4
@@ -58,7 +58,7 @@ def synapses(model: Model, rank: int, size: int) -> np.ndarray:
     network = LocalNetwork(model, rank, size)
     rows = []
     for number, span in enumerate(network.incoming.spans):
-        for source, target, delay, index in network.incoming.chunks(span):
+        for source, target, delay, index in network.incoming.yield_chunks(span):
             rows.append(np.stack([np.full(len(source), number), source, target, delay, network.incoming.weight[index]]))
     found = np.concatenate(rows, axis=1)
     return found[:, np.lexsort(found[::-1])]
@@ -82,12 +82,16 @@ def test_synapses_of_a_total_number() -> None:
     assert synapses(model, 0, 1).shape[1] == 8002
 
 
-@pytest.mark.parametrize(("options", "expected"), [
-    ({"N": -1}, "N = -1 must be a whole number from 0"), ({"N": 2.5}, "N = 2.5 must be a whole number from 0"),
-    ({"N": 5, "allow_multapses": False}, "rule 'fixed_total_number' cannot leave out multapses"),
-    ({}, "rule 'fixed_total_number' needs N="),
-    ({"N": 5, "indegree": 3}, "rule 'fixed_total_number' has no option indegree"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"N": -1}, "N = -1 must be a whole number from 0"),
+        ({"N": 2.5}, "N = 2.5 must be a whole number from 0"),
+        ({"N": 5, "allow_multapses": False}, "rule 'fixed_total_number' cannot leave out multapses"),
+        ({}, "rule 'fixed_total_number' needs N="),
+        ({"N": 5, "indegree": 3}, "rule 'fixed_total_number' has no option indegree"),
+    ],
+)
 def test_bad_totals(options: dict, expected: str) -> None:
     model = Model("interval")
     cells = model.neurons("a", 4, "iaf")

@@ -25,11 +25,13 @@ pytestmark = pytest.mark.peer
 T, N_IN, N_REC, N_OUT, TAU = 150, 12, 6, 2, 15.0
 EXP_10 = 10.0
 # gates of Traub and Miles where they rest 60 mV below V_T, from where NEST starts
-RATES = np.array([
-    [0.32 * 73 / np.expm1(73 / 4), 0.28 * -100 / np.expm1(-20.0)],
-    [0.128 * np.exp(77 / 18), 4 / (1 + np.exp(20.0))],
-    [0.032 * 75 / np.expm1(15.0), 0.5 * np.exp(70 / 40)],
-])  # fmt: skip
+RATES = np.array(
+    [
+        [0.32 * 73 / np.expm1(73 / 4), 0.28 * -100 / np.expm1(-20.0)],
+        [0.128 * np.exp(77 / 18), 4 / (1 + np.exp(20.0))],
+        [0.032 * 75 / np.expm1(15.0), 0.5 * np.exp(70 / 40)],
+    ]
+)
 AT_REST = (-60.0, *(RATES[:, 0] / RATES.sum(axis=1)), 0.0, 0.0, -60.0)
 
 
@@ -70,10 +72,16 @@ def traub_slopes(state, current):
     alpha_m, beta_m = 0.32 * (13 - u) / (exp((13 - u) / 4) - 1), 0.28 * (u - 40) / (exp((u - 40) / 5) - 1)
     alpha_h, beta_h = 0.128 * exp((17 - u) / 18), 4 / (1 + exp((40 - u) / 5))
     alpha_n, beta_n = 0.032 * (15 - u) / (exp((15 - u) / 5) - 1), 0.5 * exp((10 - u) / 40)
-    return torch.stack([
-        (currents - g_ex * V + g_in * (-80.0 - V) + current) / 200.0, alpha_m * (1 - m) - beta_m * m,
-        alpha_h * (1 - h) - beta_h * h, alpha_n * (1 - n) - beta_n * n, -g_ex / 5.0, -g_in / 10.0,
-    ])  # fmt: skip
+    return torch.stack(
+        [
+            (currents - g_ex * V + g_in * (-80.0 - V) + current) / 200.0,
+            alpha_m * (1 - m) - beta_m * m,
+            alpha_h * (1 - h) - beta_h * h,
+            alpha_n * (1 - n) - beta_n * n,
+            -g_ex / 5.0,
+            -g_in / 10.0,
+        ]
+    )
 
 
 def traub(state, arriving, current, refractory):
@@ -148,7 +156,7 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     loss, _ = run.run_sample(0, "train", learn=True)
     spikes, theirs, by_port, by_out = backpropagate(kind, weights, w_out, raster, target)
     found = np.zeros((T, N_REC))
-    found[run.engine.log.spikes(T)] = 1.0
+    found[run.engine.log.list_spikes(T)] = 1.0
     np.testing.assert_array_equal(found, spikes)
     assert 10 < spikes.sum() < T * N_REC / 4
     np.testing.assert_allclose(loss, theirs, rtol=1e-10)
@@ -157,7 +165,7 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
         (run.network.outgoing, {"rec->out": by_out}),
     ):
         for span in table.spans:
-            source, target_, _, index = (np.concatenate(part) for part in zip(*table.chunks(span), strict=True))
+            source, target_, _, index = (np.concatenate(part) for part in zip(*table.yield_chunks(span), strict=True))
             ours = run.engine.gradient.arrays[id(table)][index]
             there = wanted[span.projection.name][target_, source]
             assert np.count_nonzero(there) > len(there) // 2

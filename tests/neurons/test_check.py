@@ -137,12 +137,19 @@ def test_a_step_that_is_too_long_is_no_silence() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("changes", first(1, [
-    {"spike": "1e200**V_m", "step": {"V_m": "V_m*0.9 + 1e-300*arriving"}},  # from inf to inf
-    {"reset": {"V_m": "1/V_m/1e300*1e290/1e-200*1e290"}},
-    {"step": {"V_m": "alpha*V_m + where(z, 1e200*arriving*1e200, 0) + arriving + I"}, "spike": "V_m - 1"},
-    {"step": None, "dynamics": {"V_m": "-V_m/tau_m/1e-308"}, "jumps": {"V_m": "arriving"}},
-], rest=3))  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    first(
+        1,
+        [
+            {"spike": "1e200**V_m", "step": {"V_m": "V_m*0.9 + 1e-300*arriving"}},  # from inf to inf
+            {"reset": {"V_m": "1/V_m/1e300*1e290/1e-200*1e290"}},
+            {"step": {"V_m": "alpha*V_m + where(z, 1e200*arriving*1e200, 0) + arriving + I"}, "spike": "V_m - 1"},
+            {"step": None, "dynamics": {"V_m": "-V_m/tau_m/1e-308"}, "jumps": {"V_m": "arriving"}},
+        ],
+        rest=3,
+    ),
+)
 def test_what_is_not_finite_is_no_warning_of_numpy(changes: dict) -> None:
     try:
         NeuronModel.from_dict("mine", LEAKY | changes).check()
@@ -200,18 +207,37 @@ def test_parameters_that_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None
     assert error.startswith("largest difference of derivatives by parameters")
 
 
-@pytest.mark.parametrize(("text", "unit"), [
-    ("mV", (-3, 1, 0, 0)), ("1/ms", (3, 0, 0, -1)), ("mV/ms", (0, 1, 0, -1)), ("pA/ms", (-9, 0, 1, -1)),
-    ("nS", (-9, -1, 1, 0)), ("pF", (-12, -1, 1, 1)), ("1", (0, 0, 0, 0)), ("Hz", (0, 0, 0, -1)), ("furlong", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("mV", (-3, 1, 0, 0)),
+        ("1/ms", (3, 0, 0, -1)),
+        ("mV/ms", (0, 1, 0, -1)),
+        ("pA/ms", (-9, 0, 1, -1)),
+        ("nS", (-9, -1, 1, 0)),
+        ("pF", (-12, -1, 1, 1)),
+        ("1", (0, 0, 0, 0)),
+        ("Hz", (0, 0, 0, -1)),
+        ("furlong", None),
+    ],
+)
 def test_units(text: str, unit: tuple | None) -> None:
     assert unit_of(text) == unit
 
 
-@pytest.mark.parametrize(("name", "units"), [
-    ("iaf_psc_exp", ["pA", "pA"]), ("iaf_cond_exp", ["nS", "nS"]), ("glif5", ["pA", "pA"]), ("adex", ["pA"]),
-    ("iaf", ["mV"]), ("iaf_adapt_bsshslm_2020", ["mV"]), ("iaf_psc_delta", ["mV"]), ("resonate_and_fire", ["1"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        ("iaf_psc_exp", ["pA", "pA"]),
+        ("iaf_cond_exp", ["nS", "nS"]),
+        ("glif5", ["pA", "pA"]),
+        ("adex", ["pA"]),
+        ("iaf", ["mV"]),
+        ("iaf_adapt_bsshslm_2020", ["mV"]),
+        ("iaf_psc_delta", ["mV"]),
+        ("resonate_and_fire", ["1"]),
+    ],
+)
 def test_units_of_weights_follow_the_port(name: str, units: list[str]) -> None:
     """As NEST documents them: jumps of a voltage, currents or conductances."""
     model = library.get(name)
@@ -258,3 +284,6 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (("adex", "--set", "Delta_T=0"), "division by zero"),
     ):
         assert told in refusal_of(capsys, "check-model", *arguments)
+    assert (
+        "Change a parameter of the neurons" in command(capsys, "check-model", "--help")[1]
+    )  # it reads no configuration

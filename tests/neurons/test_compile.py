@@ -269,9 +269,12 @@ def test_concurrent_runs(cache: Path) -> None:
 
 
 SOME = (
-    "neurons/interval-iaf-psc-exp-ports-delays", "neurons/spike-adex-adam", "rules/spike-triplet-pair-stdp-delays",
-    "neurons/interval-izhikevich-two-kinds-adam-batch", "learned/interval-adex-a-b-tau-w-no-reset-adam",
-)  # fmt: skip
+    "neurons/interval-iaf-psc-exp-ports-delays",
+    "neurons/spike-adex-adam",
+    "rules/spike-triplet-pair-stdp-delays",
+    "neurons/interval-izhikevich-two-kinds-adam-batch",
+    "learned/interval-adex-a-b-tau-w-no-reset-adam",
+)
 
 
 @pytest.mark.parametrize("case", first(1, SOME, rest=3))

@@ -93,7 +93,7 @@ def network(
     back_delay: int = 1,
     delays=1.0,
     rate: float = 0.05,
-    ways: str | None = None,
+    algorithms: str | None = None,
     **params: float,
 ) -> Simulation:
     model = Model("spike", seed=2, precision=precision, optimizer=optimizer)
@@ -137,22 +137,22 @@ def network(
                 )
         model.connect(cells_, out, weight=Normal(std=0.5), delay_ms=float(out_delay))
         model.connect(out, cells_, weight=Normal(std=1.0), delay_ms=float(back_delay))
-    return Simulation(model, noise(rate), ways=ways)
+    return Simulation(model, noise(rate), algorithms=algorithms)
 
 
 def learned(run: Simulation, n: int = 3) -> tuple[set[str], np.ndarray, np.ndarray, int]:
     before = run.network.incoming.weight.astype(float)
     run.train(n)
     run.engine.flush()
-    return spike_networks.ways(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
+    return spike_networks.algorithms(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
 
 
 def compare(make, n: int = 3) -> None:
     """Learn by composed maps and step by step."""
-    ways, before, weights, n_spikes = learned(make(None), n)
-    assert "scan" in ways and "steps" not in ways and n_spikes > 10
-    ways, _, expected, same = learned(make("steps"), n)
-    assert ways == {"steps", "readout"} and same == n_spikes
+    algorithms, before, weights, n_spikes = learned(make(None), n)
+    assert "scan" in algorithms and "steps" not in algorithms and n_spikes > 10
+    algorithms, _, expected, same = learned(make("steps"), n)
+    assert algorithms == {"steps", "readout"} and same == n_spikes
     change = np.abs(expected - before).max()
     assert change > 1e-5 and np.mean(expected != before) > 0.5
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9 * change)
@@ -160,13 +160,13 @@ def compare(make, n: int = 3) -> None:
 
 @pytest.mark.parametrize("name", first(7, CASES))
 def test_composed_maps_equal_steps(name: str) -> None:
-    compare(lambda ways: network(**CASES[name], ways=ways))
+    compare(lambda algorithms: network(**CASES[name], algorithms=algorithms))
 
 
 def test_rewards() -> None:
     """TD errors meet one more trace, whose decay differs from step to step."""
 
-    def make(ways: str | None) -> Simulation:
+    def make(algorithms: str | None) -> Simulation:
         optimizer = GradientDescent(eta=0.1, Wmin=-1e4, Wmax=1e4)
         model = Model("spike", seed=4, optimizer=optimizer, loss=Reward(gamma=0.95, lambda_=0.9, c_V=0.6, c_H=0.1))
         inputs, out = model.inputs("in", CorridorTask.n_inputs), model.readouts("out", 3, C_m=1.0, tau_m=12.0)
@@ -176,21 +176,30 @@ def test_rewards() -> None:
             model.connect(inputs, cells, weight=Normal(mean=8.0, std=4.0), port="exc")
             model.connect(cells, out, weight=Normal(std=0.5))
             model.connect(out, cells, weight=Normal(std=1.0))
-        return Simulation(model, CorridorTask(), ways=ways)
+        return Simulation(model, CorridorTask(), algorithms=algorithms)
 
     compare(make, 30)
 
 
 def test_synapses_that_move() -> None:
-    def make(ways: str | None) -> Simulation:
+    def make(algorithms: str | None) -> Simulation:
         moves = {"rule": "fixed_indegree", "indegree": 3, "weight": Normal(std=0.3), "rewire": Rewire(l1=200.0)}
         moves |= {"allow_autapses": False, "allow_multapses": False}
         model = small.network(
-            "spike", 12, 12, 2, kind=DENSE, cell={"I_e": 1.5}, seed=4, optimizer=DESCENT, onto=0.5, back=1.0,
+            "spike",
+            12,
+            12,
+            2,
+            kind=DENSE,
+            cell={"I_e": 1.5},
+            seed=4,
+            optimizer=DESCENT,
+            onto=0.5,
+            back=1.0,
             into={"weight": Normal(mean=8.0, std=4.0), "port": "exc"},
             among=[moves | {"port": port, "name": port} for port in ("exc", "inh")],
-        )  # fmt: skip
-        made.append(Simulation(model, noise(0.05), ways=ways))
+        )
+        made.append(Simulation(model, noise(0.05), algorithms=algorithms))
         before.append(made[-1].network.incoming.target.copy())
         return made[-1]
 
@@ -235,13 +244,24 @@ def test_neurons_of_nest_that_keep_more_for_a_rule() -> None:
         weights = {"weight": Normal(std=3.0), "delay": [1, 3]}
         fixed = {"weight": 0.0, "optimizer": GradientDescent(eta=0.0), "learning_rule": "clopath", "name": "ruled"}
         model = small.network(
-            "spike", 12, 9, 2, kind="iaf_adapt", cell={"I_e": 420.0, "tau_m": Uniform(low=8.0, high=12.0)},
-            into=[weights, *([fixed] if ruled else [])], among=weights, onto=0.5, back=1.0, out=small.READOUT,
-            defaults=True, seed=3, optimizer=GradientDescent(eta=1e-3),
-        )  # fmt: skip
+            "spike",
+            12,
+            9,
+            2,
+            kind="iaf_adapt",
+            cell={"I_e": 420.0, "tau_m": Uniform(low=8.0, high=12.0)},
+            into=[weights, *([fixed] if ruled else [])],
+            among=weights,
+            onto=0.5,
+            back=1.0,
+            out=small.READOUT,
+            defaults=True,
+            seed=3,
+            optimizer=GradientDescent(eta=1e-3),
+        )
         run = Simulation(model, noise(0.05))
-        ways, before, after, n_spikes = learned(run)
-        assert {"scan"} <= ways and ("rule" in ways) == ruled and n_spikes > 10
+        algorithms, before, after, n_spikes = learned(run)
+        assert {"scan"} <= algorithms and ("rule" in algorithms) == ruled and n_spikes > 10
         learns = before != 0.0
         assert np.mean(after[learns] != before[learns]) > 0.5
         return np.sort(after[learns])
@@ -278,13 +298,13 @@ def test_a_port_without_traces_is_not_composed() -> None:
         "reset": {"V_m": "0"},
     }
 
-    def simulation(ways: str | None) -> Simulation:
+    def simulation(algorithms: str | None) -> Simulation:
         into, kind = {"weight": 0.3, "port": "two", "name": "into"}, NeuronModel.from_dict("half", half)
         model = small.network("spike", 12, 5, 2, kind=kind, into=into, onto=0.5, back=1.0, optimizer=AT_ARRIVALS)
-        return Simulation(model, noise(0.2), ways=ways)
+        return Simulation(model, noise(0.2), algorithms=algorithms)
 
     run = simulation(None)
-    assert run.ways["into"] == "steps"
+    assert run.algorithms["into"] == "steps"
     assert any("a spike at port two changes no trace of model half" in line for line in run.notices.lines)
     assert len(run.train(2)) == 2
     with pytest.raises(InputError, match="'into' cannot learn by 'scan': a spike at port two changes no trace"):

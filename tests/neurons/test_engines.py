@@ -138,11 +138,11 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     found = {}
     for forced in (False, True):
         run = Simulation(small(variant, kinds=("iaf_psc_exp", "adex")), NOISE)
-        run.engine.record_ids(np.arange(14))
+        run.engine.record(np.arange(14))
         if forced:
             run.engine.force(ids, due)
         run.train(1)
-        steps, neurons = run.engine.get_heard_spikes().spikes(NOISE.n_steps)
+        steps, neurons = run.engine.get_heard_spikes().list_spikes(NOISE.n_steps)
         raster = np.zeros((NOISE.n_steps, 14), bool)
         raster[steps, neurons] = True
         found[forced] = raster, run.engine.recorded.states
@@ -158,7 +158,7 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
 
 @pytest.mark.parametrize("precision", ["double", "single"])
 @pytest.mark.parametrize(
-    ("variant", "ways", "options", "rule"),
+    ("variant", "algorithms", "options", "rule"),
     [
         ("interval", None, {}, {}),
         ("interval", None, {"learn": {"I_e": GradientDescent(eta=0.1, low=0.0, high=900.0)}}, {}),
@@ -173,7 +173,7 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     ],
 )
 def test_no_rank_compiles_by_itself(
-    monkeypatch, tmp_path: Path, variant: str, precision: str, ways, options: dict, rule: dict
+    monkeypatch, tmp_path: Path, variant: str, precision: str, algorithms, options: dict, rule: dict
 ) -> None:
     """All that a run needs is compiled on one rank before; what lacked then, all ranks would compile at once."""
     compile_models = building.compile_models
@@ -189,7 +189,7 @@ def test_no_rank_compiles_by_itself(
     own = {"kind": library.get("adex"), "cell": {"I_e": 300.0} | options, "into": {"weight": 60.0} | rule}
     optimizer = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
     model = network(variant, 8, 5, **own, onto=0.5, back=1.0, precision=precision, optimizer=optimizer)
-    run = Simulation(model, NOISE, ways=ways)
+    run = Simulation(model, NOISE, algorithms=algorithms)
     run.train(2)
     assert compiling.fetch is None and run.iteration == 2
     of_rule = [path.stem.partition("-rule_")[2] for path in tmp_path.iterdir() if path.stem.startswith("clopath")]

@@ -70,10 +70,18 @@ LOOP = {
     "follow": ["a", "g", "last"],
 }
 DRIVE = {  # by the beginning of a name: size of what arrives, largest current
-    "izhikevich": (4.0, 3.0), "resonate_and_fire": (120.0, 0.0), "odd": (0.5, 0.5), "iaf_cond_exp": (20.0, 200.0),
-    "small": (0.5, 0.5), "loop": (0.5, 0.5), "hh": (30.0, 900.0),
-    "adex": (400.0, 300.0), "two_compartment": (6.0, 150.0), "iaf_psc_exp": (600.0, 300.0), "glif": (400.0, 200.0),
-}  # fmt: skip
+    "izhikevich": (4.0, 3.0),
+    "resonate_and_fire": (120.0, 0.0),
+    "odd": (0.5, 0.5),
+    "iaf_cond_exp": (20.0, 200.0),
+    "small": (0.5, 0.5),
+    "loop": (0.5, 0.5),
+    "hh": (30.0, 900.0),
+    "adex": (400.0, 300.0),
+    "two_compartment": (6.0, 150.0),
+    "iaf_psc_exp": (600.0, 300.0),
+    "glif": (400.0, 200.0),
+}
 
 
 def definition(name):

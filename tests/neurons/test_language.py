@@ -56,19 +56,29 @@ BAD = [  # what is changed, and what the line must tell
     ({"dynamics": {"V_m": "-V_m"}}, ["not both"]),
     ({"step": None, "dynamics": {"V_m": "-V_m*V_m/tau_m"}}, ["not linear", "exponential_euler, euler, rk4"]),
     ({"integrator": "rk4"}, ["goes with dynamics"]),
-    *(({"substeps": n}, [f"substeps = {n!r} must be a whole number from 1 to 1000", "takes as long as a step"])
-      for n in (0, -1, 1.5, True, "10", 10**9)),
+    *(
+        ({"substeps": n}, [f"substeps = {n!r} must be a whole number from 1 to 1000", "takes as long as a step"])
+        for n in (0, -1, 1.5, True, "10", 10**9)
+    ),
     ({"substeps": 10}, ["substeps goes with dynamics"]),
-    ({"step": None, "dynamics": {"V_m": "-V_m/tau_m"}, "integrator": "rk4", "substeps": 10},
-     ["substeps = 10 would change nothing", "dynamics is linear"]),
-    ({"states": {"V_m": ["E_L", "mV"], "w": [0.0, "pA"]}, "dynamics": {"w": "-w"}, "jumps": {"V_m": "arriving"}},
-     ["jumps: state 'V_m' has a step"]),
-    ({"states": {"V_m": ["E_L", "mV"], "w": 0.0, "u": 0.0}, "dynamics": {"w": "-w"}},
-     ["step or dynamics of state 'u' is missing"]),
+    (
+        {"step": None, "dynamics": {"V_m": "-V_m/tau_m"}, "integrator": "rk4", "substeps": 10},
+        ["substeps = 10 would change nothing", "dynamics is linear"],
+    ),
+    (
+        {"states": {"V_m": ["E_L", "mV"], "w": [0.0, "pA"]}, "dynamics": {"w": "-w"}, "jumps": {"V_m": "arriving"}},
+        ["jumps: state 'V_m' has a step"],
+    ),
+    (
+        {"states": {"V_m": ["E_L", "mV"], "w": 0.0, "u": 0.0}, "dynamics": {"w": "-w"}},
+        ["step or dynamics of state 'u' is missing"],
+    ),
     ({"spike": None}, ["spike is missing"]),
     ({"spike": "V_m > E_L"}, ["spike: 'V_m > E_L' is 0 or 1", "so at 0, too", "write V_m - E_L"]),
-    ({"spike": "where(V_m > E_L, V_m < 0 and E_L > 1, 1)"},
-     ["spike: 'V_m < 0 and E_L > 1' is 0 or 1", "where(condition"]),
+    (
+        {"spike": "where(V_m > E_L, V_m < 0 and E_L > 1, 1)"},
+        ["spike: 'V_m < 0 and E_L > 1' is 0 or 1", "where(condition"],
+    ),
     ({"spike": "V_m + 1/0"}, ["spike: at character 7", "1/0 is inf, must be a finite number"]),
     ({"step": {"V_m": "V_m + sqrt(-1)"}}, ["step: V_m: at character 7", "sqrt(-1) is nan"]),
     ({"surrogate": "max(0, 1 - x/(3 - 3))**where(1 < 2, 1e200*1e200, 1)"}, ["surrogate", "1e+200*1e+200 is inf"]),
@@ -94,7 +104,7 @@ BAD = [  # what is changed, and what the line must tell
     ({"current_from": 2}, ["current_from = 2 must be 0 or 1"]),
     ({"colour": "red"}, ["unknown key 'colour'"]),
     ({"description": 5}, ["description must be text"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "told"), BAD, ids=lambda value: str(value)[:40])
@@ -149,9 +159,9 @@ def test_a_long_product_is_not_written_out() -> None:
     np.testing.assert_allclose(evaluate(derive(model).J[0, 0], {OLD + "V_m": -0.01}), by_complex_step, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("text", "integrator"), [
-    (LONG, "euler"), ("*".join(f"(V_m + {k})" for k in range(1, 71)), "exponential_euler"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "integrator"), [(LONG, "euler"), ("*".join(f"(V_m + {k})" for k in range(1, 71)), "exponential_euler")]
+)
 def test_what_is_long_is_seen_to_be_not_linear(text: str, integrator: str) -> None:
     """Second derivatives of products have as many terms as there are pairs of factors: a minute of work."""
     model = made(step=None, dynamics={"V_m": f"-V_m/tau_m + {text}"}, jumps={"V_m": "arriving"}, integrator=integrator)
@@ -207,14 +217,17 @@ def test_more_code_than_a_compiler_takes_is_refused(monkeypatch: pytest.MonkeyPa
         compiler.compile(model)
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"step": {"V_m": "V_m + E_L/(V_m - V_m) + arriving"}}, "step: V_m"),
-    ({"step": {"V_m": "alpha*V_m*sqrt(V_m - V_m - 1) + arriving"}}, "step: V_m"),
-    ({"spike": "V_m*log(tau_m - tau_m)"}, "spike"),
-    ({"reset": {"V_m": "E_L + log(V_m - V_m)"}, "follow": ["V_m"]}, "reset: V_m"),
-    ({"step": None, "dynamics": {"V_m": "-V_m/(tau_m - tau_m)"}}, "dynamics: V_m"),
-    ({"step": None, "integrator": "rk4", "dynamics": {"V_m": "V_m**2/(tau_m - tau_m)"}}, "dynamics: V_m"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"step": {"V_m": "V_m + E_L/(V_m - V_m) + arriving"}}, "step: V_m"),
+        ({"step": {"V_m": "alpha*V_m*sqrt(V_m - V_m - 1) + arriving"}}, "step: V_m"),
+        ({"spike": "V_m*log(tau_m - tau_m)"}, "spike"),
+        ({"reset": {"V_m": "E_L + log(V_m - V_m)"}, "follow": ["V_m"]}, "reset: V_m"),
+        ({"step": None, "dynamics": {"V_m": "-V_m/(tau_m - tau_m)"}}, "dynamics: V_m"),
+        ({"step": None, "integrator": "rk4", "dynamics": {"V_m": "V_m**2/(tau_m - tau_m)"}}, "dynamics: V_m"),
+    ],
+)
 def test_what_is_no_number_once_it_is_simplified(changes: dict, told: str) -> None:
     with pytest.raises(InputError, match=f"^neuron model 'mine': {told}.* holds a number that is not finite"):
         derive(made(**changes))

@@ -7,6 +7,7 @@ import sympy
 
 from pareprop.errors import InputError
 from pareprop.network import neurons
+from pareprop.network.equations import make_parameters_class
 from pareprop.network.model import Model
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
@@ -34,6 +35,18 @@ def test_file_and_class_agree(variant: str, name: str) -> None:
         if key in UNITS:
             assert definition.units[key] == UNITS[key], key
     assert definition.surrogate == known.neurons[name].model_fields["surrogate_gradient_function"].default
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_classes_have_docstrings_of_their_files(name: str) -> None:
+    definition = library.get(name)
+    known = {f"{key}{item.nest_suffix}": kind for item in VARIANTS.values() for key, kind in item.neurons.items()}
+    text = known.get(name, make_parameters_class(definition)).__doc__ or ""
+    first, listed, source = text.split("\n\n")
+    assert first.lower() == f"{definition.description}.".lower() and first[0].isupper()
+    assert source == f"Source: {definition.source}."
+    for (key, (value, _)), entry in zip(definition.parameters.items(), listed.split(", "), strict=True):
+        assert entry.removeprefix("Parameters: ").startswith(f"{key} = {value:g}")
 
 
 def test_names_of_surrogates_are_those_of_the_registry() -> None:

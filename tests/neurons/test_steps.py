@@ -14,15 +14,25 @@ from pareprop.neurons.kept import OLD
 from pareprop.neurons.language import evaluate, with_terms
 
 LINEAR = {
-    "parameters": {"tau_m": [10.0, "ms"], "tau_s": [2.0, "ms"], "C_m": [250.0, "pF"], "E_L": [-70.0, "mV"],
-                   "tau_a": [30.0, "ms"], "g": [3.0, "nS"], "t_ref": [2.0, "ms"]},
+    "parameters": {
+        "tau_m": [10.0, "ms"],
+        "tau_s": [2.0, "ms"],
+        "C_m": [250.0, "pF"],
+        "E_L": [-70.0, "mV"],
+        "tau_a": [30.0, "ms"],
+        "g": [3.0, "nS"],
+        "t_ref": [2.0, "ms"],
+    },
     "states": {"V_m": ["E_L", "mV"], "i_s": [0.0, "pA"], "a": [0.0, "pA"]},
-    "dynamics": {"V_m": "where(refractory, 0, (E_L - V_m)/tau_m + (i_s - a + I)/C_m)", "i_s": "-i_s/tau_s",
-                 "a": "(g*(V_m - E_L) - a)/tau_a"},
+    "dynamics": {
+        "V_m": "where(refractory, 0, (E_L - V_m)/tau_m + (i_s - a + I)/C_m)",
+        "i_s": "-i_s/tau_s",
+        "a": "(g*(V_m - E_L) - a)/tau_a",
+    },
     "jumps": {"i_s": "arriving"},
     "spike": "V_m + 55",
     "reset": {"V_m": "E_L"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("tau_s", [2.0, 10.0])
@@ -146,11 +156,14 @@ TRAUB = {
 THREE = {
     "parameters": {"p": [0.7, "1"]},
     "states": {"a": [0.3, "1"], "b": [-0.2, "1"], "c": [0.5, "1"]},
-    "dynamics": {"a": "tanh(b)*exp(-a*a) - p*a + c*tanh(a*b)", "b": "exp(-c)*tanh(a - b) - b",
-                 "c": "tanh(a*b*c) - p*exp(a)*c"},
+    "dynamics": {
+        "a": "tanh(b)*exp(-a*a) - p*a + c*tanh(a*b)",
+        "b": "exp(-c)*tanh(a - b) - b",
+        "c": "tanh(a*b*c) - p*exp(a)*c",
+    },
     "jumps": {"a": "arriving"},
     "spike": "a - 1",
-}  # fmt: skip
+}
 
 
 def slopes(definition, x, current):
@@ -174,10 +187,19 @@ def advanced(integrator, f, x, dt):
     return x + f(x) * (np.exp(own * dt) - 1) / own
 
 
-@pytest.mark.parametrize(("definition", "integrator", "substeps"), [
-    (TRAUB, "exponential_euler", 1), (TRAUB, "euler", 1), (TRAUB, "rk4", 1), (THREE, "rk4", 1),
-    (TRAUB, "exponential_euler", 3), (TRAUB, "euler", 70), (THREE, "rk4", 2),
-], ids=lambda value: "-".join(value["states"]) if isinstance(value, dict) else str(value))  # fmt: skip
+@pytest.mark.parametrize(
+    ("definition", "integrator", "substeps"),
+    [
+        (TRAUB, "exponential_euler", 1),
+        (TRAUB, "euler", 1),
+        (TRAUB, "rk4", 1),
+        (THREE, "rk4", 1),
+        (TRAUB, "exponential_euler", 3),
+        (TRAUB, "euler", 70),
+        (THREE, "rk4", 2),
+    ],
+    ids=lambda value: "-".join(value["states"]) if isinstance(value, dict) else str(value),
+)
 def test_large_systems_are_derived(definition: dict, integrator: str, substeps: int) -> None:
     """Step and derivatives of systems whose expressions would be too long, if each stage repeated those before."""
     model = NeuronModel.from_dict("mine", definition | {"integrator": integrator, "substeps": substeps})
@@ -200,9 +222,11 @@ def test_large_systems_are_derived(definition: dict, integrator: str, substeps: 
 
     exact = integrator != "exponential_euler"
     np.testing.assert_allclose(step, advance(x), rtol=1e-13 if exact else 1e-8)
-    columns = [advance(x + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(x))] if exact else [
-        (advance(x + 1e-5 * unit) - advance(x - 1e-5 * unit)) / 2e-5 for unit in np.eye(len(x))
-    ]  # fmt: skip
+    columns = (
+        [advance(x + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(x))]
+        if exact
+        else [(advance(x + 1e-5 * unit) - advance(x - 1e-5 * unit)) / 2e-5 for unit in np.eye(len(x))]
+    )
     np.testing.assert_allclose(J, np.array(columns).T, rtol=1e-10 if exact else 1e-4, atol=1e-13 if exact else 1e-6)
 
 
@@ -210,8 +234,14 @@ def test_large_systems_are_derived(definition: dict, integrator: str, substeps: 
 def test_hodgkin_and_huxley(integrator: str) -> None:
     """The compiled neuron follows SciPy's solution through its spikes."""
     model = NeuronModel.from_dict("traub", TRAUB | {"integrator": integrator})
-    exact = solve_ivp(lambda _, x: slopes(TRAUB, x, 400.0), (0, 20), [-60.0, 0.05, 0.6, 0.3, 0.0, 0.0], "LSODA",
-                      rtol=1e-10, atol=1e-10)  # fmt: skip
+    exact = solve_ivp(
+        lambda _, x: slopes(TRAUB, x, 400.0),
+        (0, 20),
+        [-60.0, 0.05, 0.6, 0.3, 0.0, 0.0],
+        "LSODA",
+        rtol=1e-10,
+        atol=1e-10,
+    )
     cells = Cells(compile(model), 1, {}, 0.005)
     fired = sum(cells.step([[0.0], [0.0]], [400.0])[0][0] for _ in range(4000))
     assert fired == np.sum((exact.y[0, 1:] >= -20) & (exact.y[0, :-1] < -20)) > 0
@@ -219,10 +249,20 @@ def test_hodgkin_and_huxley(integrator: str) -> None:
     assert model.check(dt_ms=0.02).passed
 
 
-@pytest.mark.parametrize("text", [
-    "where(V_m > -60, 1, 0) - V_m/tau", "(V_m > -60) - V_m/tau", "abs(V_m)/tau", "min(V_m, 0)", "-detach(V_m)/tau",
-    "where(I > 0, -V_m, V_m)/tau", "z*V_m", "exp(V_m)", "V_m**2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where(V_m > -60, 1, 0) - V_m/tau",
+        "(V_m > -60) - V_m/tau",
+        "abs(V_m)/tau",
+        "min(V_m, 0)",
+        "-detach(V_m)/tau",
+        "where(I > 0, -V_m, V_m)/tau",
+        "z*V_m",
+        "exp(V_m)",
+        "V_m**2",
+    ],
+)
 def test_what_is_linear_in_parts_is_not_linear(text: str) -> None:
     """Derivatives of conditions are 0, whatever they choose: they must not pass for constants."""
     given = {"parameters": {"tau": [10.0, "ms"]}, "states": {"V_m": [0.0, "mV"]}, "spike": "V_m - 1"}
@@ -245,12 +285,14 @@ def test_what_refractoriness_does_not_touch_takes_one_course() -> None:
         "states": {"V_m": [-70.0, "mV"], "r": [0.0, "1"], "d": [0.0, "1"], "w": [0.0, "1"]},
         "dynamics": {
             "V_m": "where(refractory, 0, (-70 - V_m)/tau_m - d*V_m)",
-            "r": "-r/tau_r", "d": "r/tau_r - d/tau_d", "w": "0.01*(V_m + 70) - w/30",
+            "r": "-r/tau_r",
+            "d": "r/tau_r - d/tau_d",
+            "w": "0.01*(V_m + 70) - w/30",
         },
         "jumps": {"r": "arriving"},
         "spike": "V_m - V_th",
         "reset": {"V_m": "-70"},
-    }  # fmt: skip
+    }
     linear = given | {"dynamics": given["dynamics"] | {"V_m": "where(refractory, 0, (-70 - V_m)/tau_m + 50*d)"}}
     for definition in (given | {"integrator": "exponential_euler"}, given | {"integrator": "rk4"}, linear):
         model = NeuronModel.from_dict("mine", definition)

@@ -31,11 +31,17 @@ VECTORS = {
 VECTORS |= {
     bytes(range(n)): value
     for n, value in (
-        (4, 0xFFCED8604453CC1E), (8, 0x884A173614B81B8D), (12, 0x424AF23F1F08DCA5), (20, 0xA3E3FBE96798D8AC),
-        (31, 0xC346D2B59B4D8EE1), (32, 0xCBF59C5116FF32B4), (45, 0x10FDD84D6409ABDF), (64, 0xF7C67301DB6713F0),
+        (4, 0xFFCED8604453CC1E),
+        (8, 0x884A173614B81B8D),
+        (12, 0x424AF23F1F08DCA5),
+        (20, 0xA3E3FBE96798D8AC),
+        (31, 0xC346D2B59B4D8EE1),
+        (32, 0xCBF59C5116FF32B4),
+        (45, 0x10FDD84D6409ABDF),
+        (64, 0xF7C67301DB6713F0),
         (71, 0x2EBFFC96EB139D60),
     )
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", VECTORS)
@@ -79,8 +85,8 @@ def test_marks_are_compared_in_one_message(marks: tuple[int, ...]) -> None:
         listening = Agreed([])
         kept = listening.agree
         listening.agree = lambda bits, kept=kept: sent.append(bits) or kept(bits)
-        channel(listening).compare(None, mark)
-    assert channel(Agreed(sent[1:])).compare(None, marks[0]) == (len(set(marks)) == 1)
+        channel(listening).compare_marks(None, mark)
+    assert channel(Agreed(sent[1:])).compare_marks(None, marks[0]) == (len(set(marks)) == 1)
 
 
 def test_differences_are_named() -> None:
@@ -222,7 +228,7 @@ ALONE = {
     "train": ("run.train(3)", "train()"),
     "test": ("run.test(3)", "test()"),
     "hexdigest": ("run.hexdigest()", "hexdigest()"),
-    "split": ("launcher.split(ranks, 2)", "split()"),
+    "split": ("launcher.split_into_replicas(ranks, 2)", "split()"),
     "sample": ("[run.run_sample(k, 'test', False) for k in range(3)]", ""),
 }
 
@@ -250,7 +256,7 @@ def test_a_rank_that_waits_long_says_for_whom() -> None:
     script = """
 from pareprop.parallel import agreement
 import time
-agreement.NOTICE = 0.5
+agreement.WARN_AFTER = 0.5
 if ranks.rank == ranks.size - 1:
     time.sleep(3)
 Simulation(model(), Levels(), ranks).train(1)
@@ -268,7 +274,7 @@ def test_a_rank_that_alone_asks_for_the_exchange_says_for_whom_it_waits() -> Non
 import time
 from mpi4py import MPI
 from pareprop.parallel import agreement, launcher
-agreement.NOTICE = 0.2
+agreement.WARN_AFTER = 0.2
 if MPI.COMM_WORLD.rank == 1:
     time.sleep(2)
 print(launcher.exchange().size)
@@ -297,11 +303,11 @@ if MPI.COMM_WORLD.rank == {who}:
 
 
 def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert agreement.limit() == float("inf")
+    assert agreement.read_wait_limit() == float("inf")
     for text in ("long", "0", "-1", "nan"):
         monkeypatch.setenv("PAREPROP_WAIT", text)
         with pytest.raises(InputError, match=f"PAREPROP_WAIT = '{text}' must be a number of seconds above 0"):
-            agreement.limit()
+            agreement.read_wait_limit()
 
 
 @pytest.mark.slow
@@ -312,7 +318,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
     value = "targeted" if variable.endswith("SENDING") else "1"
     script = (
         f"import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
-        f"if launcher.rank_of_launcher(os.environ): os.environ['{variable}'] = '{value}'\n"
+        f"if launcher.read_launched_rank(os.environ): os.environ['{variable}'] = '{value}'\n"
         "cli.main(sys.argv[1:])"
     )
     env = dict.fromkeys(agreement.VARIABLES, "") | {"PAREPROP_RANKS_PER_NODE": "" if "NODE" in variable else "2"}
@@ -333,7 +339,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
 def test_configurations_of_a_run_are_compared(more: list[str], differs: str, tmp_path) -> None:
     script = (
         "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
-        f"more = {more} if launcher.rank_of_launcher(os.environ) else []\n"
+        f"more = {more} if launcher.read_launched_rank(os.environ) else []\n"
         "cli.main([*sys.argv[1:], *more])"
     )
     done = ranks.run(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120)
@@ -350,7 +356,7 @@ def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     script = (
         "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
-        "cli.main(['resume', *sys.argv[1 + launcher.rank_of_launcher(os.environ)].split()])"
+        "cli.main(['resume', *sys.argv[1 + launcher.read_launched_rank(os.environ)].split()])"
     )
     for options, differs in (
         ("b", f"run directory = {tmp_path / 'a'} on rank 0, {tmp_path / 'b'} on rank 1"),
@@ -364,8 +370,8 @@ def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
 INSTALLED = """
 import os, sys
 from pareprop import cli, installation
-own, rank = installation.facts(), os.environ["OMPI_COMM_WORLD_RANK"]
-installation.facts = lambda local: own | ({sys.argv[1]: "other"} if rank == "1" else {})
+own, rank = installation.list_installation_facts(), os.environ["OMPI_COMM_WORLD_RANK"]
+installation.list_installation_facts = lambda local: own | ({sys.argv[1]: "other"} if rank == "1" else {})
 cli.main(["run", "sine-waves", "--set", "n_rec=4", "--out", sys.argv[2]])
 """
 
@@ -375,7 +381,7 @@ cli.main(["run", "sine-waves", "--set", "n_rec=4", "--out", sys.argv[2]])
 def test_other_versions_and_builds_are_refused(what: str, tmp_path: Path) -> None:
     """Before anything is written; found by hand, ranks of two versions trained one network."""
     done = ranks.run(2, "-c", INSTALLED, what, tmp_path / "run")
-    require_difference(done, f"{what} = {installation.facts()[what]} on rank 0, other on rank 1")
+    require_difference(done, f"{what} = {installation.list_installation_facts()[what]} on rank 0, other on rank 1")
     assert not (tmp_path / "run").exists()
 
 
@@ -414,4 +420,4 @@ def test_what_is_installed(tmp_path: Path) -> None:
     (tmp_path / "b" / "two.py").write_text("y = 3\n")
     assert len({same, moved, find(tmp_path / "b")}) == 3
     for name in ("pareprop", "its kernels"):
-        assert re.fullmatch("[0-9a-f]{16}", installation.facts()[f"sources of {name}"])
+        assert re.fullmatch("[0-9a-f]{16}", installation.list_installation_facts()[f"sources of {name}"])

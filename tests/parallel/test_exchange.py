@@ -32,10 +32,10 @@ from pareprop.kernels import exchange, readout_sums, row_map
 from pareprop.parallel import collectives, node, shared_memory, tree
 from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Ranks
-from pareprop.parallel.hearing import Hearing, count_bytes
 from pareprop.parallel.messages import Sources
-from pareprop.parallel.partition import block
+from pareprop.parallel.partition import find_block
 from pareprop.parallel.spike_log import SpikeLog
+from pareprop.parallel.subscriptions import Subscriptions, count_bytes
 
 PER_NODE = "PAREPROP_RANKS_PER_NODE"
 
@@ -155,7 +155,7 @@ def one_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
     """Let neurons from 0 on spike in steps [first, last) as in a raster (n_steps, n) of those of this rank."""
-    own = channel.own
+    own = channel.own_spikes
     for t in range(first, last):
         ids = np.flatnonzero(raster[t])
         own.reserve(own.ptr[t] + len(ids))
@@ -171,18 +171,26 @@ def require_spikes(log: SpikeLog, raster: np.ndarray) -> None:
 
 def of_rank(raster: np.ndarray, comm: ThreadComm) -> np.ndarray:
     """Spikes of the neurons of a rank alone."""
-    mine, own = np.zeros_like(raster), slice(*block(raster.shape[1], comm.size, comm.rank))
+    mine, own = np.zeros_like(raster), slice(*find_block(raster.shape[1], comm.size, comm.rank))
     mine[:, own] = raster[:, own]
     return mine
 
 
 @settings(max_examples=examples(80), deadline=None)
 @given(
-    seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
-    n_out=st.integers(0, 6), length=st.integers(1, 9), within=st.integers(1, 9),
-    words=st.sampled_from([None, 3, 20, 4096]), sending=st.sampled_from(["counted", "everything", "targeted"]),
-    share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]), apart=st.booleans(),
-)  # fmt: skip
+    seed=st.integers(0, 2**31),
+    size=st.integers(2, 5),
+    per_node=st.integers(1, 5),
+    n=st.integers(1, 40),
+    n_out=st.integers(0, 6),
+    length=st.integers(1, 9),
+    within=st.integers(1, 9),
+    words=st.sampled_from([None, 3, 20, 4096]),
+    sending=st.sampled_from(["counted", "everything", "targeted"]),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    density=st.sampled_from([0.0, 0.2, 1.0]),
+    apart=st.booleans(),
+)
 def test_logs_and_sums_complete(
     seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart
 ) -> None:
@@ -203,12 +211,12 @@ def test_logs_and_sums_complete(
 
     def work(comm: ThreadComm) -> tuple:
         mine = of_rank(raster, comm)
-        wanted[comm.rank, slice(*block(n, size, comm.rank))] = True
+        wanted[comm.rank, slice(*find_block(n, size, comm.rank))] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
         terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length, within=within)
         node = ranks.nodes.starts[ranks.nodes.index : ranks.nodes.index + 2]
-        near = slice(block(n, size, node[0])[0], block(n, size, node[1] - 1)[1])
+        near = slice(find_block(n, size, node[0])[0], find_block(n, size, node[1] - 1)[1])
         channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
         if words and ranks.sending == "everything" and ranks.sender:
             ranks.sender.box.capacity, ranks.sender.box.steps = words, -1
@@ -223,16 +231,19 @@ def test_logs_and_sums_complete(
             for stop, complete in do_parts(channel, first, last):
                 known = raster[:stop].copy()
                 known[complete:, far] = False
-                require_spikes(channel.heard.part(0, stop), known[:, ids])
+                require_spikes(channel.received_spikes.slice_steps(0, stop), known[:, ids])
                 received += [totals(channel.sums, t) for t in range(len(received), complete)]
-        channel.barrier()
-        whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
-        channel.forget(n_steps - 5, n_steps)
-        return ids, heard, received, whole, channel.heard.part(0, 5), channel.nbytes > 0
+        channel.synchronize_ranks()
+        whole, heard = (
+            channel.all_spikes_on_root(0, n_steps),
+            channel.received_spikes.slice_steps(0, n_steps).copy(n_steps),
+        )
+        channel.drop_steps(n_steps - 5, n_steps)
+        return ids, heard, received, whole, channel.received_spikes.slice_steps(0, 5), channel.nbytes > 0
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PER_NODE, str(per_node))
-        patch.setattr(tree, "pays", lambda n_nodes, n_sums, spared=0: apart and n_sums > 0)
+        patch.setattr(tree, "is_tree_faster", lambda n_nodes, n_sums, spared=0: apart and n_sums > 0)
         results, _ = on_threads(size, work)
     expected_sums = [[exact_sum(added[:, t, k].ravel()) for k in range(n_out)] for t in range(n_steps)]
     for ids, heard, received, (_, total), rest, has_bytes in results:
@@ -315,7 +326,7 @@ def test_sums_in_a_tree(n_nodes: int) -> None:
 
     def work(comm: ThreadComm) -> list[list[int]]:
         mine = numbers[comm.rank].ravel().copy()
-        tree.add_up(comm, mine, exchange.add_sums)
+        tree.add_over_nodes(comm, mine, exchange.add_sums)
         return mine.reshape(-1, 2).tolist()
 
     found, wire = on_threads(n_nodes, work)
@@ -324,16 +335,18 @@ def test_sums_in_a_tree(n_nodes: int) -> None:
             expected = sum(value[k] for value in values)
             assert high == infinite if k in (7, 8) else high * 2**64 + low % 2**64 == expected
     got = [sum(wire.queues[other, node].unfinished_tasks for other in range(n_nodes)) for node in range(n_nodes)]
-    assert got == [tree.received(n_nodes, node) for node in range(n_nodes)]
-    assert max(got) <= tree.stages(n_nodes) <= math.log2(n_nodes) + 2
+    assert got == [tree.count_received_messages(n_nodes, node) for node in range(n_nodes)]
+    assert max(got) <= tree.count_stages(n_nodes) <= math.log2(n_nodes) + 2
 
 
 def test_counts_choose_a_tree() -> None:
     """Where it spares more words than its messages cost; never for two nodes, or without readouts."""
-    assert not any(tree.pays(n, n_sums) for n, n_sums in ((2, 10**9), (3, 10**9), (10_000, 0), (4, 2000), (100, 30)))
-    assert tree.pays(4, 2001) and tree.pays(1000, 30)
-    assert not tree.pays(1000, 1) and not tree.pays(1000, 0, 990)
-    assert tree.pays(1000, 1, 990)  # where nodes need hardly any messages but those with the sums
+    assert not any(
+        tree.is_tree_faster(n, n_sums) for n, n_sums in ((2, 10**9), (3, 10**9), (10_000, 0), (4, 2000), (100, 30))
+    )
+    assert tree.is_tree_faster(4, 2001) and tree.is_tree_faster(1000, 30)
+    assert not tree.is_tree_faster(1000, 1) and not tree.is_tree_faster(1000, 0, 990)
+    assert tree.is_tree_faster(1000, 1, 990)  # where nodes need hardly any messages but those with the sums
     with pytest.raises(ValueError, match="2 and 4 numbers"):
         exchange.add_sums(np.zeros(2, np.int64), np.zeros(4, np.int64))
 
@@ -344,7 +357,7 @@ def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], 
     channel = ranks.open(ChannelSizes(n, 1, 1, 0), Sources(n, wanted[comm.rank]))
     write(channel, of_rank(np.ones((1, n), bool), comm), 0, 1)
     channel.meeting.round(0, 1)
-    channel.barrier()
+    channel.synchronize_ranks()
     return ranks
 
 
@@ -358,9 +371,12 @@ def test_no_objects_of_all_ranks_are_gathered(sending: str, monkeypatch: pytest.
 
 @settings(max_examples=examples(40), deadline=None)
 @given(
-    seed=st.integers(0, 2**31), size=st.integers(1, 5), per_node=st.integers(1, 3), n=st.integers(0, 300),
+    seed=st.integers(0, 2**31),
+    size=st.integers(1, 5),
+    per_node=st.integers(1, 3),
+    n=st.integers(0, 300),
     share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
-)  # fmt: skip
+)
 def test_nodes_tell_each_other_whom_they_hear(seed, size, per_node, n, share) -> None:
     """By the sets of numpy, in parts of the nodes' neurons. A billion neurons take two bits each."""
     assert count_bytes(np.arange(7813) * 128_000, 5) == 2 * 7812 * 128_000 / 8
@@ -374,17 +390,20 @@ def test_nodes_tell_each_other_whom_they_hear(seed, size, per_node, n, share) ->
         nodes = node.find_nodes(comm)
         own = None if listens_to_all[comm.rank] else np.flatnonzero(wanted[comm.rank]).astype(np.uint32)
         first = cuts[nodes.starts]
-        hearing = Hearing(comm, nodes, first, own)
-        hearing.tell()
+        hearing = Subscriptions(comm, nodes, first, own)
+        hearing.exchange_between_nodes()
         here, found, cut = nodes.index, [], np.random.default_rng(seed)
         heard = [wanted[low:high].any(axis=0) for low, high in itertools.pairwise(nodes.starts)]
         for r in range(nodes.count):
-            kinds = (hearing.of, hearing.count_of, r, here), (hearing.by, hearing.count_by, here, r)
+            kinds = (
+                (hearing.list_incoming, hearing.count_incoming, r, here),
+                (hearing.list_outgoing, hearing.count_outgoing, here, r),
+            )
             for part, count, of, by in kinds:
                 low, high = np.sort(cut.integers(first[of], first[of + 1] + 1, 2)).tolist()
                 found.append((part(r, low, high), np.flatnonzero(heard[by][low:high])))
                 assert count(r, low, high) == len(found[-1][1])
-        assert hearing.share_heard() == pytest.approx(np.mean(heard) if n else 0.0)
+        assert hearing.compute_subscribed_fraction() == pytest.approx(np.mean(heard) if n else 0.0)
         return found
 
     with pytest.MonkeyPatch.context() as patch:
@@ -446,8 +465,8 @@ def test_spikes_far_apart_travel(monkeypatch: pytest.MonkeyPatch) -> None:
             last = min(first + len(near), len(steps))
             write(channel, mine, first, last)
             channel.meeting.round(first, last)
-        channel.barrier()
-        return channel.heard.part(0, len(steps)).copy(len(steps))
+        channel.synchronize_ranks()
+        return channel.received_spikes.slice_steps(0, len(steps)).copy(len(steps))
 
     for heard in on_threads(2, work)[0]:
         require_spikes(heard, raster)
@@ -466,7 +485,7 @@ def test_counts_choose_how_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_asks_who_hears_whom_where_everything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """That is a table of a bit for each pair of a neuron and a node, and a collective call."""
     monkeypatch.setenv(PER_NODE, "1")
-    monkeypatch.setattr("pareprop.parallel.exchange.Hearing", lambda *_: pytest.fail("a table was made"))
+    monkeypatch.setattr("pareprop.parallel.exchange.Subscriptions", lambda *_: pytest.fail("a table was made"))
     results, _ = on_threads(2, lambda comm: open_ranks(comm, "everything", [np.arange(50)] * 2, 100))
     assert [ranks.sending for ranks in results] == ["everything"] * 2
 
@@ -474,7 +493,7 @@ def test_nobody_asks_who_hears_whom_where_everything_is_sent(monkeypatch: pytest
 def test_shared_memory_is_taken_as_it_is_needed() -> None:
     """A node has addresses for each neuron in each step, but memory for few spikes at first."""
     layout = shared_memory.Layout(2, np.array([10_000, 10_000]), 1000, 1, 1)
-    fd, problem = shared_memory._create(layout)
+    fd, problem = shared_memory._create_file(layout)
     try:
         assert problem is None and os.fstat(fd).st_size > 2 * 4 * 10_000 * 1000
         assert os.fstat(fd).st_blocks * 512 <= layout.initial_bytes() < 2**23
@@ -486,8 +505,9 @@ def test_shared_memory_is_taken_as_it_is_needed() -> None:
 def test_large_logs_ask_for_huge_pages(neurons: int, huge: bool) -> None:
     """Small ones do not: they would grow to a huge page for each rank."""
     local = SimpleNamespace(rank=0, size=1, bcast=lambda value: value)
-    memory = shared_memory.SharedMemory(None, SimpleNamespace(local=local), shared_memory.Layout(
-        1, np.array([neurons]), 10, 1, 1))  # fmt: skip
+    memory = shared_memory.SharedMemory(
+        None, SimpleNamespace(local=local), shared_memory.Layout(1, np.array([neurons]), 10, 1, 1)
+    )
     file = os.fstat(memory.fd)
     place = [f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}", str(file.st_ino)]
     parts = re.split(r"(?<=\n)(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text())
@@ -505,7 +525,7 @@ def test_ranks_with_neurons_tell_of_problems_without_waiting() -> None:
                 assert event.wait(20)  # rank 0 went on before this one came
             heard.append(channel.meeting.hear(0b10 if comm.rank else own))
             event.set()
-            channel.barrier()
+            channel.synchronize_ranks()
         return heard
 
     assert on_threads(2, work)[0] == [list(flags)] * 2
@@ -552,9 +572,9 @@ def test_nodes_send_to_those_that_hear_them_alone(per_node: int, monkeypatch: py
         for step in range(n_steps):
             write(channel, mine, step, step + 1)
             channel.meeting.round(step, step + 1)
-        require_spikes(channel.heard.part(0, n_steps), raster[:, heard])
-        channel.barrier()
-        return ranks.sender.post, ranks.sender.graph, ranks.nodes.leaders, channel.nbytes
+        require_spikes(channel.received_spikes.slice_steps(0, n_steps), raster[:, heard])
+        channel.synchronize_ranks()
+        return ranks.sender.buffers, ranks.sender.graph, ranks.nodes.leaders, channel.nbytes
 
     results, _ = on_threads(size, work)
     for rank, (post, *_) in enumerate(results):
@@ -588,7 +608,7 @@ def test_memory_that_cannot_be_allocated_is_given_back(monkeypatch: pytest.Monke
     before, layout = held(os.getpid()), shared_memory.Layout(2, np.array([10, 10]), 10, 1, 1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", fails)
-        _, problem = shared_memory._create(layout)
+        _, problem = shared_memory._create_file(layout)
     assert str(problem) == f"/dev/shm has no room for {layout.initial_bytes()} bytes: No space left on device"
     assert {*held(os.getpid())} <= {*before}
 
@@ -601,11 +621,11 @@ def test_who_waits_for_a_rank_that_ended_ends(nodes: int, monkeypatch: pytest.Mo
     def work(comm: ThreadComm) -> tuple:
         ranks = Ranks(comm)
         channel = ranks.open(ChannelSizes(10, 10, 10, 0))
-        channel.barrier()
+        channel.synchronize_ranks()
         if comm.rank > 2:  # another node
             return ()
         if comm.rank == 1:  # what the system does when a process ends
-            fcntl.fcntl(channel.kept[0].fd, 37, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 1, 1, 0))
+            fcntl.fcntl(channel.owners[0].fd, 37, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 1, 1, 0))
             return ()
         with pytest.raises(RankLost, match="rank 1 ended unexpectedly") as problem:
             channel.meeting.round(0, 1)
@@ -626,7 +646,7 @@ def test_shared_memory_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(os, "posix_fallocate", fails)
             with pytest.raises(RankLost) as problem:
-                channel.own.reserve(10_000_000)
+                channel.own_spikes.reserve(10_000_000)
         return f"{problem.value.speaks} {problem.value}"
 
     (text,), _ = on_threads(1, work)
@@ -634,24 +654,26 @@ def test_shared_memory_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ranks_per_node_is_checked() -> None:
-    assert [node.ranks_per_node({PER_NODE: text}) for text in ("", "3")] == [0, 3]
+    assert [node.read_ranks_per_node({PER_NODE: text}) for text in ("", "3")] == [0, 3]
     for text in ("0", "-1", "two", "1.5"):
         with pytest.raises(InputError, match=f"{PER_NODE} = '{text}' must be a whole number of at least 1"):
-            node.ranks_per_node({PER_NODE: text})
+            node.read_ranks_per_node({PER_NODE: text})
 
 
 def test_collective_numbers() -> None:
-    assert (collectives.maximum(None, 2.0), collectives.total(None, 3)) == (2.0, 3)
-    results, _ = on_threads(3, lambda c: (collectives.maximum(c, float(c.rank)), collectives.total(c, 10 + c.rank)))
+    assert (collectives.max_over_ranks(None, 2.0), collectives.sum_over_ranks(None, 3)) == (2.0, 3)
+    results, _ = on_threads(
+        3, lambda c: (collectives.max_over_ranks(c, float(c.rank)), collectives.sum_over_ranks(c, 10 + c.rank))
+    )
     assert results == [(2.0, 33)] * 3
     assert collectives.count_texts(None, "a") == {"a": 1}
     for found in on_threads(5, lambda c: collectives.count_texts(c, "bab"[c.rank % 3] + "x"))[0]:
         assert list(found.items()) == [("bx", 3), ("ax", 2)]
-    assert list(collectives.to_root(None, [1, 2])) == [1, 2]
+    assert list(collectives.send_items_to_root(None, [1, 2])) == [1, 2]
 
 
 def test_ranks_wait_for_ordered_accesses_alone() -> None:
-    """`DONE` and `ASLEEP` are touched by three functions, whose accesses have an order (parallel/README.md)."""
+    """`DONE` and `ASLEEP` are touched by three functions, whose accesses have an order."""
     text = (Path(__file__).parents[2] / "cython_core" / "rounds.pyx").read_text()
     used = [line.strip() for line in text.splitlines() if re.search(r"\b(?:DONE|ASLEEP)\]", line)]
     assert len(used) == 3
@@ -660,6 +682,10 @@ def test_ranks_wait_for_ordered_accesses_alone() -> None:
     orders = re.findall(r"__atomic_(\w+)\(\(long long\*\) (\w+),.*?__ATOMIC_(\w+)\)", text)
     orders += re.findall(r"__atomic_(load_n)\(\(const long long\*\) (\w+), __ATOMIC_(\w+)\)", text)
     assert sorted(orders) == [
-        ("fetch_add", "asleep", "SEQ_CST"), ("fetch_sub", "asleep", "SEQ_CST"), ("load_n", "asleep", "SEQ_CST"),
-        ("load_n", "place", "ACQUIRE"), ("load_n", "place", "SEQ_CST"), ("store_n", "place", "SEQ_CST"),
-    ]  # fmt: skip
+        ("fetch_add", "asleep", "SEQ_CST"),
+        ("fetch_sub", "asleep", "SEQ_CST"),
+        ("load_n", "asleep", "SEQ_CST"),
+        ("load_n", "place", "ACQUIRE"),
+        ("load_n", "place", "SEQ_CST"),
+        ("store_n", "place", "SEQ_CST"),
+    ]

@@ -18,11 +18,11 @@ def test_devices_and_drivers(tmp_path: Path, library: str, told: str) -> None:
     for name in ("mlx5_1", "mlx5_0"):
         (tmp_path / "infiniband" / name).mkdir(parents=True)
     (tmp_path / "maps").write_text(f"7f00-7f01 r-xp 00000000 08:01 12 /usr/lib/{library}\n")
-    assert mpi.interconnect(tmp_path / "infiniband", tmp_path / "maps") == told
+    assert mpi.describe_interconnect(tmp_path / "infiniband", tmp_path / "maps") == told
 
 
 def test_a_node_without_devices(tmp_path: Path) -> None:
     (tmp_path / "maps").write_text("")
-    assert mpi.interconnect(tmp_path / "infiniband", tmp_path / "maps") == ""
+    assert mpi.describe_interconnect(tmp_path / "infiniband", tmp_path / "maps") == ""
     (tmp_path / "infiniband").mkdir()
-    assert mpi.interconnect(tmp_path / "infiniband", tmp_path / "maps") == ""
+    assert mpi.describe_interconnect(tmp_path / "infiniband", tmp_path / "maps") == ""

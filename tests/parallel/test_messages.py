@@ -17,7 +17,7 @@ from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
 from pareprop.parallel import tree
 from pareprop.parallel.exchange import Exchange
-from pareprop.parallel.launcher import sending
+from pareprop.parallel.launcher import read_sending_mode
 from pareprop.runs.benchmark import Bench
 from pareprop.simulation.loop import Simulation
 
@@ -31,7 +31,7 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     On three or four ranks the others have no targets, and nobody listens to the last ten neurons but their own rank.
     """
     if "apart" in words:
-        tree.pays = lambda n_nodes, n_sums, spared=0: n_sums > 0
+        tree.is_tree_faster = lambda n_nodes, n_sums, spared=0: n_sums > 0
     source, target = np.array([(s, t) for t in range(10) for s in range(30) if (s + 3 * t) % 5 == 0 and s != t]).T
     among = {"rule": "explicit", "source": source, "target": target, "delay": 2 + source % 2}
     among["weight"] = 0.3 * np.cos(np.arange(len(source)))
@@ -47,7 +47,7 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     simulation.train(3)
     digest, ids = simulation.hexdigest(), simulation.network.sources.ids
     if "ring" in words and exchange.comm:
-        targets = exchange.comm.gather(exchange.sender.post.targets)
+        targets = exchange.comm.gather(exchange.sender.buffers.targets)
         if exchange.rank == 0:
             print(digest, simulation.rates[-1].hex(), targets)
         return
@@ -124,7 +124,7 @@ def test_sources_without_targets_cost_nothing():
         words = 20_000 // 64 + 1 + 3 * (len(heard) // 64 + 1)
         assert network.incoming.nbytes < 12 * synapses + 8 * n_rows + 4 * len(heard) + 12 * words + 700
         for span in network.incoming.spans[1:]:
-            source = np.concatenate([source for source, *_ in network.incoming.chunks(span)])
+            source = np.concatenate([source for source, *_ in network.incoming.yield_chunks(span)])
             assert set(source) <= set(heard) and len(source) == 4 * own
 
 
@@ -168,20 +168,20 @@ def test_all_rows_stay_where_nearly_all_are_used():
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_readout_synapses_are_spread_as_their_sources_are(variant: str) -> None:
     """By counts: no rank has more synapses onto readouts, nor rows of them, than its share of the neurons."""
-    model = Bench(neurons=200, indegree=150, inputs=10, variant=variant).model()
+    model = Bench(neurons=200, indegree=150, inputs=10, variant=variant).build_model()
     whole = LocalNetwork(model, 0, 1).outgoing
     for size in (2, 3, 7):
         tables = [LocalNetwork(model, rank, size).outgoing for rank in range(size)]
         counts = [len(table.weight) for table in tables]
         assert sum(counts) == len(whole.weight) == 200 and max(counts) - min(counts) <= 1
         assert [len(table.row_ptr) - 1 for table in tables] == counts
-        parts = [np.stack(part) for table in tables for part in table.chunks(table.spans[0])]
+        parts = [np.stack(part) for table in tables for part in table.yield_chunks(table.spans[0])]
         np.testing.assert_array_equal(np.concatenate(parts, axis=1)[0], np.arange(200))
         np.testing.assert_array_equal(np.concatenate([table.weight for table in tables]), whole.weight)
 
 
 def test_unknown_way():
-    assert sending({}) == "counted" and sending({"PAREPROP_SENDING": "targeted"}) == "targeted"
+    assert read_sending_mode({}) == "counted" and read_sending_mode({"PAREPROP_SENDING": "targeted"}) == "targeted"
     with pytest.raises(InputError, match="everywhere"):
-        sending({"PAREPROP_SENDING": "everywhere"})
+        read_sending_mode({"PAREPROP_SENDING": "everywhere"})
     assert "PAREPROP_SENDING" not in os.environ

@@ -13,7 +13,7 @@ from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.parallel import launcher
 from pareprop.parallel.exchange import Exchange
-from pareprop.parallel.replicas import FEWEST, LEAVES, Replicas, TreeSum, leaf
+from pareprop.parallel.replicas import LEAVES, MIN_TREE_BATCH, Replicas, TreeSum, assign_leaf
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks.sine_waves import SineWaves
 
@@ -104,7 +104,9 @@ class Broken(SineWaves):
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     task = Broken(batch_size=4, n_rec=10, n_step=100)
-    simulation = Simulation(task.model(), task, launcher.split(exchange, 2), settings=task.settings())
+    simulation = Simulation(
+        task.build_model(), task, launcher.split_into_replicas(exchange, 2), settings=task.make_settings()
+    )
     with pytest.raises(InputError) as problem:
         simulation.train(3)
     print(simulation.iteration, problem.value, flush=True)
@@ -130,7 +132,7 @@ def tree(leaves: list[list[np.ndarray]]) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 7, 8, 13, 32])
 def test_sum_is_that_of_the_tree(n: int) -> None:
     samples = np.random.default_rng(n).normal(size=(n, 5)) * 10.0 ** np.arange(-3, 2)
-    few = n < FEWEST  # these are added one after the other
+    few = n < MIN_TREE_BATCH  # these are added one after the other
     leaves = [0 if few else k * LEAVES // n for k in range(n)]
     expected = tree([[samples[k] for k in range(n) if leaves[k] == number] for number in range(LEAVES)])
     for count in (1, 2, 4, 8):
@@ -138,14 +140,14 @@ def test_sum_is_that_of_the_tree(n: int) -> None:
         for index in range(count):
             sums = TreeSum([np.zeros(5)])
             for _ in range(2):  # again, with arrays used before
-                for k in Replicas(count, index).batch_range(n):
-                    sums.open(leaf(k, n))
+                for k in Replicas(count, index).list_samples(n):
+                    sums.open_leaf(assign_leaf(k, n))
                     sums.arrays[0] += samples[k]
-                total = sums.total(Replicas())[0].copy()
+                total = sums.sum_over_groups(Replicas())[0].copy()
                 sums.arrays[0].fill(0.0)
             groups.append(total)
             assert sums.nbytes <= 40 * (1 if few else 1 + np.log2(LEAVES))
-        assert sorted(k for index in range(count) for k in Replicas(count, index).batch_range(n)) == list(range(n))
+        assert sorted(k for index in range(count) for k in Replicas(count, index).list_samples(n)) == list(range(n))
         while len(groups) > 1:
             groups = [groups[k] + groups[k + 1] for k in range(0, len(groups), 2)]
         np.testing.assert_array_equal(groups[0], expected)

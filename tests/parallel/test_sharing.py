@@ -26,7 +26,7 @@ def model(variant: str = "interval", n: int = 100, dt_ms: float = 1.0) -> Model:
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     """Tell the neurons of each rank, and how often it is called in a sample."""
     task = SineWaves(n_step=200, n_rec=int(words[0]))
-    run = Simulation(task.model(), task, exchange, settings=task.settings())
+    run = Simulation(task.build_model(), task, exchange, settings=task.make_settings())
     low, high = run.network.neurons
     print(f"{exchange.rank} {high - low} {run.engine.round_steps}\n", end="", flush=True)
     run.train(1)

@@ -60,14 +60,14 @@ for variant in ("interval", "spike"):
             before(self)
         LocalNetwork._build_cells = build
         try:
-            Simulation(task.model(), task, exchange, settings=task.settings())
+            Simulation(task.build_model(), task, exchange, settings=task.make_settings())
         finally:
             LocalNetwork._build_cells = before
 
     tell("weight", bounded)
     tell("memory", short)
     for problem in (InputError("bad data"), PermissionError(13, "Permission denied", "data.h5"), MemoryError()):
-        run = Simulation(task.model(), Task(task, problem), exchange, settings=task.settings())
+        run = Simulation(task.build_model(), Task(task, problem), exchange, settings=task.make_settings())
         tell(type(problem).__name__, lambda: run.train(3))
 """
 
@@ -107,8 +107,8 @@ task = TASKS["sine-waves"](batch_size=4, n_rec=10, n_step=100, periods=(100, 50,
 everyone = launcher.exchange()
 for replicas in (1, everyone.size):
     for everywhere in (True, False):
-        group = launcher.split(everyone, replicas)
-        run = Simulation(task.model(), task, group, [Stop(everywhere)], settings=task.settings())
+        group = launcher.split_into_replicas(everyone, replicas)
+        run = Simulation(task.build_model(), task, group, [Stop(everywhere)], settings=task.make_settings())
         run.train(9)
         losses = [loss for loss, _ in run.batch]
         print(run.iteration, sum(losses) / 4 == run.losses[-1], f"{losses}\\n", end="", flush=True)
@@ -127,7 +127,7 @@ APART = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-rank = launcher.rank_of_launcher(__import__("os").environ)
+rank = launcher.read_launched_rank(__import__("os").environ)
 cli.main([argument.replace("RANK", str(rank)) for argument in sys.argv[1:]])
 """
 
@@ -169,7 +169,7 @@ if phase != "library":
 else:
     from pareprop.tasks import TASKS
     task = TASKS["sine-waves"](n_rec=6, n_step=100, periods=(100, 50, 25, 20))
-    loop.Simulation(task.model(), task, launcher.exchange(), settings=task.settings()).train(10**6)
+    loop.Simulation(task.build_model(), task, launcher.exchange(), settings=task.make_settings()).train(10**6)
 """
 
 

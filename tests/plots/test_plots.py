@@ -27,7 +27,7 @@ from pareprop.plots import classification, loss, style
 )
 def test_a_run_gets_the_figures_of_its_task(tmp_path, task, attrs, more):
     write_run(tmp_path, task, **attrs)
-    paths = plots.draw(tmp_path)
+    paths = plots.draw_figures(tmp_path)
     assert stems(paths) == ALWAYS | more
     assert {path.parent for path in paths} == {tmp_path}
 
@@ -36,7 +36,7 @@ def test_classification_is_drawn_when_there_are_predictions(tmp_path):
     labels, predictions = write_test(write_run(tmp_path, "n-mnist"))
     assert draw_figures(tmp_path / "results.h5") == ALWAYS | {"classification"}
     with h5py.File(tmp_path / "results.h5") as file:
-        figure = classification.figure(file)
+        figure = classification.draw_figure(file)
     ax = figure.axes[0]
     shares = np.asarray(ax.images[0].get_array())
     for (row, column), share in np.ndenumerate(shares):
@@ -50,7 +50,7 @@ def test_classification_is_drawn_when_there_are_predictions(tmp_path):
 
 def test_pdf_embeds_its_fonts(tmp_path):
     with h5py.File(write_run(tmp_path)) as file:
-        style.save(loss.figure(file), tmp_path, "loss")
+        style.save(loss.draw_figure(file), tmp_path, "loss")
     pdf = (tmp_path / "loss.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
 
@@ -61,7 +61,7 @@ def test_validations_and_test_are_drawn_beside_the_training(tmp_path):
     with h5py.File(path, "a") as file:
         file["validation/iteration"], file["validation/value"] = [100, 200, 300], [0.4, 0.2, 0.1]
         file["validation/loss"] = [30.0, 20.0, 10.0]
-        figure, accuracy = loss.figure(file), file["test"].attrs["accuracy"]
+        figure, accuracy = loss.draw_figure(file), file["test"].attrs["accuracy"]
     lines = [{line.get_label(): line for line in ax.get_lines()} for ax in figure.axes]
     np.testing.assert_allclose(lines[1]["validation"].get_xydata(), [[100, 0.6], [200, 0.8], [300, 0.9]])
     np.testing.assert_array_equal(lines[0]["validation"].get_xydata(), [[100, 30], [200, 20], [300, 10]])
@@ -74,7 +74,7 @@ def test_accuracy_of_single_samples_is_shown_by_its_mean(tmp_path):
     errors = (np.random.default_rng(4).random(300) < 0.4) * 1.0
     with h5py.File(path, "a") as file:
         replace(file, "error", errors)
-        lines = {line.get_label(): line.get_ydata() for line in loss.figure(file).axes[1].get_lines()}
+        lines = {line.get_label(): line.get_ydata() for line in loss.draw_figure(file).axes[1].get_lines()}
     right = 1 - errors
     np.testing.assert_array_equal(lines["each iteration"], right)
     means = [right[:11].mean(), right[90:111].mean(), right[289:].mean()]
@@ -115,7 +115,7 @@ def test_a_diverged_run_is_drawn(tmp_path):
         file["dynamics/last/target_signal"][...] = np.nan
         file["projections/rec->rec/weight"][...] = np.nan
         file["projections/rec->out/weight"][::2] = np.inf
-    assert stems(plots.draw(tmp_path)) == ALWAYS | {"trajectory"}
+    assert stems(plots.draw_figures(tmp_path)) == ALWAYS | {"trajectory"}
 
 
 def test_seeds_of_long_runs_are_compared_by_their_running_medians(tmp_path):
@@ -151,18 +151,18 @@ def test_seeds_without_runs_or_loss_are_refused(tmp_path):
 def test_missing_foreign_and_broken_files_are_refused(tmp_path):
     path = tmp_path / "results.h5"
     with pytest.raises(InputError, match="No such file"):
-        plots.draw(tmp_path)
+        plots.draw_figures(tmp_path)
     path.write_text("iteration,loss\n1,2\n")
     with pytest.raises(InputError, match="cannot read"):
-        plots.draw(tmp_path)
+        plots.draw_figures(tmp_path)
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "pareprop-case-1"
     with pytest.raises(InputError, match="format is 'pareprop-case-1', must be pareprop-run-1"):
-        plots.draw(tmp_path)
+        plots.draw_figures(tmp_path)
     content = write_run(tmp_path).read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="cannot read"):
-        plots.draw(tmp_path)
+        plots.draw_figures(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -190,4 +190,4 @@ def test_contradictory_files_are_refused(tmp_path, spoil, message):
     with h5py.File(path, "a") as file:
         spoil(file)
     with pytest.raises(InputError, match=message):
-        plots.draw(tmp_path)
+        plots.draw_figures(tmp_path)

@@ -17,7 +17,7 @@ from pareprop.plots import dynamics, events, evidence, panels
 def test_dynamics_show_the_recorded_sample(tmp_path):
     with opened(tmp_path, iterations=40) as file:
         file.attrs["dt_ms"] = 0.5
-        figure, sample = dynamics.figure(file, "last"), file["dynamics/last"]
+        figure, sample = dynamics.draw_figure(file, "last"), file["dynamics/last"]
         for title, key in (
             ("membrane voltage", "V_m"),
             ("surrogate gradient", "surrogate_gradient"),
@@ -42,7 +42,7 @@ def test_dynamics_show_the_recorded_sample(tmp_path):
 def list_panels(file: h5py.File, roles: tuple[str, ...]) -> list[str]:
     """Titles of the panels of a network with populations of some roles; the learning window has a second column."""
     file.attrs["model"] = json.dumps({"populations": [{"name": role, "role": role, "size": 80} for role in roles]})
-    titles = [ax.get_title(loc="left") for ax in dynamics.figure(file, "last").axes]
+    titles = [ax.get_title(loc="left") for ax in dynamics.draw_figure(file, "last").axes]
     return [title for title in titles if title]
 
 
@@ -68,7 +68,7 @@ def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
         for name, values in (("spike_ids", ids), ("spike_steps", np.arange(ids.size) % 50)):
             del file["dynamics/last"][name]
             file["dynamics/last"][name] = values
-        ax = panel(dynamics.figure(file, "last"), "recurrent spikes, one neuron of 8")
+        ax = panel(dynamics.draw_figure(file, "last"), "recurrent spikes, one neuron of 8")
     (marks,) = ax.get_lines()
     np.testing.assert_array_equal(marks.get_ydata(), ids[ids % 8 == 0])
     assert "10k" in [label.get_text() for label in ax.get_yticklabels()]
@@ -76,7 +76,7 @@ def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
 
 def test_evidence_shows_groups_recall_and_decision(tmp_path):
     with opened(tmp_path, "evidence-accumulation", figure="evidence") as file:
-        figure, sample = evidence.figure(file), file["dynamics/last"]
+        figure, sample = evidence.draw_figure(file), file["dynamics/last"]
         steps, ids, readout = (sample[k][...] for k in ("input_steps", "input_ids", "readout_signal"))
     marks = panel(figure, "input spikes (shaded: learning window)").get_lines()
     for group, line in enumerate(marks):
@@ -94,7 +94,7 @@ def test_events_are_counted_by_pixel_and_polarity(tmp_path):
     assert "events" not in draw_figures(path)  # without pixels
     with h5py.File(path, "a") as file:
         write_pixels(file)
-        figure, ids, pixels = events.figure(file), file["dynamics/last/input_ids"][...], file["input_pixels"][...]
+        figure, ids, pixels = events.draw_figure(file), file["dynamics/last/input_ids"][...], file["input_pixels"][...]
     shown = panel(figure, "events, ON minus OFF").images[0].get_array()
     for row, column in ((16, 7), (16, 26), (7, 16), (0, 0)):
         here = (pixels[ids, 0] == row) & (pixels[ids, 1] == column)
@@ -111,7 +111,7 @@ def test_many_voltages_are_stacked_on_one_scale(tmp_path: Path) -> None:
     voltages = np.random.default_rng(1).normal(size=(50, 12)).cumsum(axis=0) + np.arange(12) % 2
     with h5py.File(tmp_path / "v.h5", "w") as file:
         ax = Figure().add_subplot()
-        panels.signals(ax, file.create_dataset("V_m", data=voltages), 1.0, is_stacked=True)
+        panels.draw_signals(ax, file.create_dataset("V_m", data=voltages), 1.0, is_stacked=True)
     lines, ticks = [line.get_ydata() for line in ax.get_lines()], ax.get_yticks()
     assert len(lines) == panels.MAX_LINES and ticks[1] - ticks[0] == float(ax.get_yticklabels()[1].get_text())
     for number, (above, below) in enumerate(itertools.pairwise(lines)):

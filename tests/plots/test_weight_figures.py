@@ -12,7 +12,7 @@ from pareprop.plots import matrices, reader, weights
 
 def test_weights_show_matrices_change_and_histograms(tmp_path):
     with opened(tmp_path) as file:
-        figure, data = weights.figure(file), file["projections/rec->rec"]
+        figure, data = weights.draw_figure(file), file["projections/rec->rec"]
         source, target, before, after = (data[k][...] for k in ("source", "target", "weight_initial", "weight"))
     weight, change, histogram = tile(figure, "rec → rec")
     for ax, values in ((weight, after), (change, after - before)):
@@ -48,7 +48,7 @@ def test_several_synapses_of_a_pair_are_added(tmp_path):
     with h5py.File(tmp_path / "results.h5", "w") as file:
         group = file.create_group("projections/a->b")
         group["source"], group["target"] = [1, 1, 0], [0, 0, 1]
-        matrix = matrices.dense(group, 2, 2, np.array([0.5, 0.25, 3.0]))
+        matrix = matrices.build_dense_matrix(group, 2, 2, np.array([0.5, 0.25, 3.0]))
     np.testing.assert_array_equal(matrix, [[np.nan, 0.75], [3.0, np.nan]])
 
 
@@ -92,7 +92,7 @@ def test_big_projection_is_sampled_and_gets_no_matrix(tmp_path, monkeypatch):
             group.create_dataset(name, (100_000_000,), dtype=np.int64, chunks=(1 << 16,))  # unwritten: takes no space
         for name in ("weight_initial", "weight"):
             group.create_dataset(name, (100_000_000,), dtype=np.float64, chunks=(1 << 16,), fillvalue=0.5)
-        figure = weights.figure(file)
+        figure = weights.draw_figure(file)
     assert {name.rpartition("/")[2] for name, _ in read} == {"weight_initial", "weight"}
     assert sum(np.size(part) for _, part in read) == 40_000
     none, change, weight = tile(figure, "rec → rec")

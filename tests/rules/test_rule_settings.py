@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
 def test_configuration(path: Path, tmp_path: Path) -> None:
     """Rules of the package that are named stand in the configuration, too; order of entries is kept."""
     read = config.load(str(path))
-    model = read.task.model()
+    model = read.task.build_model()
     first, second = (model.projections[k] for k in (0, 1))
     assert isinstance(first.learning_rule, LearningRule) and first.learning_rule.name == "mine"
     assert list(first.learning_rule.constants) == ["first", "second"]
@@ -68,12 +68,12 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
     assert second.learning_rule == library.get("pair_stdp")
     assert second.transmission == ShortTerm(U=0.5, tau_rec=100.0)
     again = tmp_path / "again.toml"
-    again.write_text(read.toml())
-    assert "[learning_rules.pair_stdp.neuron]" in read.toml()
-    assert config.load(str(again)).digest() == read.digest()
-    assert identity.list_facts(config.load(str(again)).task.model()) == identity.list_facts(model)
+    again.write_text(read.to_toml())
+    assert "[learning_rules.pair_stdp.neuron]" in read.to_toml()
+    assert config.load(str(again)).compute_digest() == read.compute_digest()
+    assert identity.list_facts(config.load(str(again)).task.build_model()) == identity.list_facts(model)
     path.write_text(path.read_text().replace("mine", "pair_stdp"))  # one's own goes before that of the package
-    assert list(config.load(str(path)).task.model().projections[1].learning_rule.constants) == ["first", "second"]
+    assert list(config.load(str(path)).task.build_model().projections[1].learning_rule.constants) == ["first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,18 @@ def test_described_by_tables() -> None:
     model = pareprop.Model("interval")
     inputs, cells = model.inputs("in", 30), model.neurons("rec", 20, "iaf")
     model.connect(
-        inputs, cells, learning_rule="clopath", learning_parameters={"A_LTD": np.linspace(0.1, 0.2, 20)},
+        inputs,
+        cells,
+        learning_rule="clopath",
+        learning_parameters={"A_LTD": np.linspace(0.1, 0.2, 20)},
         transmission=ShortTerm(U=Uniform(low=0.1, high=0.3), tau_rec=np.linspace(50.0, 90.0, 30)),
-    )  # fmt: skip
+    )
     model.connect(cells, cells, learning_rule=Eprop(through="leak", name="leaky"), name="back")
-    tables, arrays = to_tables.describe(model)
+    tables, arrays = to_tables.describe_model(model)
     own = {"variant": "interval", "seed": 1, "precision": "double"}
-    again = to_tables.build({**tables, **own}, arrays, {}, rules_by_name(model))
+    again = to_tables.build_model({**tables, **own}, arrays, {}, rules_by_name(model))
     assert identity.list_facts(again) == identity.list_facts(model)
-    other = to_tables.build({**tables, **own}, arrays, {}, rules_by_name(model) | {"leaky": Eprop(through="all")})
+    other = to_tables.build_model({**tables, **own}, arrays, {}, rules_by_name(model) | {"leaky": Eprop(through="all")})
     assert identity.list_facts(other) != identity.list_facts(model)
 
 
@@ -122,10 +125,10 @@ def test_options_of_eprop_come_back(options: dict) -> None:
     rule = Eprop(**options)
     model = Model("interval")
     model.connect(model.inputs("in", 2), model.neurons("rec", 3), learning_rule=rule)
-    tables, arrays = to_tables.describe(model)
+    tables, arrays = to_tables.describe_model(model)
     rules = {name: from_dict(name, rule.to_dict()) for name, rule in rules_by_name(model).items()}
     own = {"variant": "interval", "seed": 1, "precision": "double"}
-    again = to_tables.build({**tables, **own}, arrays, {}, rules)
+    again = to_tables.build_model({**tables, **own}, arrays, {}, rules)
     assert rule_of(again.projections[0]).to_dict() == rule.to_dict()
     assert ("name" in options) or (rule.name == "eprop") == rule.is_plain
     assert len({Eprop(**options).name for options in OPTIONS}) == len(OPTIONS)
@@ -136,7 +139,7 @@ def test_rules_under_other_names_than_their_own_come_back() -> None:
     inputs, cells = model.inputs("in", 2), model.neurons("rec", 3)
     model.connect(inputs, cells, learning_rule="eprop")
     model.connect(cells, cells, learning_rule="b")
-    tables, _ = to_tables.describe(model)
+    tables, _ = to_tables.describe_model(model)
     assert [item["learning_rule"] for item in tables["projections"]] == ["same", "eprop_leak"]
 
 
@@ -146,9 +149,14 @@ RASTER[0] = False
 
 @pytest.mark.parametrize(
     ("weight", "sign", "given"),
-    [(-0.5, "free", {}), (Uniform(low=-0.6, high=-0.4), "free", {}), (Normal(std=0.5), -1, {}), (0.5, "free", {}),
-     (Normal(std=0.5), "free", {"sign_of_weights": -1.0})],
-)  # fmt: skip
+    [
+        (-0.5, "free", {}),
+        (Uniform(low=-0.6, high=-0.4), "free", {}),
+        (Normal(std=0.5), -1, {}),
+        (0.5, "free", {}),
+        (Normal(std=0.5), "free", {"sign_of_weights": -1.0}),
+    ],
+)
 @pytest.mark.parametrize("rate", [5.0, 50.0])
 def test_inhibition_grows_and_shrinks_with_the_rate(rate: float, weight: object, sign: object, given: dict) -> None:
     """Sizes of weights change by eta (x_post - alpha) at a source's spike, eta x_pre at a target's (Vogels et al.)."""

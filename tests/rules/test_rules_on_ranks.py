@@ -62,17 +62,30 @@ def build(name: str) -> Model:
         weight = Normal(mean=4.0 * scale[k], std=1.0 * scale[k])
         rules = ("pair_stdp", OWN, "r_stdp")[k], (OWN, Eprop(through="no own spike"), "triplet_stdp")[k]
         model.connect(
-            inputs, cells, "fixed_indegree", indegree=5, weight=weight, delay=[1, 3], learning_rule=rules[0],
-            optimizer=(Adam if k else GradientDescent)(eta=1e-3, Wmin=-1e3, Wmax=1e3), **moving,
+            inputs,
+            cells,
+            "fixed_indegree",
+            indegree=5,
+            weight=weight,
+            delay=[1, 3],
+            learning_rule=rules[0],
+            optimizer=(Adam if k else GradientDescent)(eta=1e-3, Wmin=-1e3, Wmax=1e3),
+            **moving,
             learning_parameters={"tau": Uniform(low=1.0, high=40.0)} if rules[0] is OWN else None,
-        )  # fmt: skip
+        )
         for other in groups:
             model.connect(
-                other, cells, "fixed_indegree", indegree=3, allow_autapses=False, delay=[2, 4],
-                weight=Normal(mean=0.0, std=scale[k]), learning_rule=rules[1],
+                other,
+                cells,
+                "fixed_indegree",
+                indegree=3,
+                allow_autapses=False,
+                delay=[2, 4],
+                weight=Normal(mean=0.0, std=scale[k]),
+                learning_rule=rules[1],
                 optimizer=GradientDescent(eta=1e-4, Wmin=-1e3, Wmax=1e3),
                 transmission=ShortTerm(U=Uniform(low=0.2, high=0.6), tau_rec=60.0, tau_fac=100.0 * k),
-            )  # fmt: skip
+            )
         model.connect(cells, out, weight=Normal(std=0.5), transmission=ShortTerm(U=0.5, tau_rec=40.0))
         model.connect(out, cells, weight=Normal(std=1.0))
     return model
@@ -180,9 +193,9 @@ def driven(variant: str, n: int, std: float = 1.0, rate: float = 1e-4, bound: fl
     return small.network(variant, 10, n, cell={"I_e": 420.0}, out=small.READOUT, defaults=True, **onto, **options)
 
 
-def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.ndarray, np.ndarray]:
+def weights_of(model: Model, task: object = None, **algorithms: object) -> tuple[np.ndarray, np.ndarray]:
     """Weights before and after training."""
-    simulation = Simulation(model, task or NOISE, **ways)
+    simulation = Simulation(model, task or NOISE, **algorithms)
     table = simulation.network.incoming
     before = table.weight.copy()
     simulation.train(4)
@@ -191,8 +204,8 @@ def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.nd
 
 def test_ways_agree_where_spikes_have_factors() -> None:
     """E-prop by composed maps and step by step."""
-    before, by_maps = weights_of(with_transmission(1e3), ways="scan")
-    _, by_steps = weights_of(with_transmission(1e3), ways="steps")
+    before, by_maps = weights_of(with_transmission(1e3), algorithms="scan")
+    _, by_steps = weights_of(with_transmission(1e3), algorithms="steps")
     change = np.abs(by_steps - before).max()
     assert change > 1e-4
     np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-10 * change)
@@ -202,15 +215,23 @@ def test_ways_agree_where_spikes_have_factors() -> None:
 def test_sums_agree_with_steps_where_spikes_have_factors(loop: int) -> None:
     """Dense and sparse rows, windows that a cutoff closes, spikes that enter when they arrive, or later."""
     weights = []
-    for way in ("prefix", "steps"):
+    for algorithm in ("prefix", "steps"):
         given = {"transmission": ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0), "weight": Normal(mean=3.0, std=1.0)}
         model = small.network(
-            "spike", 10, 24, cell={"I_e": 420.0, "c_reg": 1.0, "eprop_isi_trace_cutoff": 8.0}, out=small.READOUT,
-            into=given, among={"rule": "fixed_indegree", "indegree": 6} | given, defaults=True, seed=3,
-            onto={"weight": Normal(std=0.5), "delay": loop}, back={"weight": Normal(std=1.0), "delay": loop},
+            "spike",
+            10,
+            24,
+            cell={"I_e": 420.0, "c_reg": 1.0, "eprop_isi_trace_cutoff": 8.0},
+            out=small.READOUT,
+            into=given,
+            among={"rule": "fixed_indegree", "indegree": 6} | given,
+            defaults=True,
+            seed=3,
+            onto={"weight": Normal(std=0.5), "delay": loop},
+            back={"weight": Normal(std=1.0), "delay": loop},
             optimizer=GradientDescent(eta=1e-4),
-        )  # fmt: skip
-        weights.append(weights_of(model, ways=way))
+        )
+        weights.append(weights_of(model, algorithms=algorithm))
     (before, by_sums), (_, by_steps) = weights
     change = np.abs(by_steps - before).max()
     assert change > 1e-4

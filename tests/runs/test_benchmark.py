@@ -23,18 +23,21 @@ def test_models_of_equations(variant, neuron, capsys):
     assert (code, errors) == (0, "") and digests(output.splitlines())
 
 
-@pytest.mark.parametrize(("way", "used"), [([], "prefix"), (["--way", "steps"], "steps")])
-def test_a_way_of_learning_may_be_asked_for(way, used, capsys, tmp_path):
+@pytest.mark.parametrize(("algorithm", "used"), [([], "prefix"), (["--algorithm", "steps"], "steps")])
+def test_an_algorithm_may_be_asked_for(algorithm, used, capsys, tmp_path):
     file = tmp_path / "figures.json"
-    code, _, errors = command(capsys, *SMALL, "--variant", "spike", *way, "--json", file)
+    code, _, errors = command(capsys, *SMALL, "--variant", "spike", *algorithm, "--json", file)
     assert (code, errors) == (0, "")
-    assert json.loads(file.read_text())["ways"] == {"in->rec": used, "rec->rec": used, "rec->out": "readout"}
+    assert json.loads(file.read_text())["algorithms"] == {"in->rec": used, "rec->rec": used, "rec->out": "readout"}
 
 
-@pytest.mark.parametrize(("options", "told"), [
-    (["--variant", "spike", "--way", "lines"], "cannot learn by 'lines': its optimizer keeps no moments"),
-    (["--way", "steps"], "ways = 'steps' does not go with the interval variant: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--variant", "spike", "--algorithm", "lines"], "cannot learn by 'lines': its optimizer keeps no moments"),
+        (["--algorithm", "steps"], "algorithms = 'steps' does not go with the interval variant: "),
+    ],
+)
 def test_a_way_that_does_not_fit_is_refused(options, told, capsys):
     assert told in refusal_of(capsys, *SMALL, *options)
 
@@ -71,7 +74,7 @@ class _Spikes(Observer):
         self.found = []
 
     def after_sample(self, simulation, outcome):
-        steps, ids = simulation.engine.log.spikes(simulation.task.n_steps)
+        steps, ids = simulation.engine.log.list_spikes(simulation.task.n_steps)
         self.found += [(outcome.index, int(step), int(i)) for step, i in zip(steps, ids, strict=True)]
 
 
@@ -81,17 +84,17 @@ def test_events(variant, delay):
     """Against going through all spikes and all synapses one by one."""
     n_steps, n_samples = 60, 2
     bench = Bench(neurons=30, indegree=5, inputs=8, delay=delay, variant=variant, steps=n_steps, intervals=n_samples)
-    figures, model, task = benchmark.run(bench, Alone()), bench.model(), bench.task()
+    figures, model, task = benchmark.run(bench, Alone()), bench.build_model(), bench.make_task()
     spikes = _Spikes()
     simulation = Simulation(model, task, observers=[spikes])
     simulation.train(n_samples)
-    steps, ids = task.sample(0).inputs.spikes(n_steps)
+    steps, ids = task.sample(0).inputs.list_spikes(n_steps)
     inputs = [(k, int(s), int(i)) for k in range(n_samples) for s, i in zip(steps, ids, strict=True)]
     table, events = simulation.network.incoming, 0
     for span in table.spans:
         # an input's row s arrives in step s, which takes its delay of one step out
         shift, sent = (1, inputs) if span.projection.pre.role == "input" else (0, spikes.found)
-        for source, _, delays, _ in table.chunks(span):
+        for source, _, delays, _ in table.yield_chunks(span):
             for _, step, sender in sent:
                 for d in delays[source == sender]:
                     events += variant == "spike" or 0 < step + d - shift < n_steps
@@ -114,7 +117,7 @@ def test_counting_and_digest_are_not_timed(monkeypatch):
 
         return slowed
 
-    monkeypatch.setattr(benchmark, "_now", look)
+    monkeypatch.setattr(benchmark, "read_synchronized_clock", look)
     monkeypatch.setattr(benchmark, "count_events", slow(benchmark.count_events))
     monkeypatch.setattr(Simulation, "hexdigest", slow(Simulation.hexdigest))
     figures = benchmark.run(Bench(neurons=30, indegree=5, inputs=8, steps=100), Alone())
@@ -132,20 +135,20 @@ def test_counters_of_machines_add_up(monkeypatch):
     """Of 8 core seconds, 3 are this rank's and 1 that of another on its machine; the third rank found 4 of others."""
     seconds = iter([(10.0, 1.0), (18.0, 4.0)])
     monkeypatch.setattr(counters, "leads_machine", lambda comm: True)
-    monkeypatch.setattr(counters.energy.Meter, "lap", lambda meter: 2.0)
+    monkeypatch.setattr(counters.energy.Meter, "measure_interval", lambda meter: 2.0)
     found = counters.Counters(Ranks())
     for pair in seconds:
         monkeypatch.setattr(counters.machine, "busy_seconds", lambda pair=pair: pair[0])
         monkeypatch.setattr(counters.time, "process_time", lambda pair=pair: pair[1])
-        found.start() if pair[0] == 10.0 else found.stop()
-    assert found.figures(4.0) == {"joules": 7.0, "other_cores": (8.0 - 3.0 - 1.0 + 4.0) / 4.0 / 2}
+        found.start_counting() if pair[0] == 10.0 else found.stop_counting()
+    assert found.collect_figures(4.0) == {"joules": 7.0, "other_cores": (8.0 - 3.0 - 1.0 + 4.0) / 4.0 / 2}
     found.joules = float("nan")
-    assert found.figures(4.0).keys() == {"other_cores"}
+    assert found.collect_figures(4.0).keys() == {"other_cores"}
 
 
 def test_joules_of_a_benchmark(capsys, monkeypatch, tmp_path):
     """Counters that go on by 2 J whenever they are looked at, in two intervals; without counters a line says so."""
-    monkeypatch.setattr(counters.energy.Meter, "lap", lambda meter: 2.0)
+    monkeypatch.setattr(counters.energy.Meter, "measure_interval", lambda meter: 2.0)
     output = output_of(capsys, *SMALL, "--json", tmp_path / "told.json")
     figures = json.loads((tmp_path / "told.json").read_text())
     each = 1e6 * 4.0 / figures["events"]

@@ -26,7 +26,11 @@ def test_a_printed_configuration_says_the_same(name: str, tmp_path: Path, capsys
     path = tmp_path / "my.toml"
     path.write_text(output_of(capsys, "config", name, *as_options("run.seed=7", "checkpoint.keep=5")))
     again = config.load(str(path))
-    assert again.digest() == config.load(name, ["seed=7", "keep=5"]).digest() != config.load(name).digest()
+    assert (
+        again.compute_digest()
+        == config.load(name, ["seed=7", "keep=5"]).compute_digest()
+        != config.load(name).compute_digest()
+    )
     assert (again.task.seed, again.checkpoint.keep) == (7, 5)
 
 
@@ -130,9 +134,9 @@ def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_pat
     texts = [*(f"{key}={value}" for key, value in values.items()), "iterations=2"]
     try:
         chosen = config.load("sine-waves", texts)
-        model = chosen.task.model()
+        model = chosen.task.build_model()
         check(chosen.record, model)
-        simulation = Simulation(model, chosen.task, settings=chosen.task.settings())
+        simulation = Simulation(model, chosen.task, settings=chosen.task.make_settings())
     except InputError as problem:
         assert str(problem)
         assert set(spoil), texts  # what lies within the bounds is never refused
@@ -145,7 +149,7 @@ def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_pat
         return
     run = runs.Run(chosen, tmp_path_factory.mktemp("any") / "run", Alone())  # with all its files
     run.directory.mkdir()
-    run.begin()
+    run.begin_run()
     run.simulation.train(2)
     assert run.simulation.hexdigest() == digest
 
@@ -153,7 +157,7 @@ def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_pat
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     for texts in json.loads(Path(folder, "settings.json").read_text()):
         task = config.load("sine-waves", texts).task
-        simulation = Simulation(task.model(), task, exchange, settings=task.settings())
+        simulation = Simulation(task.build_model(), task, exchange, settings=task.make_settings())
         simulation.train(2)
         digest = simulation.hexdigest()
         if exchange.rank == 0:

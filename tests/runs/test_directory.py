@@ -24,9 +24,12 @@ from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_observer, checkpoint_write
 from pareprop.storage.disk import lock_directory
 
-DRAW = run.draw
-RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
-       "checkpoint.every=1")]  # fmt: skip
+DRAW = run.draw_run
+RUN = [
+    "run",
+    "sine-waves",
+    *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1", "checkpoint.every=1"),
+]
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -180,7 +183,7 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, k
     change(copy / "record.h5", secret, "spikes/id")
     before = contents(tmp_path)
     with pytest.raises(InputError, match="another"):
-        plots.draw(copy)
+        plots.draw_figures(copy)
     for arguments in (
         ["compare", copy, tmp_path / "other"],
         ["compare", tmp_path / "other", copy],
@@ -220,9 +223,18 @@ def change_manifests(directory: Path, what: Callable[[dict], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../secret.h5", "SECRET", "/etc/passwd", "part-000-rank-00000.h5/../../../secret.h5", "link.h5", 7,
-             "part-001-rank-00000.h5", "part-000-rank-00000.h5\0"],
-)  # fmt: skip
+    "name",
+    [
+        "../../secret.h5",
+        "SECRET",
+        "/etc/passwd",
+        "part-000-rank-00000.h5/../../../secret.h5",
+        "link.h5",
+        7,
+        "part-001-rank-00000.h5",
+        "part-000-rank-00000.h5\0",
+    ],
+)
 def test_names_in_a_manifest_stay_inside(copy: Path, tmp_path: Path, capsys, name: object) -> None:
     secret = foreign(tmp_path)
     (copy / "record" / "link.h5").symlink_to(secret)
@@ -255,9 +267,17 @@ def test_parts_of_a_checkpoint_are_no_links(copy: Path, tmp_path: Path, capsys, 
 
 
 @pytest.mark.parametrize(
-    "name", ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "record/new.h5", "config.toml",
-             "checkpoints/iteration-00000002/manifest.json", "../run/record.h5"],
-)  # fmt: skip
+    "name",
+    [
+        "results.h5",
+        "record.h5",
+        "record/part-000-rank-00000.h5",
+        "record/new.h5",
+        "config.toml",
+        "checkpoints/iteration-00000002/manifest.json",
+        "../run/record.h5",
+    ],
+)
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]])
 def test_export_spares_the_run(copy: Path, capsys: pytest.CaptureFixture, name: str, flags: list[str]) -> None:
     before = contents(copy)
@@ -276,10 +296,15 @@ def test_export_into_the_directory_of_a_run_and_through_links(copy: Path, tmp_pa
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-@pytest.mark.parametrize("change", [
-    lambda file: file.attrs.__delitem__("n_steps"), lambda file: file.attrs.__setitem__("dt_ms", "x"),
-    lambda file: file.__delitem__("spikes/step"), lambda file: file.__setitem__("spikes/step/x", 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.attrs.__delitem__("n_steps"),
+        lambda file: file.attrs.__setitem__("dt_ms", "x"),
+        lambda file: file.__delitem__("spikes/step"),
+        lambda file: file.__setitem__("spikes/step/x", 3),
+    ],
+)
 def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys, change) -> None:
     with h5py.File(copy / "record.h5", "r+") as file:
         try:
@@ -299,7 +324,7 @@ def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys,
     ("more", "expected"), [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())]
 )
 def test_figures_are_drawn_as_asked(tmp_path: Path, capsys, monkeypatch, no_figures, more, expected) -> None:
-    monkeypatch.setattr(run, "draw", DRAW)
+    monkeypatch.setattr(run, "draw_run", DRAW)
     output = output_of(capsys, *RUN, "--out", tmp_path / "out", *more)
     assert {path.suffix for path in (tmp_path / "out").iterdir()} & {".png", ".pdf"} == expected
     assert ("figures: none drawn; `pareprop plot" in output) == (not expected)
@@ -310,7 +335,7 @@ def test_figures_are_drawn_as_asked(tmp_path: Path, capsys, monkeypatch, no_figu
 
 def test_no_figures_after_a_signal(tmp_path: Path, capsys, monkeypatch) -> None:
     """The time that is left may be short."""
-    monkeypatch.setattr(run, "draw", lambda directory, **_: pytest.fail("drawn after a signal"))
+    monkeypatch.setattr(run, "draw_run", lambda directory, **_: pytest.fail("drawn after a signal"))
 
     class Asked(checkpoint_observer.Signals):
         """A signal came at once."""

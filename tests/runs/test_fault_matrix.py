@@ -79,13 +79,19 @@ def trials() -> list[Trial]:
 
 
 QUICK = [
-    Trial("interval", "build", "SIGINT", 1), Trial("spike", "exchange", "SIGKILL", 1),
-    Trial("interval", "exchange", "SIGSTOP", 1), Trial("spike", "training", "SIGTERM", 1),
-    Trial("interval", "checkpoint", "storm", 1), Trial("spike", "checkpoint", "full", 0),
-    Trial("interval", "training", "unreadable", 1), Trial("spike", "recording", "removed", 0),
-    Trial("interval", "training", "memory", 1), Trial("spike", "plotting", "SIGUSR1", 0),
-    Trial("interval", "exchange", "twice", 0), Trial("spike", "end", "SIGINT", 1),
-]  # fmt: skip
+    Trial("interval", "build", "SIGINT", 1),
+    Trial("spike", "exchange", "SIGKILL", 1),
+    Trial("interval", "exchange", "SIGSTOP", 1),
+    Trial("spike", "training", "SIGTERM", 1),
+    Trial("interval", "checkpoint", "storm", 1),
+    Trial("spike", "checkpoint", "full", 0),
+    Trial("interval", "training", "unreadable", 1),
+    Trial("spike", "recording", "removed", 0),
+    Trial("interval", "training", "memory", 1),
+    Trial("spike", "plotting", "SIGUSR1", 0),
+    Trial("interval", "exchange", "twice", 0),
+    Trial("spike", "end", "SIGINT", 1),
+]
 
 
 def settings(trial: Trial) -> list[str]:

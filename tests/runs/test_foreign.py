@@ -20,15 +20,18 @@ from damage import flip, replace
 from params import first
 
 from pareprop import plots
-from pareprop.errors import InputError, printable
+from pareprop.errors import InputError, escape_unprintable
 from pareprop.network.space import Space
 from pareprop.runs import config, replay, run
 from pareprop.runs.directory import DIGEST_LINE
 from pareprop.runs.opened import open_run
 
-RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
-       "variant=spike")]  # fmt: skip
-DRAW = run.draw
+RUN = [
+    "run",
+    "sine-waves",
+    *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1", "variant=spike"),
+]
+DRAW = run.draw_run
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -92,7 +95,7 @@ def test_a_report_shows_nothing_of_other_places(copy: Path, tmp_path: Path, caps
 def test_files_of_a_run_are_not_links_to_other_places(
     copy: Path, finished: Path, tmp_path: Path, capsys, monkeypatch, name: str, commands: list[list[str]]
 ) -> None:
-    monkeypatch.setattr(run, "draw", DRAW)
+    monkeypatch.setattr(run, "draw_run", DRAW)
     lead_out(copy, name)
     for line in commands:
         options, rest = [x for x in line[1:] if x.startswith("--")], [x for x in line[1:] if not x.startswith("--")]
@@ -144,7 +147,7 @@ def test_weights_of_another_network(copy: Path, tmp_path: Path, capsys) -> None:
 
 def test_numbers_that_numpy_lacks(copy: Path, finished: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     """A float of 16 bytes with an exponent of 30 bits."""
-    monkeypatch.setattr(run, "draw", DRAW)
+    monkeypatch.setattr(run, "draw_run", DRAW)
     kind = h5py.h5t.IEEE_F64LE.copy()
     kind.set_size(16)
     kind.set_precision(128)
@@ -193,8 +196,16 @@ def test_sizes_that_cannot_be_leave_nothing(tmp_path: Path, capsys, arguments: l
 def test_activity_that_cannot_be_is_bad_input(tmp_path: Path, capsys) -> None:
     with h5py.File(tmp_path / "rates.h5", "w") as file:
         file["rates"] = np.full((30, 8), 1e300)
-    settings = ("n_rec=8", "n_in=4", "n_step=30", "skip=0", "indegree=2", "indegree_in=2", "iterations=1",
-                f"activity={tmp_path / 'rates.h5'}")  # fmt: skip
+    settings = (
+        "n_rec=8",
+        "n_in=4",
+        "n_step=30",
+        "skip=0",
+        "indegree=2",
+        "indegree_in=2",
+        "iterations=1",
+        f"activity={tmp_path / 'rates.h5'}",
+    )
     options = as_options(*settings)
     assert "1e+300 must lie in 0 to 1e+06 Hz" in require_refusal(
         capsys, "run", "own-activity", *options, "--out", tmp_path / "out"
@@ -204,9 +215,11 @@ def test_activity_that_cannot_be_is_bad_input(tmp_path: Path, capsys) -> None:
 # ---- extreme numbers and odd names in figures ------------------------------------------------------------------------
 
 PLACES = (
-    ("loss", "firing_rate"), ("dynamics/last/V_m", "dynamics/last/readout_signal", "projections/rec->rec/weight"),
-    ("dynamics/last/spike_steps",), ("dynamics/last/input_ids",),
-)  # fmt: skip
+    ("loss", "firing_rate"),
+    ("dynamics/last/V_m", "dynamics/last/readout_signal", "projections/rec->rec/weight"),
+    ("dynamics/last/spike_steps",),
+    ("dynamics/last/input_ids",),
+)
 
 
 @pytest.mark.parametrize("value", first(0, [1e308, -1e308], rest=1))
@@ -223,7 +236,7 @@ def test_extreme_numbers_are_drawn_or_refused_in_silence(copy: Path, monkeypatch
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                plots.draw(copy, pdf=False)
+                plots.draw_figures(copy, pdf=False)
             except InputError as problem:
                 assert str(problem).count("\n") == 0
         os.replace(copy / "kept.h5", copy / "results.h5")
@@ -237,14 +250,14 @@ def test_odd_texts_in_figures(copy: Path) -> None:
         file.move("projections/rec->rec", "projections/$\\frac{1->\x02")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert plots.draw(copy)
+        assert plots.draw_figures(copy)
 
 
 # ---- terminals and pipes ---------------------------------------------------------------------------------------------
 
 
 def test_control_characters_are_shown_as_escapes() -> None:
-    assert printable("a\x1b[2Jb\x07\r\x9b\u202e\udc80\U000e0001 é→\t\n") == (
+    assert escape_unprintable("a\x1b[2Jb\x07\r\x9b\u202e\udc80\U000e0001 é→\t\n") == (
         "a\\u001b[2Jb\\u0007\\u000d\\u009b\\u202e\\udc80\\U000e0001 é→\t\n"
     )
 
@@ -321,20 +334,24 @@ def test_code_that_a_run_names(capsys: pytest.CaptureFixture, tmp_path: Path, ma
     """A run of somebody else imports nothing, whatever is done with it, but where the user says so."""
     theirs = config.load("gym", maze)
     (tmp_path / "run").mkdir()
-    text = f"{theirs.toml()}\n{DIGEST_LINE} {theirs.digest()}\n" if kept == "all" else theirs.toml()
+    text = f"{theirs.to_toml()}\n{DIGEST_LINE} {theirs.compute_digest()}\n" if kept == "all" else theirs.to_toml()
     (tmp_path / "run" / "config.toml").write_text(text)
     with h5py.File(tmp_path / "run" / "results.h5", "w") as file:
         file.attrs.update(format="pareprop-run-1", variant="spike", config="{}", dt_ms=1.0)
     told = f"{tmp_path / 'run' / 'config.toml'}: env = 'evil_maze:Maze-v0' is code that is not of Gymnasium"
     run, mark = tmp_path / "run", tmp_path / "code" / "imported"
     for line in (
-        ["resume", run], ["predict", run], ["dry-run", run, "--ranks", 1], ["jobs", run],
-        ["run", run, "--out", tmp_path / "new"], ["run", run, "--set", "seed=2", "--set", "env_arguments={ a = 1 }"],
+        ["resume", run],
+        ["predict", run],
+        ["dry-run", run, "--ranks", 1],
+        ["jobs", run],
+        ["run", run, "--out", tmp_path / "new"],
+        ["run", run, "--set", "seed=2", "--set", "env_arguments={ a = 1 }"],
         ["export", run, tmp_path / "sonata", "--network"],
         *([["run", run / "config.toml"]] if kept == "all" else []),
-    ):  # fmt: skip
+    ):
         assert told in require_refusal(capsys, *line)
-    for use in (open_run(run).model, open_run(run).simulation, lambda: replay.simulate(run)):
+    for use in (open_run(run).model, open_run(run).simulation, lambda: replay.simulate_records(run)):
         with pytest.raises(InputError, match=r"--trust, or trust=True, imports it"):
             use()
     assert command(capsys, "config", run)[0] == 0 and not mark.exists()
@@ -355,7 +372,7 @@ def test_code_that_a_user_names(capsys: pytest.CaptureFixture, tmp_path: Path, m
     resume = ["resume", tmp_path / "run", "--no-figures", "--set", "iterations=2"]
     assert "is code that is not of Gymnasium" in require_refusal(capsys, *resume)
     assert command(capsys, *resume, "--trust")[0] == 0
-    (tmp_path / "mine.toml").write_text(config.load("gym", maze).toml())
+    (tmp_path / "mine.toml").write_text(config.load("gym", maze).to_toml())
     assert command(capsys, "run", tmp_path / "mine.toml", "--out", tmp_path / "mine")[0] == 0
 
 
@@ -365,7 +382,7 @@ def test_code_that_the_run_of_a_script_names(capsys: pytest.CaptureFixture, tmp_
     script.write_text(
         "import sys, pareprop\nfrom pareprop.tasks import TASKS\n"
         "task = TASKS['gym'](env='evil_maze:Maze-v0', n_rec=5, decisions=3, iterations=1, batch_size=1)\n"
-        "pareprop.run(task.model(), task, sys.argv[1], iterations=1, figures='none', quiet=True)\n"
+        "pareprop.run(task.build_model(), task, sys.argv[1], iterations=1, figures='none', quiet=True)\n"
     )
     own = os.environ | {"PYTHONPATH": str(tmp_path / "code")}
     subprocess.run([*ranks.python(), script, tmp_path / "run"], check=True, env=own)

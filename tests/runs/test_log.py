@@ -16,7 +16,7 @@ from tqdm import auto, tqdm
 
 from pareprop import machine
 from pareprop.runs import log, progress
-from pareprop.runs.summary import advice
+from pareprop.runs.summary import describe_waiting
 
 RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=4", "validate_every=2")]
 
@@ -126,12 +126,12 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, capsy
     ],
 )
 def test_waiting_is_told_with_what_would_be_faster(part, batch, expected, monkeypatch) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: part["cores"])
+    monkeypatch.setattr(machine, "count_cores", lambda: part["cores"])
     waiting = {"compute": 4.0, "wait": 5.0, "transfer": 1.0}
-    (line,) = advice(part | {"mean_rank_seconds": waiting}, 100, batch)
+    (line,) = describe_waiting(part | {"mean_rank_seconds": waiting}, 100, batch)
     assert line.startswith("note: 60% of the time") and expected in line
-    assert advice(part | {"mean_rank_seconds": waiting | {"compute": 7.0}}, 100, batch) == []
-    assert advice(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch) == []
+    assert describe_waiting(part | {"mean_rank_seconds": waiting | {"compute": 7.0}}, 100, batch) == []
+    assert describe_waiting(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch) == []
 
 
 def test_a_bar_shows_iterations_loss_and_moves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

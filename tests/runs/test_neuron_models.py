@@ -49,7 +49,7 @@ def write(folder: Path, change: str = "", new: str = "", **keys: object) -> Path
     """The configuration and its data, with one text replaced and keys of the model in place of its own."""
     rng = np.random.default_rng(1)
     np.savez(folder / "data.npz", rates=rng.random((3, 60, 12)) * 100, targets=np.full((3, 60, 1), 0.5))
-    lines = config._equations("neuron_models.mine", OWN | keys)
+    lines = config._format_equations("neuron_models.mine", OWN | keys)
     text = CONFIG.format(folder=folder) + "\n".join(lines) + "\n"
     assert change in text
     path = folder / "network.toml"
@@ -87,7 +87,7 @@ def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
 def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     output = output_of(capsys, "run", write(tmp_path), "--out", tmp_path / "run")
     task = config.load(str(tmp_path / "run" / "config.toml")).task
-    given = task.model()
+    given = task.build_model()
     assert list(given.neuron_models) == ["mine", "adex"]
     model = Model(given.variant, given.seed, optimizer=given.optimizer)
     for item in given.populations:

@@ -13,9 +13,9 @@ from pareprop.engines.sample import Sample
 from pareprop.network.losses import LOSSES
 from pareprop.runs.phases import Phases
 from pareprop.simulation.loop import Simulation
-from pareprop.simulation.observer import Observer, Outcome, predict
+from pareprop.simulation.observer import Observer, Outcome, predict_class
 from pareprop.tasks import TASKS
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 
 TINY = ("n_reg=4", "n_ad=3", "batch_size=2", "pause=20", "n_cues=3", "recall=30")
 
@@ -26,7 +26,7 @@ def test_class_is_that_of_the_largest_mean_in_the_window():
     window = np.array([True, True, False, False])
     masked = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1, window=window)
     predictions = [
-        predict(item, signal, 2, LOSSES[loss])
+        predict_class(item, signal, 2, LOSSES[loss])
         for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error"))
     ]
     softmax = np.exp(signal[2:]) / np.exp(signal[2:]).sum(axis=1, keepdims=True)
@@ -44,9 +44,9 @@ class Seen(Observer):
 
 
 def train(*settings: str, name: str = "evidence-accumulation") -> tuple[Simulation, Phases, list[tuple[str, int]]]:
-    task, seen = make(TASKS[name], settings), Seen()
+    task, seen = make_task(TASKS[name], settings), Seen()
     phases = Phases(task, task.iterations)
-    simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
+    simulation = Simulation(task.build_model(), task, observers=[phases, seen], settings=task.make_settings())
     simulation.train(task.iterations)
     return simulation, phases, seen.samples
 
@@ -57,8 +57,8 @@ def test_samples_of_all_phases_in_order():
     training = [("train", index) for index in range(6)]
     validate, test = [("validate", index) for index in range(3)], [("test", 0), ("test", 1)]
     assert samples == training[:4] + validate + training[4:] + test
-    assert [iteration for iteration, _ in phases.validations] == [2]
-    assert len(phases.errors) == 3 and {error * 2 % 1 for error in phases.errors} == {0}
+    assert [iteration for iteration, _ in phases.history.validations] == [2]
+    assert len(phases.history.errors) == 3 and {error * 2 % 1 for error in phases.history.errors} == {0}
     assert len(phases.test.labels) == 2
 
 
@@ -67,21 +67,21 @@ def test_early_stop_needs_a_second_look():
     simulation, phases, samples = train(*settings, "stop_below=1.1")  # any error will do
     assert (simulation.iteration, phases.stopped) == (1, True)
     assert [phase for phase, _ in samples] == ["train"] * 2 + ["validate"] * 7 + ["test"] * 3
-    assert phases.lines()[0].startswith("stopped after 1 iterations")
+    assert phases.format_lines()[0].startswith("stopped after 1 iterations")
     simulation, phases, _ = train(*settings, "stop_below=0")
     assert (simulation.iteration, phases.stopped) == (9, False)
 
 
 def test_an_interrupted_training_is_not_tested():
-    task, seen = make(TASKS["evidence-accumulation"], (*TINY, "iterations=3", "validate_every=0")), Seen()
+    task, seen = make_task(TASKS["evidence-accumulation"], (*TINY, "iterations=3", "validate_every=0")), Seen()
     phases = Phases(task, 3)
-    simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
+    simulation = Simulation(task.build_model(), task, observers=[phases, seen], settings=task.make_settings())
     simulation.train(2)
     assert phases.test is None and {phase for phase, _ in seen.samples} == {"train"}
     kept = phases.state(simulation)
     other = Phases(task, 3)
     other.load_state(kept)
-    assert (other.errors, other.validations) == (phases.errors, phases.validations)
+    assert (other.history.errors, other.history.validations) == (phases.history.errors, phases.history.validations)
 
 
 def weights(simulation: Simulation) -> np.ndarray:

@@ -18,7 +18,7 @@ from pareprop.storage import checkpoint_write
 from pareprop.tasks.datafile import DataFile
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "pareprop" / "storage" / "PROMISES.md").read_text()
+PAGE = (ROOT / "scripts" / "handbook" / "reference" / "guarantees.md").read_text()
 RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2")]
 
 
@@ -78,7 +78,7 @@ def test_the_middle_of_a_data_file_is_not_compared(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["rates"], file["targets"] = rates, np.zeros((40, 100, 1))
     sizes = {"input": 100, "current": 0, "readout": 1}
-    before = DataFile(path, sizes).fingerprint()
+    before = DataFile(path, sizes).compute_fingerprint()
     with h5py.File(path, "r+") as file:
         file["rates"][20] = 3.0
-    assert DataFile(path, sizes).fingerprint() == before
+    assert DataFile(path, sizes).compute_fingerprint() == before

@@ -41,7 +41,7 @@ class ManyRanks:
 
     def Allgather(self, own: np.ndarray, into: np.ndarray) -> None:
         """Of a text's number."""
-        of_host = own[0] == collectives._number_of(socket.gethostname())
+        of_host = own[0] == collectives._hash_text(socket.gethostname())
         into[:] = np.arange(MANY) // 2 if of_host else own[0]
 
 
@@ -50,17 +50,20 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What provenance reads of a training on many ranks, one of which has far more memory than the others."""
     peaks = (np.random.default_rng(1).permutation(MANY) + 2**27).tolist()
     peaks[4000] = 2**31
-    monkeypatch.setattr("pareprop.storage.disk.await_others", lambda comm: None)
-    monkeypatch.setattr(provenance, "_mpi", lambda: "MPI")
-    monkeypatch.setattr(provenance.mpi, "interconnect", lambda: "")
-    monkeypatch.setattr(provenance, "_commit", lambda: "")
+    monkeypatch.setattr("pareprop.storage.disk.wait_for_all", lambda comm: None)
+    monkeypatch.setattr(provenance, "_describe_mpi", lambda: "MPI")
+    monkeypatch.setattr(provenance.mpi, "describe_interconnect", lambda: "")
+    monkeypatch.setattr(provenance, "_find_commit", lambda: "")
     monkeypatch.setattr(provenance, "_tell_rounds", lambda simulation: {"within_nodes": 10**9})
     return SimpleNamespace(
-        world=ManyRanks(peaks), replicas=Replicas(), exchange=SimpleNamespace(size=MANY), iteration=0,
+        world=ManyRanks(peaks),
+        replicas=Replicas(),
+        exchange=SimpleNamespace(size=MANY),
+        iteration=0,
         model=SimpleNamespace(of_role=lambda role: [], projections=[]),
         timers=SimpleNamespace(seconds={"deliver": 0.5}),
         cuts=[(2**k, np.arange(MANY + 1) * 10**6) for k in range(40)],
-    )  # fmt: skip
+    )
 
 
 def go_on(run: SimpleNamespace, folder: Path) -> None:
@@ -81,15 +84,19 @@ def test_many_ranks_and_stops(many: SimpleNamespace, tmp_path: Path, monkeypatch
     sizes = [len(json.dumps(part | {"hosts": []}, indent=1)) for part in parts]
     assert 100 * max(sizes) < provenance.LIMIT / 2  # of as many parts as there are at most
     assert all(len(value) <= 64 for part in parts[:-1] for value in part.values() if isinstance(value, list))
-    assert [provenance.count(part) for part in parts] == [8, 1, 1, 1, 1]
+    assert [provenance.count_parts(part) for part in parts] == [8, 1, 1, 1, 1]
     assert (parts[0]["first_iteration"], parts[0]["last_iteration"], parts[1]["first_iteration"]) == (0, 40, 40)
     assert parts[0]["phases"]["deliver"] == 8 * 0.5 and len(parts[-1]["hosts"]) == parts[-1]["nodes"] == MANY // 2
     peaks = many.world.peaks
     lowest, median = min(peaks), int(statistics.median_low(peaks))
     assert parts[-1]["memory_of_ranks"] == {
-        "lowest": lowest, "lowest_rank": peaks.index(lowest), "median": median, "highest": 2**31, "highest_rank": 4000
-    }  # fmt: skip
-    lines = provenance.lines(provenance.read(tmp_path))
+        "lowest": lowest,
+        "lowest_rank": peaks.index(lowest),
+        "median": median,
+        "highest": 2**31,
+        "highest_rank": 4000,
+    }
+    lines = provenance.format_lines(provenance.read(tmp_path))
     assert "parts 1 to 8: iterations 0 to 40" in lines and "part 12: iterations 55 to 60" in lines
     told = f"lowest 128 MiB (rank {peaks.index(lowest)}), median 128 MiB, highest 2048 MiB (rank 4000)"
     assert f"    memory_of_ranks: {told}" in lines
@@ -98,7 +105,7 @@ def test_many_ranks_and_stops(many: SimpleNamespace, tmp_path: Path, monkeypatch
 def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of counters that go on by 3 J at each of three looks in a part; of parts that are joined, sums."""
     monkeypatch.setattr(provenance, "MOST_PARTS", 3)
-    monkeypatch.setattr(energy.Meter, "lap", lambda meter: 3.0)
+    monkeypatch.setattr(energy.Meter, "measure_interval", lambda meter: 3.0)
     monkeypatch.setattr(provenance, "JOULES_EVERY", 0.0)
     for _ in range(4):
         notes = provenance.Provenance(tmp_path, {"task": "t"}, Counters(None))
@@ -110,19 +117,28 @@ def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatc
     assert [part["joules"] for part in parts] == [2 * 9.0, 9.0, 9.0]
     assert parts[-1]["core_hours"] == pytest.approx(parts[-1]["wall_seconds"] * MANY / 3600, rel=0.1, abs=0.002)
     assert parts[0]["core_hours"] > 0
-    assert any(line.startswith("    joules: 9.0") for line in provenance.lines({"parts": parts}))
-    monkeypatch.setattr(energy.Meter, "lap", lambda meter: float("nan"))
+    assert any(line.startswith("    joules: 9.0") for line in provenance.format_lines({"parts": parts}))
+    monkeypatch.setattr(energy.Meter, "measure_interval", lambda meter: float("nan"))
     go_on(many, tmp_path)
     parts = provenance.read(tmp_path)["parts"]
-    lines = provenance.lines({"parts": parts})
+    lines = provenance.format_lines({"parts": parts})
     assert "joules" not in parts[-1] and "    joules: not told by the counters of all its machines" in lines
     go_on(many, tmp_path)
     go_on(many, tmp_path)
     assert "joules" not in provenance.read(tmp_path)["parts"][0]  # joined of parts that know and one that does not
 
 
-@pytest.mark.parametrize("wrong", [{"memory_of_ranks": 3}, {"memory_of_ranks": {"lowest": "x"}}, {"parts": 0},
-                                   {"parts": True}, {"core_hours": -1.0}, {"joules": "x"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"memory_of_ranks": 3},
+        {"memory_of_ranks": {"lowest": "x"}},
+        {"parts": 0},
+        {"parts": True},
+        {"core_hours": -1.0},
+        {"joules": "x"},
+    ],
+)
 def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
     (tmp_path / provenance.NAME).write_text(json.dumps({"parts": [wrong]}))
     with pytest.raises(provenance.InputError, match=f"malformed: {next(iter(wrong))} = "):
@@ -146,7 +162,7 @@ def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert first["actionStatus"] == {"@id": "http://schema.org/CompletedActionStatus"}
     assert first["description"] == "iterations 0 to 1, ranks: 1" and second["startTime"] >= first["endTime"]
     assert second["object"] == [{"@id": "config.toml"}] and {"@id": "results.h5"} in second["result"]
-    assert described["#pareprop"]["version"] == installation.facts()["pareprop"]
+    assert described["#pareprop"]["version"] == installation.list_installation_facts()["pareprop"]
     assert "exists; --overwrite replaces a crate" in refusal_of(
         capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip"
     )

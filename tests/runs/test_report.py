@@ -18,8 +18,15 @@ from pareprop import Normal, Sample, cli, run
 from pareprop.plots import charts
 from pareprop.runs import report
 
-SETTINGS = ["iterations=4", "test_samples=6", "batch_size=2", "n_ad=4", "n_reg=6", "record.every=2",
-            'record.what=["spikes","V_m","learning_signal"]']  # fmt: skip
+SETTINGS = [
+    "iterations=4",
+    "test_samples=6",
+    "batch_size=2",
+    "n_ad=4",
+    "n_reg=6",
+    "record.every=2",
+    'record.what=["spikes","V_m","learning_signal"]',
+]
 RUN = ["run", "evidence-accumulation", *as_options(*SETTINGS)]
 
 
@@ -162,8 +169,8 @@ def test_text_that_is_no_utf8_is_replaced(done: Path, tmp_path: Path, capsys: py
 def test_long_curves_keep_their_extremes() -> None:
     values = np.ones(50_000)
     values[12_345], values[40_000] = 9.0, -3.0
-    steps, thinned = charts.thin(np.arange(50_000), values)
-    assert len(thinned) <= 2 * charts.POINTS and thinned.max() == 9.0 and thinned.min() == -3.0
+    steps, thinned = charts.reduce_curve(np.arange(50_000), values)
+    assert len(thinned) <= 2 * charts.MAX_CURVE_PARTS and thinned.max() == 9.0 and thinned.min() == -3.0
     assert (np.diff(steps) > 0).all()
 
 
@@ -175,5 +182,5 @@ def test_long_curves_keep_their_extremes() -> None:
 def test_any_curve_is_drawn(values: list[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
+        drawn = charts.draw_curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
     assert not re.search(r"\b(nan|inf)\b", drawn)

@@ -24,7 +24,7 @@ from small import Levels
 
 import pareprop
 from pareprop import Adam, Eprop, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
-from pareprop.network.losses import OwnLoss
+from pareprop.network.losses import FunctionLoss
 from pareprop.tasks.sine_waves import SineWaves
 
 LEVELS = Levels(60, (10, 50), 0.2)
@@ -108,7 +108,7 @@ def test_phases_of_a_script(tmp_path: Path) -> None:
 def test_a_loss_below_0_does_not_stop_a_training_that_has_no_bound(tmp_path: Path) -> None:
     """Found by random networks: `stop_below = 0`, the default, which means never, was taken for a bound."""
     model = network()
-    model.loss = OwnLoss(lambda output, target: (output - target, 0.5 * np.sum(np.square(output - target)) - 1e3))
+    model.loss = FunctionLoss(lambda output, target: (output - target, 0.5 * np.sum(np.square(output - target)) - 1e3))
     done = pareprop.run(model, LEVELS, tmp_path, iterations=3, validate_every=1, figures="none", quiet=True)
     assert done.validations[0][1] < 0.0 and len(done.losses) == 3 and not done.stopped
 
@@ -196,7 +196,7 @@ def test_spikes_of_test_samples_are_kept(tmp_path: Path) -> None:
     assert set(opened.samples) == {"first", "last", "test-0", "test-1"}
     for k in range(2):
         done.simulation.run_sample(k, "test", False)
-        steps, ids = done.simulation.engine.log.spikes(LEVELS.n_steps)
+        steps, ids = done.simulation.engine.log.list_spikes(LEVELS.n_steps)
         spikes = opened.spikes(f"test-{k}")
         assert spikes["step"].tolist() == steps.tolist() and spikes["id"].tolist() == ids.tolist() and len(ids)
     assert np.array_equal(opened.signals("last")["V_m"], opened.signals("test-0")["V_m"])
@@ -305,10 +305,16 @@ def test_commands_on_the_run_of_a_script(tmp_path: Path, capsys: pytest.CaptureF
     run(tmp_path / "run", 3, record={"every": 1})
     out = tmp_path / "run"
     for words in (
-        ["info", out], ["plot", out], ["report", out], ["compare", out, out], ["export", out, tmp_path / "spikes.h5"],
-        ["export", "--network", out, tmp_path / "net"], ["export", "--nest", out, tmp_path / "net.py"],
-        ["dry-run", out, "--ranks", 2], ["dry-run", out / "config.toml", "--ranks", 2],
-    ):  # fmt: skip
+        ["info", out],
+        ["plot", out],
+        ["report", out],
+        ["compare", out, out],
+        ["export", out, tmp_path / "spikes.h5"],
+        ["export", "--network", out, tmp_path / "net"],
+        ["export", "--nest", out, tmp_path / "net.py"],
+        ["dry-run", out, "--ranks", 2],
+        ["dry-run", out / "config.toml", "--ranks", 2],
+    ):
         output_of(capsys, *words)
     told = refusal_of(capsys, "resume", out)
     assert "its class Levels makes the samples: pareprop.run(..., restart=True) in " in told
@@ -434,7 +440,7 @@ def test_the_score_of_a_test_is_in_all_results(tmp_path: Path) -> None:
         assert score.labels == labels and score.losses == scores[0].losses and float(score) == float(scores[0])
         assert score.confusion.shape == (2, 2) and score.counts.tolist() == np.bincount(labels).tolist()
         assert score.accuracy == np.mean(np.equal(labels, score.predictions)) and score.predictions == bare_of(done)
-    assert done.test.line("test") in (tmp_path / "run/run.log").read_text()
+    assert done.test.format_line("test") in (tmp_path / "run/run.log").read_text()
     assert done.open().attributes["output_names"].tolist() == ["low", "high"]
     untested = pareprop.run(classifier(), Tones(), tmp_path / "b", iterations=1, figures="none", quiet=True)
     assert untested.open().test is None
@@ -480,7 +486,7 @@ done = pareprop.run(
     figures="none", quiet=True,
 )
 if done.simulation.exchange.rank + done.simulation.replicas.index == 0:
-    print(done.digest, len(done.losses), good.errors, done.test.line("test"))
+    print(done.digest, len(done.losses), good.errors, done.test.format_line("test"))
 """
 
 

@@ -11,8 +11,8 @@ from small import READOUT, Noise
 
 import pareprop
 from pareprop import Adam, Model, Normal, Observer, Simulation
-from pareprop.network.costs import costs_of_ranks
-from pareprop.network.cuts import cut
+from pareprop.network.costs import estimate_rank_costs
+from pareprop.network.cuts import choose_bounds
 from pareprop.network.rewire import Rewire
 from pareprop.parallel.exchange import Exchange
 from pareprop.runs import provenance
@@ -45,9 +45,17 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
         return train_slowly(words[1], exchange, Path(folder) / "run")
     variant, until, restart = words[0], int(words[1]), len(words) > 2
     done = pareprop.run(
-        network(variant), TASK, Path(folder) / variant, exchange=exchange, iterations=4, until=until, test_samples=0,
-        figures="none", quiet=True, restart=restart,
-    )  # fmt: skip
+        network(variant),
+        TASK,
+        Path(folder) / variant,
+        exchange=exchange,
+        iterations=4,
+        until=until,
+        test_samples=0,
+        figures="none",
+        quiet=True,
+        restart=restart,
+    )
     if exchange.rank == 0:
         rate = done.simulation.model.rates_hz.get("busy", 0.0)
         print(f"digest: {done.digest}\ncut: {done.simulation.network.cuts[1]}\nrate: {rate}")
@@ -87,11 +95,11 @@ def check_cut(told: dict[str, str], variant: str) -> None:
 def train_anew(variant: str, exchange: Exchange) -> None:
     """Neurons are shared anew as if that took no time, unless an observer may hold some of them: what comes of it."""
     cut_anew.BUILD = cut_anew.START = 0
-    cut_anew.seconds = lambda simulation: 0.0  # rates alone
+    cut_anew.sum_compute_seconds = lambda simulation: 0.0  # rates alone
     told = []
     for more in ({"rewire": Rewire(every=2), "allow_multapses": False}, {"optimizer": Adam(), "delay": (1, 4)}):
         for observers in ([], [Observer()]):
-            observer = cut_anew.CutAnew(5)
+            observer = cut_anew.Repartition(5)
             simulation = Simulation(network(variant, **more), TASK, exchange, [*observers, observer])
             simulation.train(5)
             told.append((simulation.hexdigest(), observer.done, simulation))
@@ -117,13 +125,13 @@ def train_slowly(variant: str, exchange: Exchange, folder: Path) -> None:
     """Both populations cost the same, but rank 0 takes three times as long as rank 1, in each look more."""
     cut_anew.BUILD = cut_anew.START = 0
     looks = itertools.count(1)
-    cut_anew.seconds = lambda simulation: (1.0 if exchange.rank else 3.0) * next(looks)
+    cut_anew.sum_compute_seconds = lambda simulation: (1.0 if exchange.rank else 3.0) * next(looks)
     done = pareprop.run(
         network(variant), TASK, folder, exchange=exchange, iterations=6, test_samples=0, figures="none", quiet=True
     )
     if exchange.rank == 0:
         content = provenance.read(folder)
-        told = [line.split("cuts: ")[1] for line in provenance.lines(content) if "cuts: " in line]
+        told = [line.split("cuts: ")[1] for line in provenance.format_lines(content) if "cuts: " in line]
         cuts = [tuple(cut.values()) for cut in content["parts"][0]["cuts"]]
         print(f"digest: {done.digest}\ncuts: {cuts}\ntold: {told[0]}")
 
@@ -146,26 +154,29 @@ def test_dear_neurons_count_by_what_they_cost() -> None:
     """All cost the same, but a rank takes twice as long as the other one; a rank that takes ten times as long."""
     model = Model(seed=2)
     model.neurons("rec", 2000)
-    even = cut(model, 2)
+    even = choose_bounds(model, 2)
     for spent, times, first in (((2.0, 1.0), (4 / 3, 2 / 3), 750), ((1.0, 2.0), (2 / 3, 4 / 3), 1250)):
         model.load_factors = cut_anew.find_load_factors(model, even, np.array(spent))
         np.testing.assert_allclose(model.load_factors[1], times)
-        assert cut(model, 2)[1] == pytest.approx(first, abs=1)
+        assert choose_bounds(model, 2)[1] == pytest.approx(first, abs=1)
         model.load_factors = None
     np.testing.assert_allclose(cut_anew.find_load_factors(model, even, np.array([10.0, 1.0]))[1], (20 / 11, 0.5))
     assert cut_anew.find_load_factors(model, even, np.array([1.0, 0.0])) is None
 
 
-@pytest.mark.parametrize(("rates", "steps", "pays"), [((40.0, 0.0), 10**7, True), ((40.0, 0.0), 10**3, False),
-                                                      ((40.0, 40.0), 10**9, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rates", "steps", "pays"), [((40.0, 0.0), 10**7, True), ((40.0, 0.0), 10**3, False), ((40.0, 40.0), 10**9, False)]
+)
 def test_neurons_are_shared_anew_where_it_pays(rates: tuple[float, float], steps: int, pays: bool) -> None:
     model = network("interval")
-    old = cut(model, 2)
+    old = choose_bounds(model, 2)
     model.rates_hz = dict(zip(("busy", "quiet"), rates, strict=True))
-    new = cut(model, 2)
+    new = choose_bounds(model, 2)
     costs = [costs_of("interval", bounds.tolist(), rates) for bounds in (old, new)]
     for bounds, cost in zip((old, new), costs, strict=True):
-        assert costs_of_ranks(model, bounds)[0] == pytest.approx(cost, rel=1e-5)  # of whole picoseconds for each neuron
+        assert estimate_rank_costs(model, bounds)[0] == pytest.approx(
+            cost, rel=1e-5
+        )  # of whole picoseconds for each neuron
     saved = (costs[0].max() - costs[1].max()) * steps
     built = cut_anew.START + cut_anew.BUILD * N * (4 + 50)  # of a rank, which has one population's worth
-    assert cut_anew.pays(model, old, new, steps) == (saved > built) == pays
+    assert cut_anew.saves_time(model, old, new, steps) == (saved > built) == pays

@@ -12,7 +12,7 @@ from test_script import LEVELS, Tones, classifier, network, run
 
 import pareprop
 from pareprop import Adam, InputError, Model, open_run
-from pareprop.network.losses import OwnLoss
+from pareprop.network.losses import FunctionLoss
 from pareprop.tasks.sine_waves import SineWaves
 
 
@@ -36,7 +36,7 @@ def absolute(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]
 def test_a_network_with_code_of_the_script_is_given(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Without the script each command says what is missing; with it the run goes on."""
     own = network()
-    own.loss = OwnLoss(absolute)
+    own.loss = FunctionLoss(absolute)
     done = pareprop.run(own, LEVELS, tmp_path / "run", iterations=2, figures="none", quiet=True)
     out = tmp_path / "run"
     for words in (["export", "--network", out, tmp_path / "net"], ["dry-run", out, "--ranks", 2]):

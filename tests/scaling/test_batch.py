@@ -62,7 +62,7 @@ def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
     assert "--ntasks=3" in arguments and arguments.strip().endswith(f"run sine-waves --out {tmp_path}/run --restart")
     if code == 75:
         assert "Exit code:" not in errors and "exit code 75" not in errors and "first to end" not in errors
-        assert output == "job 7 goes on from this checkpoint\n" and process.returncode == 0
+        assert output == "job 7 continues from this checkpoint\n" and process.returncode == 0
     else:
         assert "Exit code:    3" in errors and "task 1: Exited with exit code 3" in errors
         assert "first to end was rank 1: Exited with exit code 3" in errors
@@ -92,7 +92,7 @@ def test_the_latest_checkpoint_is_named(tmp_path: Path) -> None:
     """Found by hand: the oldest one was."""
     for n in (100, 9, 101):
         (tmp_path / "checkpoints" / f"iteration-{n:08d}").mkdir(parents=True)
-    (line,) = batch.Training([], tmp_path, "", 1).last_words(1)
+    (line,) = batch.Training([], tmp_path, "", 1).describe_failure(1)
     assert line.startswith(f"latest checkpoint: {tmp_path}/checkpoints/iteration-00000101; ")
 
 
@@ -104,8 +104,8 @@ def test_deaths_that_say_little_are_explained(tmp_path: Path) -> None:
         (mpirun, "instructions that the processor of that node lacks: install pareprop with PAREPROP_LEVELS=all"),
         ("srun: error: n2: task 5: Bus error (core dumped)\n", "/dev/shm or the disk of that node is full"),
     ):
-        training.first_death = batch.death_in(said)
-        first, cause, _ = training.last_words(132)
+        training.first_end = batch.find_first_end(said)
+        first, cause, _ = training.describe_failure(132)
         assert first.startswith("first to end was rank") and told in cause
 
 
@@ -115,8 +115,8 @@ prterun noticed that process rank 1 with PID 84 on node x exited on
 signal 9 (Killed).
 -----
 """
-    assert batch.death_in(text) == "rank 1: signal 9 (Killed)"
-    assert batch.death_in("   Process name: [prterun-vm-11@1,2]\n   Exit code:    3\n") == "rank 2: exit code 3"
+    assert batch.find_first_end(text) == "rank 1: signal 9 (Killed)"
+    assert batch.find_first_end("   Process name: [prterun-vm-11@1,2]\n   Exit code:    3\n") == "rank 2: exit code 3"
 
 
 @pytest.mark.slow

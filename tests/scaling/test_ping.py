@@ -27,7 +27,7 @@ class Four:
 
 def test_messages_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four ranks a short message takes two stages, a long one carries three times 256 KiB more."""
-    found = ping.messages(Four(monkeypatch), 40)
+    found = ping.measure_messages(Four(monkeypatch), 40)
     assert found["latency_s"] == pytest.approx(2e-6)
     assert found["bandwidth"] == pytest.approx(3 * 4 * 65536 / 16e-6)
 

@@ -12,11 +12,11 @@ from commands import as_options, command, on_ranks, output_of, refusal_of
 from pareprop.engines import footprint
 from pareprop.errors import InputError
 from pareprop.network import sharing
-from pareprop.network.cuts import cut
+from pareprop.network.cuts import choose_bounds
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.parallel import tree
-from pareprop.runs.benchmark import Bench, BenchTask, Share
+from pareprop.runs.benchmark import Bench, BenchTask, RankFigures
 from pareprop.scaling import dryrun, predict, slurm, subject, traffic
 from pareprop.scaling.traffic import Interconnect, Traffic
 
@@ -37,7 +37,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     ) -> dryrun.DryRun:
         asked.append((ranks, rank))
         phases = {name: samples * (value / ranks + 0.1) for name, value in PHASES.items()}
-        share = Share("host", 2, phases | {"build": 7.0 / ranks}, {"incoming": 10}, 100)
+        share = RankFigures("host", 2, phases | {"build": 7.0 / ranks}, {"incoming": 10}, 100)
         return dryrun.DryRun(share, samples, 20.0, 20.0, samples * 0.25)
 
     monkeypatch.setattr(dryrun, "run", run)
@@ -45,14 +45,14 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def predict_one(chosen: subject.Subject, ranks: int, per_node: int = 64, **options: object) -> predict.Prediction:
-    return predict.predict(chosen, [ranks], per_node, FLAT, **options)[0][0]
+    return predict.predict_runs(chosen, [ranks], per_node, FLAT, **options)[0][0]
 
 
 @pytest.mark.parametrize("samples", [1, 3])
 def test_seconds_are_those_of_all_samples(measured: list, samples: int) -> None:
     """Of 5 batches of 2; 2 validations of 3 and a test of 4 learn nothing; the optimizer steps after batches."""
     words = ["iterations=5", "batch_size=2", "validate_every=2", "validate_samples=3", "test_samples=4"]
-    found = predict_one(subject.find("sine-waves", words), 1, samples=samples)
+    found = predict_one(subject.find_subject("sine-waves", words), 1, samples=samples)
     each = {name: value + 0.1 for name, value in PHASES.items()} | {"other": 0.25}
     times = {"deliver": 20, "update": 20, "other": 20, "sweep": 10, "credit": 10, "optimize": 5}
     assert found.phases == pytest.approx(
@@ -67,9 +67,9 @@ def test_seconds_are_those_of_all_samples(measured: list, samples: int) -> None:
 
 def test_exchanges_are_added(measured: list) -> None:
     """To the seconds of the largest of eight ranks; what ranks wait for the one with most arrivals, as derived."""
-    chosen = subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"])
+    chosen = subject.find_subject("bench", ["neurons=2000", "steps=100", "intervals=1"])
     found, alone = (predict_one(chosen, ranks, 4) for ranks in (8, 1))
-    added = Traffic(chosen.model, 100, 20.0, 8, 4).seconds(FLAT)
+    added = Traffic(chosen.model, 100, 20.0, 8, 4).estimate_seconds(FLAT)
     for name, seconds in added.items():
         assert found.phases[name] == pytest.approx(seconds) and alone.phases[name] == 0.0
     assert found.phases["deliver"] == pytest.approx(4.0 / 8 + 0.1)
@@ -82,10 +82,10 @@ def test_the_rank_that_costs_most_is_built(measured: list) -> None:
     model = Model()
     rare, busy = model.neurons("rare", 5000), model.neurons("busy", 30)
     model.connect(rare, busy, weight=0.1)
-    chosen = subject.Subject("own", model, BenchTask(1, 10, 1), model.eprop.settings(10), 1)
+    chosen = subject.Subject("own", model, BenchTask(1, 10, 1), model.eprop.make_settings(10), 1)
     predict_one(chosen, 8)
     ((ranks, rank),) = measured
-    costs = predict.costs_of_ranks(model, cut(model, 8))[0]
+    costs = predict.estimate_rank_costs(model, choose_bounds(model, 8))[0]
     assert ranks == 8 and costs[rank] == max(costs)
 
 
@@ -95,9 +95,9 @@ def test_the_rank_that_costs_most_is_built(measured: list) -> None:
 )
 def test_large_ranks_are_extrapolated(measured: list, monkeypatch, several: list[int], expected: list[int]) -> None:
     """On the line through two others: one of them with about the most synapses that are built here."""
-    chosen = subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"])
-    monkeypatch.setattr(predict, "MOST_SYNAPSES", 2000 * 200 / 50)
-    found, _ = predict.predict(chosen, several, 128, FLAT)
+    chosen = subject.find_subject("bench", ["neurons=2000", "steps=100", "intervals=1"])
+    monkeypatch.setattr(predict, "MAX_SYNAPSES", 2000 * 200 / 50)
+    found, _ = predict.predict_runs(chosen, several, 128, FLAT)
     assert [ranks for ranks, _ in measured] == expected
     for item in found:
         assert item.phases["deliver"] == pytest.approx(4.0 / item.ranks + 0.1)
@@ -108,9 +108,9 @@ def test_large_ranks_are_extrapolated(measured: list, monkeypatch, several: list
 
 def test_memory_is_that_of_the_formula(measured: list) -> None:
     """A node has the files of the program, and what its ranks share, once."""
-    chosen = subject.find("bench", ["neurons=20000", "indegree=1", "inputs=10", "steps=50", "delay=3"])
+    chosen = subject.find_subject("bench", ["neurons=20000", "indegree=1", "inputs=10", "steps=50", "delay=3"])
     found = predict_one(chosen, 12, 4)
-    bounds = cut(chosen.model, 12)
+    bounds = choose_bounds(chosen.model, 12)
     rank = measured[0][1]
     parts = footprint.list_parts(chosen.model, 50, *bounds[rank : rank + 2].tolist())
     assert found.memory == parts and found.nodes == 3
@@ -126,42 +126,44 @@ def test_memory_is_that_of_the_formula(measured: list) -> None:
 
 def test_seconds_of_exchanges() -> None:
     """Of 10 000 neurons at 30 Hz: a node of 99 ranks; 10 nodes that hear everything, in four stages of messages."""
-    model = Bench(neurons=10_000).model()
+    model = Bench(neurons=10_000).build_model()
     alone, many, spread = (Traffic(model, 1000, 30.0, *sizes) for sizes in ((1, 10), (99, 99), (100, 10)))
-    assert set(alone.seconds(FLAT).values()) == {0.0}
-    found = many.seconds(FLAT)
+    assert set(alone.estimate_seconds(FLAT).values()) == {0.0}
+    found = many.estimate_seconds(FLAT)
     assert found["communicate"] == pytest.approx(1000 * (4e-7 + 97 * 5e-8)) and found["pack"] == 0.0
     spikes = 10_000 * 30
     assert found["look_up"] == pytest.approx(1e-9 * spikes * many._is_listed)
     n_bytes = 4 * (spikes * 9 / 10 + 1000 * tree.WORDS_OF_SUM * 9)  # with sums for the readout
     per_round = 4e-7 + 8 * 5e-8 + 4e-6
-    assert spread.seconds(FLAT)["communicate"] == pytest.approx(1000 * per_round + n_bytes / 1e9)
+    assert spread.estimate_seconds(FLAT)["communicate"] == pytest.approx(1000 * per_round + n_bytes / 1e9)
 
 
 def test_messages_to_some_nodes() -> None:
     """1 024 nodes of two ranks: each further neighbour costs a message; sums go in a tree, as that spares messages."""
-    model = Bench(neurons=8192, indegree=3, inputs=20, delay=3).model()
+    model = Bench(neurons=8192, indegree=3, inputs=20, delay=3).build_model()
     item, firsts = Traffic(model, 150, 30.0, 2048, 2), np.arange(1025) * 8
     assert item.is_targeted and item.exchanges == 50
     network = LocalNetwork(model, 100, 1024, None, firsts)
     assert item.neighbours == pytest.approx(len(np.unique(network.sources.ids // 8)) - 1, abs=2)  # 24 draws of 1 024
-    before = item.seconds(FLAT)["communicate"]
+    before = item.estimate_seconds(FLAT)["communicate"]
     item.neighbours += 10
-    assert item.seconds(FLAT)["communicate"] - before == pytest.approx(50 * 10 * 2e-7)
+    assert item.estimate_seconds(FLAT)["communicate"] - before == pytest.approx(50 * 10 * 2e-7)
     item._sums = 0
-    none = item.seconds(FLAT)["communicate"]
+    none = item.estimate_seconds(FLAT)["communicate"]
     item._sums = 15_000
-    many = item.seconds(FLAT)["communicate"]
+    many = item.estimate_seconds(FLAT)["communicate"]
     assert many - none == pytest.approx(50 * 10 * 1e-6 + 4 * tree.WORDS_OF_SUM * 15_000 * 10 / 1e9)
-    assert item.seconds(FLAT)["pack"] == pytest.approx(5e-9 * 2 * item.node_spikes * 1023 / 1024 / 2)
+    assert item.estimate_seconds(FLAT)["pack"] == pytest.approx(5e-9 * 2 * item.node_spikes * 1023 / 1024 / 2)
 
 
 def test_small_networks_exchange_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """One rank has them."""
     monkeypatch.delenv(sharing.VARIABLE)
-    assert set(Traffic(Bench(neurons=100, indegree=10, inputs=10).model(), 50, 30.0, 8, 2).seconds(FLAT).values()) == {
-        0.0
-    }
+    assert set(
+        Traffic(Bench(neurons=100, indegree=10, inputs=10).build_model(), 50, 30.0, 8, 2)
+        .estimate_seconds(FLAT)
+        .values()
+    ) == {0.0}
 
 
 def test_what_is_assumed_is_listed() -> None:
@@ -169,7 +171,7 @@ def test_what_is_assumed_is_listed() -> None:
     assert none.list_assumed(1, 1) == [] == FLAT.list_assumed(9, 9)
     assert none.list_assumed(1, 2) == ["exchange of two ranks"]
     assert some.list_assumed(2, 2) == ["packing of a spike"]
-    assert none.cost("latency_s") == none.cost("message_s") == 0.0 < none.cost("round_s")
+    assert none.find_cost("latency_s") == none.find_cost("message_s") == 0.0 < none.find_cost("round_s")
 
 
 @pytest.mark.parametrize(
@@ -252,8 +254,8 @@ def test_a_table_of_ranks(measured: list, capsys: pytest.CaptureFixture) -> None
     more = ["--ranks-per-node", "4", "--node-memory", "1000"]
     head, *rows = output_of(capsys, "predict", *SINES, "--ranks", "1,2,...,16", *more).splitlines()[:6]
     assert head.split()[:3] == ["ranks", "nodes", "seconds"]
-    chosen = subject.find("sine-waves", ["n_rec=900", "indegree=30", "n_step=50"])
-    found = {n: predict.predict(chosen, [n], 4, Interconnect())[0][0] for n in (1, 2, 4, 8, 16)}
+    chosen = subject.find_subject("sine-waves", ["n_rec=900", "indegree=30", "n_step=50"])
+    found = {n: predict.predict_runs(chosen, [n], 4, Interconnect())[0][0] for n in (1, 2, 4, 8, 16)}
     for row, (n, one) in zip(rows, found.items(), strict=True):
         ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
         assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")
@@ -277,13 +279,13 @@ def test_ranks_that_are_no_list(capsys, ranks):
     [("2h", 7200), ("90m", 5400), ("1d12h", 129600), ("02:30:00", 9000), ("45s", 45), ("1h30m", 5400)],
 )
 def test_times(text, seconds):
-    assert slurm.seconds_of(text) == seconds
+    assert slurm.parse_time(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2x", "1:2", "00:00:00", "-2h"])
 def test_bad_times(text):
     with pytest.raises(InputError, match="--time"):
-        slurm.seconds_of(text)
+        slurm.parse_time(text)
 
 
 def test_jobs_command(measured: list, capsys: pytest.CaptureFixture) -> None:
@@ -296,18 +298,20 @@ def test_jobs_command(measured: list, capsys: pytest.CaptureFixture) -> None:
     assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=900 --set=indegree=30 --set=n_step=50")
     assert "1 job(s)" in notes[0] and all(note.startswith("# ") for note in notes)
     assert "# messages between nodes are not in it: `pareprop ping` on two nodes measures them" in notes
-    chosen = subject.find("sine-waves", ["n_rec=900", "indegree=30", "n_step=50"])
-    found = predict.predict(chosen, [8], 4, Interconnect())[0][0]
-    assert f"--time={slurm.clock(1.5 * found.seconds + 60 + 120)}" in line  # it ends before chain.sbatch is signalled
+    chosen = subject.find_subject("sine-waves", ["n_rec=900", "indegree=30", "n_step=50"])
+    found = predict.predict_runs(chosen, [8], 4, Interconnect())[0][0]
+    assert (
+        f"--time={slurm.format_time(1.5 * found.seconds + 60 + 120)}" in line
+    )  # it ends before chain.sbatch is signalled
     output = output_of(capsys, "jobs", *SINES, "--time", "40m", "--ranks-per-node", 1)
     assert "--time=00:40:00 --signal=B:USR1@120 jobs" in output and "1 job(s)" not in output
 
 
 def test_memory_of_a_node_and_an_early_signal(measured: list) -> None:
     """A chain of long samples is signalled before the last one must begin."""
-    made = predict_one(subject.find("bench", ["neurons=2000", "steps=100", "intervals=1"]), 64, 8)
+    made = predict_one(subject.find_subject("bench", ["neurons=2000", "steps=100", "intervals=1"]), 64, 8)
     made = dataclasses.replace(made, sample_seconds=100.0, node_bytes=4e9, phases=made.phases | {"deliver": 9000.0})
-    line, number = slurm.command("x", [], 8, 8, 600.0, made)
+    line, number = slurm.make_command("x", [], 8, 8, 600.0, made)
     assert f"--mem={math.ceil(1.5 * 4e9 / 2**20 / 10) * 10}M" in line
     assert number > 1 and "--signal=B:USR1@210" in line
 
@@ -333,10 +337,10 @@ def test_not_under_mpirun():
 def test_a_benchmark_with_any_axis_is_predicted() -> None:
     """As options of `bench` have them."""
     words = ["neurons=300", "precision=single", "neuron=iaf_psc_exp", "longest_delay=9", "readouts=3", "populations=2"]
-    found = subject.find("bench", words).model
+    found = subject.find_subject("bench", words).model
     assert found.precision == "single" and found.size("readout") == 3 and len(found.of_role("recurrent")) == 2
     assert {item.delay_range for item in found.projections} >= {(1, 9)}
     with pytest.raises(InputError, match="learn = 'E_L' must be a parameter of the neurons that is above 0"):
-        subject.find("bench", ["learn=E_L"])
+        subject.find_subject("bench", ["learn=E_L"])
     with pytest.raises(InputError, match="longest_delay = 2 must be at least delay = 3"):
-        subject.find("bench", ["delay=3", "longest_delay=2"])
+        subject.find_subject("bench", ["delay=3", "longest_delay=2"])

@@ -77,7 +77,7 @@ def test_table(finished, capsys):
         assert float(row["real_time_factor"]) == pytest.approx(float(row["train_seconds"]) / 0.06)
         assert (float(row["wait_s_max"]) > 0.0) == (row["ranks"] != "1")
         assert row["sending"] == ("" if row["ranks"] == "1" else "shared") and float(row["listens_to_min"]) == 80
-        assert row["oversubscribed"] == str(int(int(row["ranks"]) > machine.cores()))
+        assert row["oversubscribed"] == str(int(int(row["ranks"]) > machine.count_cores()))
     for variant in ("interval", "spike"):  # the control is the same run on any number of ranks
         assert len({(row["digest"], row["events"]) for row in rows if row["variant"] == variant}) == 1
 
@@ -93,12 +93,12 @@ def test_figures(finished, capsys):
         assert (folder / f"{stem}.png").stat().st_size > 5000 and (folder / f"{stem}.pdf").exists()
     rows = figures.read(folder / "study.csv")
     legend = figures.scaling_figure(rows).legends[0].get_title().get_text()
-    assert (figures.CROWDED in legend) == (2 > machine.cores())
+    assert (figures.CROWDED in legend) == (2 > machine.count_cores())
 
 
 def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
     """From its points to table and figures; a point whose result is gone runs again, one that fails is told."""
-    monkeypatch.setattr(launchers, "command", lambda launcher, n_ranks: [])
+    monkeypatch.setattr(launchers, "make_command", lambda launcher, n_ranks: [])
     text, out = TOML.replace("[1, 2]", "[1]"), tmp_path / "out"
     (tmp_path / "s.toml").write_text(text)
     (tmp_path / "never.toml").write_text(f"{text}timeout_s = 0.001\n")
@@ -122,29 +122,46 @@ def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
         assert float(spike[f"deliver_s_{end}"]) == share["phases"]["deliver"]
         assert float(spike[f"memory_bytes_{end}"]) == sum(share["memory"].values())
     lines = [json.loads(line) for line in (out / "study.extra-p.jsonl").read_text().splitlines()]
-    assert {"params": {"ranks": 1}, "callpath": "spike n80 k10 d1 h30->deliver", "metric": "time",
-            "value": share["phases"]["deliver"]} in lines  # fmt: skip
+    assert {
+        "params": {"ranks": 1},
+        "callpath": "spike n80 k10 d1 h30->deliver",
+        "metric": "time",
+        "value": share["phases"]["deliver"],
+    } in lines
     assert [one["digest"] for one in json.loads((out / "study.json").read_text())["runs"]] == [
-        interval["digest"], digest]  # fmt: skip
+        interval["digest"],
+        digest,
+    ]
 
 
 def test_seeds_are_joined(tmp_path):
     """Three seeds of one point: mean and standard deviation, with n - 1; joules where all runs tell them."""
     sizes = {"kind": "strong", "variant": "spike", "neurons": 80, "indegree": 9, "delay": 1, "rate": 0.0, "events": 2}
-    runs = [sizes | {"ranks": 1, "seed": k, "train_seconds": s, "real_time_factor": 2 * s, "core_hours": s,
-                     "joules": 1.0, "joules_per_event": 1e-6 * s} for k, s in enumerate((1.0, 2.0, 6.0))]  # fmt: skip
+    runs = [
+        sizes
+        | {
+            "ranks": 1,
+            "seed": k,
+            "train_seconds": s,
+            "real_time_factor": 2 * s,
+            "core_hours": s,
+            "joules": 1.0,
+            "joules_per_event": 1e-6 * s,
+        }
+        for k, s in enumerate((1.0, 2.0, 6.0))
+    ]
     runs.append(sizes | {"ranks": 2, "seed": 1, "train_seconds": 5.0, "real_time_factor": 10.0})
-    one, two = collect.summarize(runs)
+    one, two = collect.summarize_rows(runs)
     deviation = np.sqrt((4 + 1 + 9) / 2)
     assert (one["runs"], one["train_seconds"], one["real_time_factor"]) == (3, 3.0, 6.0) and one["core_hours"] == 3.0
     assert one["train_seconds_sd"] == pytest.approx(deviation)
     assert one["real_time_factor_sd"] == pytest.approx(2 * deviation)
     assert (two["runs"], two["train_seconds_sd"]) == (1, "") and "joules_per_event" not in two
-    head, _, first, second = collect.lines([one, two])
+    head, _, first, second = collect.format_summary([one, two])
     assert "real-time factor | µJ per synaptic event" in head
     assert "| 3 ± 2.6 | 6 ± 5.3 | 3 ± 2.6 |" in first and "| 5 | 10 |  |" in second
     small = [item | dict.fromkeys((f"{name}_s_mean" for name in benchmark.PHASES), 1.0) for item in runs]
-    collect.write(small, tmp_path / "study.csv")
+    collect.write_tables(small, tmp_path / "study.csv")
     with open(tmp_path / "summary.csv") as file:
         assert [row["real_time_factor"] for row in csv.DictReader(file)] == ["6.0", "10.0"]
 
@@ -192,7 +209,7 @@ def test_energy_and_load_are_shown():
     ]
     energy = figures.scaling_figure(rows).axes[5]
     assert "µJ" in energy.get_title(loc="left") and list(energy.lines[0].get_ydata()) == [2.0, 2.0]
-    assert "other programs kept 0.1 to 0.2 cores of a machine busy" in figures.caption(rows)
+    assert "other programs kept 0.1 to 0.2 cores of a machine busy" in figures.describe_study(rows)
     assert "kept up to 0.2 cores" in figures.scaling_figure(rows).legends[0].get_title().get_text()
     rows[0]["joules_per_event"] = ""  # its machine does not tell
     assert "events" in figures.scaling_figure(rows).axes[5].get_title(loc="left")
@@ -212,7 +229,7 @@ def test_the_axis_of_nodes_leaves_titles_free():
 def test_study_points(tmp_path):
     text = TOML.replace("strong", "weak").replace("ranks = [1, 2]", "ranks = [1, 2, 4]")
     (tmp_path / "s.toml").write_text(text + "repeats = 2\nseeds = [1, 2]\n")
-    points = study.read(tmp_path / "s.toml").points()
+    points = study.read(tmp_path / "s.toml").list_points()
     assert len(points) == len({point.label for point in points}) == 3 * 2 * 2 * 2
     assert {(point.ranks, point.bench.neurons) for point in points} == {(1, 80), (2, 160), (4, 320)}
     assert [point.repeat for point in points] == sorted(point.repeat for point in points)
@@ -220,9 +237,16 @@ def test_study_points(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "wanted"),
-    [("rank = [1]", "ranks"), ("repeats = 0", "repeats"), ("ranks = [0]", "ranks"), ("indegrees = [80]", "80"),
-     ("variants = ['spikes']", "variants"), ("rates = [nan]", "rates"), ("ranks = [", "not a configuration")],
-)  # fmt: skip
+    [
+        ("rank = [1]", "ranks"),
+        ("repeats = 0", "repeats"),
+        ("ranks = [0]", "ranks"),
+        ("indegrees = [80]", "80"),
+        ("variants = ['spikes']", "variants"),
+        ("rates = [nan]", "rates"),
+        ("ranks = [", "not a configuration"),
+    ],
+)
 def test_bad_study(line, wanted, tmp_path):
     key = line.split(" ")[0]
     kept = [text for text in TOML.splitlines() if not text.startswith(key)]
@@ -232,13 +256,13 @@ def test_bad_study(line, wanted, tmp_path):
 
 
 def test_results_of_another_study_are_refused(tmp_path, capsys):
-    point = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=20, inputs=5, warmup=0).points()[0]
+    point = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=20, inputs=5, warmup=0).list_points()[0]
     file = tmp_path / "point.json"
-    assert command(capsys, *point.arguments(file))[0] == 0
-    assert collect.check(point, file)["steps"] == 20
-    changed = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=21, inputs=5, warmup=0).points()[0]
+    assert command(capsys, *point.make_arguments(file))[0] == 0
+    assert collect.read_results(point, file)["steps"] == 20
+    changed = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=21, inputs=5, warmup=0).list_points()[0]
     with pytest.raises(InputError, match="steps = 20, now 21"):
-        collect.check(changed, file)
+        collect.read_results(changed, file)
     file.write_text("{}")
     with pytest.raises(InputError, match="not a result"):
-        collect.check(point, file)
+        collect.read_results(point, file)

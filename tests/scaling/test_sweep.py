@@ -19,7 +19,7 @@ from commands import as_options, command, output_of, refusal_of, run_of
 
 import pareprop
 from pareprop.errors import InputError, StateError
-from pareprop.plots.sweep_table import group, remark
+from pareprop.plots.sweep_table import describe_choice, group_runs
 from pareprop.runs import config
 from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
 from pareprop.scaling import batch, sweep
@@ -43,14 +43,14 @@ SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
     ],
 )
 def test_values(text: str, values: list[str]) -> None:
-    assert sweep.values_of(text) == values
+    assert sweep.split_values(text) == values
 
 
 def test_combinations() -> None:
-    shared, runs = sweep.plan(["eta=1e-4,1e-3", "n_rec=6", "seed=1..3"])
+    shared, runs = sweep.list_runs(["eta=1e-4,1e-3", "n_rec=6", "seed=1..3"])
     assert shared == ["n_rec=6"] and [run.number for run in runs] == [1, 2, 3, 4, 5, 6]
     assert runs[4].settings == {"eta": "1e-3", "seed": "2"} and runs[4].name == "eta=1e-3,seed=2"
-    names = [run.name for run in sweep.plan(["path=a/b,a b,../c"])[1]]
+    names = [run.name for run in sweep.list_runs(["path=a/b,a b,../c"])[1]]
     assert len(set(names)) == 3 and not any("/" in name or ".." == name for name in names)
 
 
@@ -68,7 +68,7 @@ def test_combinations() -> None:
 )
 def test_odd_settings(settings: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sweep.plan(settings)
+        sweep.list_runs(settings)
 
 
 @pytest.mark.slow
@@ -142,13 +142,13 @@ def test_a_run_that_stops_with_a_checkpoint_stops_the_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second run, which is asked for a checkpoint, is at its end then; the third one does not begin."""
-    start = batch.Training.start
+    start = batch.Training.start_ranks
 
     def begin(training: batch.Training) -> None:
         training.command = [sys.executable, "-c", STOP, str(training.out), LISTENING]
         start(training)
 
-    monkeypatch.setattr(batch.Training, "start", begin)
+    monkeypatch.setattr(batch.Training, "start_ranks", begin)
     words = ["sweep", "sine-waves", *as_options(*SMALL, "figures=none", "seed=1..3"), "--out", tmp_path / "out"]
     code, output, _ = command(capsys, *words, "--jobs", 2)
     assert code == 75 and output.splitlines()[-1].startswith("stopped with a checkpoint")
@@ -175,8 +175,11 @@ def test_a_sweep_of_python(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     best, other = sorted(means, key=means.get)
     assert [(row["eta"], row["seed"]) for row in rows] == [(best, 1), (best, 2), (other, 1), (other, 2)]
     for row in rows:
-        assert (row["value"], row["state"], row["digest"]) == (float(table[row["run"]]["value"]), "ended",
-                                                               table[row["run"]]["digest"])  # fmt: skip
+        assert (row["value"], row["state"], row["digest"]) == (
+            float(table[row["run"]]["value"]),
+            "ended",
+            table[row["run"]]["digest"],
+        )
     words = ["sweep", "sine-waves", *as_options(*SMALL, "figures=none", "eta=0.0,0.001", "seed=1,2")]
     told = output_of(capsys, *words, "--out", tmp_path / "out", "--jobs", 3)
     assert "run " not in told and "best: " in told
@@ -184,14 +187,14 @@ def test_a_sweep_of_python(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
 
 def test_a_quiet_sweep_of_lists(tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of one value is a column of the rows, too; what runs print is in the error if they fail."""
-    start = batch.Training.start
+    start = batch.Training.start_ranks
 
     def begin(training: batch.Training) -> None:
         training.command = [sys.executable, "-c", "import sys; print('notice: mine', file=sys.stderr); sys.exit(code)"]
         training.command[2] = training.command[2].replace("(code)", f"({codes.pop()})")
         start(training)
 
-    monkeypatch.setattr(batch.Training, "start", begin)
+    monkeypatch.setattr(batch.Training, "start_ranks", begin)
     codes, fixed = [0, 3], dict(setting.split("=") for setting in SMALL) | {"figures": "none"}
     with pytest.raises(StateError, match=r"1 of 1 runs failed: .*\nnotice: mine"):
         pareprop.sweep("sine-waves", tmp_path / "out", fixed, seed=[1], quiet=True)
@@ -265,7 +268,7 @@ def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
 
 def test_what_validation_says_counts(tmp_path: Path) -> None:
     """Accuracies that test and training contradict; the weights of the best validation count where a run kept them."""
-    runs = sweep.plan(["eta=1,2", "seed=1..2"])[1]
+    runs = sweep.list_runs(["eta=1,2", "seed=1..2"])[1]
     for run in runs:
         folder, first = tmp_path / run.name, run.settings["eta"] == "1"
         folder.mkdir()
@@ -280,16 +283,16 @@ def test_what_validation_says_counts(tmp_path: Path) -> None:
                 file["validation"].attrs["weights_after"] = 1
             file.create_group("test").attrs["accuracy"] = 0.1 if first else 0.9  # of the first, one sample after a stop
     study = sweep.Sweep(runs, tmp_path, True)
-    rows = [study.result_of(run) for run in runs]
+    rows = [study.read_row(run) for run in runs]
     found = [(row["outcome"], row["value"], row["test"]) for row in rows[::2]]
     assert found == [("validation accuracy", "0.75", ""), ("validation accuracy", "0.5", "0.9")]
-    assert {row["best"] for row in rows} == {"highest"} and study.to_test() == runs[:2]
-    assert "chosen by validation" in remark(group(rows))
-    rows = [sweep.Sweep(runs, tmp_path, False).result_of(run) for run in runs]
+    assert {row["best"] for row in rows} == {"highest"} and study.list_untested() == runs[:2]
+    assert "chosen by validation" in describe_choice(group_runs(rows))
+    rows = [sweep.Sweep(runs, tmp_path, False).read_row(run) for run in runs]
     found = [(row["outcome"], row["value"], row["validation"]) for row in rows[::2]]
     assert found == [("loss", "0.1", "0.75"), ("test accuracy", "0.9", "0.5")]
-    assert "chosen by the loss of the last training" in remark(group(rows))
-    assert "chosen by the test itself" in remark(group([*rows[2:], rows[0]]))
+    assert "chosen by the loss of the last training" in describe_choice(group_runs(rows))
+    assert "chosen by the test itself" in describe_choice(group_runs([*rows[2:], rows[0]]))
 
 
 @pytest.mark.slow
@@ -310,7 +313,7 @@ def test_no_validation_is_told(capsys: pytest.CaptureFixture, tmp_path: Path) ->
 def test_a_changed_file_is_another_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """What the file says is compared with what each run was trained with; how figures are drawn may change."""
     file, out = tmp_path / "mine.toml", tmp_path / "sweep"
-    text = config.load("sine-waves", (*SMALL, "figures=none")).toml()
+    text = config.load("sine-waves", (*SMALL, "figures=none")).to_toml()
     file.write_text(text)
     line = ["sweep", file, *as_options("seed=1..2"), "--out", out, "--only", 1]
     assert command(capsys, *line)[0] == 0
@@ -332,8 +335,8 @@ def test_changed_data_are_another_sweep(capsys: pytest.CaptureFixture, tmp_path:
     file, out = tmp_path / "mine.toml", tmp_path / "sweep"
     file.write_text(command(capsys, "config", "data")[1])
     configs = [config.load(str(file), [f"seed={seed}"]) for seed in (1, 2)]
-    assert len(sweep.contents(configs)["contents of files"]) == 1
-    sweep.claim(out, {"source": str(file), "settings": ["seed=1..2"]} | sweep.contents(configs))
+    assert len(sweep.fingerprint_files(configs)["contents of files"]) == 1
+    sweep.claim_folder(out, {"source": str(file), "settings": ["seed=1..2"]} | sweep.fingerprint_files(configs))
     np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 8.0), targets=np.zeros((2, 10, 1)))
     told = refusal_of(capsys, "sweep", file, "--set", "seed=1..2", "--out", out)
     differs = "is another sweep: contents of files differ; choose another folder\n"
@@ -368,9 +371,9 @@ def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out, settings = tmp_path / "sweep", [*SMALL, "figures=none", "seed=1..4"]
     out.mkdir()
     (out / ".sweep.json.k7.part").touch()  # left by a sweep that was killed at once
-    sweep.claim(out, {"source": "sine-waves", "settings": settings})
+    sweep.claim_folder(out, {"source": "sine-waves", "settings": settings})
     complete = config.load("sine-waves", (*settings[:-1], "seed=1"))
-    text, note = f"{complete.toml()}\n{DIGEST_LINE} {complete.digest()}\n", '{"parts": [{"state": "r"}]}'
+    text, note = f"{complete.to_toml()}\n{DIGEST_LINE} {complete.compute_digest()}\n", '{"parts": [{"state": "r"}]}'
     left = {  # what is in each directory
         "seed=1": {"config.toml.part": text[:100]},
         "seed=2": {"config.toml": text.replace("seed = 1", "seed = 2")},
@@ -381,9 +384,9 @@ def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
         (out / name).mkdir()
         for file, content in contents.items():
             (out / name / file).write_text(content)
-    runs = sweep.plan(settings)[1]
+    runs = sweep.list_runs(settings)[1]
     study = sweep.Sweep(runs, out, False)
-    assert [study.result_of(run)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
+    assert [study.read_row(run)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
     code, output, errors = command(capsys, "sweep", "sine-waves", *as_options(*settings), "--out", out)
     assert (code, errors) == (0, "") and output.count(" of 4: seed") == 8
     assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["ended"] * 4

@@ -11,7 +11,7 @@ import ranks
 from pages import ROOT
 
 MAKE = ROOT / "scripts" / "results" / "make.py"
-PAGE = ROOT / "scripts" / "handbook" / "results.md"
+PAGE = ROOT / "scripts" / "handbook" / "reference" / "results.md"
 
 
 def write_spoken(path: Path, n: int, n_classes: int) -> None:

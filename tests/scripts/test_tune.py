@@ -96,9 +96,13 @@ def test_a_training_that_diverges_is_pruned(levels: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("problem", "code"), [(StateError("no space left"), 3), (NotFiniteError("loss is nan"), 0)])
 def test_only_numbers_that_are_not_finite_are_pruned(
-    levels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-    problem: StateError, code: int,
-) -> None:  # fmt: skip
+    levels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    problem: StateError,
+    code: int,
+) -> None:
     from pareprop.jobs import tune as script
 
     def fail(*arguments: object, **options: object) -> None:
@@ -133,8 +137,10 @@ def test_whole_numbers_of_a_range() -> None:
     """Both ends count as whole, or none does."""
     from pareprop.jobs import tune as script
 
-    kinds = [[type(end) for end in script.read_range(f"x={ends}", log)[1:]]
-             for log, ends in [(False, "8:64"), (False, "8:64.5"), (True, "8:64")]]  # fmt: skip
+    kinds = [
+        [type(end) for end in script.read_range(f"x={ends}", log)[1:]]
+        for log, ends in [(False, "8:64"), (False, "8:64.5"), (True, "8:64")]
+    ]
     assert kinds == [[int, int], [float, float], [float, float]]
     drawn = script.suggest(optuna.create_study().ask(), [script.read_range("x=8:64", False)], False)["x"]
     assert isinstance(drawn, int) and 8 <= drawn <= 64

@@ -310,7 +310,9 @@ def test_episodes_and_perturbations_are_refused() -> None:
 def test_one_digest_on_two_ranks(kind: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     here = str(Path(__file__).parent), str(Path(__file__).parents[1])
-    script.write_text(f"import sys; sys.path[:0] = {here!r}\nfrom test_advance import close\n"
-                      f"digest = close({kind!r})[0].hexdigest()\nprint(digest)\n")  # fmt: skip
+    script.write_text(
+        f"import sys; sys.path[:0] = {here!r}\nfrom test_advance import close\n"
+        f"digest = close({kind!r})[0].hexdigest()\nprint(digest)\n"
+    )
     done = ranks.run(2, script)
     assert done.returncode == 0 and close(kind)[0].hexdigest() in done.stdout, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from pareprop import Simulation
 from pareprop.errors import InputError
 from pareprop.simulation import Annealing
 from pareprop.tasks import TASKS
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 SMALL = ("n_rec=13", "iterations=4", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
@@ -28,7 +28,7 @@ def run_of(out: Path, *settings: str) -> list[object]:
 )
 def test_values(kind: str, middle: float) -> None:
     annealing = Annealing(kind, 10, {"eta": (1.0, 0.1)})
-    found = [annealing.values(k).get("eta", 1.0) for k in range(12)]
+    found = [annealing.compute_rates(k).get("eta", 1.0) for k in range(12)]
     last = 1.0 if kind == "constant" else 0.1
     assert found[0] == 1.0 and found[10:] == [pytest.approx(last, rel=1e-14)] * 2
     assert found[5] == pytest.approx(middle, rel=1e-14)
@@ -39,12 +39,12 @@ def test_values(kind: str, middle: float) -> None:
 
 def test_a_schedule_is_what_is_set_by_hand() -> None:
     """With rates of the readouts of their own, which keep their ratio to the others."""
-    task = make(TASKS["reach"], (*FALLING, "eta_out=2e-2"))
-    annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
-    simulation = Simulation(task.model(), task, observers=[annealing], settings=task.settings())
+    task = make_task(TASKS["reach"], (*FALLING, "eta_out=2e-2"))
+    annealing = Annealing(task.schedule, task.decay_iterations, task.list_scheduled())
+    simulation = Simulation(task.build_model(), task, observers=[annealing], settings=task.make_settings())
     simulation.train(2)
     simulation.train(4)
-    by_hand = Simulation(task.model(), task, settings=task.settings())
+    by_hand = Simulation(task.build_model(), task, settings=task.make_settings())
     for k in range(4):
         share = 0.5 + 0.5 * np.cos(np.pi * k / 4)
         eta = 1e-4 + (5e-3 - 1e-4) * share
@@ -56,7 +56,7 @@ def test_a_schedule_is_what_is_set_by_hand() -> None:
         np.testing.assert_allclose(table.weight, by_hand.network.tables()[name].weight, rtol=0, atol=1e-12)
     np.testing.assert_allclose(simulation.losses, by_hand.losses, rtol=1e-12)
     assert simulation.engine.loss.c_H == 0.0
-    unchanged = Simulation(task.model(), task, settings=task.settings())
+    unchanged = Simulation(task.build_model(), task, settings=task.make_settings())
     unchanged.train(4)
     assert abs(unchanged.losses[3] - simulation.losses[3]) > 1e-3
 
@@ -99,4 +99,4 @@ def test_curves_and_a_longer_training(tmp_path: Path, capsys: pytest.CaptureFixt
 )
 def test_schedules_that_are_refused(settings: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        make(TASKS["reach"], settings)
+        make_task(TASKS["reach"], settings)

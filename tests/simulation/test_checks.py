@@ -65,7 +65,8 @@ def test_an_observer_with_a_misspelt_hook() -> None:
 
     with pytest.warns(ParepropWarning) as told:
         simulation = Simulation(network(), NOISE, observers=[Late(), Late()])
-    every = "hooks: start, before_sample, after_sample, after_batch, after_iteration, asks, settle, finish, failed"
+    every = "hooks: start, before_sample, after_sample, after_batch, after_iteration, "
+    every += "list_requests, handle_requests, finish, failed"
     expected = [
         "observer Late: after_epoch is not a hook, nothing calls it; did you mean after_batch?",
         f"observer Late: on_end is not a hook, nothing calls it; {every}",

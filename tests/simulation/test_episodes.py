@@ -50,7 +50,7 @@ def simulation(case: dict, task) -> Simulation:
 def by_hand(case: dict, task, index: int) -> tuple[dict, np.ndarray, dict]:
     """Step network and environment: what happened, input raster, gradients."""
     net, episode = reference.Network(case), Corridor(task, index, "train")
-    draws = rng.uniform(rng.key(task.seed, "train/actions"), [index], task.most)[0]
+    draws = rng.draw_uniform(rng.make_key(task.seed, "train/actions"), [index], task.most)[0]
     w_in, w_rec, w_out = map(np.nan_to_num, (net.w_in, net.w_rec, net.w_out))
     shown = np.zeros((task.n_steps + 50, task.n_inputs), bool)
     place, actions, rewards, when, end, told = 2, [], [], [], task.n_steps, {}
@@ -81,9 +81,14 @@ def by_hand(case: dict, task, index: int) -> tuple[dict, np.ndarray, dict]:
                 end = t + task.period + 1 if room else t + 1
         t += 1
     happened = {
-        "when": np.array(when), "actions": np.array(actions), "rewards": np.array(rewards), "n_steps": end,
-        "acting": np.ones(len(when), bool), "terminated": told["terminated"], "bootstrap": told["bootstrap"],
-    }  # fmt: skip
+        "when": np.array(when),
+        "actions": np.array(actions),
+        "rewards": np.array(rewards),
+        "n_steps": end,
+        "acting": np.ones(len(when), bool),
+        "terminated": told["terminated"],
+        "bootstrap": told["bootstrap"],
+    }
     gradients, _ = reward_reference.gradients(case | {"inputs": shown[: task.n_steps]}, 0, happened, LOSS)
     return happened, shown, gradients
 
@@ -99,12 +104,12 @@ def test_episodes_are_those_stepped_by_hand(sensor_delay: int, bootstrap: bool, 
     for index in range(12):
         run.run_sample(index, "train", learn=True)
         happened, shown, gradients = by_hand(case, task, index)
-        sample = run.episodes.play(index, "train")  # the same again
+        sample = run.episodes.play_episode(index, "train")  # the same again
         for name in ("when", "actions", "rewards"):
             np.testing.assert_array_equal(getattr(sample.rollout, name), happened[name])
         assert (sample.rollout.n_steps, sample.rollout.terminated) == (happened["n_steps"], happened["terminated"])
         assert sample.rollout.bootstrap == pytest.approx(happened["bootstrap"], abs=1e-12)
-        steps, ids = sample.inputs.spikes(happened["n_steps"])
+        steps, ids = sample.inputs.list_spikes(happened["n_steps"])
         np.testing.assert_array_equal(np.stack([steps, ids]), np.nonzero(shown[: happened["n_steps"]]))
         arrays = run.engine.gradient.arrays
         total = networks.matrices(run, lambda table, arrays=arrays: arrays[id(table)])
@@ -300,7 +305,7 @@ class Bad(CorridorTask):
     [
         (Reply(SpikeLog(5), 0.0, observation=np.ones(1)), "spikes of 5 steps, must be 6"),
         (
-            Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0, observation=np.ones(1)),
+            Reply(SpikeLog.from_spikes(np.array([0]), np.array([6]), 6), 0.0, observation=np.ones(1)),
             "a spike of source 6, the model has 6",
         ),
         (Reply(SpikeLog(6), np.nan), "the reward is nan"),

@@ -48,7 +48,7 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
     whole.train(2)
     keeper = Checkpoints(tmp_path, {}, 3)
     spoilt = networks.simulation(case)
-    spoilt.observers = [Spoil(2, lambda run: run.engine.carried.__setitem__((0, 3), 1e300)), keeper]
+    spoilt.observers = [Spoil(2, lambda run: run.engine.currents.carried.__setitem__((0, 3), 1e300)), keeper]
     with pytest.raises(StateError, match=r" = \S+ in neuron \d+ of population 'rec\d'.*; safe: .*02"):
         spoilt.train(3)
     again = networks.simulation(case)
@@ -164,9 +164,9 @@ from pathlib import Path
 from pareprop.storage import growing_file
 streams = {"a": growing_file.Column("f8", (2,), "1", ("x", "y"))}
 file = growing_file.GrowingFile(Path(sys.argv[1]), streams, {}, {"dt_ms": 1.0})
-file.add("a", [[1.0, 2.0], [3.0, 4.0]])
-file.flush()
-file.add("a", [[5.0, 6.0]])
+file.add_rows("a", [[1.0, 2.0], [3.0, 4.0]])
+file.write_rows()
+file.add_rows("a", [[5.0, 6.0]])
 os.kill(os.getpid(), 9)
 """
 
@@ -176,7 +176,7 @@ def test_a_recording_is_readable_up_to_the_last_flush(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == -9
     with h5py.File(path, swmr=True) as file:
         np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
-    joined_file.repair(path)
+    joined_file.repair_file(path)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
         assert file.attrs["dt_ms"] == 1.0
@@ -222,7 +222,7 @@ def test_configurations_differ(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     code, output, _ = command(capsys, "compare", tmp_path / "1", tmp_path / "2")
     assert code == 1 and output.startswith("configuration: run.seed = 1 in the first, 2 in the second\n")
     assert "weight_initial: projection 'in->rec', synapse 0 (0 to 0): " in output
-    assert config.load("sine-waves").digest() != config.load("sine-waves", ["seed=2"]).digest()
+    assert config.load("sine-waves").compute_digest() != config.load("sine-waves", ["seed=2"]).compute_digest()
 
 
 CLOSE = r"""

@@ -28,6 +28,7 @@ from pareprop import (
     Uniform,
     run,
 )
+from pareprop.engines.firing import find_rates
 from pareprop.errors import ParepropWarning
 from pareprop.network.optimizers import default_optimizer
 from pareprop.neurons import library
@@ -373,7 +374,7 @@ def train(folder: str, words: list[str], exchange: object) -> None:
         simulation = Simulation(upstrokes(variant, ["w"]), volleys(), exchange)
         with warnings.catch_warnings(record=True):
             simulation.train(3)
-        lines = collectives.gather(exchange.comm, simulation.notices.lines)
+        lines = collectives.gather_values(exchange.comm, simulation.notices.lines)
         if exchange.rank == 0:
             print(len(lines), {len(each) for each in lines}, {each[0] for each in lines})
 
@@ -458,7 +459,7 @@ def test_a_run_names_the_populations_that_never_spiked(tmp_path: Path, capsys: p
     assert "never spiked: still, still too\n" in capsys.readouterr().out
     done = run(build(), task, restart=True, **options)
     assert "never spiked: still, still too\n" in capsys.readouterr().out
-    spikes = done.simulation.engine.population_rates()
+    spikes = find_rates(done.simulation.engine)
     assert (spikes > 0).tolist() == [True, False, True, False]
 
 
@@ -494,7 +495,7 @@ def test_arrays_that_observers_keep_stay_as_they_were(variant: str) -> None:
             return Sample.from_raster(raster, np.full((N_STEPS, 2), float(index)))
 
     simulation = Simulation(model(variant, optimizer=GradientDescent(eta=1e-4)), Noise(), observers=[Keep()])
-    simulation.engine.record_ids(np.arange(3))
+    simulation.engine.record(np.arange(3))
     simulation.train(4)
     assert any(len(arrays[3]) for arrays in copies)
     for arrays, wanted in zip(kept, copies, strict=True):

@@ -38,7 +38,7 @@ def ours(model: Model, raster: np.ndarray) -> dict[str, np.ndarray]:
     task = small.Once(Sample(SpikeLog.from_raster(raster), np.zeros((STEPS, 1))), STEPS)
     run = Simulation(model, task)
     run.engine.run(task.only)
-    steps, ids = run.engine.log.spikes(STEPS)
+    steps, ids = run.engine.log.list_spikes(STEPS)
     found = {}
     for population in first:
         low = model.offset(population)
@@ -117,16 +117,16 @@ def test_mixed_signs_are_divided(tmp_path: Path) -> None:
 
 
 def test_receptors_are_written_as_those_of_the_package() -> None:
-    from pareprop.network.of_nest import with_receptors
+    from pareprop.network.of_nest import set_receptors
 
     for name in ("glif1", "glif3", "glif5"):
         model = library.get(name)
-        four = with_receptors(model, 4)
+        four = set_receptors(model, 4)
         assert four.ports == tuple(f"receptor_{k}" for k in (1, 2, 3, 4))
         assert len(four.states) == len(model.states) + 4
-        two = with_receptors(with_receptors(model, 3), 2)
+        two = set_receptors(set_receptors(model, 3), 2)
         assert two.name != model.name or two == model
-        assert with_receptors(model, 2) is model
+        assert set_receptors(model, 2) is model
 
 
 def test_neurons_of_the_other_variant_are_told(tmp_path: Path) -> None:
@@ -139,9 +139,11 @@ def test_neurons_of_the_other_variant_are_told(tmp_path: Path) -> None:
     for file in cells.iterdir():
         file.write_text(json.dumps({"E_L": -70.0, "V_m": -70.0}))
     for name, variant, told in (
-        ("eprop_iaf", "interval", True), ("eprop_iaf_bsshslm_2020", "interval", False), ("eprop_iaf", "spike", False),
+        ("eprop_iaf", "interval", True),
+        ("eprop_iaf_bsshslm_2020", "interval", False),
+        ("eprop_iaf", "spike", False),
         ("eprop_iaf_adapt_bsshslm_2020", "spike", True),
-    ):  # fmt: skip
+    ):
         types.write_text(text.replace("nest:iaf_psc_delta", f"nest:{name}"))
         model = Model.from_sonata(path, variant=variant, round_delays=True)
         assert any(f"'exc': {name} is of the other variant of e-prop" in note for note in model.notes) == told

@@ -23,7 +23,7 @@ from pareprop.network import cuts, shared_reading
 from pareprop.network.local import LocalNetwork
 from pareprop.network.variants import VARIANTS, Costs
 from pareprop.parallel.exchange import Exchange
-from pareprop.parallel.partition import block
+from pareprop.parallel.partition import find_block
 from pareprop.simulation import digest
 from pareprop.sonata import circuit, edge_files, edges, nodes
 
@@ -41,10 +41,10 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
             print(f"{problem}\n", end="")
         return
     if words[0] == "unindexed":
-        read, whole = [], edges.Edges.rows
-        edges.Edges.rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
+        read, whole = [], edges.Edges.read_rows
+        edges.Edges.read_rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
         model = Model.from_sonata(Path(folder) / "circuit_config.json")
-        models = {"net": shared_reading.with_own_edges(model, exchange.comm, chunk=37)}
+        models = {"net": shared_reading.hold_own_edges(model, exchange.comm, chunk=37)}
     else:
         models, read = {name: model_of(name) for name in NETWORKS}, []
     for name, model in models.items():
@@ -63,8 +63,8 @@ def draw_synapses(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Edge population to records of its synapses and of those it must have, on rank 0."""
     network, found = LocalNetwork(model, rank, size), {}
-    for table, span in digest.tables(network):
-        parts = list(digest.synapses(comm, table, span))
+    for table, span in digest.list_tables(network):
+        parts = list(digest.hash_synapses(comm, table, span))
         if not rank:
             name = span.projection.name
             path = span.projection.edges.path.parents[1] / "expected_edges.h5"
@@ -120,8 +120,8 @@ def test_pieces_of_any_size(name: str, chunk: int) -> None:
     found = circuit.read(SONATA / name / "circuit_config.json")
     sizes = {population.name: population.size for population in nodes.read(found)}
     for population in edge_files.read(found, sizes, 1.0):
-        for low, high in (block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
-            whole, cut = (join(population.pieces(low, high, size)) for size in (2**20, chunk))
+        for low, high in (find_block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
+            whole, cut = (join(population.read_chunks(low, high, size)) for size in (2**20, chunk))
             assert all(map(np.array_equal, whole, cut))
             assert np.all((whole[0] >= low) & (whole[0] < high))
 
@@ -283,16 +283,24 @@ def test_bad_files_are_told_in_a_line(copy: Path, edit: object, words: str) -> N
     [
         ("default_delay", -1.0, "default_delay = -1.0: "),
         ("default_delay", 0.5, "default_delay = 0.5 ms must be whole"),
-        ("default_delay", "x", "default_delay = 'x': must be a number"), ("default_delay", [1], "default_delay = "),
+        ("default_delay", "x", "default_delay = 'x': must be a number"),
+        ("default_delay", [1], "default_delay = "),
         ("default_weight", "x", "default_weight = 'x': must be a number"),
-        ("default_weight", np.inf, "default_weight = inf: "), ("default_weight", True, "default_weight = True: "),
-        ("round_delays", "no", "round_delays = 'no': "), ("round_delays", 1.5, "round_delays = 1.5: "),
-        ("sign", "x", "sign = 'x': "), ("sign", [1], "sign = "), ("neuron", 5, "neuron = 5: "),
-        ("neuron", ["iaf"], "neuron = "), ("values", "x", "values = 'x': "), ("values", [1], "values = "),
-        ("projections", 1.5, "projections = 1.5: "), ("projections", {"*": 5}, "projections = "),
+        ("default_weight", np.inf, "default_weight = inf: "),
+        ("default_weight", True, "default_weight = True: "),
+        ("round_delays", "no", "round_delays = 'no': "),
+        ("round_delays", 1.5, "round_delays = 1.5: "),
+        ("sign", "x", "sign = 'x': "),
+        ("sign", [1], "sign = "),
+        ("neuron", 5, "neuron = 5: "),
+        ("neuron", ["iaf"], "neuron = "),
+        ("values", "x", "values = 'x': "),
+        ("values", [1], "values = "),
+        ("projections", 1.5, "projections = 1.5: "),
+        ("projections", {"*": 5}, "projections = "),
         ("projections", {"*": {"delay_msec": 5}}, "projections: unknown option 'delay_msec'"),
     ],
-)  # fmt: skip
+)
 def test_options_of_a_network_are_checked(option: str, value: object, words: str) -> None:
     with pytest.raises(InputError) as caught:
         model_of("bmtk", **{option: value})
@@ -339,13 +347,13 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
     for item in whole.projections:
         if item.edges is None:
             continue
-        targets = join(item.edges.pieces(0, item.post.size))[0]
+        targets = join(item.edges.read_chunks(0, item.post.size))[0]
         counts = np.bincount(targets, minlength=item.post.size)
         for low, high in ((0, item.post.size), (3, 50), (7, 7)):
-            np.testing.assert_array_equal(item.edges.indegrees(low, high), counts[low:high])
+            np.testing.assert_array_equal(item.edges.count_indegrees(low, high), counts[low:high])
     alone = Costs(1, event=4000, cold_event=0, far_event=0, row=0, readout_event=0, signal=0)  # synapses cost something
     monkeypatch.setitem(VARIANTS, whole.variant, dataclasses.replace(whole.eprop, costs=alone))
-    assert 45 < cuts.cut(whole, 2)[1] < 55
+    assert 45 < cuts.choose_bounds(whole, 2)[1] < 55
     heavy = np.arange(whole.size("recurrent")) < 10
     with h5py.File(copy / EDGES, "r+") as file:
         group = file["edges/rec_to_rec"]
@@ -354,17 +362,17 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         nodes = index[name][()]
         nodes[~heavy[: len(nodes)]] = 0
         index[name][...] = nodes
-    assert cuts.cut(Model.from_sonata(copy / "circuit_config.json"), 2)[1] < 35
+    assert cuts.choose_bounds(Model.from_sonata(copy / "circuit_config.json"), 2)[1] < 35
     with h5py.File(copy / EDGES, "r+") as file:
         index = file["edges/rec_to_rec/indices/target_to_source"]
         index[name][5], index[name][6], index["range_to_edge_id"][0] = (2**40, 9), (3, 2**40), (2**50, 1)
-    counts = next(item.edges for item in whole.projections if item.name == "rec_to_rec").indegrees(0, 60)
+    counts = next(item.edges for item in whole.projections if item.name == "rec_to_rec").count_indegrees(0, 60)
     assert len(counts) == 60 and np.all(counts >= 0)
     with h5py.File(copy / EDGES, "r+") as file:
         del file["edges/rec_to_rec/indices"]
     lacks = Model.from_sonata(copy / "circuit_config.json")
-    assert next(item.edges for item in lacks.projections if item.name == "rec_to_rec").indegrees(0, 9) is None
-    assert cuts.cut(lacks, 2)[1] == whole.size("recurrent") // 2
+    assert next(item.edges for item in lacks.projections if item.name == "rec_to_rec").count_indegrees(0, 9) is None
+    assert cuts.choose_bounds(lacks, 2)[1] == whole.size("recurrent") // 2
 
 
 def test_delays_are_rounded_if_asked(copy: Path) -> None:

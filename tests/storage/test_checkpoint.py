@@ -30,7 +30,7 @@ from checkpoints import change, change_table
 from commands import apart, as_options, command, digests, on_ranks, output_of, refusal_of
 from params import first
 
-from pareprop.parallel.stand_ins import DryExchange
+from pareprop.parallel.drawn_spikes import DryExchange
 from pareprop.runs.run import Run
 from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_table, checkpoint_write
 
@@ -94,7 +94,7 @@ def kinds_of_pieces(case: dict, rank: int, size: int) -> list[tuple]:
     module = networks if case["variant"] == "interval" else spike_networks
     n = sum(group["n"] for group in case["groups"])
     state = module.simulation(case, exchange=DryExchange(rank, size, 0.0, n, 0)).engine.state()
-    rows = [(name, table.whole_rows()[1], array.shape[1:]) for name, (table, array) in state.rows.items()]
+    rows = [(name, table.number_whole_rows()[1], array.shape[1:]) for name, (table, array) in state.rows.items()]
     pieces = checkpoint_pieces.list_pieces(state, rank)
     return [rows, *((p.name, p.kind, p.array.dtype.str, p.item) for p in pieces if p.kind != "shared")]
 
@@ -562,7 +562,7 @@ def test_errors_of_the_system_are_no_damage(
 
 
 def test_few_files_are_open_at_a_time(copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, counts, open_file, sums = [], [], checkpoint_read._open, checkpoint_read._Files.sums
+    opened, counts, open_file, sums = [], [], checkpoint_read._open, checkpoint_read._Files.list_checksums
 
     def note(path: Path) -> object:
         opened.append((path.name, open_file(path)))
@@ -575,7 +575,7 @@ def test_few_files_are_open_at_a_time(copy, capsys: pytest.CaptureFixture, monke
     for place, name, value in (
         (checkpoint_read, "OPEN", 1),
         (checkpoint_read, "_open", note),
-        (checkpoint_read._Files, "sums", count),
+        (checkpoint_read._Files, "list_checksums", count),
     ):
         monkeypatch.setattr(place, name, value)
     assert digest_of(capsys, "resume", copy[0]) == copy[2]
@@ -584,12 +584,12 @@ def test_few_files_are_open_at_a_time(copy, capsys: pytest.CaptureFixture, monke
 
 def test_each_candidate_is_shown_before_it_is_loaded(copy, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by a review: best weights that are found damaged as they are loaded were replaced by older ones."""
-    shown, restore = [], checkpoint_read._restore
+    shown, restore = [], checkpoint_read._restore_state
 
     def fail_once(*arguments: object) -> str:
         return restore(*arguments) if len(shown) > 1 else "it is damaged"
 
-    monkeypatch.setattr(checkpoint_read, "_restore", fail_once)
+    monkeypatch.setattr(checkpoint_read, "_restore_state", fail_once)
     monkeypatch.setattr(
         Run, "_ensure_results", lambda run, path, complaints: shown.append((path.name, len(complaints)))
     )
@@ -694,7 +694,7 @@ def test_nodes_have_a_file_each_byte_of_which_is_read_once(tmp_path: Path, capsy
 def test_checksums_of_parts_make_that_of_the_whole(sizes: list[int]) -> None:
     parts, found = [random.Random(size).randbytes(size) for size in sizes], 0
     for k, part in enumerate(parts):
-        found ^= checkpoint_pieces.carry(zlib.crc32(part), sum(sizes[k + 1 :]))
+        found ^= checkpoint_pieces.extend_checksum(zlib.crc32(part), sum(sizes[k + 1 :]))
     assert found == zlib.crc32(b"".join(parts))
 
 
@@ -731,13 +731,15 @@ def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
     whole = random.Random(size).randbytes(size + 3)
     (tmp_path / "file").write_bytes(whole)
     with open(tmp_path / "file", "rb") as file:
-        assert checkpoint_pieces.checksum(file.fileno(), 2, size) == zlib.crc32(whole[2:-1])
+        assert checkpoint_pieces.compute_checksum(file.fileno(), 2, size) == zlib.crc32(whole[2:-1])
 
 
 def table_of(counts: list[list[int]]) -> checkpoint_table.Table:
     """A table of arrays of which ranks have so many items."""
     rows = np.array([(n, 0, 0) for row in counts for n in row], checkpoint_table.ENTRY)
-    return checkpoint_table.Table(len(counts), checkpoint_table.join(rows, len(counts[0]), len(counts)).__getitem__)
+    return checkpoint_table.Table(
+        len(counts), checkpoint_table.join_rows(rows, len(counts[0]), len(counts)).__getitem__
+    )
 
 
 def test_a_rank_reads_few_rows_of_a_large_table() -> None:
@@ -745,12 +747,12 @@ def test_a_rank_reads_few_rows_of_a_large_table() -> None:
     draw = np.random.default_rng(3)
     counts = draw.integers(0, 3, (65_536, 1)) * (draw.random((65_536, 1)) < 0.7)
     rows, read = np.array([(n, 0, 0) for (n,) in counts], checkpoint_table.ENTRY), []
-    entries = checkpoint_table.join(rows, 1, len(counts))
+    entries = checkpoint_table.join_rows(rows, 1, len(counts))
     table = checkpoint_table.Table(len(counts), lambda number: (read.append(number), entries[number])[1])
     owner, place = np.repeat(np.arange(len(counts)), counts[:, 0]), np.concatenate([np.arange(n) for (n,) in counts])
     for low in (0, 1, 12_345, len(owner) - 9):
         read.clear()
-        found = list(table.parts(0, low, low + 9))
+        found = list(table.list_parts(0, low, low + 9))
         got = [(rank, at + k) for rank, begin, end, at in found for k in range(end - begin)]
         assert got == list(zip(owner[low : low + 9], place[low : low + 9], strict=True))
         assert len(read) < 60, len(read)
@@ -791,7 +793,7 @@ try:
     list_pieces(State(neurons={"v": np.zeros(2), **more}), rank, comm)
 except StateError as problem:
     print(problem, flush=True)
-before, total = collectives.sum_before(comm, np.array([rank + 1, 2**40]))
+before, total = collectives.sum_lower_ranks(comm, np.array([rank + 1, 2**40]))
 assert (before.tolist(), total.tolist()) == ([[0, 1, 3][rank], rank * 2**40], [6, 3 * 2**40])
 """
 
@@ -824,7 +826,7 @@ class Counted(MPI.Intracomm):
 
 folder, world = Path(sys.argv[1]), MPI.COMM_WORLD
 bench = Bench(neurons=20, indegree=4, inputs=3, steps=20)
-make = lambda comm: Simulation(bench.model(), bench.task(), Ranks(Counted(comm)))
+make = lambda comm: Simulation(bench.build_model(), bench.make_task(), Ranks(Counted(comm)))
 apart = make(world.Split(world.rank < 2))
 apart.train(1)
 simulation = make(world)

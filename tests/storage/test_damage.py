@@ -22,13 +22,18 @@ from pareprop.errors import StateError
 from pareprop.exchange_formats.n_mnist_reader import Recordings
 from pareprop.runs.phases import Phases
 from pareprop.storage import joined_file, results
-from pareprop.tasks import n_mnist
+from pareprop.tasks import pixel_spikes
 from pareprop.tasks.sine_waves import SineWaves
 
 SETTINGS = (
-    "n_rec=8", "n_in=6", "n_step=30", "iterations=4", "record.every=1", "checkpoint.every=1",
+    "n_rec=8",
+    "n_in=6",
+    "n_step=30",
+    "iterations=4",
+    "record.every=1",
+    "checkpoint.every=1",
     'what=["spikes","input_spikes","V_m","weights"]',
-)  # fmt: skip
+)
 RUN = ["run", "sine-waves", *as_options(*SETTINGS)]
 PART = "record/part-000-rank-00000.h5"
 
@@ -212,8 +217,16 @@ def write_recordings(folder: Path, damaged: bool) -> None:
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> list[object]:
-    sizes = ("n_rec=4", "n_step=20", "iterations=2", "batch_size=1", "test_samples=2", "scan=3", "density_in=1.0",
-             "density_rec=0.0")  # fmt: skip
+    sizes = (
+        "n_rec=4",
+        "n_step=20",
+        "iterations=2",
+        "batch_size=1",
+        "test_samples=2",
+        "scan=3",
+        "density_in=1.0",
+        "density_rec=0.0",
+    )
     return ["run", "n-mnist", *as_options(f"data={tmp_path}", *sizes)]
 
 
@@ -235,11 +248,11 @@ def test_a_test_that_fails_costs_no_results(tmp_path, recordings, capsys, monkey
         raise OSError("damaged")
 
     def finish_late(*given: object) -> None:
-        monkeypatch.setattr(Recordings, "_content", unreadable)
+        monkeypatch.setattr(Recordings, "_read_content", unreadable)
         finish(*given)
 
     monkeypatch.setattr(Phases, "finish", finish_late)
-    monkeypatch.setattr(n_mnist, "KEPT", 0)
+    monkeypatch.setattr(pixel_spikes, "KEPT", 0)
     code, _, errors = command(capsys, *recordings, "--out", tmp_path / "out")
     assert code == 2 and "no recording for phase test can be read" in errors and "safe: " in errors, errors
     with h5py.File(tmp_path / "out/results.h5") as file:

@@ -33,19 +33,19 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
         block, counts = SpikeBlock(STEPS, KINDS), []
         for flush in flushes:
             for sample in flush:
-                block.add(sample, SpikeLog.from_raster(samples[sample]))
+                block.add_spikes(sample, SpikeLog.from_raster(samples[sample]))
             for rank, file in enumerate(files):
                 for columns in block.part_of(rank, ranks):
                     for key, column in zip(KEYS, columns, strict=True):
-                        file.add(f"spikes/{key}", column, copy=False)
-                file.flush()
+                        file.add_rows(f"spikes/{key}", column, copy=False)
+                file.write_rows()
             counts.append(block.count)
-            block.clear()
+            block.drop_spikes()
         rows, crcs = [dict(file.rows) for file in files], [dict(file.crcs) for file in files]
         told.append({"files": names, "rows": rows, "crcs": crcs, "blocks": {"spikes": counts}})
         for file in files:
             file.close()
-    return joined_file.join(folder / "record", told)
+    return joined_file.join_files(folder / "record", told)
 
 
 PARTS = [
@@ -63,7 +63,7 @@ def test_spikes_come_sorted(parts: list, tmp_path: Path, monkeypatch: pytest.Mon
         found = list(zip(*(file[f"spikes/{key}"][()].tolist() for key in KEYS), strict=True))
     assert found == expected and len(found) > 200
     monkeypatch.setattr(sonata, "BLOCK", 64)
-    assert sonata.export(tmp_path, tmp_path / "out.h5") == len(expected)
+    assert sonata.export_spikes(tmp_path, tmp_path / "out.h5") == len(expected)
     with h5py.File(tmp_path / "out.h5") as file:
         times = [(k * STEPS + t + 1) * 0.5 for k, t, _ in expected]
         np.testing.assert_array_equal(file["spikes/recurrent/timestamps"], times)
@@ -73,7 +73,7 @@ def test_spikes_come_sorted(parts: list, tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_is_not_sorted_is_not_exported(tmp_path: Path) -> None:
     record(tmp_path, [(1, [list(range(12))[::-1]])])
     with pytest.raises(InputError, match="is not sorted by iteration and step"):
-        sonata.export(tmp_path, tmp_path / "out.h5")
+        sonata.export_spikes(tmp_path, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
 
 
@@ -81,13 +81,13 @@ def test_the_first_different_spike_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(compare, "BLOCK", 50)
     files = [h5py.File(record(tmp_path / str(k), PARTS[k]), "r") for k in (0, 1)]
     columns = [[file[f"spikes/{key}"] for key in KEYS] for file in files]
-    assert list(compare._difference(*columns)) == []
+    assert list(compare._find_spike_difference(*columns)) == []
     other = [column[()] for column in columns[0]]
     place = len(other[0]) - 70
     other[2][place] += 1
     told = "iteration {}, step {}, neuron {}".format(*(column[place] for column in columns[0]))
-    (line,) = compare._difference(columns[1], other)
+    (line,) = compare._find_spike_difference(columns[1], other)
     assert line == f"spike: {told} in the first, {told.rpartition(' ')[0]} {other[2][place]} in the second"
     short = [column[:-1] for column in other[:2]] + [columns[0][2][:-1]]
-    line = next(compare._difference(short, columns[0]))
+    line = next(compare._find_spike_difference(short, columns[0]))
     assert line.startswith(f"spike: none in the first, iteration {columns[0][0][-1]}")

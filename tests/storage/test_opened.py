@@ -20,8 +20,13 @@ from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
 from pareprop.storage import record_settings
 
-RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
-       "n_reg=6", "validate_every=1", "figures=none")]  # fmt: skip
+RUN = [
+    "run",
+    "evidence-accumulation",
+    *as_options(
+        "iterations=2", "test_samples=3", "batch_size=2", "n_ad=4", "n_reg=6", "validate_every=1", "figures=none"
+    ),
+]
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -34,14 +39,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = config.load("evidence-accumulation", [text for text in RUN if "=" in text])
     began = run.Run(chosen, out, pareprop.exchange())
     out.mkdir()
-    began.begin()
+    began.begin_run()
     began.train()
     return out
 
 
 def test_parameters_of_all_neurons_are_those_of_the_network(done: Path) -> None:
     opened = pareprop.open_run(done)
-    model = config.load(str(done / "config.toml")).task.model()
+    model = config.load(str(done / "config.toml")).task.build_model()
     cells = LocalNetwork(model, 0, 1).cells
     for population in model.of_role("recurrent"):
         found = opened.parameters(population.name)
@@ -66,7 +71,7 @@ def test_drawn_values_are_stored_one_by_one(tmp_path: Path, monkeypatch: pytest.
             file.create_group(f"projections/{projection.name}")
         self_description.write_parameters(file, model)
         rec = file["populations/rec"]
-        expected = 20.0 + 2.0 * rng.normal(rng.key(7, "rec/tau_m"), np.arange(9), 1)[:, 0]
+        expected = 20.0 + 2.0 * rng.draw_normal(rng.make_key(7, "rec/tau_m"), np.arange(9), 1)[:, 0]
         np.testing.assert_array_equal(rec["tau_m"][()], expected)
         np.testing.assert_array_equal(rec["V_th"][()], levels)
         assert rec["tau_m"].attrs["drawn_from"] == "Normal(mean=20.0, std=2.0)" and rec["tau_m"].attrs["unit"] == "ms"
@@ -151,14 +156,28 @@ def test_populations_keep_their_names(tmp_path: Path, capsys: pytest.CaptureFixt
                 np.testing.assert_array_equal(file[f"spikes/{name}/timestamps"], (40 * iteration + step)[mine] + 1.0)
                 np.testing.assert_array_equal(file[f"spikes/{name}/node_ids"], ids[mine] - first)
         assert file["spikes"].keys() == {"recurrent", "mid", "top", "inputs", "left", "right"}
-        units = {f"{name}/{key}": kept[f"weights/{name}/{key}"].attrs["unit"]
-                 for name in ("left->mid", "mid->top") for key in ("weight", "eligibility")}  # fmt: skip
-    assert units == {"left->mid/weight": "mV", "left->mid/eligibility": "1/mV",
-                     "mid->top/weight": "pA", "mid->top/eligibility": "1/pA"}  # fmt: skip
+        units = {
+            f"{name}/{key}": kept[f"weights/{name}/{key}"].attrs["unit"]
+            for name in ("left->mid", "mid->top")
+            for key in ("weight", "eligibility")
+        }
+    assert units == {
+        "left->mid/weight": "mV",
+        "left->mid/eligibility": "1/mV",
+        "mid->top/weight": "pA",
+        "mid->top/eligibility": "1/pA",
+    }
     with h5py.File(tmp_path / "run" / "results.h5") as file:
         named = {name: group["weight"].attrs.get("unit") for name, group in file["projections"].items()}
-    assert named == {"left->mid": "mV", "right->top": "pA", "mid->top": "pA", "mid->out": "mV", "top->out": "mV",
-                     "out->mid": None, "out->top": None}  # fmt: skip
+    assert named == {
+        "left->mid": "mV",
+        "right->top": "pA",
+        "mid->top": "pA",
+        "mid->out": "mV",
+        "top->out": "mV",
+        "out->mid": None,
+        "out->top": None,
+    }
     opened = done.open()
     every, own = opened.spikes(), opened.spikes(of="top")
     mine = every["id"] >= 6
@@ -166,12 +185,15 @@ def test_populations_keep_their_names(tmp_path: Path, capsys: pytest.CaptureFixt
     np.testing.assert_array_equal(own["step"], every["step"][mine])
 
 
-@pytest.mark.parametrize(("neurons", "words"), [
-    ("mdi", "neurons: 'mdi' is not a population of neurons, did you mean 'mid'"),
-    ({"mid": [6]}, "neurons of mid: 6 must lie in 0 to 5"),
-    ({"top": -1}, "neurons of top = -1 must be at least 0"),
-    ([6], "neurons: 6 must lie in 0 to 5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("neurons", "words"),
+    [
+        ("mdi", "neurons: 'mdi' is not a population of neurons, did you mean 'mid'"),
+        ({"mid": [6]}, "neurons of mid: 6 must lie in 0 to 5"),
+        ({"top": -1}, "neurons of top = -1 must be at least 0"),
+        ([6], "neurons: 6 must lie in 0 to 5"),
+    ],
+)
 def test_neurons_that_cannot_be_recorded(neurons: object, words: str) -> None:
     model = small.population(6)
     model.populations[0] = replace(model.populations[0], name="mid")
@@ -186,13 +208,13 @@ def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no sample 'test-0' .*; --set record\.test=N keeps the first N samples of"):
         opened.signals("test-0")
     with pytest.raises(InputError, match=r"run: the run has recorded nothing; --set record\.every=1, or record="):
-        sonata.export(done, tmp_path / "spikes.h5")
+        sonata.export_spikes(done, tmp_path / "spikes.h5")
     (tmp_path / "killed" / "record").mkdir(parents=True)
     (tmp_path / "killed" / "results.h5").touch()
     with pytest.raises(
-        InputError, match="killed: the run has not ended: its recording can be read when it has, once resumed"
+        InputError, match="killed: the run has not ended; resume it: at its end the recording can be read"
     ):
-        sonata.export(tmp_path / "killed", tmp_path / "spikes.h5")
+        sonata.export_spikes(tmp_path / "killed", tmp_path / "spikes.h5")
     with pytest.raises(InputError, match="must be 'neurons' or 'inputs'"):
         opened.spikes(of="x")
     with pytest.raises(InputError, match=r"results\.h5"):

@@ -168,7 +168,7 @@ def test_results_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) 
         assert file.attrs["digest"] == whole.attrs["digest"] and set(whole) - set(file) == {"projections"}
         numbers = [len(item["weight"]) for item in whole["projections"].values()]
         assert file.attrs["synapses_not_kept"] == sum(numbers) > 0
-        assert report.summary(file, [])["synapses"] == report.summary(whole, [])["synapses"]
+        assert report.summarize_run(file, [])["synapses"] == report.summarize_run(whole, [])["synapses"]
     for option, target in (("--network", "net"), ("--nest", "net.py"), ("--nir", "net.nir")):
         told = refusal_of(capsys, "export", tmp_path / "without", option, tmp_path / target)
         assert "results.h5 has no weights: the run kept none" in told

@@ -213,9 +213,16 @@ RAMP = small.ramp(40, 20)
 def train(folder: str, words: list[str], exchange: object) -> None:
     for variant in ("interval", "spike"):
         ranks.run_part(
-            words, exchange, network(variant), RAMP, Path(folder, variant), iterations=6, validate_every=2,
-            validate_samples=2, record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
-        )  # fmt: skip
+            words,
+            exchange,
+            network(variant),
+            RAMP,
+            Path(folder, variant),
+            iterations=6,
+            validate_every=2,
+            validate_samples=2,
+            record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
+        )
 
 
 def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:

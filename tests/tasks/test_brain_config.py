@@ -44,8 +44,15 @@ def model(where: np.ndarray) -> Model:
     near, far = found.neurons("near", 40, "iaf", sign=SIGNS, **values), found.neurons("far", 30, "iaf", **values)
     degrees = {"indegree": 7.5, "sigma_in": 0.5, "sigma_out": 0.6, "normalized": True}
     found.connect(near, far, "lognormal_degrees", **degrees, weight=Normal(std=1.0), sign="source", inhibition=2.0)
-    space = {"extent": (1.0, 2.0), "length": 0.2, "cutoff": 0.4, "profile": "exponential", "periodic": False,
-             "sources": where, "targets": where}  # fmt: skip
+    space = {
+        "extent": (1.0, 2.0),
+        "length": 0.2,
+        "cutoff": 0.4,
+        "profile": "exponential",
+        "periodic": False,
+        "sources": where,
+        "targets": where,
+    }
     near_by = {"rule": "distance", "probability": 0.5}
     found.connect(near, near, **near_by, space=space, delay=(1, 3), weight=Normal(std=0.2), sign="source")
     space, delays = {"extent": (1.0, 1.0), "length": 0.3, "cutoff": 0.5}, {"per_length": 8.0, "offset": 0.5}
@@ -76,8 +83,8 @@ def test_all_of_it_runs_on_any_number_of_ranks(tmp_path: Path, config: Path, cap
         assert (codes, errors) == ([0], []) and digests(others) == digests(output.splitlines())
     network = LocalNetwork(model(np.load(tmp_path / "where.npy")), 0, 1)
     with h5py.File(tmp_path / "1/results.h5") as file:
-        for table, span in digest.tables(network):
-            wanted = np.concatenate(list(digest.synapses(None, table, span)))
+        for table, span in digest.list_tables(network):
+            wanted = np.concatenate(list(digest.hash_synapses(None, table, span)))
             group = file[f"projections/{span.projection.name}"]
             before = "_initial" if "source_initial" in group else ""
             for key, name in (("source", f"source{before}"), ("delay", f"delay{before}"), ("weight", "weight_initial")):

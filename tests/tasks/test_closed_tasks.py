@@ -10,11 +10,11 @@ from test_recordings import task
 
 from pareprop import rng
 from pareprop.errors import InputError
-from pareprop.simulation.episodes import choose
+from pareprop.simulation.episodes import choose_action
 from pareprop.tasks.cart_pole import Cart
 from pareprop.tasks.gym import ClosedGym
 from pareprop.tasks.gym_spaces import SpaceCode
-from pareprop.tasks.population_code import PopulationCode, Spikes
+from pareprop.tasks.population_code import EpisodeSpikes, PopulationCode
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -24,16 +24,16 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 def test_actions_have_the_probabilities_of_the_policy() -> None:
     signal = np.array([0.3, -1.0, 1.2])
-    draws = rng.uniform(rng.key(1, "x"), [0], 40000)[0]
-    found = np.bincount([choose(signal, draw, False) for draw in draws], minlength=3) / len(draws)
+    draws = rng.draw_uniform(rng.make_key(1, "x"), [0], 40000)[0]
+    found = np.bincount([choose_action(signal, draw, False) for draw in draws], minlength=3) / len(draws)
     np.testing.assert_allclose(found, np.exp(signal) / np.exp(signal).sum(), atol=0.01)
-    assert choose(signal, 0.0, True) == 2 and choose(np.array([1.0, 2.0, 2.0]), 0.99, True) == 1
-    assert choose(signal, 1.0 - 2**-53, False) == 2 and choose(signal, 0.0, False) == 0
+    assert choose_action(signal, 0.0, True) == 2 and choose_action(np.array([1.0, 2.0, 2.0]), 0.99, True) == 1
+    assert choose_action(signal, 1.0 - 2**-53, False) == 2 and choose_action(signal, 0.0, False) == 0
 
 
 def test_population_code() -> None:
     code = PopulationCode((-1.0, 0.0), (1.0, 3.0), cells=4, sigma=0.5, peak=0.3)
-    found = code.probability(np.array([-1.0, 2.0])).reshape(2, 4)
+    found = code.compute_probabilities(np.array([-1.0, 2.0])).reshape(2, 4)
     for k in range(4):
         assert found[0, k] == pytest.approx(0.3 * np.exp(-((2 / 3 * k) ** 2) / (2 * (0.5 * 2 / 3) ** 2)), rel=1e-12)
         assert found[1, k] == pytest.approx(0.3 * np.exp(-((2.0 - k) ** 2) / (2 * 0.5**2)), rel=1e-12)
@@ -41,12 +41,12 @@ def test_population_code() -> None:
 
 def test_spikes_have_their_probabilities_and_do_not_depend_on_how_they_are_taken() -> None:
     probability = np.array([0.0, 0.1, 0.5, 1.0])
-    whole = raster(Spikes(1, "a", 4, 5000).take(probability, 5000), 5000, 4)
+    whole = raster(EpisodeSpikes(1, "a", 4, 5000).draw_spikes(probability, 5000), 5000, 4)
     np.testing.assert_allclose(whole.mean(axis=0), probability, atol=0.03)
-    parts = Spikes(1, "a", 4, 5000)
-    taken = np.concatenate([raster(parts.take(probability, n), n, 4) for n in (7, 1, 4992)])
+    parts = EpisodeSpikes(1, "a", 4, 5000)
+    taken = np.concatenate([raster(parts.draw_spikes(probability, n), n, 4) for n in (7, 1, 4992)])
     np.testing.assert_array_equal(taken, whole)
-    assert not raster(parts.take(probability, 3), 3, 4).any()  # beyond the longest episode
+    assert not raster(parts.draw_spikes(probability, 3), 3, 4).any()  # beyond the longest episode
 
 
 @pytest.mark.parametrize("values", [((0.0,), (np.inf,)), ((1.0,), (1.0,)), ((0.0, 1.0), (1.0,))])
@@ -70,7 +70,7 @@ def test_reach_by_its_rules() -> None:
     moves = {0: (0.1, 0.0), 1: (-0.1, 0.0), 2: (0.0, 0.1), 3: (0.0, -0.1)}
     starts = []
     for index in range(300):
-        plane = chosen.environment(index, "train")
+        plane = chosen.make_environment(index, "train")
         observation, info = plane.reset()
         position, goal = np.array([info["x"], info["y"]]), np.array([info["goal_x"], info["goal_y"]])
         starts.append(position)
@@ -109,7 +109,7 @@ def test_episodes_differ_by_index_phase_and_seed_alone() -> None:
 def test_cart_and_pole_is_that_of_gymnasium_bit_for_bit(gymnasium: ModuleType) -> None:
     made = gymnasium.make("CartPole-v1").unwrapped
     for index in range(20):
-        cart = Cart(rng.key(1, str(index)), 200, 0.05)
+        cart = Cart(rng.make_key(1, str(index)), 200, 0.05)
         assert np.all(np.abs(cart.state) <= 0.05) and len(set(cart.state)) == 4
         made.reset(seed=0)
         made.state = cart.state.copy()
@@ -170,13 +170,13 @@ def test_spaces(gymnasium: ModuleType) -> None:
     space = spaces.Tuple((spaces.Discrete(3, start=5), spaces.Dict({"x": spaces.Box(-1.0, 1.0, (2,), np.float64)})))
     code = SpaceCode(space, (), (), 4, 0.7, 0.2)
     assert code.n_sources == 2 * 4 + 3 * 4
-    flat = code.flat((7, {"x": np.array([-1.0, 0.5])}))
+    flat = code.flatten_observation((7, {"x": np.array([-1.0, 0.5])}))
     np.testing.assert_array_equal(flat, [-1.0, 0.5, 2.0])
-    found = code.probability(flat)
-    np.testing.assert_allclose(found[:8], PopulationCode((-1, -1), (1, 1), 4, 0.7, 0.2).probability(flat[:2]))
+    found = code.compute_probabilities(flat)
+    np.testing.assert_allclose(found[:8], PopulationCode((-1, -1), (1, 1), 4, 0.7, 0.2).compute_probabilities(flat[:2]))
     np.testing.assert_array_equal(found[8:], [0.0] * 8 + [0.2] * 4)
     with pytest.raises(InputError, match="is not in its space"):
-        code.flat((8, {"x": np.zeros(2)}))
+        code.flatten_observation((8, {"x": np.zeros(2)}))
     for bad in (spaces.Box(0, 1, (2, 2)), spaces.MultiBinary(3), spaces.Text(3)):
         with pytest.raises(InputError, match="must be Box of one dimension, Discrete"):
             SpaceCode(bad, (), (), 4, 0.7, 0.2)
@@ -212,16 +212,16 @@ def test_rewards_are_divided_by_the_spread_of_returns(gymnasium: ModuleType) -> 
     closed, returns = ClosedGym(lambda: gymnasium.make("CartPole-v1"), 4, low=(-3,) * 4, high=(3,) * 4), []
     for index in range(20):
         made, length, over = gymnasium.make("CartPole-v1"), 0, False
-        made.reset(seed=int(rng.key(4, f"spread/{index}/environment")[0]) & 0xFFFFFFFF)
-        draws = rng.uniform(rng.key(4, f"spread/{index}/actions"), [0], 500)[0]
+        made.reset(seed=int(rng.make_key(4, f"spread/{index}/environment")[0]) & 0xFFFFFFFF)
+        draws = rng.draw_uniform(rng.make_key(4, f"spread/{index}/actions"), [0], 500)[0]
         while not over:
             over = any(made.step(int(2 * draws[length]))[2:4])
             length += 1
         returns += [(1 - 0.9**n) / 0.1 for n in range(1, length + 1)]
-    assert closed.spread(0.9) == pytest.approx(np.std(returns), rel=1e-12)
-    told = task("gym", "normalize_rewards=true", "reward_scale=2", "gamma=0.9", "seed=4", "n_rec=2").model().loss
+    assert closed.estimate_return_spread(0.9) == pytest.approx(np.std(returns), rel=1e-12)
+    told = task("gym", "normalize_rewards=true", "reward_scale=2", "gamma=0.9", "seed=4", "n_rec=2").build_model().loss
     assert told.scale == pytest.approx(2 / np.std(returns), rel=1e-12)
-    assert task("gym", "n_rec=2").model().loss.scale == 1.0
+    assert task("gym", "n_rec=2").build_model().loss.scale == 1.0
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(sample.target, arrays()[1][place])
     np.testing.assert_array_equal(task.sample(3, "test").target, arrays()[1][5])
     shuffled = config.load(str(tmp_path / "my.toml"), ["shuffle=true"]).task
-    order = [shuffled._place(index, "train")[1] for index in range(40)]
+    order = [shuffled.split.locate_sample(index, "train")[1] for index in range(40)]
     assert all(sorted(order[k : k + 4]) == [0, 1, 2, 3] for k in range(0, 40, 4)) and order[:4] * 10 != order
 
 
@@ -310,7 +310,7 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 @pytest.mark.parametrize("kind", ["raster npz", "raster h5", "spikes npz"])
 def test_labels_alone_are_enough(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """As with targets that are 1 for the class; spikes do not tell how many steps a sample has."""
+    """As with targets that are 1 for the class; spikes have no axis of steps."""
     labels = np.arange(N) % 2
     targets = np.tile(np.eye(2)[labels][:, None], (1, STEPS, 1))
     path = write_samples(tmp_path, kind, labels=labels, targets=targets)
@@ -324,12 +324,12 @@ def test_labels_alone_are_enough(kind: str, tmp_path: Path, capsys: pytest.Captu
         assert file.attrs["output_names"].tolist() == names
         for sample in file["dynamics"].values():
             label = np.argmax(sample["target_signal"][0])
-            assert sample.attrs["label"] == label and panels.moment(file, sample).endswith(
-                f", class {panels.short(names[label])}"
+            assert sample.attrs["label"] == label and panels.describe_moment(file, sample).endswith(
+                f", class {panels.shorten_name(names[label])}"
             )
     if steps:
         told = refusal_of(capsys, "run", path, "--out", tmp_path / "no")
-        assert "labels alone do not tell how many steps a sample has: give steps in section [task]" in told
+        assert "no array has an axis of steps: give steps in section [task]" in told
     else:
         told = refusal_of(capsys, "run", path, "--set", "steps=41", "--out", tmp_path / "no")
         assert "raster has 40 steps, steps = 41 in section [task]" in told
@@ -340,7 +340,7 @@ def test_counted_samples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
 
     def split(*settings: str) -> list[list[int]]:
-        parts = config.load(str(path), settings).task.parts
+        parts = config.load(str(path), settings).task.split.parts
         return [list(parts[phase]) for phase in ("train", "validate", "test")]
 
     assert split("n_train=2", "n_validate=1", "n_test=2") == [[0, 1], [2], [3, 4]]
@@ -392,11 +392,14 @@ def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert all(item.attrs["unit"] == "1" for item in (file["validation/loss"], *file["epochs"].values()))
     cuts = [slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)]
     rows = {
-        "epoch": [1, 2, 3, 4], "iteration": [2, 3, 5, 6], "loss": [losses[cut].mean() for cut in cuts],
-        "loss_per_step": [losses[cut].mean() / 10 for cut in cuts], "accuracy": [right[cut].mean() for cut in cuts],
+        "epoch": [1, 2, 3, 4],
+        "iteration": [2, 3, 5, 6],
+        "loss": [losses[cut].mean() for cut in cuts],
+        "loss_per_step": [losses[cut].mean() / 10 for cut in cuts],
+        "accuracy": [right[cut].mean() for cut in cuts],
         "validation_loss": [np.nan, np.nan, validated[0], np.nan],
         "validation_accuracy": [np.nan, np.nan, 1 - value[0], np.nan],
-    }  # fmt: skip
+    }
     assert list(open_run(out).epochs) == list(rows)
     written = list(csv.DictReader((out / "epochs.csv").open()))
     for name, values in rows.items():
@@ -421,8 +424,9 @@ def test_short_epochs_are_not_all_told(
     _, text, errors = command(capsys, "run", path, *more, "--out", tmp_path / "run")
     for told in (text, (tmp_path / "run" / "run.log").read_text()):
         assert [line.split("epoch ")[1][0] for line in told.splitlines() if "epoch " in line and "loss " in line] == [
-            "1", "6"
-        ]  # fmt: skip
+            "1",
+            "6",
+        ]
     assert "n_validate: no effect, as nothing is validated" in errors
     more = as_options("n_train=1", "validate_every=2")
     text = output_of(capsys, "run", path, *more, "--out", tmp_path / "validated")
@@ -455,10 +459,10 @@ def test_a_run_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     ):
         assert told in refusal_of(capsys, *words, "--out", tmp_path / "no")
     task = config.load(str(path), ["n_train=3"]).task
-    done = run(task.model(), task, tmp_path / "script", epochs=2, figures="none", quiet=True)
+    done = run(task.build_model(), task, tmp_path / "script", epochs=2, figures="none", quiet=True)
     assert len(done.losses) == 6
     with pytest.raises(InputError, match=r"pareprop\.run: epochs: iterations are given, too"):
-        run(task.model(), task, tmp_path / "no", epochs=2, iterations=3)
+        run(task.build_model(), task, tmp_path / "no", epochs=2, iterations=3)
 
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -498,7 +502,7 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert re.search(told, error(*settings))
     task = config.load(str(path), ["n_train=3", "validate_every=1", "test_samples=2"]).task
-    simulation = Simulation(task.model(), task, settings=task.settings())
+    simulation = Simulation(task.build_model(), task, settings=task.make_settings())
     assert len(simulation.test(1, "validate").losses) == 1
     with pytest.raises(InputError, match=r"^test: 2 samples of 'validate' are asked for, the task has 1$"):
         simulation.test(2, "validate")
@@ -508,14 +512,14 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
-    assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())
+    assert json.loads(config.load(str(tmp_path / "my.toml")).to_json()) == json.loads(config.load("data").to_json())
 
 
 def test_decay_of_weights_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """For the optimizer that has it; PyTorch's default where none is given."""
     path = write_samples(tmp_path, "raster npz")
     given = [config.load(str(path), ["optimizer=adamw", *more]).task for more in ((), ("weight_decay=0.25",))]
-    assert [task.model().optimizer for task in given] == [AdamW(eta=1e-3), AdamW(eta=1e-3, weight_decay=0.25)]
+    assert [task.build_model().optimizer for task in given] == [AdamW(eta=1e-3), AdamW(eta=1e-3, weight_decay=0.25)]
     told = refusal_of(capsys, "run", path, "--set", "weight_decay=0.25", "--out", tmp_path / "out")
     assert "weight_decay = 0.25: is a setting of optimizer = 'adamw', not of 'adam'" in told
 

@@ -45,7 +45,7 @@ def test_spoken_digits(tmp_path: Path) -> None:
     assert (task.n_inputs, task.n_classes) == (140, 20)
     samples = [task.sample(k) for k in range(2)]
     first = next(sample for sample in samples if sample.label == 4)
-    steps, ids = first.inputs.spikes(100)
+    steps, ids = first.inputs.list_spikes(100)
     assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == [(1, 0), (1, 139), (63, 2)]
     assert first.target[:, 4].all() and first.target.sum() == 100
     assert next(sample for sample in samples if sample.label == 19).inputs.ptr[-1] == 0  # after the last step
@@ -110,7 +110,7 @@ def test_gestures(tmp_path: Path) -> None:
     task = EventData(data, n_steps=50, step_us=10_000.0, pool=4)
     assert task.n_inputs == 32 * 32 * 2
     sample = next(task.sample(k) for k in range(2) if task.sample(k).label == 10)
-    steps, ids = sample.inputs.spikes(50)
+    steps, ids = sample.inputs.list_spikes(50)
     expected = {
         (1 + (int(t) - 400_001) // 10_000, (int(p) * 32 + int(y) // 4) * 32 + int(x) // 4) for t, x, y, p in second
     }
@@ -181,7 +181,7 @@ def events_of(times: list[float], x: object = None, kind: str = "f8") -> np.ndar
 
 def test_events_without_a_time_are_told(tmp_path: Path) -> None:
     task = EventData([(events_of(ODD_TIMES * 19), 0)] * 2, n_steps=9, step_us=1e3, sensor_size=(4,), n_classes=2)
-    steps, ids = task.sample(0).inputs.spikes(9)
+    steps, ids = task.sample(0).inputs.list_spikes(9)
     assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == [(1, 1), (4, 1)]
     simulation = Simulation(network(task), task)
     with warnings.catch_warnings(record=True):
@@ -190,7 +190,7 @@ def test_events_without_a_time_are_told(tmp_path: Path) -> None:
     assert f"sample 0 of 'train': {told}" in simulation.notices.lines
     spoken = Spoken(shd(tmp_path / "shd.h5", [[np.nan, -0.5, np.inf, 0.003, 0.002]], [[5, 5, 5, 5, 6]], [0]))
     task = EventData(spoken, n_steps=9, step_us=1e3)
-    assert (task.sample(0).inputs.unusable, task.sample(0).inputs.ptr[-1]) == (3, 2)
+    assert (task.sample(0).inputs.n_unusable, task.sample(0).inputs.ptr[-1]) == (3, 2)
 
 
 def spoken_with(path: Path, **changes: object) -> Path:
@@ -262,9 +262,9 @@ def folder_of(folder: Path, *which: int, **options: object) -> None:
 
 
 WHOLE, HERE = aedat(camera()), "EventData: recording 0 of 'train': "
-BESIDE = "line 1: .* must be the name of a file beside it"
+BESIDE = "line 1: .* must be the name of a file in the same folder"
 REFUSED = [
-    (lambda at: take(n_classes=None), "EventData: train tells no n_classes and no classes: give n_classes"),
+    (lambda at: take(n_classes=None), "EventData: train has neither n_classes nor classes: give n_classes"),
     (lambda at: take(sensor_size=None), "EventData: train has no sensor_size: give sensor_size, the numbers of x, y"),
     (lambda at: take(n_steps=1), "EventData: n_steps = 1 must be a whole number of at least 2"),
     (lambda at: take(step_us=0.0), "EventData: step_us = 0.0 must be a number above 0 and finite"),
@@ -289,8 +289,10 @@ REFUSED = [
     (lambda at: spoken(at, labels=np.array([b"one"])), "labels must be numbers, not"),
     (lambda at: spoken(at, labels=np.array([2**64 - 1], "u8")), r"labels\[0\] = 18446744073709551615 must lie in"),
     (lambda at: spoken(at, labels=np.array([-1])), r"labels\[0\] = -1 must lie in 0 to 65535"),
-    (lambda at: spoken(at, labels=lambda file, name: file.create_dataset(name, (2**45,), "i8", chunks=(2**10,))),
-     "labels takes .* GiB of memory"),
+    (
+        lambda at: spoken(at, labels=lambda file, name: file.create_dataset(name, (2**45,), "i8", chunks=(2**10,))),
+        "labels takes .* GiB of memory",
+    ),
     (lambda at: spoken(at, spikes_units=rows_of(np.dtype("f8"), [1.0, 2.5])), r"recording 0: units\[1\] = 2.5 must be"),
     (lambda at: spoken(at, spikes_units=rows_of(np.dtype("u2"), [1, 700])), r"recording 0: units\[1\] = 700 must lie"),
     (lambda at: spoken(at, spikes_times=rows_of(h5py.ref_dtype, [])), "recording 0: times must be numbers, not obj"),
@@ -315,7 +317,7 @@ REFUSED = [
     (lambda at: gestures(at, "3,-5,400000"), "class 3 from -5 to 400000 us is not a gesture"),
     (lambda at: gestures(at, "3,0," + "4" * 5000), "each row must hold the numbers"),
     (lambda at: read(at, b"#!AER-DAT1.0\r\n"), "is not of AEDAT 2 or 3"),
-    (lambda at: read(at, b"#!AER-DAT2.0\r\n" + bytes(12)), "no whole events of 8"),
+    (lambda at: read(at, b"#!AER-DAT2.0\r\n" + bytes(12)), "not a multiple of 8"),
     (lambda at: read(at, b"#!AER-DAT2.0\r\n" + struct.pack(">II", 1 << 16, 5)), "event 0 has address 65536, which is"),
     (lambda at: read(at, WHOLE[:40]), "ends within its header"),
     (lambda at: read(at, WHOLE[:-3]), "is damaged"),
@@ -326,9 +328,9 @@ REFUSED = [
     (Folder, r"has no recordings CLASS/NAME with NAME ending in \.npy, "),
     (lambda at: folder_of(at, classes=["0", "2"]), r"y\.npy: '1' is not one of the classes 0, 2$"),
     (lambda at: folder_of(at, by_file=True), "its name must be the number of a class"),
-    (lambda at: folder_of(at, 0), "has 7 bytes, which are no whole events of 5"),
+    (lambda at: folder_of(at, 0), "has 7 bytes, not a multiple of 5"),
     (lambda at: folder_of(at, 1), "Object arrays cannot be loaded"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message[:40] for _, message in REFUSED])
@@ -393,7 +395,7 @@ def configuration(folder: Path, data: Path, n_in: int, n_out: int, more: str = "
 
 def pairs_of(task: object, index: int, phase: str = "train") -> tuple[int, list[tuple[int, int]]]:
     sample = task.sample(index, phase)
-    return sample.label, list(zip(*(values.tolist() for values in sample.inputs.spikes(60)), strict=True))
+    return sample.label, list(zip(*(values.tolist() for values in sample.inputs.list_spikes(60)), strict=True))
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -410,10 +412,10 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
     task = config.load(str(path), ("n_validate=2", "n_test=2")).task
     assert pairs_of(task, 1) == (1, [(2, 1), (26, 139)])  # 5 and 102 ms in steps of 4 ms, after the first one
     assert pairs_of(task, 1, "validate") == (2, [(6, 5), (26, 139)])
-    assert pairs_of(task, 1, "test") == (1, [(8, 1)]) and task.attributes() == {}
+    assert pairs_of(task, 1, "test") == (1, [(8, 1)]) and task.list_attributes() == {}
     with h5py.File(train, "a") as file:  # as SHD has them
         file["extra/keys"] = np.array(["zero", "one", "null"], "S")
-    assert config.load(str(path)).task.attributes() == {"output_names": ["zero", "one", "null"]}
+    assert config.load(str(path)).task.list_attributes() == {"output_names": ["zero", "one", "null"]}
     more = ["--out", tmp_path / "no"]
     for settings, words in (
         (["pool=1"], "the recordings need 700 inputs (700 x 1 x 1 values of x, y, p with pool = 1), the network has"),
@@ -421,7 +423,7 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
         (["n_validate=6"], f"n_validate = 6 and at least one that trains make 7 samples, {train} has 6"),
         (["test_samples=4"], f"test_samples = 4 must be at most 3, the samples of {test} that test"),
         (["n_train=7"], "n_train = 7 must be at most 6, the samples in"),
-        (["test_data=missing.h5"], "test_data missing.h5: holds no recordings of events"),
+        (["test_data=missing.h5"], "test_data missing.h5: holds no event recordings"),
         (["step_us=inf"], "step_us"),
         (["sensor_size=[34,34,2]"], f"sensor_size = (34, 34, 2) needs a folder of recordings, {train} is none"),
         (["label_from=file"], f"label_from = 'file' needs a folder of recordings, {train} is none"),
@@ -431,7 +433,7 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "few.h5").write_bytes(train.read_bytes()[:900])
     for name in ("few.h5", "none.h5"):
         refusal_of(capsys, "run", path, "--set", f"data={tmp_path / name}", *more)
-    config.load(str(path), ("sensor_size=[700,1,1]",)).task.model()
+    config.load(str(path), ("sensor_size=[700,1,1]",)).task.build_model()
     told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), *more)
     assert "has class 2, the network has 2 readouts" in told
 
@@ -479,7 +481,7 @@ def test_folders_of_a_configuration(kind: str, tmp_path: Path, capsys: pytest.Ca
     task = config.load(str(path), ()).task
     assert [task.sample(k).label for k in range(4)] == [0, 1, 0, 1] and task.sample(0, "test").label == 1
     assert task.available == {"train": 4, "validate": 0, "test": 1}
-    assert task.attributes() == {"output_names": ["2", "10"]}
+    assert task.list_attributes() == {"output_names": ["2", "10"]}
     events = made[f"10/0.{kind}"]
     half = size[0] // 2
     places = {(1 + t // 1000, (p * half + y // 2) * half + x // 2) for t, x, y, p in events.tolist()}

@@ -47,13 +47,13 @@ def test_a_current_compensates_smaller_indegrees() -> None:
         full = sum(indegrees[k, i] * weights[k, i] * rate[i] for i in range(8))
         full += table.BACKGROUND_INDEGREE[k] * 8.0 * 87.8
         less = full * share / math.sqrt(share)  # fewer synapses, larger weights
-        assert abs(less * 0.5e-3 + table.circuit().compensate(share, 0.5)[k] - full * 0.5e-3) < 1e-9
-    assert not table.circuit().compensate(1.0, 0.5).any()
+        assert abs(less * 0.5e-3 + table.build_circuit().compute_compensation(share, 0.5)[k] - full * 0.5e-3) < 1e-9
+    assert not table.build_circuit().compute_compensation(1.0, 0.5).any()
 
 
 def test_the_network_is_that_of_the_tables() -> None:
     task = Microcircuit(scale=0.1, indegrees=0.5)
-    model = task.model()
+    model = task.build_model()
     sizes = {item.name: item.size for item in model.of_role("recurrent")}
     assert sizes == dict(zip(table.POPULATIONS, [2068, 583, 2192, 548, 485, 106, 1440, 295], strict=True))
     projections = {item.name: item for item in model.projections}
@@ -67,7 +67,7 @@ def test_the_network_is_that_of_the_tables() -> None:
     assert item.delay_law.numbers == pytest.approx((7.5, 3.75)) and item.delay_range == (1, 23)
     rates = {item.post.name: item.rate_hz for item in model.backgrounds}
     assert rates["L6E"] == 2900 * 8 * 0.5 and {item.weight for item in model.backgrounds} == {87.8 / math.sqrt(0.5)}
-    constant = Microcircuit(scale=0.02, background="constant").model()
+    constant = Microcircuit(scale=0.02, background="constant").build_model()
     assert not constant.backgrounds
     assert constant.populations[0].params.I_e == pytest.approx(1600 * 8 * 87.8 * 0.5e-3)
 
@@ -76,7 +76,7 @@ def test_the_network_is_that_of_the_tables() -> None:
 def test_weights_have_the_mean_and_the_spread_of_the_tables(spread: str) -> None:
     """A tenth of the mean, whatever the distribution; of log-normal weights the logarithms are symmetric."""
     task = Microcircuit(scale=0.01, indegrees=0.25, spread=spread)
-    table_of_synapses = Simulation(task.model(), task, settings=task.settings()).network.incoming
+    table_of_synapses = Simulation(task.build_model(), task, settings=task.make_settings()).network.incoming
     means = dict(zip(table.POPULATIONS, table.list_weights().T / math.sqrt(0.25), strict=True))
     seen = 0
     for span in table_of_synapses.spans:
@@ -104,7 +104,7 @@ def test_rates_are_those_of_the_full_network(tmp_path: Path, capsys: pytest.Capt
     assert [part.split()[0] for part in line.removeprefix("rates: ").split(", ")] == list(table.POPULATIONS)
     assert np.all(np.abs(np.array(found) - table.RATES_HZ) < 1.0 + 0.35 * table.RATES_HZ), line
     with files.open_results(tmp_path / "run" / "results.h5") as file:
-        raster, *boxes = populations.figure(file).axes
+        raster, *boxes = populations.draw_figure(file).axes
         assert len(raster.get_yticklabels()) == 8 and len(boxes) == 3
         dots = [line.get_xdata()[0] for line in boxes[0].get_lines() if line.get_marker() == "o"]
         np.testing.assert_allclose(dots, found, atol=0.006)
@@ -137,13 +137,13 @@ def test_a_thalamic_volley() -> None:
     assert steps.min() >= 400 and steps.max() < 500
     assert abs(len(steps) - 20 * 902 * 1.2) < 5 * math.sqrt(20 * 902 * 1.2)
     assert not np.array_equal(spikes[0].ids, spikes[1].ids)
-    model = Microcircuit(scale=0.02, thalamic_hz=120.0).model()
+    model = Microcircuit(scale=0.02, thalamic_hz=120.0).build_model()
     assert {item.post.name for item in model.projections if item.pre.name == "thalamus"} == {"L4E", "L4I", "L6E", "L6I"}
     late = Microcircuit(scale=0.02, thalamic_hz=120.0, sample_ms=5.0, thalamic_start=30.0).sample(0)
     assert late.inputs.ptr[-1] == 0
     early = Microcircuit(scale=1.0, thalamic_hz=120.0, thalamic_start=40.0, sample_ms=44.0).sample(0).inputs
     assert len(early.ptr) == 441
-    np.testing.assert_array_equal(early.spikes(440), spikes[0].spikes(440))
+    np.testing.assert_array_equal(early.list_spikes(440), spikes[0].list_spikes(440))
 
 
 def test_a_volley_of_a_class_comes_from_its_part_of_the_thalamus() -> None:
@@ -168,7 +168,7 @@ def test_a_volley_of_a_class_comes_from_its_part_of_the_thalamus() -> None:
 
 @pytest.mark.parametrize("learn", ["volleys", "rates"])
 def test_all_synapses_between_neurons_learn_and_keep_their_signs(learn: str) -> None:
-    model = Microcircuit(learn=learn, scale=0.02, indegrees=0.1).model()
+    model = Microcircuit(learn=learn, scale=0.02, indegrees=0.1).build_model()
     between = [item for item in model.projections if item.post.role == "recurrent" and item.pre.role != "readout"]
     assert len(between) == 55 + 4 * (learn == "volleys")
     for item in between:
@@ -183,7 +183,10 @@ def test_all_synapses_between_neurons_learn_and_keep_their_signs(learn: str) -> 
 
 def test_wrong_weights_are_wrong_by_pairs_of_populations() -> None:
     right, wrong = (
-        {item.name: item.weight.mean for item in Microcircuit(learn="rates", scale=0.02, wrong=w).model().projections}
+        {
+            item.name: item.weight.mean
+            for item in Microcircuit(learn="rates", scale=0.02, wrong=w).build_model().projections
+        }
         for w in (0.0, 0.3)
     )
     factors = np.log([wrong[name] / right[name] for name in right])
@@ -204,7 +207,7 @@ def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, vari
     (line,) = [line for line in output.splitlines() if line.startswith("test accuracy: ")]
     assert float(line.split()[2]) > 0.8, line
     with h5py.File(tmp_path / "run" / "results.h5") as file:
-        for item in Microcircuit(learn="volleys", scale=0.01).model().projections:
+        for item in Microcircuit(learn="volleys", scale=0.01).build_model().projections:
             if item.pre.role != "readout" and item.post.role == "recurrent":
                 before, after = (file[f"projections/{item.name}/{key}"][:] for key in ("weight_initial", "weight"))
                 sign = -1 if item.pre.name.endswith("I") else 1
@@ -255,19 +258,25 @@ def test_one_digest_and_a_restart_while_it_learns(tmp_path: Path, variant: str, 
     np.testing.assert_array_equal(rates[0], rates[1])
 
 
-@pytest.mark.parametrize(("settings", "expected"), [
-    ({"scale": 0.0}, "scale = 0.0: Input should be greater than 0"),
-    ({"indegrees": 1.5}, "indegrees = 1.5: Input should be less than or equal to 1"),
-    ({"sample_ms": 10.05}, "sample_ms = 10.05 must be a whole number of steps of 0.1 ms"),
-    ({"eta": 0.1}, "eta = 0.1 needs learn = 'volleys' or 'rates'"),
-    ({"learn": "everything"}, "learn = 'everything': Input should be 'nothing', 'volleys' or 'rates'"),
-    ({"learn": "volleys", "thalamic_hz": 0.0}, "learn = 'volleys' needs thalamic_hz above 0"),
-    ({"learn": "volleys", "thalamic_start": 90.0}, "sample_ms = 60 must be above 85, when the earliest volley comes"),
-    ({"learn": "volleys", "classes": 19, "scale": 0.02}, "classes = 19 must be at most 18, the thalamic neurons"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"scale": 0.0}, "scale = 0.0: Input should be greater than 0"),
+        ({"indegrees": 1.5}, "indegrees = 1.5: Input should be less than or equal to 1"),
+        ({"sample_ms": 10.05}, "sample_ms = 10.05 must be a whole number of steps of 0.1 ms"),
+        ({"eta": 0.1}, "eta = 0.1 needs learn = 'volleys' or 'rates'"),
+        ({"learn": "everything"}, "learn = 'everything': Input should be 'nothing', 'volleys' or 'rates'"),
+        ({"learn": "volleys", "thalamic_hz": 0.0}, "learn = 'volleys' needs thalamic_hz above 0"),
+        (
+            {"learn": "volleys", "thalamic_start": 90.0},
+            "sample_ms = 60 must be above 85, when the earliest volley comes",
+        ),
+        ({"learn": "volleys", "classes": 19, "scale": 0.02}, "classes = 19 must be at most 18, the thalamic neurons"),
+    ],
+)
 def test_bad_settings(settings: dict, expected: str) -> None:
     with pytest.raises(InputError, match=re.escape(expected)):
-        Microcircuit(**settings).model()
+        Microcircuit(**settings).build_model()
 
 
 def test_statistics_of_a_population() -> None:
@@ -277,7 +286,7 @@ def test_statistics_of_a_population() -> None:
     raster = own | shared
     ids, steps = np.nonzero(raster)
     order = np.argsort(steps, kind="stable")
-    found = populations.measure("a", steps[order], ids[order], n, n_steps, dt, first=1000)
+    found = populations.measure_statistics("a", steps[order], ids[order], n, n_steps, dt, first=1000)
     np.testing.assert_allclose(found.rates, raster[:, 1000:].sum(axis=1) / 39.9)
     intervals = np.diff(np.flatnonzero(raster[0, 1000:]))
     assert found.cv[0] == pytest.approx(intervals.std() / intervals.mean())
@@ -285,7 +294,7 @@ def test_statistics_of_a_population() -> None:
     assert abs(found.correlations.mean() - 0.5) < 0.03 and len(found.correlations) == n * (n - 1) // 2
     ids, steps = np.nonzero(own)
     order = np.argsort(steps, kind="stable")
-    alone = populations.measure("b", steps[order], ids[order], n, n_steps, dt)
+    alone = populations.measure_statistics("b", steps[order], ids[order], n, n_steps, dt)
     assert abs(alone.correlations.mean()) < 0.003
-    silent = populations.measure("c", steps[:0], ids[:0], 5, n_steps, dt)
+    silent = populations.measure_statistics("c", steps[:0], ids[:0], 5, n_steps, dt)
     assert not silent.rates.any() and not len(silent.cv) and not len(silent.correlations)

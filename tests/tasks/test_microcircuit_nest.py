@@ -18,11 +18,11 @@ SMALL = {"scale": 0.01, "indegrees": 0.1, "background": "constant", "precision":
 
 def simulate(task: Microcircuit) -> tuple[Model, dict[str, list[np.ndarray]], set[tuple[int, int]]]:
     """A small network with constant input, its synapses (source, target, delay, weight), spikes (step, neuron)."""
-    simulation = Simulation(task.model(), task, settings=task.settings())
+    simulation = Simulation(task.build_model(), task, settings=task.make_settings())
     simulation.run_sample(0, "train", learn=False)
     table, log, synapses = simulation.network.incoming, simulation.engine.log, {}
     for span in table.spans:
-        chunks = [(*part, table.weight[index]) for *part, index in table.chunks(span)]
+        chunks = [(*part, table.weight[index]) for *part, index in table.yield_chunks(span)]
         synapses[span.projection.name] = [np.concatenate(column) for column in zip(*chunks, strict=True)]
     steps = np.repeat(np.arange(len(log.ptr) - 1), np.diff(log.ptr))
     return simulation.model, synapses, set(zip(steps.tolist(), log.ids[: log.ptr[-1]].tolist(), strict=True))

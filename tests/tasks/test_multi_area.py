@@ -10,10 +10,10 @@ from commands import as_options, digests, on_ranks, output_of
 from scipy.special import erfcx
 
 from pareprop.errors import InputError
-from pareprop.network.cuts import cut, round_steps
+from pareprop.network.cuts import choose_bounds, count_round_steps
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import areas as cortex
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 from pareprop.tasks.multi_area import MultiArea
 
 SMALL = ["scale=0.001", "indegrees=0.05", "figures=none"]
@@ -60,32 +60,35 @@ def test_tables_of_a_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(table, name)[:24], getattr(MADE_UP, name))
     np.testing.assert_array_equal(table.indegrees[:24, :24], MADE_UP.indegrees)
     np.testing.assert_array_equal(table.distances, 9.5 * (1.0 - np.eye(4)))
-    task = make(MultiArea, ["areas=46,A", f"tables={path}", "scale=0.003"])
-    assert [item.name for item in task.model().of_role("recurrent")][5:7] == ["46-L6I", "A-L23E"]
-    assert make(MultiArea, [f"tables={path}"]).chosen_areas == ("A", "B", "C", "46")
+    task = make_task(MultiArea, ["areas=46,A", f"tables={path}", "scale=0.003"])
+    assert [item.name for item in task.build_model().of_role("recurrent")][5:7] == ["46-L6I", "A-L23E"]
+    assert make_task(MultiArea, [f"tables={path}"]).chosen_areas == ("A", "B", "C", "46")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda tables: tables.pop("rates"), "has no 'rates'"),
-    (lambda tables: tables["indegrees"]["B"]["5E"].pop("A"), "has no 'A'"),
-    (lambda tables: tables["rates"]["B"].update({"5E": -1.0}), "rates must be finite and at least 0"),
-    (lambda tables: tables["distances"]["B"].update({"A": 0.0}), "distances between areas must be above 0"),
-    (lambda tables: tables.update(area_list=[]), "no area has neurons"),
-    (lambda tables: tables.update(neuron_numbers=7), "is not such a file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tables: tables.pop("rates"), "has no 'rates'"),
+        (lambda tables: tables["indegrees"]["B"]["5E"].pop("A"), "has no 'A'"),
+        (lambda tables: tables["rates"]["B"].update({"5E": -1.0}), "rates must be finite and at least 0"),
+        (lambda tables: tables["distances"]["B"].update({"A": 0.0}), "distances between areas must be above 0"),
+        (lambda tables: tables.update(area_list=[]), "no area has neurons"),
+        (lambda tables: tables.update(neuron_numbers=7), "is not such a file"),
+    ],
+)
 def test_a_file_that_is_none_of_tables(tmp_path: Path, change, message: str) -> None:
     tables, path = as_file(), tmp_path / "tables.json"
     change(tables)
     path.write_text(json.dumps(tables))
     with pytest.raises(InputError, match=rf"tables = '.*tables.json': .*{message}.*; .*INM-6/multi-area-model"):
-        make(MultiArea, [f"tables={path}"])
+        make_task(MultiArea, [f"tables={path}"])
 
 
 def test_published_areas_need_their_tables(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown area 'V1' .*A, B, C.*; .*INM-6/multi-area-model"):
-        make(MultiArea, ["areas=V1,V2"])
+        make_task(MultiArea, ["areas=V1,V2"])
     with pytest.raises(InputError, match=r"tables = '.*': cannot be read: No such file.*INM-6/multi-area-model"):
-        make(MultiArea, [f"tables={tmp_path / 'none.json'}"])
+        make_task(MultiArea, [f"tables={tmp_path / 'none.json'}"])
 
 
 def siegert(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -101,7 +104,7 @@ def siegert(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("areas", [("A", "B", "C"), ("A", "C")])
 def test_rates_are_those_of_mean_field_theory(areas: tuple[str, ...]) -> None:
     """Of all areas, and of two of them with Poisson spikes in place of the others: the rates fit their own input."""
-    circuit = cortex.circuit(areas, 1.0, 1.0, 0.5)
+    circuit = cortex.build_circuit(areas, 1.0, 1.0, 0.5)
     mean = std = 0.0
     for power in (1, 2):
         jump = (circuit.weights * 0.5 / 250.0) ** power  # mV
@@ -113,7 +116,7 @@ def test_rates_are_those_of_mean_field_theory(areas: tuple[str, ...]) -> None:
 
 def test_the_network_is_that_of_the_tables() -> None:
     task = MultiArea(areas=["A", "C"], scale=0.01, indegrees=0.25, chi=1.9, chi_inhibitory=2.0)
-    model, table = task.model(), MADE_UP
+    model, table = task.build_model(), MADE_UP
     neurons = model.of_role("recurrent")
     assert [item.name for item in neurons][7:10] == ["A-L6I", "C-L23E", "C-L23I"] and len(neurons) == 16
     assert [item.area for item in neurons] == ["A"] * 8 + ["C"] * 8
@@ -139,12 +142,12 @@ def test_the_network_is_that_of_the_tables() -> None:
     others = backgrounds["other areas->C-L23I"]
     missing = np.delete(table.indegrees[of_C] * table.rates_hz, own).sum()
     assert others.rate_hz == pytest.approx(0.25 * missing) and others.weight == pytest.approx(87.8 * 3.8 / 0.5)
-    alone = MultiArea(areas="C", background="constant").model()
+    alone = MultiArea(areas="C", background="constant").build_model()
     assert {item.post.name[:2] for item in alone.projections} == {"C-"} and not alone.backgrounds
 
 
 def test_the_thalamus_projects_to_the_first_area_and_readouts_listen_to_the_last() -> None:
-    model = make(MultiArea, ["areas=A,C", "learn=volleys", "scale=0.003"]).model()
+    model = make_task(MultiArea, ["areas=A,C", "learn=volleys", "scale=0.003"]).build_model()
     heard = {item.post.name for item in model.projections if item.pre.name == "thalamus"}
     assert heard == {"A-L4E", "A-L4I", "A-L6E", "A-L6I"}
     assert [item.pre.name for item in model.projections if item.post.role == "readout"] == ["C-L5E"]
@@ -155,10 +158,10 @@ def test_the_thalamus_projects_to_the_first_area_and_readouts_listen_to_the_last
 def test_synapses_between_areas_alone_learn() -> None:
     """And those onto readouts; neither the thalamus nor anything within an area does."""
     words = ["areas=A,C", "learn=volleys", "scale=0.003"]
-    model = make(MultiArea, [*words, "learn_between=true"]).model()
+    model = make_task(MultiArea, [*words, "learn_between=true"]).build_model()
     learning = {(item.pre.area, item.post.area) for item in model.projections if item.plastic}
     assert learning == {("A", "C"), ("C", "A"), ("C", "")}
-    every = make(MultiArea, words).model()
+    every = make_task(MultiArea, words).build_model()
     assert sum(item.plastic for item in model.projections) < sum(item.plastic for item in every.projections)
     for item, other in zip(model.projections, every.projections, strict=True):
         assert (item.name, item.weight, item.delay_law) == (other.name, other.weight, other.delay_law)
@@ -169,40 +172,43 @@ def test_synapses_between_areas_alone_learn() -> None:
 def test_an_area_learns_what_another_one_hears(eta: float, low: float, high: float) -> None:
     """Readouts of B alone hardly tell which part of the thalamus fired to A; synapses between them learn to."""
     words = ["learn=volleys", "learn_between=true", "chi=1.9", "background=constant", "batch_size=4", f"eta={eta}"]
-    task = make(MultiArea, words)
-    simulation = Simulation(task.model(), task, settings=task.settings())
+    task = make_task(MultiArea, words)
+    simulation = Simulation(task.build_model(), task, settings=task.make_settings())
     simulation.train(40)
     assert low <= simulation.test(64).accuracy <= high
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["learn_between=true"], "learn_between = true needs learn = 'volleys' or 'rates'"),
-    (["learn_between=true", "learn=rates", "areas=C"], "learn_between = true needs at least two areas, there is C"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["learn_between=true"], "learn_between = true needs learn = 'volleys' or 'rates'"),
+        (["learn_between=true", "learn=rates", "areas=C"], "learn_between = true needs at least two areas, there is C"),
+    ],
+)
 def test_learning_between_areas_needs_them(words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        make(MultiArea, words)
+        make_task(MultiArea, words)
 
 
 @pytest.mark.parametrize(("spread", "share"), [(0.1, 0.6), (0.0, 1.0), (0.5, 0.0)])
 def test_nodes_exchange_once_per_shortest_delay_between_areas(spread: float, share: float) -> None:
     """One node has two areas; delays are drawn down to four standard deviations below their mean."""
     task = MultiArea(scale=0.001, delay_spread=spread)
-    model, nodes = task.model(), np.array([0, 2, 3])
-    bounds = cut(model, 3, nodes)
+    model, nodes = task.build_model(), np.array([0, 2, 3])
+    bounds = choose_bounds(model, 3, nodes)
     ends = {model.offset(item) for item in model.of_role("recurrent") if item.name.endswith("L23E")}
     assert bounds[2] in ends - {0}
-    within, between = round_steps(model, task.n_steps, nodes, bounds)
+    within, between = count_round_steps(model, task.n_steps, nodes, bounds)
     assert within == 1 and abs(between - max(share * 15.0 / 3.5 / 0.1, 1.0)) <= 1.0
 
 
-@pytest.mark.parametrize(("areas", "message"), [
-    (["A", "D"], "unknown area 'D' .*known: A, B, C"),
-    (["A", "B", "A"], "area 'A' is named twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("areas", "message"),
+    [(["A", "D"], "unknown area 'D' .*known: A, B, C"), (["A", "B", "A"], "area 'A' is named twice")],
+)
 def test_areas_that_there_are_not(areas: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        make(MultiArea, {"areas": areas})
+        make_task(MultiArea, {"areas": areas})
 
 
 @pytest.mark.slow
@@ -215,7 +221,7 @@ def test_rates_come_near_those_of_theory(tmp_path: Path, capsys: pytest.CaptureF
     output = output_of(capsys, "run", "multi-area", *settings, "--out", tmp_path / "run")
     (line,) = [line for line in output.splitlines() if line.startswith("rates: ")]
     names, found = zip(*(part.split()[:2] for part in line.removeprefix("rates: ").split(", ")), strict=True)
-    circuit = cortex.circuit(("A",), 1.0, 1.0, 0.5)
+    circuit = cortex.build_circuit(("A",), 1.0, 1.0, 0.5)
     assert names == circuit.names
     near = np.abs(np.array(found, float) - circuit.rates_hz) < 1.0 + 0.35 * circuit.rates_hz
     assert [name for name, fits in zip(names, near, strict=True) if not fits] == ["A-L23E"], line

@@ -18,12 +18,12 @@ SMALL = {"n_rec": 120, "n_in": 60, "n_step": 300, "indegree": 20, "skip": 30}
 
 def test_targets_follow_their_law() -> None:
     task = OwnActivity(n_rec=4000)
-    rates = task.targets(0, 4000).astype(float)
+    rates = task.rates.read(0, 4000).astype(float)
     assert np.all(rates > 0)
     mean = rates.mean(axis=0)
     assert np.exp(np.log(mean).mean()) == pytest.approx(8.0, rel=0.03)
     assert np.log(mean).std() == pytest.approx(0.4, rel=0.1)
-    np.testing.assert_array_equal(task.targets(100, 130), rates[:, 100:130].astype(np.float32))
+    np.testing.assert_array_equal(task.rates.read(100, 130), rates[:, 100:130].astype(np.float32))
     spectrum = np.abs(np.fft.rfft(np.log(rates), axis=0))[1:]  # of sines of 1, 2 and 3 Hz, nothing else
     assert spectrum[3:].max() < 1e-2 * spectrum[:3].max()
     power = (2 * spectrum[:3] / 1000) ** 2
@@ -36,7 +36,7 @@ def test_correlations_rise_and_signs_stay(tmp_path: Path, capsys: pytest.Capture
     settings = SMALL | {"iterations": 40, "eta": 5e-3, "rewire_every": rewire}
     output = output_of(capsys, *run_of("own-activity", tmp_path / "run", **settings))
     assert (tmp_path / "run/own_activity.png").is_file() and "own_activity.png" in output
-    model = OwnActivity(**SMALL).model()
+    model = OwnActivity(**SMALL).build_model()
     sign = model.populations[1].sign
     assert set(np.unique(sign)) == {-1, 1}
     with h5py.File(tmp_path / "run/results.h5") as file:
@@ -58,11 +58,11 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with h5py.File(path, "w") as file:
         file["rates"] = rates
     task = OwnActivity(**SMALL, activity=path)
-    np.testing.assert_array_equal(task.targets(7, 9), rates[:, 7:9].astype(np.float32))
+    np.testing.assert_array_equal(task.rates.read(7, 9), rates[:, 7:9].astype(np.float32))
     with h5py.File(path, "r+") as file:
         file["rates"][5, 8] = -1.0
     with pytest.raises(InputError, match=r"rates\[5, 8\] = -1.0 must lie in 0 to 1e\+06 Hz"):
-        OwnActivity(**SMALL, activity=path).targets(7, 9)
+        OwnActivity(**SMALL, activity=path).rates.read(7, 9)
     told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **SMALL | {"n_rec": 100, "activity": path}))
     assert "'rates' has (300, 120), must be (300, 100)" in told
     code, _, errors = command(capsys, *run_of("own-activity", tmp_path / "x", **SMALL, activity=tmp_path / "no.h5"))
@@ -70,9 +70,9 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize(("name", "sign"), [
-    ("bmtk/simulation_config.json", "weights"), ("export-example/circuit_config.json", "free"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "sign"), [("bmtk/simulation_config.json", "weights"), ("export-example/circuit_config.json", "free")]
+)
 def test_network_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture, name: str, sign: str) -> None:
     """With spikes of its virtual population, or with inputs as the drawn network has."""
     path, out = SONATA / name, tmp_path / "run"
@@ -157,7 +157,7 @@ def test_spike_trains_of_a_recording(tmp_path: Path) -> None:
     """Targets are the mean over trials of spikes as readouts filter them: exponentials that rise with `tau_rise`."""
     trains, _ = recording()
     task = OwnActivity(**RECORDED, activity=write_nwb(tmp_path / "a.nwb", trains, None), tau_rise=8.0, trials=2)
-    found = task.targets(0, 3)
+    found = task.rates.read(0, 3)
     assert found.shape == (400, 3) and np.array_equal(found[:200], found[200:])
     keep, slow = np.exp(-1 / 50.0), np.exp(-1 / 8.0)
     expected = np.zeros((200, 3))
@@ -180,7 +180,7 @@ def test_fluorescence_of_a_recording(tmp_path: Path) -> None:
         np.mean([np.interp(s + 1e-3 * np.arange(1, 201), times, 0.5 * traces[:, k]) for s in STARTS], axis=0)
         for k in range(3)
     ]
-    np.testing.assert_allclose(task.targets(0, 3), np.transpose(expected), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(task.rates.read(0, 3), np.transpose(expected), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -211,7 +211,7 @@ def test_a_recording_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 def test_noise_of_a_test_is_not_that_of_training() -> None:
     task = OwnActivity(**RECORDED, noise=0.5)
-    spikes = {phase: task.sample(3, phase).inputs.spikes(200) for phase in ("train", "validate", "test")}
+    spikes = {phase: task.sample(3, phase).inputs.list_spikes(200) for phase in ("train", "validate", "test")}
     noise = {phase: set(zip(steps[ids >= 10], ids[ids >= 10], strict=True)) for phase, (steps, ids) in spikes.items()}
     assert noise["train"] != noise["test"] != noise["validate"] != noise["train"]
     assert 0 < len(noise["train"] & noise["test"]) < 0.2 * len(noise["test"])  # 2 % by chance
@@ -221,11 +221,11 @@ def test_noise_of_a_test_is_not_that_of_training() -> None:
 
 def test_steps_beyond_the_end_of_a_trial_are_told(tmp_path: Path) -> None:
     path = write_nwb(tmp_path / "a.nwb", *recording())
-    assert OwnActivity(**RECORDED, activity=path, series="units").report() == []
+    assert OwnActivity(**RECORDED, activity=path, series="units").list_remarks() == []
     told = f"data: {len(STARTS)} of {len(STARTS)} trials of {path} end by their stop_time, the first after 0.2 s, "
     told += "before n_step = 250 (0.25 s): what follows counts as theirs"
     for series in ("units", "plane0"):
-        assert OwnActivity(**RECORDED | {"n_step": 250}, activity=path, series=series).report() == [told]
+        assert OwnActivity(**RECORDED | {"n_step": 250}, activity=path, series=series).list_remarks() == [told]
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -301,9 +301,14 @@ def test_a_file_of_pynwb(tmp_path: Path) -> None:
     channel = OpticalChannel("green", "of light", 500.0)
     device = file.create_device("microscope")
     plane = file.create_imaging_plane(
-        name="plane", optical_channel=channel, description="one", device=device, excitation_lambda=600.0,
-        indicator="GFP", location="V1",
-    )  # fmt: skip
+        name="plane",
+        optical_channel=channel,
+        description="one",
+        device=device,
+        excitation_lambda=600.0,
+        indicator="GFP",
+        location="V1",
+    )
     regions = ImageSegmentation()
     table = regions.create_plane_segmentation(name="cells", description="all", imaging_plane=plane)
     for _ in range(3):
@@ -321,7 +326,7 @@ def test_a_file_of_pynwb(tmp_path: Path) -> None:
     write_nwb(tmp_path / "like.nwb", trains, traces)
     for names in (("units", "units"), ("dff", "plane0")):
         found = [
-            OwnActivity(**RECORDED, activity=tmp_path / f"{kind}.nwb", series=series).targets(0, 3)
+            OwnActivity(**RECORDED, activity=tmp_path / f"{kind}.nwb", series=series).rates.read(0, 3)
             for kind, series in zip(("own", "like"), names, strict=True)
         ]
         np.testing.assert_array_equal(*found)

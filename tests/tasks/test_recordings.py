@@ -10,15 +10,15 @@ from commands import command, output_of
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
-from pareprop.exchange_formats.n_mnist_reader import Problems, Recordings, decode, splits
+from pareprop.exchange_formats.n_mnist_reader import Problems, Recordings, decode_events, open_splits
 from pareprop.tasks import TASKS
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def task(name: str, *settings: str):
-    return make(TASKS[name], settings)
+    return make_task(TASKS[name], settings)
 
 
 def encode(events) -> bytes:
@@ -53,14 +53,14 @@ def test_folders_and_zips_give_the_same_events(tmp_path: Path):
     zips = zip_folder(tmp_path / "set", tmp_path / "zips")
     for data in (tmp_path / "set", zips, f"{zips}/Train.zip,{zips}/Test.zip", zips / "Train.zip"):
         problems = Problems()
-        for name, split in zip(("Train", "Test"), splits(str(data), problems), strict=True):
+        for name, split in zip(("Train", "Test"), open_splits(str(data), problems), strict=True):
             assert sorted(split.labels) == sorted([k % 10 for k in range(20)])
-            found = [split.events(k) for k in range(20)]
+            found = [split.read_events(k) for k in range(20)]
             names = sorted(key for key in written if key.startswith(name))
             for label, events, key in zip(split.labels, found, names, strict=True):
                 assert key.split("/")[1] == str(label)
                 np.testing.assert_array_equal(np.column_stack([events[name] for name in "xypt"]), written[key])
-        assert problems.lines() == []
+        assert problems.format_lines() == []
 
 
 def test_what_is_no_recording_is_named_and_counted(tmp_path: Path):
@@ -75,9 +75,9 @@ def test_what_is_no_recording_is_named_and_counted(tmp_path: Path):
     problems = Problems()
     split = Recordings(train, problems)
     assert len(split) == 18 and 0 not in split.labels
-    found = [split.events(k) for k in range(18)]
-    assert len(split.events(list(split.labels).index(1))) == 1 and all(item is not None for item in found)
-    assert sorted(problems.lines()) == [
+    found = [split.read_events(k) for k in range(18)]
+    assert len(split.read_events(list(split.labels).index(1))) == 1 and all(item is not None for item in found)
+    assert sorted(problems.format_lines()) == [
         "1 files that are no recordings: README.txt",
         "1 recordings with a label outside 0..9: 11/00001.bin",
         "2 events outside 34 x 34 pixels, in: 1/00001.bin",
@@ -87,14 +87,14 @@ def test_what_is_no_recording_is_named_and_counted(tmp_path: Path):
 
 def test_places_without_recordings(tmp_path: Path):
     with pytest.raises(InputError, match=r"has neither Train/ nor Train\.zip"):
-        splits(str(tmp_path), Problems())
+        open_splits(str(tmp_path), Problems())
     (tmp_path / "Train").mkdir()
     (tmp_path / "Train" / "note.txt").write_text("nothing")
     with pytest.raises(InputError, match=r"has no recording.*1 files that are no recordings: note\.txt"):
-        splits(str(tmp_path), Problems())
+        open_splits(str(tmp_path), Problems())
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"a\.zip cannot be read as a zip"):
-        splits(f"{tmp_path}/a.zip,{tmp_path}/b.zip", Problems())
+        open_splits(f"{tmp_path}/a.zip,{tmp_path}/b.zip", Problems())
     with pytest.raises(InputError, match=r"b\.zip' does not exist"):
         Recordings(tmp_path / "b.zip", Problems())
 
@@ -108,22 +108,22 @@ def test_damaged_recordings_give_way_to_the_next(tmp_path: Path):
     content[item.header_offset + 60 : item.header_offset + 90] = bytes(30)  # in its compressed events
     (zips / "Train.zip").write_bytes(content)
     chosen = task("n-mnist", f"data={zips}", "variant=interval", "test_samples=20")
-    chosen.model()
+    chosen.build_model()
     samples = [chosen.sample(index) for index in range(20)]
     assert len(samples) == 20
-    assert chosen.report() == [f"data: 1 recordings that cannot be read: {item.filename}"]
+    assert chosen.list_remarks() == [f"data: 1 recordings that cannot be read: {item.filename}"]
 
 
 def test_spikes_of_a_recording_by_pixel_and_step(tmp_path: Path):
     write_recordings(tmp_path)
     chosen = task("n-mnist", f"data={tmp_path}", "test_samples=20")
-    pixels = chosen.arrays()["input_pixels"]
-    assert len(pixels) == chosen.model().populations[0].size < 2312
+    pixels = chosen.list_arrays()["input_pixels"]
+    assert len(pixels) == chosen.build_model().populations[0].size < 2312
     written = write_recordings(tmp_path)
     seen = {(y, x, on) for key, events in written.items() if key.startswith("Train") for x, y, on, _ in events}
     assert {tuple(map(int, pixel)) for pixel in pixels} == seen
     sample = chosen.sample(0)
-    steps, ids = sample.inputs.spikes(300)
+    steps, ids = sample.inputs.list_spikes(300)
     found = {(int(step), *map(int, pixels[i])) for step, i in zip(steps, ids, strict=True)}
     expected = [
         {(round(time * 300 / 336040), y, x, on) for x, y, on, time in events}
@@ -136,11 +136,11 @@ def test_spikes_of_a_recording_by_pixel_and_step(tmp_path: Path):
 def test_training_recordings_are_moved_as_a_whole(tmp_path: Path):
     write_recordings(tmp_path)
     still, moved = (task("n-mnist", f"data={tmp_path}", "test_samples=20", f"shift={n}") for n in (0, 2))
-    pixels = still.arrays()["input_pixels"].astype(int)
+    pixels = still.list_arrays()["input_pixels"].astype(int)
     places = set(map(tuple, pixels))
 
     def events(sample: Sample) -> set[tuple[int, ...]]:
-        return {(int(step), *pixels[i]) for step, i in zip(*sample.inputs.spikes(300), strict=True)}
+        return {(int(step), *pixels[i]) for step, i in zip(*sample.inputs.list_spikes(300), strict=True)}
 
     seen = set()
     for index in range(40):
@@ -182,7 +182,7 @@ def test_every_epoch_shows_each_training_recording_once(tmp_path: Path):
 def test_more_recordings_than_there_are(tmp_path: Path, settings: list[str], message: str):
     write_recordings(tmp_path)
     with pytest.raises(InputError, match=message):
-        task("n-mnist", f"data={tmp_path}", *settings).model()
+        task("n-mnist", f"data={tmp_path}", *settings).build_model()
 
 
 def test_without_data_it_says_where_they_are(capsys: pytest.CaptureFixture):
@@ -195,9 +195,9 @@ def test_without_data_it_says_where_they_are(capsys: pytest.CaptureFixture):
 
 def test_real_recordings():
     problems = Problems()
-    train, test = splits(str(RECORDINGS), problems)
+    train, test = open_splits(str(RECORDINGS), problems)
     assert (sorted(train.labels), sorted(test.labels)) == (list(range(10)), [0, 2, 4])
-    found = [train.events(index) for index in range(10)] + [test.events(index) for index in range(3)]
+    found = [train.read_events(index) for index in range(10)] + [test.read_events(index) for index in range(3)]
     n_events = sorted(map(len, found))
     assert n_events == sorted(
         item.file_size // 5
@@ -207,24 +207,24 @@ def test_real_recordings():
     for events in found:
         assert np.all(np.diff(events["t"]) >= 0) and 290_000 < events["t"][-1] < 336_041
         assert 0.3 < events["p"].mean() < 0.7
-    assert problems.lines() == []
+    assert problems.format_lines() == []
 
 
 def test_decoding_of_extreme_events():
-    events = decode(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
+    events = decode_events(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
     assert events[list("xypt")].tolist() == [(33, 0, 1, 2**23 - 1), (0, 33, 0, 1)]
 
 
 def test_synthetic_digits_move_three_times():
     pytest.importorskip("sklearn", reason="scikit-learn (extra `synthetic`) is not installed")
     chosen = task("n-mnist", "data=synthetic", "scan=20")
-    assert chosen.attributes()["note"] == "synthetic digits"
+    assert chosen.list_attributes()["note"] == "synthetic digits"
     train, test = chosen._splits
     assert (len(train), len(test)) == (1437, 360) and set(train.labels) == set(range(10))
-    events = train.events(0)
+    events = train.read_events(0)
     per_saccade = np.histogram(events["t"], [0, 112_013, 224_027, 336_040])[0]
     assert np.all(per_saccade > 300) and np.all(np.diff(events["t"]) >= 0)
     # while the digit moves right, its left edges get darker and its right edges brighter: ON events lie further right
     first, on = events["t"] < 112_013, events["p"] == 1
     assert events["x"][first & on].mean() > events["x"][first & ~on].mean()
-    np.testing.assert_array_equal(train.events(0), events)
+    np.testing.assert_array_equal(train.read_events(0), events)

@@ -19,7 +19,7 @@ from pareprop.network.optimizers import OF_VALUES
 from pareprop.network.parameters import Normal
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS, paths
-from pareprop.tasks.base import make
+from pareprop.tasks.base import make_task
 
 
 @pytest.mark.parametrize("name", sorted(TASKS.keys() - {"data"}))  # which is what the user writes
@@ -31,8 +31,8 @@ def test_no_task_gives_cause_for_notices(tmp_path: Path, request: pytest.Fixture
     kinds = ("symmetric", "random", "adaptive") if "feedback" in fields else (None,)
     for feedback, indegree in product(kinds, (0, 3) if "indegree" in fields else (None,)):
         given = {"feedback": feedback, "indegree": indegree, "data": str(tmp_path) if name == "n-mnist" else None}
-        chosen = make(TASKS[name], {key: value for key, value in given.items() if value is not None})
-        assert Simulation(chosen.model(), chosen).notices.lines == [], given
+        chosen = make_task(TASKS[name], {key: value for key, value in given.items() if value is not None})
+        assert Simulation(chosen.build_model(), chosen).notices.lines == [], given
 
 
 # ---- trajectories ----------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_noise_is_frozen_and_of_its_rate():
 def test_path_of_a_file(tmp_path: Path, text: str):
     file = tmp_path / "path.csv"
     file.write_text(text)
-    points = paths.resample(paths.of_file(file), 8)
+    points = paths.resample_path(paths.read_path(file), 8)
     np.testing.assert_allclose(points, [(0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)], atol=1e-12)
     target = task("handwriting", f"path={file}", "points=8").sample(0).target
     np.testing.assert_allclose(target[::8, 0], points[:, 0] / 3 - np.mean(points[:, 0] / 3))
@@ -152,7 +152,7 @@ class Quiet:
 
     def __init__(self, chosen, silent_steps: int) -> None:
         self.chosen, self.n_steps, self.learning_window = chosen, chosen.n_steps, chosen.learning_window
-        self.n_inputs, self.silent_steps = chosen.model().size("input"), silent_steps
+        self.n_inputs, self.silent_steps = chosen.build_model().size("input"), silent_steps
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         original = self.chosen.sample(index, phase)
@@ -166,8 +166,8 @@ def parameters(run: Simulation, population) -> dict:
     values = population.params.model_dump(exclude={"V_min"})
     for name, value in values.items():
         if isinstance(getattr(population.params, name), Normal):
-            key = rng.key(run.model.seed, f"{population.name}/{name}")
-            values[name] = value["mean"] + value["std"] * rng.normal(key, np.arange(population.size), 1)[:, 0]
+            key = rng.make_key(run.model.seed, f"{population.name}/{name}")
+            values[name] = value["mean"] + value["std"] * rng.draw_normal(key, np.arange(population.size), 1)[:, 0]
     return values
 
 
@@ -193,7 +193,7 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         return spec | {"window": np.tile(window, n_samples)}
     del spec["optimizer"]["optimize_each_step"]
     window = {"interval": chosen.n_steps, "learning_window": chosen.learning_window}
-    return spec | window | {"average_gradient": chosen.chosen.settings().average_gradient}
+    return spec | window | {"average_gradient": chosen.chosen.make_settings().average_gradient}
 
 
 @pytest.mark.peer
@@ -216,17 +216,17 @@ def test_first_iteration_is_that_of_nest(name: str, settings: list[str], n_sampl
     chosen = task(name, *settings, *data)
     quiet = Quiet(chosen, 2 if chosen.variant == "interval" else 0)
     spikes: list[tuple[int, int]] = []
-    run = Simulation(chosen.model(), quiet, settings=chosen.settings())
+    run = Simulation(chosen.build_model(), quiet, settings=chosen.make_settings())
     expected = run_nest(specification(run, quiet, n_samples))
     for index in range(n_samples):
         run.run_sample(index, "train", learn=True)
-        steps, ids = run.engine.log.spikes(chosen.n_steps)
+        steps, ids = run.engine.log.list_spikes(chosen.n_steps)
         spikes += zip((steps + index * chosen.n_steps).tolist(), ids.tolist(), strict=True)
     run.engine.optimize()
     assert spikes == list(zip(expected["spike_steps"].tolist(), expected["spike_ids"].tolist(), strict=True))
     assert len(spikes) > 100
     shown = run.engine.show_weights()
-    untrained = Simulation(chosen.model(), quiet, settings=chosen.settings())
+    untrained = Simulation(chosen.build_model(), quiet, settings=chosen.make_settings())
     before = networks.matrices(untrained, lambda table: table.weight)
     after = networks.matrices(run, lambda table: shown.get(id(table), table.weight))
     for key, weights in after.items():
@@ -241,7 +241,7 @@ def test_first_iteration_is_that_of_nest(name: str, settings: list[str], n_sampl
 
 
 def test_trajectory_is_recorded_over_the_iterations():
-    kept = task("lemniscate").kept_samples()
+    kept = task("lemniscate").list_recorded_samples()
     places = [index for (phase, index) in kept if phase == "train"]
     assert kept["test", 0] == "last" and kept["train", 0] == "first" and len(kept) == 6
     assert all(b > a for a, b in pairwise(sorted(places)))

@@ -1,9 +1,9 @@
 """Devices of NEST: classes in the modules of this folder, all of which are imported here.
 
-Where to add
-------------
-A device: a module with a class that has a `name` and derives from one of those in `base`, or from another device. No
-other file names it.
+Where to add:
+
+- a device: a module with a class that has a `name` and derives from a class in `base`, or from another device.
+  No other file names it.
 """
 
 import pkgutil

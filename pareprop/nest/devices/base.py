@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import quote
 from ...values import AnyValue, Given, Numbers, Values
-from ..errors import NESTErrors, refuse
+from ..errors import NESTErrors, make_refusal
 from ..recorders import FOREVER_STEPS, EventList, Meter, Window
 from ..settings import MS_PER_TIC
 
@@ -58,7 +58,7 @@ class Device:
         self.node, self.model, self.get, self.dt = node, model, get, dt
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
         return {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
 
@@ -97,16 +97,16 @@ class SpikeSource(Device):
 
 
 class NumberSource(Device):
-    """A generator that follows one number, its `quantity`: `Steady` or a `StepFunction`."""
+    """A generator that follows one number, its `quantity`: `ConstantSource` or a `StepFunction`."""
 
     quantity: ClassVar[str] = "amplitude"
 
-    def follow(self, clock: int, end: int) -> Numbers:
+    def list_values(self, clock: int, end: int) -> Numbers:
         """Return the number, one for all times in (clock, end], or one for each; also of times when it is off."""
         raise NotImplementedError
 
     def is_on(self, clock: int, end: int) -> np.ndarray:
-        """Return whether it works at the times (clock, end]: at those of [start, stop)."""
+        """Return whether the device is active at each of the times (clock, end], that is within [start, stop)."""
         times, window = np.arange(clock + 1, end + 1), self.window
         return (times >= window.start) & (times < window.stop)
 
@@ -120,7 +120,7 @@ class CurrentSource(NumberSource):
 
 
 class TrainSource(NumberSource):
-    """A Poisson generator, of which each connection has spikes of its own, and random numbers that are not NEST's."""
+    """A Poisson generator: each connection gets different spikes; random numbers are not NEST's."""
 
     quantity, _random = "rate", None
 
@@ -135,10 +135,10 @@ class TrainSource(NumberSource):
                 f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0"
             )
 
-    def draw(self, clock: int, end: int, n: int, seed: int) -> np.ndarray:
+    def draw_spike_counts(self, clock: int, end: int, n: int, seed: int) -> np.ndarray:
         """Draw the spikes of `n` connections with stamps in (clock, end]: how many, int64 (n_stamps, n)."""
         self._random = self._random or np.random.Generator(np.random.Philox(key=[seed, self.node]))
-        rate = self.follow(clock, end)
+        rate = self.list_values(clock, end)
         mean = (rate[:, None] if np.ndim(rate) else rate) * self.dt / 1000.0
         counts = self._random.poisson(mean, (end - clock, n))
         begun, window = np.arange(clock, end), self.window  # NEST looks at the begin of a step
@@ -146,16 +146,16 @@ class TrainSource(NumberSource):
         return counts
 
 
-class Steady(NumberSource):
+class ConstantSource(NumberSource):
     """A source of a number that stays as it is set."""
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | {cls.quantity: 0.0}
+        return super().list_parameters() | {cls.quantity: 0.0}
 
-    def follow(self, clock: int, end: int) -> float:
-        """Return the number, see `NumberSource.follow`."""
+    def list_values(self, clock: int, end: int) -> float:
+        """Return the number, see `NumberSource.list_values`."""
         return self.get(self.quantity)
 
 
@@ -165,10 +165,10 @@ class StepFunction(NumberSource):
     _latest, _span, _column = 0.0, (0, 0), EMPTY
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
         lists = f"{cls.quantity}_times", f"{cls.quantity}_values"
-        return super().parameters() | dict.fromkeys(lists, EMPTY) | {"allow_offgrid_times": False}
+        return super().list_parameters() | dict.fromkeys(lists, EMPTY) | {"allow_offgrid_times": False}
 
     @classmethod
     def check(cls, values: Given, changed: Given, where: str, dt: float) -> None:
@@ -181,8 +181,8 @@ class StepFunction(NumberSource):
                 raise NESTErrors.BadProperty(f"{where}: {' and '.join(keys)} must be set together, as long")
             check_times(times, keys[0], where, dt, True)
 
-    def follow(self, clock: int, end: int) -> np.ndarray:
-        """Return the number, see `NumberSource.follow`; what was set for earlier times has no effect."""
+    def list_values(self, clock: int, end: int) -> np.ndarray:
+        """Return the number, see `NumberSource.list_values`; values set for earlier times have no effect."""
         if self._span != (clock, end):  # else another purpose has asked
             steps = np.rint(self.get(f"{self.quantity}_times") / self.dt).astype(np.int64)
             low, high = np.searchsorted(steps, (clock, end), side="right")
@@ -198,9 +198,9 @@ class Recorder(Device):
     kind = "recorder"
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | {"record_to": "memory", "time_in_steps": False} | FILE
+        return super().list_parameters() | {"record_to": "memory", "time_in_steps": False} | FILE
 
     @classmethod
     def check(cls, values: Given, changed: Given, where: str, dt: float) -> None:
@@ -213,12 +213,12 @@ class Recorder(Device):
         super().check(values, changed, where, dt)
         backend = changed.get("record_to", BACKENDS[0])
         if backend in ("mpi", "sionlib"):
-            raise refuse(f"record_to = {quote(backend)} ({where})", "record to memory or ascii")
+            raise make_refusal(f"record_to = {quote(backend)} ({where})", "record to memory or ascii")
         if backend not in BACKENDS:
             known = ", ".join(BACKENDS)
             raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(backend)}, there are {known}")
 
-    def make(self, ids: np.ndarray, now: int = 0, late: int = 1) -> Meter | EventList:
+    def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> Meter | EventList:
         """Return what holds its recordings.
 
         Parameters
@@ -243,7 +243,7 @@ def is_of_backend(key: str, backend: str) -> bool:
     return key not in FILE or backend == "ascii" or (backend == "screen" and key == "precision")
 
 
-def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
+def align_to_grid(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
     """Times on the grid, as NEST takes them: the nearest step if it is half a tic away, else the end of the step.
 
     Parameters

@@ -1,9 +1,9 @@
 """Generators that add nothing to the classes of `base` but a name."""
 
-from .base import CurrentSource, RateSource, Steady, StepFunction, TrainSource
+from .base import ConstantSource, CurrentSource, RateSource, StepFunction, TrainSource
 
 
-class DcGenerator(Steady, CurrentSource):
+class DcGenerator(ConstantSource, CurrentSource):
     """NEST's `dc_generator`."""
 
     name = "dc_generator"
@@ -15,7 +15,7 @@ class InhomogeneousPoissonGenerator(StepFunction, TrainSource):
     name, future = "inhomogeneous_poisson_generator", ("rate_times",)
 
 
-class PoissonGenerator(Steady, TrainSource):
+class PoissonGenerator(ConstantSource, TrainSource):
     """NEST's `poisson_generator`."""
 
     name = "poisson_generator"

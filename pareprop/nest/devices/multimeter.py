@@ -13,12 +13,12 @@ class Multimeter(Recorder):
     name = "multimeter"
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | {"interval": 1.0, "offset": 0.0, "record_from": ()}
+        return super().list_parameters() | {"interval": 1.0, "offset": 0.0, "record_from": ()}
 
-    def make(self, ids: np.ndarray, now: int = 0, late: int = 1) -> Meter:
-        """Return what holds its recordings, see `Recorder.make`."""
+    def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> Meter:
+        """Return what holds its recordings, see `Recorder.make_recording`."""
         every, offset = (round(self.get(key) / self.dt) for key in ("interval", "offset"))
         fields = self.get("record_from")
         return Meter(self.title, np.unique(ids), fields, self.window, every, offset, self.dt, now, late)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...values import Given, Values
-from ..errors import NESTErrors, refuse
+from ..errors import NESTErrors, make_refusal
 from ..settings import to_ms, to_steps
 from .base import EMPTY, SpikeSource, check_times
 
@@ -18,9 +18,9 @@ class SpikeGenerator(SpikeSource):
     name = "spike_generator"
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | dict.fromkeys(LISTS, EMPTY) | dict.fromkeys(OFF_GRID, False)
+        return super().list_parameters() | dict.fromkeys(LISTS, EMPTY) | dict.fromkeys(OFF_GRID, False)
 
     @classmethod
     def check(cls, values: Given, changed: Given, where: str, dt: float) -> None:
@@ -34,7 +34,7 @@ class SpikeGenerator(SpikeSource):
                 )
         for key, instead in UNSUPPORTED.items():
             if np.size(changed.get(key, EMPTY)) > 0:
-                raise refuse(f"{key} = {changed[key]} ({where})", instead)
+                raise make_refusal(f"{key} = {changed[key]} ({where})", instead)
         super().check(values, changed, where, dt)
         if "spike_times" in changed:
             step = 0.0 if values["precise_times"] else dt

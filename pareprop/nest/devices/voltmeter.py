@@ -10,6 +10,6 @@ class Voltmeter(Multimeter):
     name = "voltmeter"
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | {"record_from": ("V_m",)}
+        return super().list_parameters() | {"record_from": ("V_m",)}

@@ -13,11 +13,11 @@ class WeightRecorder(Recorder):
     name = "weight_recorder"
 
     @classmethod
-    def parameters(cls) -> Values:
+    def list_parameters(cls) -> Values:
         """Return parameters with their defaults."""
-        return super().parameters() | {"senders": EMPTY, "targets": EMPTY}
+        return super().list_parameters() | {"senders": EMPTY, "targets": EMPTY}
 
-    def make(self, ids: np.ndarray, now: int = 0, late: int = 1) -> EventList:
-        """Return what holds its recordings, see `Recorder.make`."""
+    def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> EventList:
+        """Return what holds its recordings, see `Recorder.make_recording`."""
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64, "ports": np.int64}
         return EventList(self.title, self.window, self.dt, fields, at_arrival=True)

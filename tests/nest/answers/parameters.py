@@ -113,3 +113,19 @@ def random_parameters_on_processes(nest: Any, show: Callable) -> None:
     show(n.V_m, n.tau_m)
     n.set({"V_m": nest.random.uniform(), "C_m": nest.random.uniform(1.0, 2.0)})
     show(n.V_m, n.C_m)
+
+
+def defaults_of_neurons(nest: Any, show: Callable) -> None:
+    learning = "c_reg f_target kappa kappa_reg eprop_isi_trace_cutoff surrogate_gradient_height".split()
+    not_shown = {*learning, "surrogate_gradient_width", "flush_event_send_interval"}  # NEST has them of e-prop alone
+    not_shown |= {
+        *nest.GetDefaults("parrot_neuron"),
+        "ASCurrents",
+        "has_connections",
+        "threshold_spike",
+        "threshold_voltage",
+        "recordables",
+    }
+    for kind in ("iaf_psc_exp", "iaf_psc_delta", "izhikevich", "glif_psc"):
+        shown = nest.GetDefaults(kind)
+        show(kind, {key: shown[key] for key in sorted(shown.keys() - not_shown)})

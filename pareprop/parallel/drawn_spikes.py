@@ -13,36 +13,21 @@ import numpy as np
 
 from .. import rng
 from ..kernels import rounds as kernel
-from .channel import Channel, ChannelSizes, choose_within, open_alone
+from .channel import Channel, ChannelSizes, choose_within, open_single_process
 from .exchange import Alone, Exchange
 from .messages import Sources
 from .spike_log import SegmentedLog, SpikeLog
 
 
 def draw_log(seed: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
-    """Draw spikes of some neurons.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the draws.
-    first, last : int
-        Half-open range of neurons that spike, by id.
-    probability : float
-        Probability of a spike per neuron and step.
-    n_steps : int
-        Number of steps.
-
-    Returns
-    -------
-    SpikeLog
-        Their spikes, by id.
-    """
-    return SpikeLog.from_arrays(*rng.bernoulli_of(rng.key(seed, "drawn"), range(first, last), probability, n_steps))
+    """Return a log by id with drawn spikes of neurons [first, last), with `probability` per neuron and step."""
+    return SpikeLog.from_arrays(
+        *rng.bernoulli_of(rng.make_key(seed, "drawn"), range(first, last), probability, n_steps)
+    )
 
 
-def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) -> None:
-    """Replace the spikes of steps [first, last) of `own` by those of `drawn` from `step` on."""
+def overwrite_spikes(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) -> None:
+    """Replace the spikes of steps [first, last) of `own` by spikes of `drawn` from `step` on."""
     ptr = drawn.ptr[step : step + last - first + 1]
     place = int(own.ptr[first])
     end = place + int(ptr[-1] - ptr[0])
@@ -52,22 +37,11 @@ def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) 
 
 
 class DrivenExchange:
-    """A control, in which ranks exchange drawn spikes instead of those of their neurons.
+    """A control: ranks exchange drawn spikes instead of the spikes of their neurons.
 
-    Neurons run as usual, but the spikes that arrive at synapses have a rate that depends neither on the size of the
-    network nor on its learning; readouts of the interval variant, which take spikes in the step they are emitted, take
-    those of the neurons. Engines must run in rounds, also in one process.
-
-    Parameters
-    ----------
-    exchange : Exchange
-        Carries the spikes.
-    probability : float
-        Probability of a spike per neuron and step.
-    n_neurons : int
-        Neurons of the whole network.
-    seed : int
-        Seed of the draws.
+    Neurons run as usual, but spikes that arrive at synapses have a rate that depends neither on the size of the network
+    nor on its learning: `probability` per neuron and step. Readouts of the interval variant receive the spikes of the
+    neurons, in the step of the spike. Engines must run in communication intervals, also in one process.
     """
 
     node_starts = None  # spikes of all nodes come in each round
@@ -82,14 +56,14 @@ class DrivenExchange:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
-        first, last = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
+        first, last = terms.list_first_neurons(self.size)[self.rank : self.rank + 2].tolist()
         self._drawn = draw_log(self._seed, first, last, self._probability, self._n_steps)
-        self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
+        self._meeting = kernel.CalledMeeting(self._exchange_round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 
-    def _round(self, first: int, last: int) -> None:
+    def _exchange_round(self, first: int, last: int) -> None:
         """Collective: replace this rank's spikes by drawn ones, then exchange."""
-        overwrite(self._channel.own, self._drawn, self._time % self._n_steps, first, last)
+        overwrite_spikes(self._channel.own_spikes, self._drawn, self._time % self._n_steps, first, last)
         self._time += last - first
         inner = self._channel.meeting
         inner.round(first, last)
@@ -101,20 +75,9 @@ class DrivenExchange:
 
 
 class DryExchange(Alone):
-    """One rank of a run of any size in one process: the spikes of the others are drawn, but reach no readout.
+    """One rank of a run of `size` ranks in one process: spikes of other ranks are drawn, and reach no readout.
 
-    Parameters
-    ----------
-    rank, size : int
-        The rank, and the number of ranks of the run.
-    probability : float
-        Probability of a spike per step, of each neuron of the others.
-    n_neurons : int
-        Neurons of the whole network.
-    seed : int
-        Seed of the draws.
-    own : bool
-        Whether this rank's own spikes are drawn, too.
+    Other neurons spike with `probability` per step; with `own` the spikes of this rank are drawn, too.
     """
 
     sending = "drawn"
@@ -129,40 +92,42 @@ class DryExchange(Alone):
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
-        low, high = self._own = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
-        channel = open_alone(terms, high - low, kernel.CalledMeeting(self._round))
-        own, merged = channel.own, SpikeLog(terms.length)
+        low, high = self._own = terms.list_first_neurons(self.size)[self.rank : self.rank + 2].tolist()
+        channel = open_single_process(terms, high - low, kernel.CalledMeeting(self._merge_round))
+        own, merged = channel.own_spikes, SpikeLog(terms.length)
         self._logs = own, merged
-        self.draw(self.probability)
-        heard = SegmentedLog([merged])
+        self.draw_spikes(self.probability)
+        received = SegmentedLog([merged])
         written = [(own, choose_within(low, high)), (merged, self._sources.number_spikes)]
         return DryChannel(
-            own, heard, channel.sums, channel.signal, channel.meeting, written, heard, sources=self._sources
+            own, received, channel.sums, channel.signal, channel.meeting, written, received, sources=self._sources
         )
 
-    def draw(self, probability: float) -> None:
+    def draw_spikes(self, probability: float) -> None:
         """Draw the spikes of the others anew, with this probability per neuron and step."""
         self.probability = probability
         low, high = self._own
-        heard, none = self._sources.ids, not self._draws_own
+        listed, none = self._sources.ids, not self._draws_own
         self._mine = draw_log(self._seed, low, low if none else high, probability, self._n_steps)
-        ends = (low, high) if heard is None else np.searchsorted(heard, (low, high))
+        ends = (low, high) if listed is None else np.searchsorted(listed, (low, high))
         self._first = int(ends[0])  # number of the first neuron of this rank
-        last = self._n if heard is None else len(heard)
+        last = self._n if listed is None else len(listed)
         parts = (0, ends[0]), (ends[0], ends[0] if none else ends[1]), (ends[1], last)
-        key = rng.key(self._seed, "drawn")
+        key = rng.make_key(self._seed, "drawn")
         self._drawn = [
             SpikeLog.from_arrays(
-                *rng.bernoulli_of(key, range(a, b) if heard is None else heard[a:b], probability, self._n_steps, int(a))
+                *rng.bernoulli_of(
+                    key, range(a, b) if listed is None else listed[a:b], probability, self._n_steps, int(a)
+                )
             )
             for a, b in parts
         ]  # spikes of the neurons to which this rank listens, by number
 
-    def _round(self, first: int, last: int) -> None:
+    def _merge_round(self, first: int, last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""
         own, merged = self._logs
         if self._draws_own:
-            overwrite(own, self._mine, self._time % self._n_steps, first, last)
+            overwrite_spikes(own, self._mine, self._time % self._n_steps, first, last)
         for t in range(first, last):
             step = self._time % self._n_steps
             before, mine, after = (log.ids[log.ptr[step] : log.ptr[step + 1]] for log in self._drawn)
@@ -180,30 +145,25 @@ class DryExchange(Alone):
 
 @dataclass
 class DryChannel(Channel):
-    """Channel of a dry run: the spikes that this rank listens to stand for all; bytes of other ranks do not count.
+    """Channel of a dry run: the spikes of `sources` replace all spikes; bytes of other ranks do not count.
 
-    Attributes
-    ----------
-    sources : Sources or None
-        Neurons that this rank listens to.
-    spent : float
-        Seconds to collect spikes of other ranks, which a rank of a run does not.
+    `drawing_seconds` are the seconds to collect drawn spikes, which a rank of a run does not need.
     """
 
     sources: Sources | None = None
-    spent: float = 0.0
+    drawing_seconds: float = 0.0
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
         """Return the spikes of steps [first, last) that this rank listens to by id, and their number."""
-        started, log = time.perf_counter(), self.heard.part(first, last)
+        started, log = time.perf_counter(), self.received_spikes.slice_steps(first, last)
         if self.sources is not None and self.sources.ids is not None:
             log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)
-        self.spent += time.perf_counter() - started
+        self.drawing_seconds += time.perf_counter() - started
         return log, len(log.ids)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the logs that a rank of a run writes to."""
-        return self.own.nbytes + (
-            0 if self.sources is None or self.sources.ids is None else self.heard.segments[0].nbytes
+        return self.own_spikes.nbytes + (
+            0 if self.sources is None or self.sources.ids is None else self.received_spikes.segments[0].nbytes
         )

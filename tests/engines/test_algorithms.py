@@ -1,4 +1,4 @@
-"""Every cell of rule x optimizer x neuron x delays x way x precision is right, or refused with its reason.
+"""Every cell of rule x optimizer x neuron x delays x algorithm x precision is right, or refused with its reason.
 
 Right is what the slow twins say, which follow one synapse after the other. Why a cell is refused stands here once more.
 """
@@ -30,10 +30,21 @@ from pareprop.neurons import library
 from pareprop.simulation.loop import Simulation
 
 RULES = (
-    "one filter", "two filters", "cutoff", "cutoff within the lag", "rewards", "rewards, filters apart",
-    "rewards, cutoff", "batches", "batches, filters apart", "batches, cutoff", "batches of an endless run",
-    "batches of an endless run, cutoff", "rewards, batches", "rewards, batches of an endless run",
-)  # fmt: skip
+    "one filter",
+    "two filters",
+    "cutoff",
+    "cutoff within the lag",
+    "rewards",
+    "rewards, filters apart",
+    "rewards, cutoff",
+    "batches",
+    "batches, filters apart",
+    "batches, cutoff",
+    "batches of an endless run",
+    "batches of an endless run, cutoff",
+    "rewards, batches",
+    "rewards, batches of an endless run",
+)
 APART = ("two filters", "rewards, filters apart", "batches, filters apart")
 SAMPLE = 30  # steps of a sample of a batch of 2
 BOUNDS = {"Wmin": -0.6, "Wmax": 0.6}
@@ -74,7 +85,7 @@ EPISODES = 4
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the table but for way and precision."""
+    """A cell of the table but for algorithm and precision."""
 
     rule: str
     optimizer: str
@@ -133,17 +144,28 @@ class Cell:
         for key in spike_networks.KEYS.values():
             weights[key] = np.clip(weights[key], -0.59999, 0.59999)
         drawn = self.delays == "drawn"
-        return case | weights | {
-            "variant": "spike", "dt": 1.0, "groups": groups,
-            "optimizer": self.rule_of_weights,
-            "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
-            "d_in": 1, "d_rec": rng.integers(1, 4, (6, 6)) if drawn else 1, "d_out": d_out, "d_fb": d_fb,
-            "inputs": rng.random((n_steps, n_in)) < rng.choice([0.05, 0.2, 0.4], n_in),
-            "targets": rng.normal(size=(n_steps, n_out)), "window": np.ones(n_steps),
-        } | ({} if self.is_rewarded else {"step_currents": np.zeros((n_steps, 6))})  # fmt: skip
+        return (
+            case
+            | weights
+            | {
+                "variant": "spike",
+                "dt": 1.0,
+                "groups": groups,
+                "optimizer": self.rule_of_weights,
+                "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
+                "d_in": 1,
+                "d_rec": rng.integers(1, 4, (6, 6)) if drawn else 1,
+                "d_out": d_out,
+                "d_fb": d_fb,
+                "inputs": rng.random((n_steps, n_in)) < rng.choice([0.05, 0.2, 0.4], n_in),
+                "targets": rng.normal(size=(n_steps, n_out)),
+                "window": np.ones(n_steps),
+            }
+            | ({} if self.is_rewarded else {"step_currents": np.zeros((n_steps, 6))})
+        )
 
-    def refusals(self, way: str | None, precision: str) -> list[str]:
-        """What may be told of why a way is refused; nothing if it must be right."""
+    def refusals(self, algorithm: str | None, precision: str) -> list[str]:
+        """What may be told of why an algorithm is refused; nothing if it must be right."""
         rule = OPTIMIZERS[self.optimizer]
         kind, each_step = rule["type"], rule.get("optimize_each_step", True)
         plain, bounds = kind == "gradient_descent", rule.keys() >= BOUNDS.keys()
@@ -170,18 +192,18 @@ class Cell:
                 ("it learns from rewards", self.is_rewarded),
                 ("populations filter by a kappa_reg of their own", self.rule in APART),
             ],
-        }.get(way or "", [])
+        }.get(algorithm or "", [])
         return [text for text, holds in why if holds]
 
 
-def build(cell: Cell, way: str | None, precision: str) -> Simulation:
+def build(cell: Cell, algorithm: str | None, precision: str) -> Simulation:
     case = cell.case | {"precision": precision}
     if cell.is_rewarded:
-        return rewards.simulation(case, CorridorTask(), rewards.LOSS, ways=way, reset=cell.asked_reset)
+        return rewards.simulation(case, CorridorTask(), rewards.LOSS, algorithms=algorithm, reset=cell.asked_reset)
     model = networks.model(case)
     task = spike_networks.CaseTask(case, SAMPLE if cell.is_batched else len(case["inputs"]))
     settings = SpikeSettings(task.n_steps, reset=cell.asked_reset)
-    return Simulation(model, task, settings=settings, ways=way)
+    return Simulation(model, task, settings=settings, algorithms=algorithm)
 
 
 def twin(cell: Cell) -> tuple:
@@ -199,20 +221,22 @@ def twin(cell: Cell) -> tuple:
     return weights, None, np.stack([found["spike_steps"], found["spike_ids"]])
 
 
-def compare(cell: Cell, way: str | None, precision: str, expected: tuple) -> None:
+def compare(cell: Cell, algorithm: str | None, precision: str, expected: tuple) -> None:
     """Fail unless spikes are equal, and weights agree."""
     case, (weights, _, spikes) = cell.case | {"precision": precision}, expected
     change = min(np.nanmax(np.abs(weights[name] - case[key])) for name, key in spike_networks.KEYS.items())
     assert change > 1e-4
     tolerance = TOLERANCE[precision] * change
     if cell.is_rewarded:
-        given = {"ways": way, "found": expected, "reset": cell.asked_reset}
+        given = {"algorithms": algorithm, "found": expected, "reset": cell.asked_reset}
         rewards.compare(case, EPISODES, tolerance=tolerance, **given)
         return
-    found = spike_networks.run_samples(build(cell, way, precision), batch=2 if cell.is_batched else 0)
+    found = spike_networks.run_samples(build(cell, algorithm, precision), batch=2 if cell.is_batched else 0)
     np.testing.assert_array_equal(np.stack([found["spike_steps"], found["spike_ids"]]), spikes)
     for name, wanted in weights.items():
-        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=tolerance, err_msg=f"{name}, {way}, {precision}")
+        np.testing.assert_allclose(
+            found[name], wanted, rtol=0, atol=tolerance, err_msg=f"{name}, {algorithm}, {precision}"
+        )
 
 
 CELLS = [Cell(*names) for names in itertools.product(RULES, OPTIMIZERS, NEURONS, DELAYS)]
@@ -222,18 +246,18 @@ QUICK = [next(cell for cell in PLAIN if cell.optimizer == name) for name in OPTI
 
 
 def check(cell: Cell) -> dict[str, int]:
-    """Compare all ways and precisions of a cell; count those that are right, and those that are refused."""
+    """Compare all algorithms and precisions of a cell; count those that are right, and those that are refused."""
     counts, expected = {"right": 0, "refused": 0}, None
-    for way, precision in itertools.product(ASKED, ("double", "single")):
-        if reasons := cell.refusals(way, precision):
+    for algorithm, precision in itertools.product(ASKED, ("double", "single")):
+        if reasons := cell.refusals(algorithm, precision):
             with pytest.raises(InputError) as refused:
-                build(cell, way, precision)
+                build(cell, algorithm, precision)
             text = str(refused.value)
             assert "\n" not in text and any(re.search(reason, text) for reason in reasons), text
             counts["refused"] += 1
         else:
             expected = expected or twin(cell)
-            compare(cell, way, precision, expected)
+            compare(cell, algorithm, precision, expected)
             counts["right"] += 1
     return counts
 
@@ -259,20 +283,33 @@ def model() -> Model:
     return network
 
 
-CHOSEN = {"in->rec": "prefix", "in->slow": "scan", "rec->out": "readout", "slow->out": "readout", "on": "scan",
-          "back": "static"}  # fmt: skip
+CHOSEN = {
+    "in->rec": "prefix",
+    "in->slow": "scan",
+    "rec->out": "readout",
+    "slow->out": "readout",
+    "on": "scan",
+    "back": "static",
+}
 
 
-@pytest.mark.parametrize(("asked", "changed"), [
-    (None, {}), ({}, {}), ("steps", {"in->rec": "steps", "in->slow": "steps", "on": "steps"}),
-    ({"rec": "scan"}, {"in->rec": "scan"}), ({"on": "steps"}, {"on": "steps"}),
-    ({"slow": "steps"}, {"in->slow": "steps", "on": "steps"}),
-    ({"on": "scan", "slow": "steps"}, {"in->slow": "steps"}), ({"slow": "steps", "on": "scan"}, {"in->slow": "steps"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "changed"),
+    [
+        (None, {}),
+        ({}, {}),
+        ("steps", {"in->rec": "steps", "in->slow": "steps", "on": "steps"}),
+        ({"rec": "scan"}, {"in->rec": "scan"}),
+        ({"on": "steps"}, {"on": "steps"}),
+        ({"slow": "steps"}, {"in->slow": "steps", "on": "steps"}),
+        ({"on": "scan", "slow": "steps"}, {"in->slow": "steps"}),
+        ({"slow": "steps", "on": "scan"}, {"in->slow": "steps"}),
+    ],
+)
 def test_ways_may_be_asked_for(asked, changed: dict[str, str]) -> None:
-    """Of all, of a population, of a projection; projections onto one population may learn by different ways."""
-    run = Simulation(model(), Silence(), ways=asked)
-    assert run.ways == CHOSEN | changed
+    """Of all, of a population, of a projection; projections onto one population may learn by different algorithms."""
+    run = Simulation(model(), Silence(), algorithms=asked)
+    assert run.algorithms == CHOSEN | changed
     run.run_sample(0, "train", learn=True)
 
 
@@ -285,40 +322,49 @@ class Silence:
         return Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 2)))
 
 
-@pytest.mark.parametrize(("asked", "told"), [
-    ("prefix", "ways: projection 'in->slow' cannot learn by 'prefix': neurons that adapt, "),
-    ({"rec": "lines"}, "ways: projection 'in->rec' cannot learn by 'lines': its optimizer keeps no "),
-    ({"back": "steps"}, "ways: projection 'back' cannot learn by 'steps': its weights are fixed"),
-    ({"rec->out": "scan"}, "ways: projection 'rec->out' cannot learn by 'scan': its targets are readouts"),
-    ({"on": "readout"}, "ways: projection 'on' cannot learn by 'readout': its targets are neurons"),
-    ({"on": "static"}, "ways: projection 'on' cannot learn by 'static': its weights learn"),
-    ({"rec": "step"}, "ways: 'rec': unknown way 'step', did you mean 'steps'?"),
-    ({"rec": 3}, "ways: 'rec': unknown way 3 (known: static, readout, prefix, scan, lines, steps, rule)"),
-    ({"recs": "steps"}, "ways: 'recs' is no projection, nor a population of neurons that learns, did you"),
-    ({"in": "steps"}, "ways: 'in' is no projection, nor a population of neurons that learns, did you"),
-    (7, "ways = 7 must be the name of a way, or a table of projections and ways"),
-    (["steps"], "ways = ['steps'] must be the name of a way, or a table of projections and ways"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("prefix", "algorithms: projection 'in->slow' cannot learn by 'prefix': neurons that adapt, "),
+        ({"rec": "lines"}, "algorithms: projection 'in->rec' cannot learn by 'lines': its optimizer keeps no "),
+        ({"back": "steps"}, "algorithms: projection 'back' cannot learn by 'steps': its weights are fixed"),
+        ({"rec->out": "scan"}, "algorithms: projection 'rec->out' cannot learn by 'scan': its targets are readouts"),
+        ({"on": "readout"}, "algorithms: projection 'on' cannot learn by 'readout': its targets are neurons"),
+        ({"on": "static"}, "algorithms: projection 'on' cannot learn by 'static': its weights learn"),
+        ({"rec": "step"}, "algorithms: 'rec': unknown algorithm 'step', did you mean 'steps'?"),
+        (
+            {"rec": 3},
+            "algorithms: 'rec': unknown algorithm 3 (known: static, readout, prefix, scan, lines, steps, rule)",
+        ),
+        ({"recs": "steps"}, "algorithms: 'recs' is no projection, nor a population of neurons that learns, did you"),
+        ({"in": "steps"}, "algorithms: 'in' is no projection, nor a population of neurons that learns, did you"),
+        (7, "algorithms = 7 must be the name of an algorithm, or a table of projections and algorithms"),
+        (
+            ["steps"],
+            "algorithms = ['steps'] must be the name of an algorithm, or a table of projections and algorithms",
+        ),
+    ],
+)
 def test_ways_that_are_refused(asked, told: str) -> None:
     with pytest.raises(InputError) as refused:
-        Simulation(model(), Silence(), ways=asked)
+        Simulation(model(), Silence(), algorithms=asked)
     assert str(refused.value).startswith(told) and "\n" not in str(refused.value)
 
 
-def test_the_interval_variant_has_one_way() -> None:
+def test_the_interval_variant_has_one_algorithm() -> None:
     network = Model("interval")
     network.connect(network.inputs("in", 3), network.neurons("rec", 2))
     network.readouts("out", 2)
-    assert Simulation(network, Silence()).ways == {}
-    with pytest.raises(InputError, match=r"^ways = 'steps' does not go with the interval variant: "):
-        Simulation(network, Silence(), ways="steps")
+    assert Simulation(network, Silence()).algorithms == {}
+    with pytest.raises(InputError, match=r"^algorithms = 'steps' does not go with the interval variant: "):
+        Simulation(network, Silence(), algorithms="steps")
 
 
 def test_a_state_of_another_way_is_refused() -> None:
     """Arrays may have the same names and shapes, and mean something else."""
-    kept = Simulation(model(), Silence(), ways="steps").engine.state()
-    run = Simulation(model(), Silence(), ways="scan")
-    told = "'in->rec' learns by 'steps' in the checkpoint, by 'scan' in this run: ask for the same `ways`"
+    kept = Simulation(model(), Silence(), algorithms="steps").engine.state()
+    run = Simulation(model(), Silence(), algorithms="scan")
+    told = "'in->rec' learns by 'steps' in the checkpoint, by 'scan' in this run: ask for the same `algorithms`"
     with pytest.raises(InputError, match=f"cannot resume: projection {told}"):
         run.engine.load_state(kept.numbers, kept.shared)
 
@@ -333,25 +379,29 @@ ranks, network = exchange(), Model("spike")
 network.connect(network.inputs("in", 3), network.neurons("rec", 4))
 Silence.sample = None
 try:
-    Simulation(network, Silence(), ranks, ways="steps" if ranks.rank else "scan")
+    Simulation(network, Silence(), ranks, algorithms="steps" if ranks.rank else "scan")
 except InputError as problem:
     print(problem)
 """
 
 
 @pytest.mark.mpi
-def test_ranks_ask_for_the_same_ways() -> None:
+def test_ranks_ask_for_the_same_algorithms() -> None:
     done = ranks.run(2, "-c", DIFFERENT)
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = set(done.stdout.splitlines())
-    assert "settings: ways" in line and "'steps'" in line and "'scan'" in line
+    assert "settings: algorithms" in line and "'steps'" in line and "'scan'" in line
 
 
-@pytest.mark.parametrize(("optimizer", "asked", "ports"), [
-    (GradientDescent(), None, (0, 1)), (GradientDescent(), {"exc": "steps"}, (0, 1)),
-    (GradientDescent(), "steps", None),
-    (Adam(), None, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("optimizer", "asked", "ports"),
+    [
+        (GradientDescent(), None, (0, 1)),
+        (GradientDescent(), {"exc": "steps"}, (0, 1)),
+        (GradientDescent(), "steps", None),
+        (Adam(), None, None),
+    ],
+)
 def test_maps_are_compiled_where_synapses_take_them(optimizer, asked, ports: tuple[int, ...] | None) -> None:
     """Ports at which synapses learn, if any learns by `scan`."""
     network = Model("spike", optimizer=optimizer)
