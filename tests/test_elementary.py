@@ -120,9 +120,8 @@ IN_TURN = "arrays, one after the other"
 ALLOWED = {
     ("algorithms/scan/algorithm.py", "traces ** 2"): EXACT,
     ("network/scaled.py", "np.arange(26) ** 2"): EXACT,
-    ("engines/local_readouts.py", "course.mean(values)"): IN_TURN,
     ("tasks/data.py", "sum(list(counts.values())[1:])"): EXACT,
-    ("network/cuts.py", "sum((total(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
+    ("network/cuts.py", "sum((sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
     ("engines/footprint.py", "math.expm1(-expected[group.name])"): EXPECTED,
     ("engines/footprint.py", "math.expm1(-synapses / rows)"): EXPECTED,
     ("engines/footprint.py", "sum(heard.values())"): EXACT,

@@ -13,7 +13,6 @@ from ..simulation import digest
 from ..simulation.checks import count_available
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
-from ..tasks.data import DataSplit
 from ..terminal import format_count
 from ..values import Values
 from . import provenance
@@ -64,8 +63,7 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     n_train = count_available(simulation.task, "train")
     if not n_train:
         return []
-    split = getattr(simulation.task, "split", None)
-    parts = split.parts if isinstance(split, DataSplit) else {}
+    parts: dict[str, range] = getattr(getattr(simulation.task, "split", None), "parts", {})
     stops = bool(task.validate_every and (task.stop_below or task.patience))  # after that at least one is tested
     used = {"train": n_train, "validate": task.validate_samples * task.validates}
     texts = []
