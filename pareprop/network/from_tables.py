@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, create_model
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import from_sonata, learned, parameters
+from . import learned, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import MAX_SIZE
@@ -190,6 +190,8 @@ def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
 
     def add_entry(here: str, entry: Given) -> None:
         if isinstance(edges := entry.get("edges"), Mapping):
+            from . import from_sonata
+
             entry = {**entry, "edges": from_sonata.read_edges(model, edges, here)}
         fields = parameters.validate_values(ProjectionEntry, entry, here)
         _require_known(here, {"pre": fields.pre, "post": fields.post}, populations)

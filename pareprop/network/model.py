@@ -25,7 +25,7 @@ from ..neurons.derive import Learns
 from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule
 from ..values import AnyValue, Given, Values
-from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
+from . import background, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import PLACE, Connection, document_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve_connection
@@ -330,6 +330,8 @@ class Model:
         InputError
             Names the file, and the value in it that is wrong or not supported.
         """
+        from . import from_sonata  # its modules only where they are needed, see `later`
+
         model = cls(variant, seed, dt_ms, optimizer=optimizer or default_optimizer(), precision=precision)
         model.neuron_models, model.learning_rules = neuron_models or {}, learning_rules or {}
         model._check_neuron_models()
@@ -393,6 +395,8 @@ class Model:
         InputError
             Names the file, and the node in it that is wrong or not supported.
         """
+        from . import from_nir
+
         graph = from_nir.Graph(Path(path))
         model = cls(
             variant, seed, graph.find_step(dt_ms), optimizer=optimizer or default_optimizer(), precision=precision

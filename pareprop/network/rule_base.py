@@ -21,7 +21,7 @@ class ConnectionRule(ABC):
     """A connectivity rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
 
     A new rule is a subclass in `rules` with its number and its draw in `topology.pyx`, or one in `streamed_rules` with
-    its `pieces`; and one entry of `RULES`.
+    its `yield_chunks`; and one entry of `RULES`.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class ConnectionRule(ABC):
     reaches_all : bool
         Whether each source reaches all targets (but itself, without autapses).
     streamed : bool
-        Whether synapses come from `pieces`, not from `topology`.
+        Whether synapses come from `yield_chunks`, not from `topology`.
     """
 
     code: ClassVar[int]

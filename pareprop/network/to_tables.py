@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import checksum
 from ..values import AnyValue, Given, Values
-from . import from_sonata, from_tables, identity, learning, parameters
+from . import from_tables, identity, learning, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import Population, Projection
@@ -181,6 +181,8 @@ def _describe_projection(model: Model, item: Projection, arrays: Arrays) -> Valu
         if isinstance(value, Optimizer):
             value = _describe_optimizer(value)
         elif name == "edges":
+            from . import from_sonata
+
             value = from_sonata.describe_edges(model, value)
         elif name == "learning_rule":
             value = value and value.name

@@ -235,7 +235,7 @@ def surrounded(around: dict[str, Any], rank: int, number: int) -> Iterator[None]
         return time_of[0]
 
     names = {"PAREPROP_RANKS_PER_NODE": "per_node", cuts.VARIABLE: "cuts", sharing.VARIABLE: "share_above"}
-    values = [(cut_anew, "START", -(10**30)), (cut_anew, "WORTH", -1e9), (cut_anew, "seconds", seconds)]
+    values = [(cut_anew, "START", -(10**30)), (cut_anew, "WORTH", -1e9), (cut_anew, "sum_compute_seconds", seconds)]
     with pytest.MonkeyPatch.context() as patch:
         for variable, name in names.items():
             patch.setenv(variable, around[name])
