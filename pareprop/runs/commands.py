@@ -15,7 +15,6 @@ from ..parallel import launcher
 from ..parallel.agreement import require_agreement
 from ..parallel.collectives import gather_values, share_errors
 from ..parallel.exchange import Exchange
-from ..plots import reader
 from ..simulation.digest import Digest
 from ..storage.checkpoint_read import measured_rates
 from ..storage.checkpoint_write import iteration_of, list_checkpoints
@@ -174,6 +173,8 @@ def print_info(exchange: Exchange, directory: Path) -> None:
     """
     with share_errors(exchange.comm):
         if exchange.rank == 0:
+            from ..plots import reader
+
             for line in provenance.format_lines(provenance.read(directory)):
                 terminal.echo(line)
             for path in list_checkpoints(directory / CHECKPOINTS)[:1]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
-from .. import energy, machine
+from .. import machine
 from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..parallel.node import leads_machine
@@ -26,7 +27,11 @@ class Counters:
 
     def __init__(self, comm: Comm) -> None:
         self.comm, self.leads = comm, leads_machine(comm)
-        self._lap = energy.Meter().measure_interval if self.leads else lambda: 0.0
+        self._lap: Callable[[], float] = lambda: 0.0
+        if self.leads:
+            from .. import energy
+
+            self._lap = energy.Meter().measure_interval
         self.joules = self.seconds = 0.0
         self.start_counting()
 

@@ -22,7 +22,6 @@ from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.agreement import require_agreement
 from ..parallel.exchange import Exchange
-from ..plots import reader
 from ..simulation import building
 from ..simulation.checks import name_classes
 from ..simulation.loop import Simulation, check_replicas
@@ -315,6 +314,8 @@ class Run:
 
     def _describe_rates(self) -> list[str]:
         """Return lines on the rates of populations in the last sample, and on their difference from published rates."""
+        from ..plots import reader
+
         if self.config.task.figure != reader.POPULATIONS or self.checkpoints.asked:
             return []
         from ..plots import populations  # loads matplotlib
