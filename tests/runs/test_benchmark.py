@@ -5,6 +5,7 @@ import json
 import pytest
 from commands import command, digests, on_ranks, output_of, refusal_of
 
+from pareprop.energy import Meter
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark, counters
 from pareprop.runs.benchmark import Bench
@@ -135,7 +136,7 @@ def test_counters_of_machines_add_up(monkeypatch):
     """Of 8 core seconds, 3 are this rank's and 1 that of another on its machine; the third rank found 4 of others."""
     seconds = iter([(10.0, 1.0), (18.0, 4.0)])
     monkeypatch.setattr(counters, "leads_machine", lambda comm: True)
-    monkeypatch.setattr(counters.energy.Meter, "measure_interval", lambda meter: 2.0)
+    monkeypatch.setattr(Meter, "measure_interval", lambda meter: 2.0)
     found = counters.Counters(Ranks())
     for pair in seconds:
         monkeypatch.setattr(counters.machine, "busy_seconds", lambda pair=pair: pair[0])
@@ -148,7 +149,7 @@ def test_counters_of_machines_add_up(monkeypatch):
 
 def test_joules_of_a_benchmark(capsys, monkeypatch, tmp_path):
     """Counters that go on by 2 J whenever they are looked at, in two intervals; without counters a line says so."""
-    monkeypatch.setattr(counters.energy.Meter, "measure_interval", lambda meter: 2.0)
+    monkeypatch.setattr(Meter, "measure_interval", lambda meter: 2.0)
     output = output_of(capsys, *SMALL, "--json", tmp_path / "told.json")
     figures = json.loads((tmp_path / "told.json").read_text())
     each = 1e6 * 4.0 / figures["events"]
