@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
-    from .network.course_losses import Correlation, TrialAverage
     from .network.losses import Context, Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, Optimizer, SgdMomentum
     from .network.parameters import LogNormal, Normal, Scaled, Uniform
     from .network.reward import Reward, Rollout
     from .network.rule_options import ShortTerm
+    from .network.trajectory_losses import Correlation, TrialAverage
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
     from .rules.definition import Eprop, LearningRule
@@ -75,7 +75,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
-    "network.course_losses": ("Correlation", "TrialAverage"),
+    "network.trajectory_losses": ("Correlation", "TrialAverage"),
     "network.losses": ("Context", "Loss"),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "Optimizer", "SgdMomentum"),

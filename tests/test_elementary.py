@@ -121,7 +121,7 @@ ALLOWED = {
     ("algorithms/scan/algorithm.py", "traces ** 2"): EXACT,
     ("network/scaled.py", "np.arange(26) ** 2"): EXACT,
     ("tasks/data.py", "sum(list(counts.values())[1:])"): EXACT,
-    ("network/cuts.py", "sum((sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
+    ("network/partition_bounds.py", "sum((sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
     ("engines/footprint.py", "math.expm1(-expected[group.name])"): EXPECTED,
     ("engines/footprint.py", "math.expm1(-synapses / rows)"): EXPECTED,
     ("engines/footprint.py", "sum(heard.values())"): EXACT,

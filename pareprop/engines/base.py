@@ -16,10 +16,10 @@ import numpy as np
 
 from ..algorithms.plan import Algorithms, NetworkPlan
 from ..errors import InputError, quote
-from ..network.cuts import count_round_steps
 from ..network.local import LocalNetwork, target_rate
 from ..network.losses import LOSSES, Context, Evaluation, Loss
 from ..network.model import Model
+from ..network.partition_bounds import count_round_steps
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times

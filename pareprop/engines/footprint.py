@@ -17,10 +17,10 @@ from ..kernels import layout
 from ..machine import require_bytes
 from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
-from ..network.cuts import choose_bounds
 from ..network.drawing import find_local_range
 from ..network.local import ALMOST_ALL, program_of
 from ..network.model import Model
+from ..network.partition_bounds import choose_bounds
 from ..network.synapse_table import count_bytes, count_spread_steps, pays_index
 from ..values import Later
 from . import rules
@@ -40,7 +40,7 @@ def require(
 ) -> None:
     """Raise `InputError`, naming the largest part, if the local part of a rank is larger than the memory.
 
-    `cuts` is int64 (size + 1,), the first neuron of each rank and the number of all; None: as `cut` says.
+    `cuts` is int64 (size + 1,), the first neuron of each rank and the number of all; None: as `choose_bounds` says.
     """
     cuts = choose_bounds(model, size) if cuts is None else cuts
     first, last = cuts[rank : rank + 2].tolist()

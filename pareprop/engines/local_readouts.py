@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import local_readouts as kernel
-from ..network import course_losses
+from ..network import trajectory_losses
 from ..network.drawing import find_local_range
 from ..network.local import LocalNetwork
 from ..parallel import collectives
@@ -176,4 +176,4 @@ class LocalErrors:
 
 def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
-    return course_losses.correlate_columns(signal[first:], target[first:])[0]
+    return trajectory_losses.correlate_columns(signal[first:], target[first:])[0]

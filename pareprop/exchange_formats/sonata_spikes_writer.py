@@ -12,8 +12,8 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
+from ..storage.combined_file import open_combined
 from ..storage.disk import describe_os_error, output_errors, replace_file, write_hdf5
-from ..storage.joined_file import open_joined
 from ..storage.opened import EVERY, RunResults
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
@@ -37,7 +37,7 @@ def export_spikes(directory: Path, target: Path, overwrite: bool = False) -> int
         how = "--set record.every=1, or record={'every': 1} of pareprop.run, records the spikes of each iteration"
         raise InputError(f"{directory}: the run has recorded nothing; {how} when it runs again")
     try:
-        file = open_joined(source)
+        file = open_combined(source)
     except OSError as problem:
         raise InputError(f"{source}: no recording that can be read ({describe_os_error(problem)})") from None
     with file:

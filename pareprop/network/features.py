@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import quote
 from ..rules.definition import LearningRule
-from .course_losses import TrajectoryLoss
 from .losses import Loss, name_loss
 from .model import Model
+from .trajectory_losses import TrajectoryLoss
 from .unsupported import name_variant
 
 
@@ -14,7 +14,7 @@ def list_features(model: Model) -> dict[str, str]:
     """Return the features of a whole model."""
     found, loss = name_variant(model.variant), model.loss
     if isinstance(loss, TrajectoryLoss):
-        found["course loss"] = f"loss {name_loss(loss)}"
+        found["trajectory loss"] = f"loss {name_loss(loss)}"
     if model.is_rewarded:
         found["reward"] = "loss 'reward'"
     if isinstance(loss, Loss) and loss.has_state:

@@ -16,13 +16,13 @@ from ..parallel.messages import Sources
 from ..values import AnyValue, Given
 from . import learned, rewire
 from .connectivity import Population, Projection
-from .cuts import choose_bounds
 from .drawing import Draft, find_local_range
 from .feedback import TiedFeedback
 from .learning import list_kept
 from .model import Model
 from .neurons import PLAIN, round_up_steps
 from .parameters import Distribution, Frozen, list_bounds
+from .partition_bounds import choose_bounds
 from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable

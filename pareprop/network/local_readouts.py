@@ -9,8 +9,8 @@ from pydantic import Field
 
 from .. import elementary
 from ..errors import quote
-from .course_losses import TRAJECTORY_LOSSES, TrajectoryLoss
 from .parameters import Frozen
+from .trajectory_losses import TRAJECTORY_LOSSES, TrajectoryLoss
 
 
 class LocalReadouts(Frozen):

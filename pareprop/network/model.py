@@ -29,7 +29,6 @@ from . import background, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import PLACE, Connection, document_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve_connection
-from .course_losses import TrajectoryLoss
 from .equations import ONLINE, CustomNeuron, make_parameters_class
 from .local_readouts import LocalReadouts, list_names
 from .losses import FunctionLoss, Loss, name_loss, require_whole_state
@@ -38,6 +37,7 @@ from .optimizers import OF_MODEL, Optimizer, default_optimizer, require_of_weigh
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .rule_options import find_signless
+from .trajectory_losses import TrajectoryLoss
 from .unsupported import list_features_of, name_variant, require_supported
 from .variants import DEFAULT, Variant, document_parameters, find_variant, require_read
 
@@ -130,7 +130,7 @@ class Model:
         taken to fire at `f_target`. Results do not depend on it.
     load_factors : tuple of np.ndarray or None
         Measured costs, to share neurons evenly among ranks: int64 (n_blocks + 1,), first neuron of each block, and the
-        number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.cut_anew`.
+        number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.repartition`.
     circuit : Path or None
         Configuration of the SONATA network that `from_sonata` read.
     activity : Loss, callable or None
@@ -216,7 +216,7 @@ class Model:
             wanted = "must be a function of signals, errors and context"
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
         if isinstance(self.loss, TrajectoryLoss):
-            require_supported("", {"course loss": f"loss {name_loss(self.loss)}"} | name_variant(self.variant))
+            require_supported("", {"trajectory loss": f"loss {name_loss(self.loss)}"} | name_variant(self.variant))
         self._names: dict[str, set[str]] = {"populations": set(), "projections": set()}
         self._offsets: dict[str, int] = {}
         self._meanings: dict[tuple[str, str], object] = {}

@@ -13,9 +13,9 @@ from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..sonata.edges import CHUNK, EdgeChunk, Edges, LoadedEdges
 from .connectivity import Projection
-from .cuts import choose_bounds
 from .local import LocalNetwork
 from .model import Model
+from .partition_bounds import choose_bounds
 
 FEW = 4  # on no more ranks, each reads the whole file: faster than sorting and sending
 

@@ -16,9 +16,9 @@ from ..values import Given, Values
 from .calls import Cells
 from .compile import Program, compile
 from .derive import NEVER_LEARNED, Derivatives, Learns, derive
-from .kept import OLD
 from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
 from .model import NeuronModel
+from .stored_terms import OLD
 from .units import mismatches
 
 STEPS = 200  # steps of the comparisons

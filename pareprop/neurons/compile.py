@@ -466,7 +466,7 @@ def _file_name(definition: NeuronModel | Compilable, part: Part, level: str, lea
 def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
-    names = "language terms slopes dynamics symbols derive kept expressions generate stages".split()
+    names = "language terms slopes dynamics symbols derive stored_terms expressions generate stages".split()
     names += ["composed_maps", "composed_map_rows", "entries", "model", "surrogates"]
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]

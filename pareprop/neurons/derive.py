@@ -27,10 +27,10 @@ from dataclasses import replace as replace_fields
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
-from .kept import OLD, choose
 from .language import Repeat, Tree, names_of, replace
 from .model import NeuronModel
 from .slopes import ZERO, differentiate, times
+from .stored_terms import OLD, choose
 from .terms import Terms
 
 NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or define the gradient itself

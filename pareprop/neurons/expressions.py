@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .derive import NO_LEARNS, Derivatives, Learns, derive
-from .kept import FLAGS, OLD
 from .language import CONDITIONS, Repeat, Tree, names_of, replace
 from .model import NeuronModel
+from .stored_terms import FLAGS, OLD
 
 SPIKED = "has spiked"  # a name that no model can have
 _OVERWRITTEN = re.compile(r"(\w+)\[j\] = @(\w+)\(\1\[j\]\);")

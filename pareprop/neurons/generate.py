@@ -17,10 +17,10 @@ from ..values import Values
 from .composed_map_rows import ComposedMapRows
 from .derive import NO_LEARNS, Learns
 from .expressions import SPIKED, Derived, Loop, function, outlives_cutoff
-from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stages import MANY, over_neurons
+from .stored_terms import FLAGS, OLD
 
 PRECISIONS = {"double": "double", "single": "float"}
 PARTS = {"step": ("start", "step"), "sweep": ("sweep",), "trace": ("trace", "decay")}  # functions of a NEURON_MODEL

@@ -12,9 +12,9 @@ from ..errors import InputError
 from ..neurons import compile as compiler
 from ..neurons import library as models
 from ..neurons.compile import Part
-from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, evaluate, names_of, walk
 from ..neurons.model import NeuronModel
+from ..neurons.stored_terms import FLAGS
 from ..neurons.units import NONE, Reader, unit_of
 from ..values import Given, Numbers, Values
 from .bound import NOW, WAS, Bound

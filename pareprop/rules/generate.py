@@ -25,10 +25,10 @@ from ..neurons.compile import Part
 from ..neurons.derive import derive
 from ..neurons.expressions import Columns, Loop, function
 from ..neurons.generate import Generator, source_of
-from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, names_of
 from ..neurons.slopes import ONE as ONE_TREE
 from ..neurons.slopes import ZERO
+from ..neurons.stored_terms import FLAGS
 from .bound import NOW, OLD, WAS, Bound
 from .linear import NEW
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..neurons.derive import derive
-from ..neurons.kept import FLAGS
 from ..neurons.language import compile_tree, names_of
+from ..neurons.stored_terms import FLAGS
 from ..values import Given, Numbers
 from .bound import NOW, OLD, WAS, Bound
 from .linear import BEFORE, NEW

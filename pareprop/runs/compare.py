@@ -12,7 +12,7 @@ import numpy as np
 from .. import files, hdf5
 from ..errors import InputError, describe
 from ..later import h5py
-from ..storage import joined_file
+from ..storage import combined_file
 from ..storage.checkpoint_read import list_differences
 
 BLOCK = 2**20  # entries compared at a time
@@ -75,7 +75,7 @@ def _compare_spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
     paths = [Path(file.filename).with_name("record.h5") for file in (a, b)]
     if all(path.is_file() for path in paths):
         with ExitStack() as stack:
-            recordings = [stack.enter_context(joined_file.open_joined(path)) for path in paths]
+            recordings = [stack.enter_context(combined_file.open_combined(path)) for path in paths]
             if all("spikes" in file for file in recordings):
                 first, second = ([file[f"spikes/{key}"] for key in SPIKE] for file in recordings)
                 yield from _find_spike_difference(first, second)

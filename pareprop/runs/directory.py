@@ -14,7 +14,7 @@ from .. import files
 from ..errors import InputError, ParepropError, quote
 from ..parallel import collectives
 from ..parallel.mpi import Comm
-from ..storage import checkpoint_write, joined_file
+from ..storage import checkpoint_write, combined_file
 from ..storage.disk import lock_directory, output_errors
 from ..values import Values
 from .config import CONFIG, DIGEST_LINE, read
@@ -123,7 +123,7 @@ def clear_run(directory: Path) -> None:
     for name, pattern in (
         (CHECKPOINTS, r"iteration-\d+\.(part|old)|listening"),
         (BEST, r"iteration-\d+\.(part|old)"),
-        (RECORD, joined_file.PART),
+        (RECORD, combined_file.PART),
     ):
         for path in sorted((directory / name).glob("*")):
             if re.fullmatch(pattern, path.name):

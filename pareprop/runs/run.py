@@ -27,15 +27,15 @@ from ..simulation.checks import name_classes
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.notices import LOST
 from ..simulation.observer import Observer
+from ..simulation.observer_calls import name_observers
 from ..simulation.schedule import Annealing
-from ..simulation.telling import name_observers
 from ..storage import checkpoint_read, checkpoint_write
 from ..storage.best_weights import BestWeights
 from ..storage.checkpoint_observer import Checkpoints
-from ..storage.cut_anew import Repartition
 from ..storage.disk import on_disk, remove_leftover
 from ..storage.record_settings import check
 from ..storage.recorder import Recorder
+from ..storage.repartition import Repartition
 from ..storage.results import ResultsFile
 from ..values import Values
 from .config import DIGEST_LINE, Config
@@ -183,8 +183,8 @@ class Run:
         notes = self.provenance = Provenance(self.directory, about, self.counters)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen, self.spiked, *watched], [self.file, *recorders]
-        self.cut_anew = Repartition(self.last)
-        return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints, self.cut_anew]
+        self.repartition = Repartition(self.last)
+        return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints, self.repartition]
 
     def begin_run(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -254,7 +254,7 @@ class Run:
                 + _describe_clipping(self.simulation)
                 + lost
                 + self.config.task.list_remarks()
-                + self.cut_anew.format_lines()
+                + self.repartition.format_lines()
             ):
                 terminal.echo(line)
         self._draw_figures()

@@ -11,8 +11,8 @@ import numpy as np
 from ..engines import footprint
 from ..machine import file_rss_bytes, rss_bytes
 from ..network.costs import estimate_rank_costs
-from ..network.cuts import choose_bounds
 from ..network.local import target_rate
+from ..network.partition_bounds import choose_bounds
 from ..network.sharing import count_synapses
 from ..parallel.exchange import Alone
 from ..runs.benchmark import PHASES

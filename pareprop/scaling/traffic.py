@@ -11,9 +11,9 @@ from pydantic import Field
 from .. import files
 from ..engines import footprint
 from ..errors import InputError
-from ..network.cuts import choose_bounds, count_round_steps
 from ..network.model import Model
 from ..network.parameters import Frozen
+from ..network.partition_bounds import choose_bounds, count_round_steps
 from ..network.sharing import count_sharing
 from ..parallel import tree
 from ..parallel.exchange import MAX_TARGETED_FRACTION

@@ -6,9 +6,9 @@ from ..algorithms.plan import NetworkPlan, compile_models
 from ..engines import footprint
 from ..engines.base import Engine, Settings
 from ..network import shared_reading
-from ..network.cuts import choose_bounds
 from ..network.local import LocalNetwork
 from ..network.model import Model
+from ..network.partition_bounds import choose_bounds
 from ..parallel.channel import ChannelSizes
 from ..parallel.collectives import share_errors
 from ..parallel.exchange import Exchange

@@ -53,7 +53,7 @@ from ..parallel.replicas import MIN_TREE_BATCH, assign_leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from ..values import Values
-from . import kept, live_weights
+from . import encoded_states, live_weights
 from .building import build_engine
 from .checks import (
     check_exchange,
@@ -76,11 +76,11 @@ from .interrupts import Deferred
 from .loss_state import LossState
 from .notices import Notices
 from .observer import Observer, Outcome, predict_class
+from .observer_calls import finish_observers, is_called_here, list_states, name_observers, notify_observers
 from .pieces import Pieces, require_pieces, require_samples
 from .returns import Returns
 from .score import Score
 from .task import ClosedTask, OpenTask, Task, ends_late, is_closed, is_open
-from .telling import finish_observers, is_called_here, list_states, name_observers, notify_observers
 
 
 class Simulation:
@@ -862,10 +862,10 @@ class Simulation:
             for name in self.learned
         }
         if "loss" in numbers:
-            self.engine.loss.load_state(kept.join_state(*State.get("loss", numbers, shared)))
+            self.engine.loss.load_state(encoded_states.join_state(*State.get("loss", numbers, shared)))
         for name, observer in name_observers(self):
             if name in numbers:
-                observer.load_state(kept.join_state(*State.get(name, numbers, shared)))
+                observer.load_state(encoded_states.join_state(*State.get(name, numbers, shared)))
 
     def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore numbers and shared arrays of the network alone; the caller then fills its arrays."""

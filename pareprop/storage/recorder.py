@@ -22,7 +22,7 @@ from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
-from . import joined_file
+from . import combined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile
 from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record, list_neurons
@@ -49,7 +49,7 @@ class Recorder(Observer):
 
     def __init__(self, directory: Path, settings: Record) -> None:
         self.directory, self.settings = directory, settings
-        self.parts: list[Values] = []  # ended parts, see `joined_file.join`
+        self.parts: list[Values] = []  # ended parts, see `combined_file.combine_files`
         self._file = None
         # by projection: traces of this rank's recorded synapses, and the number of those on the ranks before
         self._traces: dict[str, tuple[Traces, int]] = {}
@@ -320,13 +320,13 @@ class Recorder(Observer):
 
     def load_state(self, state: Values) -> None:
         """Continue after the parts listed in a checkpoint."""
-        self.parts = joined_file.check_parts(self.directory, state["parts"])
+        self.parts = combined_file.check_parts(self.directory, state["parts"])
         self._kept = {name: value for name, value in state.items() if name.startswith("traces/")}
 
     def require_readable(self, state: Values, rank: int, size: int) -> None:
         """Read this rank's share of the files that a checkpoint refers to; raise a ValueError if one is damaged."""
         try:
-            joined_file.require_readable(self.directory, state["parts"], rank, size)
+            combined_file.require_readable(self.directory, state["parts"], rank, size)
         except ValueError as problem:
             raise ValueError(f"{problem}; [record] every = 0 resumes without the recording") from None
 
@@ -339,7 +339,7 @@ class Recorder(Observer):
                 self._file.close()
         with on_disk(comm, "recording", self.directory):
             if simulation.exchange.rank == 0:
-                joined_file.join_files(self.directory, parts)
+                combined_file.combine_files(self.directory, parts)
 
     def failed(self, simulation: Watched, problem: Exception) -> str:
         """Drop buffers that could not be written, so that a checkpoint still can be."""

@@ -33,16 +33,16 @@ import pareprop
 from pareprop import Model, Simulation, kernels, machine
 from pareprop.algorithms.prefix import arrays as prefix_arrays
 from pareprop.errors import InputError, ParepropError
-from pareprop.network import cuts, sharing, synapse_table
+from pareprop.network import partition_bounds, sharing, synapse_table
 from pareprop.parallel import launcher
 from pareprop.parallel.collectives import gather_values
 from pareprop.parallel.exchange import SENDING_MODES, Alone, Exchange, Ranks
 from pareprop.parallel.node import number_by_node, split_by_node
 from pareprop.runs.compare import compare_directories
 from pareprop.runs.phases import Phases
-from pareprop.storage import checkpoint_read, cut_anew
+from pareprop.storage import checkpoint_read, repartition
 from pareprop.storage.checkpoint_observer import Checkpoints
-from pareprop.storage.cut_anew import Repartition
+from pareprop.storage.repartition import Repartition
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -234,8 +234,12 @@ def surrounded(around: dict[str, Any], rank: int, number: int) -> Iterator[None]
         time_of[0] += clock.uniform(0.1, 3.0)
         return time_of[0]
 
-    names = {"PAREPROP_RANKS_PER_NODE": "per_node", cuts.VARIABLE: "cuts", sharing.VARIABLE: "share_above"}
-    values = [(cut_anew, "START", -(10**30)), (cut_anew, "WORTH", -1e9), (cut_anew, "sum_compute_seconds", seconds)]
+    names = {"PAREPROP_RANKS_PER_NODE": "per_node", partition_bounds.VARIABLE: "cuts", sharing.VARIABLE: "share_above"}
+    values = [
+        (repartition, "PICOSECONDS_PER_REPARTITION", -(10**30)),
+        (repartition, "LEAST_SAVING", -1e9),
+        (repartition, "sum_compute_seconds", seconds),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         for variable, name in names.items():
             patch.setenv(variable, around[name])

@@ -72,7 +72,7 @@ def test_sonata_networks_come_back(neuron: str) -> None:
     out = model.readouts("out", 1)
     model.connect(model.populations[0], out, weight=0.5)
     assert identity.list_facts(again(model)) == identity.list_facts(model)
-    assert identity.list_facts(again(replace(model, rates_hz={}))) == identity.list_facts(model)  # as of `cut_anew`
+    assert identity.list_facts(again(replace(model, rates_hz={}))) == identity.list_facts(model)  # as of `repartition`
     broken = model.circuit = path.parent / "nothing.json"
     with pytest.raises(InputError, match=f"{broken}: No such file"):
         again(model)

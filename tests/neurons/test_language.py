@@ -13,8 +13,8 @@ from pareprop import InputError, NeuronModel
 from pareprop.neurons import compile as compiler
 from pareprop.neurons import library, terms
 from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, _Deriving, derive
-from pareprop.neurons.kept import OLD
 from pareprop.neurons.language import evaluate, parse, with_terms, write
+from pareprop.neurons.stored_terms import OLD
 
 GOOD = {
     "parameters": {"tau_m": [10.0, "ms"], "E_L": [-70.0, "mV"]},

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from pareprop.neurons.derive import Derivatives, derive
-from pareprop.neurons.kept import OLD
 from pareprop.neurons.language import CONDITIONS, Tree, names_of, walk
 from pareprop.neurons.model import NeuronModel
+from pareprop.neurons.stored_terms import OLD
 
 STEPS = {
     "total": "V*exp(-(g_L + g + x_in))",

@@ -10,8 +10,8 @@ from pareprop import InputError, NeuronModel
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
 from pareprop.neurons.derive import derive
-from pareprop.neurons.kept import OLD
 from pareprop.neurons.language import evaluate, with_terms
+from pareprop.neurons.stored_terms import OLD
 
 LINEAR = {
     "parameters": {

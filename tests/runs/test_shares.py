@@ -12,11 +12,11 @@ from small import READOUT, Noise
 import pareprop
 from pareprop import Adam, Model, Normal, Observer, Simulation
 from pareprop.network.costs import estimate_rank_costs
-from pareprop.network.cuts import choose_bounds
+from pareprop.network.partition_bounds import choose_bounds
 from pareprop.network.rewire import Rewire
 from pareprop.parallel.exchange import Exchange
 from pareprop.runs import provenance
-from pareprop.storage import cut_anew
+from pareprop.storage import repartition
 
 N, N_STEPS = 100, 50
 
@@ -94,12 +94,12 @@ def check_cut(told: dict[str, str], variant: str) -> None:
 
 def train_anew(variant: str, exchange: Exchange) -> None:
     """Neurons are shared anew as if that took no time, unless an observer may hold some of them: what comes of it."""
-    cut_anew.BUILD = cut_anew.START = 0
-    cut_anew.sum_compute_seconds = lambda simulation: 0.0  # rates alone
+    repartition.PICOSECONDS_PER_SYNAPSE = repartition.PICOSECONDS_PER_REPARTITION = 0
+    repartition.sum_compute_seconds = lambda simulation: 0.0  # rates alone
     told = []
     for more in ({"rewire": Rewire(every=2), "allow_multapses": False}, {"optimizer": Adam(), "delay": (1, 4)}):
         for observers in ([], [Observer()]):
-            observer = cut_anew.Repartition(5)
+            observer = repartition.Repartition(5)
             simulation = Simulation(network(variant, **more), TASK, exchange, [*observers, observer])
             simulation.train(5)
             told.append((simulation.hexdigest(), observer.done, simulation))
@@ -123,9 +123,9 @@ def test_neurons_are_shared_anew_while_a_run_goes_on(variant: str, tmp_path: Pat
 
 def train_slowly(variant: str, exchange: Exchange, folder: Path) -> None:
     """Both populations cost the same, but rank 0 takes three times as long as rank 1, in each look more."""
-    cut_anew.BUILD = cut_anew.START = 0
+    repartition.PICOSECONDS_PER_SYNAPSE = repartition.PICOSECONDS_PER_REPARTITION = 0
     looks = itertools.count(1)
-    cut_anew.sum_compute_seconds = lambda simulation: (1.0 if exchange.rank else 3.0) * next(looks)
+    repartition.sum_compute_seconds = lambda simulation: (1.0 if exchange.rank else 3.0) * next(looks)
     done = pareprop.run(
         network(variant), TASK, folder, exchange=exchange, iterations=6, test_samples=0, figures="none", quiet=True
     )
@@ -156,12 +156,12 @@ def test_dear_neurons_count_by_what_they_cost() -> None:
     model.neurons("rec", 2000)
     even = choose_bounds(model, 2)
     for spent, times, first in (((2.0, 1.0), (4 / 3, 2 / 3), 750), ((1.0, 2.0), (2 / 3, 4 / 3), 1250)):
-        model.load_factors = cut_anew.find_load_factors(model, even, np.array(spent))
+        model.load_factors = repartition.find_load_factors(model, even, np.array(spent))
         np.testing.assert_allclose(model.load_factors[1], times)
         assert choose_bounds(model, 2)[1] == pytest.approx(first, abs=1)
         model.load_factors = None
-    np.testing.assert_allclose(cut_anew.find_load_factors(model, even, np.array([10.0, 1.0]))[1], (20 / 11, 0.5))
-    assert cut_anew.find_load_factors(model, even, np.array([1.0, 0.0])) is None
+    np.testing.assert_allclose(repartition.find_load_factors(model, even, np.array([10.0, 1.0]))[1], (20 / 11, 0.5))
+    assert repartition.find_load_factors(model, even, np.array([1.0, 0.0])) is None
 
 
 @pytest.mark.parametrize(
@@ -178,5 +178,7 @@ def test_neurons_are_shared_anew_where_it_pays(rates: tuple[float, float], steps
             cost, rel=1e-5
         )  # of whole picoseconds for each neuron
     saved = (costs[0].max() - costs[1].max()) * steps
-    built = cut_anew.START + cut_anew.BUILD * N * (4 + 50)  # of a rank, which has one population's worth
-    assert cut_anew.saves_time(model, old, new, steps) == (saved > built) == pays
+    built = repartition.PICOSECONDS_PER_REPARTITION + repartition.PICOSECONDS_PER_SYNAPSE * N * (
+        4 + 50
+    )  # of a rank, which has one population's worth
+    assert repartition.saves_time(model, old, new, steps) == (saved > built) == pays

@@ -12,9 +12,9 @@ from commands import as_options, command, on_ranks, output_of, refusal_of
 from pareprop.engines import footprint
 from pareprop.errors import InputError
 from pareprop.network import sharing
-from pareprop.network.cuts import choose_bounds
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.partition_bounds import choose_bounds
 from pareprop.parallel import tree
 from pareprop.runs.benchmark import Bench, BenchTask, RankFigures
 from pareprop.scaling import dryrun, predict, slurm, subject, traffic

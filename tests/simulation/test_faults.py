@@ -18,7 +18,7 @@ from pareprop.errors import StateError
 from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
-from pareprop.storage import checkpoint_read, checkpoint_write, joined_file
+from pareprop.storage import checkpoint_read, checkpoint_write, combined_file
 from pareprop.storage.checkpoint_observer import Checkpoints
 
 SIZES = ["n_rec=12", "n_in=10", "n_step=30"]
@@ -176,7 +176,7 @@ def test_a_recording_is_readable_up_to_the_last_flush(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == -9
     with h5py.File(path, swmr=True) as file:
         np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
-    joined_file.repair_file(path)
+    combined_file.repair_file(path)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
         assert file.attrs["dt_ms"] == 1.0

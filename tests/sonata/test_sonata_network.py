@@ -19,7 +19,7 @@ from commands import on_ranks
 
 from pareprop import Model, Simulation
 from pareprop.errors import InputError
-from pareprop.network import cuts, shared_reading
+from pareprop.network import partition_bounds, shared_reading
 from pareprop.network.local import LocalNetwork
 from pareprop.network.variants import VARIANTS, Costs
 from pareprop.parallel.exchange import Exchange
@@ -353,7 +353,7 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
             np.testing.assert_array_equal(item.edges.count_indegrees(low, high), counts[low:high])
     alone = Costs(1, event=4000, cold_event=0, far_event=0, row=0, readout_event=0, signal=0)  # synapses cost something
     monkeypatch.setitem(VARIANTS, whole.variant, dataclasses.replace(whole.eprop, costs=alone))
-    assert 45 < cuts.choose_bounds(whole, 2)[1] < 55
+    assert 45 < partition_bounds.choose_bounds(whole, 2)[1] < 55
     heavy = np.arange(whole.size("recurrent")) < 10
     with h5py.File(copy / EDGES, "r+") as file:
         group = file["edges/rec_to_rec"]
@@ -362,7 +362,7 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         nodes = index[name][()]
         nodes[~heavy[: len(nodes)]] = 0
         index[name][...] = nodes
-    assert cuts.choose_bounds(Model.from_sonata(copy / "circuit_config.json"), 2)[1] < 35
+    assert partition_bounds.choose_bounds(Model.from_sonata(copy / "circuit_config.json"), 2)[1] < 35
     with h5py.File(copy / EDGES, "r+") as file:
         index = file["edges/rec_to_rec/indices/target_to_source"]
         index[name][5], index[name][6], index["range_to_edge_id"][0] = (2**40, 9), (3, 2**40), (2**50, 1)
@@ -372,7 +372,7 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         del file["edges/rec_to_rec/indices"]
     lacks = Model.from_sonata(copy / "circuit_config.json")
     assert next(item.edges for item in lacks.projections if item.name == "rec_to_rec").count_indegrees(0, 9) is None
-    assert cuts.choose_bounds(lacks, 2)[1] == whole.size("recurrent") // 2
+    assert partition_bounds.choose_bounds(lacks, 2)[1] == whole.size("recurrent") // 2
 
 
 def test_delays_are_rounded_if_asked(copy: Path) -> None:

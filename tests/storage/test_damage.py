@@ -21,7 +21,7 @@ from pareprop import Observer, Simulation, files
 from pareprop.errors import StateError
 from pareprop.exchange_formats.n_mnist_reader import Recordings
 from pareprop.runs.phases import Phases
-from pareprop.storage import joined_file, results
+from pareprop.storage import combined_file, results
 from pareprop.tasks import pixel_spikes
 from pareprop.tasks.sine_waves import SineWaves
 
@@ -118,7 +118,7 @@ def test_the_checkpoint_before_is_taken_where_its_recording_is_whole(
     code, output, errors = command(capsys, "resume", copy)
     assert code == 0 and "iteration-00000002 is damaged" in errors and "iteration-00000001, 1 iterations" in output
     assert digests(output.splitlines())[-1] == stopped[1]
-    with joined_file.open_joined(copy / "record.h5") as file:
+    with combined_file.open_combined(copy / "record.h5") as file:
         assert file["samples/iteration"][()].tolist() == [0, 1, 2, 3]
 
 
@@ -287,5 +287,5 @@ def test_a_run_that_is_moved_while_it_trains_goes_on_in_its_new_place(tmp_path: 
     assert not old.exists()
     again = pareprop.run(None, task, new, restart=True, quiet=True, **options)
     assert again.digest == whole.digest
-    with joined_file.open_joined(new / "record.h5") as file:
+    with combined_file.open_combined(new / "record.h5") as file:
         assert file["samples/iteration"][()].tolist() == [0, 1, 2, 3]

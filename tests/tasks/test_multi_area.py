@@ -10,7 +10,7 @@ from commands import as_options, digests, on_ranks, output_of
 from scipy.special import erfcx
 
 from pareprop.errors import InputError
-from pareprop.network.cuts import choose_bounds, count_round_steps
+from pareprop.network.partition_bounds import choose_bounds, count_round_steps
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import areas as cortex
 from pareprop.tasks.base import make_task

@@ -1,4 +1,4 @@
-"""Losses of whole courses over time, to fit recordings: of means over trials, and of correlations.
+"""Losses of whole trajectories over time, to fit recordings: of means over trials, and of correlations.
 
 They need all steps of a sample at once, hence the interval variant. Readouts of a script take them as the loss of the
 model, readouts of single neurons by name.

@@ -13,11 +13,11 @@ from .model import Model
 from .sharing import VARIABLE as SHARE_ABOVE
 from .sharing import count_sharing
 
-BALANCE = 1.1  # a node may cost this times the mean, if its cuts then fall where delays are long
+BALANCE = 1.1  # a node may cost this times the mean, if its bounds then fall where delays are long
 LONGEST = 256  # most steps between exchanges of nodes: sums for readouts are kept until then
-VARIABLE = "PAREPROP_CUTS"  # environment variable that sets the cuts, for tests
-UNEQUAL = 1.005  # ids are cut anew while a rank costs more than this times the mean
-TRIES = 16  # most cuts that are tried
+VARIABLE = "PAREPROP_CUTS"  # environment variable that sets the bounds, for tests
+UNEQUAL = 1.005  # neurons are partitioned again while a rank costs more than this times the mean
+TRIES = 16  # most partitions that are tried
 
 
 def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Encode what observers and losses keep in checkpoints: Python values as JSON, plain arrays beside it; and decode it.
+"""Encode states of observers and losses for checkpoints: Python values as JSON, plain arrays next to it; and decode it.
 
 JSON has numbers, texts, lists and tables with texts as keys. Other values become a table with the key "$", which names
-their type, so that what is written is what is restored. Nothing is unpickled.
+their type, so that a restored value equals the written one. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import InputError, quote
 from ..values import AnyValue, Values
 
 KIND = "$"  # key that names the type of an encoded value
-PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
+PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that are stored next to the JSON
 # Types that are kept, without their subclasses: a namedtuple would come back without names, a defaultdict without its
 # default.
 KINDS = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict, np.ndarray)

@@ -10,7 +10,7 @@ from pareprop.errors import InputError
 from pareprop.exchange_formats import sonata_spikes_writer as sonata
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import compare
-from pareprop.storage import joined_file
+from pareprop.storage import combined_file
 from pareprop.storage.growing_file import Column, GrowingFile
 from pareprop.storage.spike_block import SpikeBlock
 
@@ -45,7 +45,7 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
         told.append({"files": names, "rows": rows, "crcs": crcs, "blocks": {"spikes": counts}})
         for file in files:
             file.close()
-    return joined_file.join_files(folder / "record", told)
+    return combined_file.combine_files(folder / "record", told)
 
 
 PARTS = [

@@ -18,10 +18,10 @@ import pareprop
 from pareprop.errors import InputError
 from pareprop.machine import CACHE
 from pareprop.network import from_tables, synapse_table, to_tables, totals
-from pareprop.network.cuts import LONGEST, VARIABLE, choose_bounds, count_round_steps, cut_equally
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
+from pareprop.network.partition_bounds import LONGEST, VARIABLE, choose_bounds, count_round_steps, cut_equally
 from pareprop.parallel.exchange import Exchange
 from pareprop.simulation import Simulation
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..machine import find_available_memory
 from ..network.costs import estimate_rank_costs
-from ..network.cuts import choose_bounds, is_given
 from ..network.model import Model
+from ..network.partition_bounds import choose_bounds, is_given
 from ..network.sharing import count_synapses
 from ..parallel import collectives
 from ..parallel.exchange import Ranks
@@ -27,10 +27,12 @@ from ..simulation.observer import Observer, Watched
 from ..timers import COMPUTE
 from . import checkpoint_pieces
 
-BUILD = 100_000  # picoseconds to build a synapse again and to move its state
-START = 10**11  # picoseconds of a new division beside its synapses
-WORTH = 0.03  # a new division must save at least this part of the slowest rank's cost, as seconds vary by as much
-LEAST = 0.1  # fewer seconds of a rank are chance; costs then follow from rates alone
+PICOSECONDS_PER_SYNAPSE = 100_000  # picoseconds to build a synapse again and to move its state
+PICOSECONDS_PER_REPARTITION = 10**11  # picoseconds of a new division beside its synapses
+LEAST_SAVING = (
+    0.03  # a new division must save at least this part of the slowest rank's cost, as seconds vary by as much
+)
+LEAST_SECONDS = 0.1  # fewer seconds of a rank are chance; costs then follow from rates alone
 LARGEST_FACTOR = 2.0  # neurons are taken to cost at most this times the expected cost, and at least its inverse
 
 
@@ -62,7 +64,7 @@ class Repartition(Observer):
             return
         before, self._spent = self._spent, sum_compute_seconds(simulation)
         fresh = n == 1 or (n == 2 and self.done)  # the first iteration in new memory takes longer, and tells nothing
-        if share_anew(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
+        if repartition_neurons(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
             self.done.append(n)
 
     def format_lines(self) -> list[str]:
@@ -77,7 +79,7 @@ def sum_compute_seconds(simulation: Watched) -> float:
     return sum(simulation.timers.seconds.get(name, 0.0) for name in COMPUTE)
 
 
-def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
+def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
     """Collective: between iterations, divide neurons by measured rates and seconds if that pays until iteration `last`.
 
     Parameters
@@ -122,10 +124,10 @@ def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tupl
     cuts : np.ndarray
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
     spent : np.ndarray
-        (n_ranks,), seconds of each rank; if any is below `LEAST`, None is returned.
+        (n_ranks,), seconds of each rank; if any is below `LEAST_SECONDS`, None is returned.
     """
     (expected,) = estimate_rank_costs(model, cuts)
-    if not (np.all(spent >= LEAST) and np.all(expected > 0)):
+    if not (np.all(spent >= LEAST_SECONDS) and np.all(expected > 0)):
         return None
     times = spent / expected * (expected.sum() / spent.sum())
     return cuts, np.clip(times, 1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
@@ -135,7 +137,11 @@ def saves_time(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bo
     """Return whether division `new` of the neurons, int64 (n_ranks + 1,), saves more in `steps` steps than it costs."""
     before, after = (int(costs.max()) for costs in estimate_rank_costs(model, old, new))
     saved = before - after
-    return saved > WORTH * before and saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
+    return (
+        saved > LEAST_SAVING * before
+        and saved * steps
+        > PICOSECONDS_PER_REPARTITION + PICOSECONDS_PER_SYNAPSE * count_synapses(model) / (len(new) - 1)
+    )
 
 
 def _move_state(simulation: Simulation, model: Model) -> bool:

@@ -1,4 +1,4 @@
-"""`record.h5`: join the files of a recording by virtual datasets, open it, and check the files."""
+"""`record.h5`: combine the files of a recording by virtual datasets, open it, and check the files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = 2**22  # bytes read at a time
 PART = r"part-\d{3,9}-rank-\d{5,9}\.h5"  # names of the files of a recording
 
 
-def open_joined(path: Path) -> h5py.File:
+def open_combined(path: Path) -> h5py.File:
     """Open a `record.h5`.
 
     Raises
@@ -99,7 +99,7 @@ def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 
         path = directory / name
         try:
             with files.open_hdf5(path, killed=True) as file, files.report_read_errors(path):
-                _read_through(file, rows, crcs)
+                _require_checksums(file, rows, crcs)
         except (OSError, InputError) as problem:
             text = describe_os_error(problem) if isinstance(problem, OSError) else problem
             raise ValueError(f"recording {path}: {text}") from None
@@ -110,7 +110,7 @@ def _list_entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str,
     return zip(part["files"], part["rows"], part["crcs"], strict=True)
 
 
-def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -> None:
+def _require_checksums(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -> None:
     """Read all datasets of a file; raise a ValueError unless they have these rows and checksums."""
     names: list[str] = []
     file.visit(names.append)
@@ -125,11 +125,11 @@ def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -
             raise ValueError(f"{quote(name)} has {there} rows, the checkpoint knows {n}")
         if crcs.get(name, 0) != _compute_checksum(node, n):  # 0: of no rows
             raise ValueError(f"{quote(name)}: the checksum of its values differs")
-        _copied_attributes(node)
-    _copied_attributes(file)
+        _copy_attributes(node)
+    _copy_attributes(file)
 
 
-def _copied_attributes(node: h5py.File | h5py.Dataset) -> Values:
+def _copy_attributes(node: h5py.File | h5py.Dataset) -> Values:
     """Return the attributes.
 
     Raises
@@ -166,13 +166,13 @@ def repair_file(path: Path) -> None:
         pass
     part = remove_leftover(path.with_suffix(".part"))
     with files.open_hdf5(path, killed=True) as source, write_hdf5(part, "x+", "latest") as copy:
-        copy.attrs.update(_copied_attributes(source))
+        copy.attrs.update(_copy_attributes(source))
         for name in source:
             source.copy(name, copy)
     replace_path(part, path)
 
 
-def join_files(directory: Path, parts: list[Values]) -> Path:
+def combine_files(directory: Path, parts: list[Values]) -> Path:
     """Join the files of a recording by virtual datasets in `record.h5`, beside their directory; return its path.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
@@ -199,7 +199,7 @@ def join_files(directory: Path, parts: list[Values]) -> Path:
             for name, rows, _ in _list_entries(part):
                 repair_file(directory / name)
                 with files.open_hdf5(directory / name) as file:
-                    joined.attrs.update(_copied_attributes(file))
+                    joined.attrs.update(_copy_attributes(file))
                     _add_sources(file, number, f"{directory.name}/{name}", rows, sources)
         for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
@@ -238,7 +238,7 @@ def _add_sources(
         if isinstance(node, h5py.Dataset):
             grows = name in rows
             n = rows[name] if grows else len(node)
-            sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, _copied_attributes(node), grows))
+            sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, _copy_attributes(node), grows))
 
     file.visititems(add_source)
 
@@ -249,16 +249,16 @@ def _create_virtual(joined: h5py.File, name: str, sources: list[_Source], blocks
     if len(sources[0].shape) == 1:
         layout = h5py.VirtualLayout((sum(source.rows for source in sources),), sources[0].dtype)
         row = 0
-        for source, first, last in _in_order(sources, blocks):
+        for source, first, last in _order_sources(sources, blocks):
             layout[row : row + last - first] = source.make_source()[first:last]
             row += last - first
     else:
-        layout = _side_by_side(sources)
+        layout = _lay_side_by_side(sources)
     joined.create_virtual_dataset(name, layout)
     joined[name].attrs.update(sources[0].attributes)
 
 
-def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
+def _order_sources(sources: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
     """Yield (source, first row, last + 1) in the order of the joined dataset: by part, block, file."""
     for number in dict.fromkeys(source.part for source in sources):
         files = [source for source in sources if source.part == number]
@@ -275,7 +275,7 @@ def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterato
                 done[k] += last - first
 
 
-def _side_by_side(sources: list[_Source]) -> h5py.VirtualLayout:
+def _lay_side_by_side(sources: list[_Source]) -> h5py.VirtualLayout:
     heights = {source.part: source.rows for source in sources}
     width = sum(source.width for source in sources if source.part == sources[0].part)
     layout = h5py.VirtualLayout((sum(heights.values()), width), sources[0].dtype)

@@ -1,4 +1,4 @@
-"""How a simulation tells its observers what happens, and takes the states that they keep."""
+"""Call hooks of observers, and collect the states of observers for checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..network.losses import name_loss
 from ..parallel import collectives
 from ..parallel.agreement import require_agreement
 from ..values import Values
-from . import kept
+from . import encoded_states
 from .checks import name_classes
 from .observer import Observer, Watched
 
@@ -63,7 +63,7 @@ def name_observers(simulation: Watched) -> list[tuple[str, Observer]]:
 def list_states(
     simulation: Watched, observers: Iterable[Observer] | None = None
 ) -> Iterator[tuple[str, tuple[Values, dict[str, np.ndarray]]]]:
-    """Collective: yield the states of the loss and of observers, all or some, by name, encoded by `kept.split`.
+    """Collective: yield the states of the loss and of observers, all or some, by name, encoded by `split_state`.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _split_state(simulation: Watched, owner: str, get: Keep) -> tuple[Values, di
     problem: ParepropError | None = None
     parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
     try:
-        parts = kept.split_state(owner, get())
+        parts = encoded_states.split_state(owner, get())
     except ParepropError as error:
         problem = error
     collectives.raise_together(simulation.exchange.comm, problem)
