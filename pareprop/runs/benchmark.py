@@ -4,9 +4,9 @@ Timing
 ------
 `train_seconds` covers samples and optimizer steps after the network is built, the first access to the memory of the
 histories included; with several ranks it is taken from barrier to barrier. Drawing the network and the inputs, counting
-events, and the digest are not included. `joules` are those of the machines in this time, where they tell them, and
-`other_cores` the cores of a machine that other programs kept busy. Each phase other than `build` is the maximum over
-ranks. Their sum is `train_seconds` minus interpreter overhead and, with several ranks, waiting time.
+events, and the digest are not included. `joules` is the energy of the machines in this time, if they measure it.
+`other_cores` is the number of cores of a machine that other programs kept busy. Each phase other than `build` is the
+maximum over ranks. Their sum is `train_seconds` minus interpreter overhead and, with several ranks, waiting time.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class BenchTask:
     seed : int
         Seed of the noise.
     n_readouts : int
-        Number of readouts, each of which learns a sine of its own.
+        Number of readouts, each of which learns a separate sine.
     """
 
     def __init__(self, n_inputs: int, n_steps: int, seed: int, n_readouts: int = 1) -> None:
@@ -361,13 +361,13 @@ class RankFigures:
 
     @classmethod
     def read_simulation(cls, simulation: Simulation) -> RankFigures:
-        """Return those of this rank after a simulation has run."""
+        """Return the figures of this rank after a simulation has run."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
         sources = simulation.network.sources
-        heard = sources.n_neurons if sources.ids is None else len(sources.ids)
+        n_sources = sources.n_neurons if sources.ids is None else len(sources.ids)
         received = simulation.exchange.received_bytes
-        return cls(socket.gethostname(), machine.count_cores(), phases, memory, peak_rss_bytes(), heard, received)
+        return cls(socket.gethostname(), machine.count_cores(), phases, memory, peak_rss_bytes(), n_sources, received)
 
 
 def read_synchronized_clock(comm: Comm) -> float:

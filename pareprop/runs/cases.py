@@ -47,7 +47,7 @@ class Case:
     model : Model
         The network.
     attributes : dict
-        Attributes of the file's root; those that are JSON as what they say.
+        Attributes of the file's root; JSON texts are decoded.
     arrays : dict of str to ndarray
         Arrays of the file but the expected ones: inputs (n_steps, n_in), targets (n_steps, n_out) and others.
     expected : dict of str to ndarray
@@ -143,7 +143,7 @@ def _read(name: str, file: h5py.File) -> Case:
                 raise InputError(f"attribute '{key}': '{missing[0]}' is missing")
     arrays = {key: _read_array(node) for key, node in file.items() if isinstance(node, h5py.Dataset)}
     case = Case(name, _Network(attributes, file, arrays).model, attributes, arrays, _read_expected(file))
-    case.list_samples()  # refuses what does not fit
+    case.list_samples()  # refuses samples that do not fit
     return case
 
 
@@ -302,7 +302,7 @@ class _Network:
         if np.any(np.isinf(weights)):  # NaN: no synapse
             raise InputError("weights hold values that are not finite; NaN: no synapse")
         target, source = np.nonzero(~np.isnan(weights))
-        # with symmetric feedback, weights are those of the readouts' synapses
+        # with symmetric feedback, the feedback has the weights of the readouts' synapses
         weight = 1.0 if options.get("feedback") == "symmetric" else weights[target, source]
         delay = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
         self.model.connect(pre, post, "explicit", source=source, target=target, weight=weight, delay=delay, **options)

@@ -156,7 +156,7 @@ def exit_if_stopped(run: Run) -> None:
 def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> None:
     """Print a configuration, to edit and run.
 
-    It has all keys of the task or file, each with its value and what it means.
+    It has all keys of the task or file, each with its value and its meaning.
     """
     if exchange.rank == 0:
         terminal.echo(config.load(source, settings).to_toml(), nl=False)
@@ -168,8 +168,8 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 def print_info(exchange: Exchange, directory: Path) -> None:
     """Print how and when a run was made.
 
-    Versions, build, machine, configuration, seed, ranks, times and memory, and what learned beside weights, as
-    `key: value` lines.
+    Versions, build, machine, configuration, seed, ranks, times and memory, and learned parameters other than weights,
+    as `key: value` lines.
     """
     with share_errors(exchange.comm):
         if exchange.rank == 0:

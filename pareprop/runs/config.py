@@ -63,7 +63,7 @@ class Config:
         return sections
 
     def list_fixed_keys(self) -> Values:
-        """Return the keys that must not change when a run is resumed: all except its length and what it writes."""
+        """Return the keys that must not change when a run is resumed: all except its length and its outputs."""
         sections = {
             name: dict(keys) for name, keys in self.to_sections().items() if name not in ("record", "checkpoint")
         }

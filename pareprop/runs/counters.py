@@ -1,4 +1,4 @@
-"""What the machines of a run spend on it and beside it: joules, and cores that other programs keep busy."""
+"""Joules that the machines of a run use, and cores that other programs keep busy."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class Counters:
         self.start_counting()
 
     def start_counting(self) -> None:
-        """Forget what was since the last stop."""
+        """Discard counts since the last stop."""
         self._lap()
         self._before = self._count_other_seconds()
 
     def stop_counting(self) -> None:
-        """Count what was since the start, or the last stop."""
+        """Add counts since the start, or the last stop."""
         before, self._before = self._before, self._count_other_seconds()
         self.joules += self._lap()
         self.seconds += self._before - before
 
     def _count_other_seconds(self) -> float:
-        """Return seconds of a processor that add up, over ranks, to those of other programs."""
+        """Return seconds of a processor; their sum over ranks is the time of other programs."""
         return (machine.busy_seconds() if self.leads else 0.0) - time.process_time()
 
     def collect_figures(self, wall_seconds: float) -> dict[str, float]:
-        """Collective: return what is known, by name.
+        """Collective: return the known figures, by name.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Export of a run as an RO-Crate: one ZIP file with what it wrote, and a description that archives can read."""
+"""Export of a run as an RO-Crate: one ZIP file with its files, and a description that archives can read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _is_crate(path: Path) -> bool:
 
 
 def _list_files(directory: Path, target: Path) -> Iterator[str]:
-    """Yield the files of a run, but for checkpoints, and for a crate of it."""
+    """Yield the files of a run except checkpoints and a crate of the run."""
     for path in (*directory.glob("*.*"), *directory.glob(f"{RECORD}/*.h5")):
         if path.is_file() and not path.is_symlink() and path.suffix not in (".part", ".zip") and path != target:
             yield path.relative_to(directory).as_posix()

@@ -21,7 +21,7 @@ from .neuron_models import find_definitions, parse_values
 def check_rules(
     source: str, name: str | None, neuron: str | None, dt_ms: float, settings: Sequence[str], out: Path | None
 ) -> bool:
-    """Check the rules of a file, or one of the package; print what is found.
+    """Check the rules of a file, or one of the package; print the findings.
 
     Parameters
     ----------

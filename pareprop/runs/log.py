@@ -1,7 +1,7 @@
 """The log of a run: `run.log`, lines on standard output where there is no terminal, curves as CSV or for TensorBoard.
 
-A log is a convenience: where the disk refuses a line, it ends with a warning and the run goes on. A file that cannot be
-closed is an error, as its last lines may be missing.
+A log is a convenience: if the disk refuses a line, it ends with a warning and the run continues. A file that cannot be
+closed is an error, because its last lines may be missing.
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ class Log(Observer):
         return f"iteration {done} of {self.n_iterations}: {', '.join(parts)}"
 
     def _is_timed(self, done: int) -> bool:
-        """Return whether enough iterations are done to tell their duration: the first one, in which data are made, does
-        not count.
-        """
+        """Return whether enough iterations are done to estimate their duration; the first one also makes data."""
         return done > self._first + 1
 
     def _estimate_remaining(self, done: int) -> float:

@@ -21,7 +21,7 @@ from ..values import Foreign
 
 
 def check_models(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
-    """Check the models of a file, or one of the package; print what is found.
+    """Check the models of a file, or one of the package; print the findings.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`open_run`: the results of a run, and its trained network, to test, to go on, or to learn something else."""
+"""`open_run`: the results of a run, and its trained network, to test, to continue, or to learn something else."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class OpenRun(RunResults):
         self._trust = trust
 
     def model(self) -> Model:
-        """Return the network of the run as it was before the training; `copy_weights` and `copy_parameters` take over
-        what it learned.
+        """Return the network of the run as it was before the training; `copy_weights` and `copy_parameters` copy
+        learned values.
 
         Raises
         ------
@@ -59,14 +59,14 @@ class OpenRun(RunResults):
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
     ) -> Simulation:
-        """Collective: return the trained network in a simulation, which tests, goes on, or learns something else.
+        """Collective: return the trained network in a simulation, which tests, continues, or learns something else.
 
         Parameters
         ----------
         task : Task, ClosedTask or None
-            Task whose samples run; None: that of the run, which must belong to the package.
+            Task whose samples run; None: the task of the run, which must belong to the package.
         model : Model or None
-            The network; None: that of the run.
+            The network; None: the network of the run.
         fine_tune : bool
             False: the simulation continues the run from its latest checkpoint, to the same bits; the task must make the
             samples of the run. True: it begins at iteration 0, with weights and learned parameters of the results.
@@ -83,7 +83,7 @@ class OpenRun(RunResults):
         Raises
         ------
         InputError
-            If only the script of the run has network or task, or they are not those of the run.
+            If only the script of the run has network or task, or they differ from network and task of the run.
 
         Examples
         --------

@@ -67,7 +67,7 @@ def format_bounds(kind: type[Frozen], name: str) -> str:
 
 
 def find_unit(name: str, meaning: str) -> str:
-    """Return the unit of a parameter: that of results, or else the one in its meaning; "" without one."""
+    """Return the unit of a parameter: the unit in results, or else the one in its meaning; "" without one."""
     match = re.search(r"\bin (mV|ms|pF|pA|Hz)\b", meaning)
     return UNITS.get(name, match[1] if match else "")
 

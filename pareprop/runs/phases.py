@@ -31,7 +31,7 @@ class Phases(Observer):
     n_iterations : int
         Number of iterations of a complete training, after which the test runs.
     annealing : Annealing or None
-        Schedule whose values are shown beside the scores.
+        Schedule whose values are shown next to the scores.
     best : BestWeights or None
         Keeps the network of the best validation, which becomes the result.
     tests : bool
@@ -75,7 +75,7 @@ class Phases(Observer):
             self._trained = simulation.score
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
-        """Keep the error of the iteration; validate if due, and stop if the result is good enough."""
+        """Keep the error of the iteration; validate after each interval, and stop if the result is good enough."""
         history, task = self.history, self.task
         history.add_batch(self._trained)
         if not task.validate_every or (iteration + 1) % task.validate_every:
@@ -97,7 +97,7 @@ class Phases(Observer):
         return bool(self.stopped_by)
 
     def _find_stop(self, bound: str) -> str:
-        """Return why the training ends after the last validation: `bound`, "patience" or "" to go on."""
+        """Return why the training ends after the last validation: `bound`, "patience" or "" to continue."""
         validations, patience = self.history.validations, self.task.patience
         if validations and self._is_good(validations[-1][1]) and self._is_good(self._second):
             return bound

@@ -74,7 +74,7 @@ class SilentPopulations(Observer):
         self._found: np.ndarray | None = None  # bool (n_populations,); None before the first `start`
 
     def start(self, simulation: Watched) -> None:
-        """Begin; a training that goes on from a checkpoint without a state of this observer counts as all spiked."""
+        """Begin; after a restart without a state of this observer all populations count as spiked."""
         if self._found is None:
             self._found = np.full(len(simulation.model.of_role("recurrent")), simulation.iteration > 0)
 
@@ -85,11 +85,11 @@ class SilentPopulations(Observer):
             self._found |= find_spiked(simulation.engine)
 
     def list_requests(self, simulation: Watched) -> list[bool]:
-        """Tell the other ranks which populations have spiked."""
+        """Return which populations have spiked, for the other ranks."""
         return [] if self._found is None else self._found.tolist()
 
     def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
-        """Take over what any rank has found."""
+        """Add the populations that spiked on any rank."""
         self._found = np.array(asked, bool)
         groups = simulation.model.of_role("recurrent")
         self.silent = [group.name for group, spiked in zip(groups, asked, strict=True) if not spiked]

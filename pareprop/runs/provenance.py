@@ -38,7 +38,7 @@ NAME = "provenance.json"
 SHOWN = 64  # a part keeps values of single ranks, and nodes, of at most this many
 JOULES_EVERY = 60.0  # seconds at most between looks at counters of joules, which start again after some minutes
 MOST_PARTS = 100  # the oldest of more parts are joined into one
-LIMIT = 2**25  # bytes; longer files are refused: this is several times what is written
+LIMIT = 2**25  # bytes; longer files are refused: a provenance file is several times smaller
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 

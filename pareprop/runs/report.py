@@ -1,6 +1,6 @@
 """The report of runs and studies: one HTML file that loads nothing else.
 
-`read_run` collects what it shows: all PNG figures of the run directory (a new one: `plots.figures`), curves
+`read_run` collects its content: all PNG figures of the run directory (a new one: `plots.figures`), curves
 (`_read_curves`, `_draw_charts`), the summary. `report.html` is the template.
 """
 
@@ -62,7 +62,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     Parameters
     ----------
     directories : sequence of Path
-        Run directories, folders of several runs (such as those of `--seeds`), or folders of a study.
+        Run directories, folders of several runs (such as of `--seeds`), or folders of a study.
     out : Path or None
         The file; None: `report.html` in the directory if one is given, else in the working directory.
 
@@ -193,7 +193,7 @@ def summarize_run(file: h5py.File, parts: list[Values]) -> dict[str, str]:
 
 
 def _read_curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return iterations and values of curves, those of long trainings smoothed, and of validations."""
+    """Return iterations and values of curves and validations; curves of long trainings are smoothed."""
     curves = {}
     for name in TITLES:
         values = reader.read_curve(file, name)

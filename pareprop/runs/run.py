@@ -202,7 +202,7 @@ class Run:
     def resume_run(self) -> None:
         """Collective: load the latest undamaged checkpoint; warn of each later one. Keep what the resume changes.
 
-        So the next resume goes on to the same end.
+        So the next resume continues to the same end.
         """
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
         path, complaints = checkpoint_read.load(
@@ -300,7 +300,7 @@ class Run:
         return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training{when}: {LOST}"]
 
     def _describe_correlations(self) -> list[str]:
-        """Return a line on the correlations of neurons with targets of their own, before and after learning."""
+        """Return a line on the correlations of neurons with their targets, before and after learning."""
         if self.simulation.model.local is None:
             return []
         with files.open_results(self.file.path) as file:

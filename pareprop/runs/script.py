@@ -58,7 +58,7 @@ class Trained:
     directory : Path
         The run directory.
     simulation : Simulation
-        The trained network; `simulation.train(n)` goes on without writing anything.
+        The trained network; `simulation.train(n)` continues without writing anything.
     digest : str
         SHA-256 of all spikes of the training and the final weights.
     losses : list of float
@@ -111,7 +111,7 @@ def run(
     Parameters
     ----------
     model : Model or None
-        The network; None: that of the task, which must be one of `pareprop.tasks`.
+        The network; None: the network of the task, which must be one of `pareprop.tasks`.
     task : Task or ClosedTask
         Inputs and targets, or episodes.
     out : str, Path or None
@@ -123,7 +123,7 @@ def run(
     overwrite : bool
         Whether to replace the files of a run in `out`.
     observers : sequence of Observer
-        Observers of the script, such as `LearningRate`; what they keep in `state` survives a restart.
+        Observers of the script, such as `LearningRate`; their `state` survives a restart.
     record : dict or None
         What to record, as section [record]: `{"every": 10, "what": ["spikes"]}`; None: nothing.
     checkpoint : dict or None
@@ -150,7 +150,7 @@ def run(
     InputError
         If model, task, a setting or the directory cannot be used; nothing is written then.
     StateError
-        If the run cannot go on: numbers that are not finite, or a full disk; names the latest checkpoint.
+        If the run cannot continue: numbers that are not finite, or a full disk; names the latest checkpoint.
     KeyboardInterrupt
         On all ranks, after Ctrl-C and the checkpoint.
     SystemExit

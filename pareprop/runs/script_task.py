@@ -29,7 +29,7 @@ from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
 
-ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
+ARRAYS, RESULTS = "network.h5", "results.h5"  # next to the configuration
 
 
 class ScriptTask(TaskBase):
@@ -69,7 +69,7 @@ class ScriptTask(TaskBase):
         (), json_schema_extra=MODEL, description="Poisson background of neurons: post, rate_hz, weight, port, name"
     )
     perturbations: tuple[Values, ...] = Field(
-        (), json_schema_extra=MODEL, description="what is perturbed in some phases: kind, of, phases, options"
+        (), json_schema_extra=MODEL, description="perturbations in some phases: kind, of, phases, options"
     )
     made_by: str = Field("", description="what makes the samples: a task of the package, or a class of the script")
     task_settings: Values = Field({}, description="settings of a task of the package")
@@ -200,7 +200,7 @@ class ScriptTask(TaskBase):
         return arrays
 
     def write_files(self, directory: Path) -> None:
-        """Write the arrays of the network beside the configuration; remove those of another run."""
+        """Write the arrays of the network next to the configuration; remove arrays of another run."""
         arrays, path = self._arrays, directory / ARRAYS
         if self._folder is not None:
             if self._folder.resolve() == directory.resolve():  # they are there

@@ -63,10 +63,10 @@ class ResultCollector(Observer):
         self._has_states = any(name.startswith("states/") for name in case.expected)
         self._parts: dict[str, list[np.ndarray]] = defaultdict(list)
         self._synapses: list[tuple[int, Traces]] = []
-        self._worst: dict[str, float] = {}  # deviations of what is compared where it lives
+        self._worst: dict[str, float] = {}  # deviations of values that are compared on their rank
 
     def prepare_engine(self, simulation: Simulation) -> None:
-        """Ask the engine to keep what is compared; keep the values that learn."""
+        """Request the compared values from the engine; keep the values that learn."""
         engine, expected = simulation.engine, self._expected
         records = [expected.get("record", np.zeros(0)).astype(np.int64)]
         for projection in simulation.model.projections if "record_steps" in expected else ():
@@ -186,8 +186,8 @@ class ResultCollector(Observer):
     ) -> None:
         """Collective: keep a number of each synapse in matrices, `empty` without a synapse.
 
-        That of `shown`, by projection or by `id` of the table; where it has none, that of the synapse which `otherwise`
-        names, "" for none.
+        `shown` has the numbers by projection or by `id` of the table. Without an entry the synapse's attribute
+        `otherwise` is kept, "" for none.
         """
         model = simulation.model
         names = [name for name in MATRICES if f"{kind}_{name}" in self._expected]
@@ -243,9 +243,9 @@ class ResultCollector(Observer):
         self._worst = {name: value if comm is None else max(comm.allgather(value)) for name, value in worst.items()}
 
     def compare_results(self, model: Model) -> dict[str, float]:
-        """Return the largest deviations on rank 0, by what they are of, relative to the size of the expected values.
+        """Return the largest deviations on rank 0, by quantity, relative to the size of the expected values.
 
-        Those of delays in steps and of evaluations are absolute.
+        Deviations of delays in steps and of evaluations are absolute.
         """
         worst: dict[str, float] = {}
         is_rewarded = "delta" in self._expected
