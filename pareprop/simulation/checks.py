@@ -20,7 +20,7 @@ from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
 STATE = {"state", "load_state", "saved", "restore"}  # hooks that checkpoints call
-LIKE_HOOKS = r"^(on|before|after|at)_|_(start|begin|end)$|^(begin|end)$"  # names such as those of other packages' hooks
+LIKE_HOOKS = r"^(on|before|after|at)_|_(start|begin|end)$|^(begin|end)$"  # names like hooks of other packages
 NEAR = 0.8  # a method whose name is this similar to a hook's is refused as a misspelt hook
 
 EPISODES_NEED = {  # attributes that the loop reads of a task, name to meaning; here of a task with episodes

@@ -44,7 +44,7 @@ class Episodes:
     engine : Engine
         Of either variant.
     timers : Timers
-        Seconds by phase; those of the environment are added as `environment`.
+        Seconds by phase; the environment's seconds are added as `environment`.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Episodes:
         Raises
         ------
         InputError
-            If the environment fails, or replies with what is not finite or does not fit the network.
+            If the environment fails, or replies with values that are not finite or do not fit the network.
         """
         task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
         draws = rng.draw_uniform(rng.make_key(task.seed, f"{phase}/actions"), [index], self.most_decisions)[0]

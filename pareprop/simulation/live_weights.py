@@ -52,7 +52,7 @@ def set_weights(simulation: Watched, projection: str, given: object) -> None:
 
 
 def hash_weights(values: object) -> str:
-    """Return a digest of weights, by which ranks compare what they were given."""
+    """Return a digest of weights, by which ranks compare their arguments."""
     if not isinstance(values, np.ndarray | list | tuple):
         return quote(values)
     try:

@@ -97,13 +97,13 @@ class Simulation:
     observers : iterable of Observer
         Observers, called in this order.
     settings : Settings or None
-        Settings of the variant, by default those of the task.
+        Settings of the variant, by default the task's.
     algorithms : str, Mapping of str to str or None
         Algorithms to take in place of those that the spike variant chooses: "prefix", "scan", "lines" or "steps",
         for all projections that learn onto neurons, or by name of a projection, or of the population that it reaches.
         Results differ by rounding alone.
     quiet : bool
-        Whether `notices` stay empty: a front end tells its users what they should know in its own words.
+        Whether `notices` stay empty: a front end writes its own notices.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ class Simulation:
             if algorithms is not None:
                 settings = replace(settings or default_settings(model, task), algorithms=algorithms)
         facts = list_facts(model, task, settings)
-        if self.replicas.count > 1:  # groups take part in what those of the first one do
+        if self.replicas.count > 1:  # all groups take part in collectives of the first one
             facts |= {"observers": name_classes(self.observers)}
         require_agreement(self.world, "Simulation()", facts)
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
@@ -183,14 +183,14 @@ class Simulation:
         self.stop_requested = False
         self._begun = False  # `train` or `advance` was called
         self.between = True
-        self._torn = ""  # name of what was left half done
-        self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
+        self._torn = ""  # name of the call that an error or a second interrupt ended
+        self._trained = ""  # digest of learned values before samples without learning; see `hexdigest`
         self._labels: set[int] = set()  # classes of training samples
         self._compared = False  # the errors of the first sample were compared with their loss
         self._explodes: list[tuple[float, str]] = []  # exploding gradients of the last iteration on this rank
         self._outcomes: list[tuple[float, float]] = []  # of the batch that `advance` runs
         self._pieces = Pieces(self.engine)
-        self._kept: list[SpikeLog] = []  # spikes of this group, added to the digest after those of the groups before
+        self._kept: list[SpikeLog] = []  # spikes of this group, added to the digest after spikes of the groups before
 
     def _build_engine(self, settings: Settings | None) -> None:
         """Collective: build the network for the task."""
@@ -245,7 +245,7 @@ class Simulation:
         StateError
             If an iteration before was left half done, by a second interrupt or an exception.
         KeyboardInterrupt
-            On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
+            On all ranks, after the iteration that was interrupted on any; `train` continues from there.
         """
         self._require_whole()
         require_agreement(self.world, "train()", {"n_iterations": quote(n_iterations)})
@@ -357,9 +357,9 @@ class Simulation:
     def advance(self, steps: int, *, learn: bool = True, whole: bool = False) -> np.ndarray:
         """Collective: run the next steps of a training without an end, which learns as `train` does.
 
-        A call may end within a sample, so that what comes next may depend on what the network has done: in a closed
-        loop with a device or another simulator, say. An `OpenTask` is asked for its inputs when they are due; of other
-        tasks the samples of `train` follow each other. Weights change as they do in `train`, to the same bits:
+        A call may end within a sample, so that later inputs may depend on the network's outputs: in a closed loop with
+        a device or another simulator, for example. An `OpenTask` makes inputs just before their steps; of other tasks
+        the samples of `train` follow each other. Weights change as they do in `train`, to the same bits:
         in the interval variant after the last step of each batch of samples.
 
         Parameters
@@ -384,9 +384,9 @@ class Simulation:
             For a task with episodes, perturbations and replicas, which need whole samples; `whole` in the interval
             variant.
         StateError
-            If what was before was left half done.
+            If a call before was left half done.
         KeyboardInterrupt
-            On all ranks, after the steps; `advance` goes on from there.
+            On all ranks, after the steps; `advance` continues from there.
 
         Examples
         --------
@@ -454,7 +454,7 @@ class Simulation:
         return self._make_outcome(index, "train", sample, *self.engine.finish(sample, learn), learn)
 
     def _end_in_batch(self, outcome: Outcome, learn: bool) -> None:
-        """Collective: tell of a sample, and after the last one of its batch change the weights."""
+        """Collective: report a sample, and after the last one of its batch change the weights."""
         self._outcomes.append(self._end_sample(outcome, learn))
         if len(self._outcomes) == self.model.optimizer.batch_size:
             outcomes, self._outcomes = self._outcomes, []
@@ -643,7 +643,7 @@ class Simulation:
         return self._end_sample(outcome, trains)
 
     def _enter_sample(self, index: int, phase: str, learn: bool) -> None:
-        """Tell the engine which sample comes; its label is known with it."""
+        """Announce the next sample to the engine, and with it the label."""
         self.engine.enter(phase, learn, self._asked, None if is_counted(phase, learn) else index)
         self.engine.context = Context(int(index), phase, batch_size=self.model.optimizer.batch_size)
 

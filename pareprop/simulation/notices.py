@@ -31,11 +31,11 @@ from ..values import AnyValue
 from .score import Score
 
 PACKAGE = __name__.partition(".")[0]
-SHARE = 0.05  # spikes that get lost are told of if they are more than this share: noise loses a few and works on
-CHANCE = 3.0  # and those of step 0 only if they are also more than this times those of a mean step
-GROWTH = 100.0  # a training diverges if its loss exceeds this times that of the first iteration
+SHARE = 0.05  # a notice warns of lost spikes above this fraction: noise loses a few and still works
+CHANCE = 3.0  # and of lost spikes of step 0 only above this times the mean of a step
+GROWTH = 100.0  # a training diverges if its loss exceeds this times the first iteration's
 SILENT = 10  # iterations without a spike, after which a notice says so
-SOON, HARDLY = 100, 0.1  # the default optimizer is told of if the loss falls by less than this share in SOON iterations
+SOON, HARDLY = 100, 0.1  # a notice names the default optimizer if the loss falls by less than this in SOON iterations
 SAMPLED = 4096  # gradients of about this many synapses of a projection are checked for explosion
 ROUNDING = float(np.finfo(np.float32).eps)
 LOST = "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
@@ -49,7 +49,7 @@ class Notices:
     Parameters
     ----------
     speaks : bool
-        Whether this rank tells them.
+        Whether this rank prints them.
     silent : bool
         Whether there are none, on any rank.
 
@@ -58,7 +58,7 @@ class Notices:
     lines : list of str
         All notices so far.
     trained, lost : int
-        Input spikes of training samples so far, and those of them that were lost, as they came in step 0.
+        Input spikes of training samples so far, and the number of them that were lost because they came in step 0.
     """
 
     def __init__(self, speaks: bool, silent: bool = False) -> None:
@@ -79,14 +79,14 @@ class Notices:
             warnings.warn(line, ParepropWarning, stacklevel=_find_stack_level())
 
     def check_network(self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int) -> None:
-        """Collective: tell what a network holds that has no effect, see the function of that name."""
+        """Collective: warn of parts of a network without effect, see `list_network_notices`."""
         for kind, line in () if self._silent else list_network_notices(network, plan, exchange, n_steps):
             self.report_notice(kind, line)
 
     def check_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
         """Warn of spikes of a sample that get lost, of a label without readouts, and of a raster that holds rates.
 
-        A task that draws its spikes itself (`generated`) knows that those of step 0 are lost.
+        There is no notice about step 0 for a task that draws its spikes itself (`generated`).
         """
         model, here = engine.network.model, f"sample {index} of '{phase}'"
         if odd := sample.inputs.non_binary_value:
@@ -156,7 +156,7 @@ class Notices:
         """Collective: warn, on the first training sample, if a script's errors are not the derivative of its loss.
 
         Not for a loss that changes from call to call: this would change it, too. A loss of firing rates is checked on
-        each rank with those of its neurons; what the first one finds is told.
+        each rank with the rates of its neurons; the notice is the finding of the first rank that has one.
         """
         if engine.network.model.activity is not None:
             with engine.channel.share_errors():
@@ -215,7 +215,7 @@ class Notices:
                 what = f"{SOON} iterations have changed the loss by {100.0 * (late / early - 1.0):+.0f} %"
                 way = "give one with a larger eta, or Adam"
                 self.report_notice("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
-        if "errors" in self._kinds:  # which tells the reason
+        if "errors" in self._kinds:  # that notice states the reason
             return
         within = len(losses) == 1 and 0 < GROWTH * self._silent_loss < first
         if not model.is_rewarded and (within or 0 < GROWTH * first < last):
@@ -261,7 +261,7 @@ def list_network_notices(
             start, end = applied.options.start_ms, n_steps * model.dt_ms
             when = f"start_ms = {start:g} is not before the end of samples, {end:g} ms"
             yield f"perturbation {applied.name}", f"{applied.kind} '{applied.name}': no effect, as {when}"
-    for table in () if model.eprop.is_online else network.tables().values():  # the spike variant goes on after a sample
+    for table in () if model.eprop.is_online else network.tables().values():  # the spike variant delivers them later
         for span in table.spans:
             item = span.projection
             latest = n_steps if item.pre.role == "input" else n_steps - 1

@@ -1,4 +1,4 @@
-"""Observers: the hooks that the loop calls (`Observer`), what they see of a simulation (`Watched`), and `Outcome`."""
+"""Observers: the hooks that the loop calls (`Observer`), their view of a simulation (`Watched`), and `Outcome`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Watched(Protocol):
     Attributes
     ----------
     model, task : Model, and Task, ClosedTask or OpenTask
-        What is trained, on what.
+        The network, and the task that trains it.
     exchange : Exchange
         Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
     replicas : Replicas
@@ -145,7 +145,7 @@ class Watched(Protocol):
         """Return the bytes on this rank by kind."""
 
     def bytes_of_synapses(self) -> int:
-        """Return the bytes of this rank's synapses and of what they learn with."""
+        """Return the bytes of this rank's synapses and of their learning state."""
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of a projection, or of all."""
@@ -184,7 +184,7 @@ class Observer:
 
     everywhere = True
     movable = False
-    checkpoint_name = ""  # name of its state in checkpoints; empty: that of the class
+    checkpoint_name = ""  # name of its state in checkpoints; empty: the class's name
 
     def start(self, simulation: Watched) -> None:
         """Before the first iteration of a `train` or `test`."""
@@ -216,11 +216,11 @@ class Observer:
         """After the last iteration."""
 
     def failed(self, simulation: Watched, problem: ParepropError) -> str:
-        """Handle a failure, maybe within an iteration (not `simulation.between`); return a line on what is safe."""
+        """Handle a failure, maybe within an iteration (not `simulation.between`); return a line on saved files."""
         return ""
 
     def state(self, simulation: Watched) -> Values:
-        """Return what the observer keeps in a checkpoint, which keeps that of rank 0.
+        """Return the observer's state for a checkpoint, which stores rank 0's.
 
         Numbers (also inf and NaN, also of NumPy), texts, bytes, None, lists, tuples, sets, tables of them, and arrays
         without objects. Others are refused before the training.

@@ -68,7 +68,7 @@ def list_states(
     Raises
     ------
     InputError
-        If ranks have different observers, as what they keep is compared, or a checkpoint could not keep a state.
+        If ranks have different observers, because states are compared, or a checkpoint could not store a state.
     """
     comm, loss = simulation.exchange.comm, simulation.engine.loss
     require_agreement(comm, "a checkpoint of observers", {"observers": name_classes(simulation.observers)})

@@ -11,7 +11,7 @@ from .observer import Observer, Watched
 
 
 class LearningRate(Observer):
-    """Sets the learning rate before each iteration. It needs no state: a resumed run goes on where it was.
+    """Sets the learning rate before each iteration. It needs no state: a resumed run continues with the same rates.
 
     Parameters
     ----------

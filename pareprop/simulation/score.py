@@ -34,7 +34,7 @@ class Score(float):
     episodes : Returns
         Returns and lengths of episodes.
     n_classes : int
-        Number of classes, that of the readouts if more; 0 without labels.
+        Number of classes, or of readouts if they are more; 0 without labels.
 
     Examples
     --------

@@ -23,8 +23,8 @@ class Task(Protocol):
     learning_window : int
         Number of steps at the end of a sample that have a learning signal.
     available : Mapping of str to int
-        Optional: number of samples of each phase with a fixed number. Those of "train" make an epoch, after which they
-        repeat; of other phases more are refused, as they would repeat.
+        Optional: number of samples of each phase with a fixed number. Samples of "train" make an epoch and then repeat;
+        of other phases more are refused, because they would repeat.
     classes : list of str
         Optional: names of the classes that a label may be, for figures of a run.
     """
@@ -54,7 +54,7 @@ class ClosedTask(Protocol):
     sensor_delay : int
         Steps from a decision to the first one that the reply drives, at least 1.
     replicated : bool
-        Whether each rank steps an environment of its own, which must be a function of seed and actions; else the first
+        Whether each rank steps its own environment, which must be a function of seed and actions; else the first
         rank of a group steps it and broadcasts the replies.
     bootstrap : bool
         Whether the network's value after an episode without end is read, one period later; else it counts as 0.
@@ -86,7 +86,7 @@ class OpenTask(Protocol):
     n_steps : int
         Steps of a sample; samples follow each other without a break.
     learning_window : int
-        Number of steps at the end of a sample that have a learning signal, if pieces have no window of their own.
+        Number of steps at the end of a sample that have a learning signal, if pieces do not state theirs.
     """
 
     n_steps: int
@@ -99,11 +99,11 @@ class OpenTask(Protocol):
 class LateTask(OpenTask, Protocol):
     """A run without an end in the interval variant, whose pieces need no targets.
 
-    Whatever has the method `late_target` is taken for one. Weights change when the step after a batch is due.
+    Any task with the method `late_target` is one. Weights change just before the step after a batch.
     """
 
     def late_target(self) -> np.ndarray:
-        """Return the target of the sample that is over, float64 (n_steps, n_readouts), when the next step is due."""
+        """Return the target of the ended sample, float64 (n_steps, n_readouts); called just before the next step."""
 
 
 def is_open(task: object) -> TypeIs[OpenTask]:
@@ -117,5 +117,5 @@ def is_closed(task: Task | ClosedTask | OpenTask) -> TypeIs[ClosedTask]:
 
 
 def ends_late(task: Task | ClosedTask | OpenTask) -> TypeIs[LateTask]:
-    """Whether the target of a sample is asked for when the step after it is due."""
+    """Whether the target of a sample is requested just before the step after it."""
     return hasattr(task, "late_target")
