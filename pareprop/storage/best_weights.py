@@ -1,4 +1,4 @@
-"""The best network of a training, kept on disk as a checkpoint of its own until the training ends."""
+"""The best network of a training, stored as a separate checkpoint until the training ends."""
 
 from __future__ import annotations
 

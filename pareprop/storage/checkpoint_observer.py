@@ -97,19 +97,19 @@ class Checkpoints(Observer):
         self._copy_state(simulation)
 
     def list_requests(self, simulation: Watched) -> list[bool]:
-        """Return whether a checkpoint is due by this rank's clock, and for each signal whether it has come."""
+        """Return whether this rank's clock requests a checkpoint, and for each signal whether it has come."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
         asked = self._signals.asked if self._signals else ""
         return [late, *(asked == number.name for number in ASKING)]
 
     def handle_requests(self, simulation: Watched, asked: list[bool]) -> None:
-        """Write a checkpoint if one is due on any rank; stop the run after a signal."""
+        """Write a checkpoint if any rank requests one; stop the run after a signal."""
         late, *signals = asked
         if any(signals):
             self.asked = next(number.name for number, sent in zip(ASKING, signals, strict=True) if sent)
             simulation.stop_requested = True
-        due = bool(self.every) and simulation.iteration % self.every == 0
-        if late or due or simulation.stop_requested or simulation.iteration >= self.last:
+        is_interval_end = bool(self.every) and simulation.iteration % self.every == 0
+        if late or is_interval_end or simulation.stop_requested or simulation.iteration >= self.last:
             self._write(simulation)
         self._copy_state(simulation)
 
@@ -189,7 +189,7 @@ class Checkpoints(Observer):
 
 
 class Checkpoint(Frozen):
-    """Section [checkpoint]: when checkpoints are written, beside those at the end and on a signal."""
+    """Section [checkpoint]: when checkpoints are written, in addition to the end and signals."""
 
     every: int = Field(0, ge=0, description="iterations between checkpoints, 0 for none")
     minutes: float = Field(15.0, ge=0, description="minutes between checkpoints, 0 for none")

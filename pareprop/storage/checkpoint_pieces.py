@@ -96,7 +96,7 @@ class _Group:
 
 
 def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
-    """Collective: return this rank's pieces of a state; those of kind "shared" come first, on rank 0 only."""
+    """Collective: return this rank's pieces of a state; kind "shared" comes first, on rank 0 only."""
     require_same(comm, state)
     shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
@@ -183,7 +183,7 @@ def write(path: Path, pieces: list[Piece], begin: int = 0) -> None:
 
 
 def _open_whole(path: str, flags: int) -> int:
-    """Open a file as `open` would, and leave what is in it."""
+    """Open a file as `open` would, but do not truncate it."""
     return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
@@ -248,7 +248,7 @@ def compute_checksum(descriptor: int, offset: int, size: int) -> int:
 
 
 def extend_checksum(crc: int, n_bytes: int) -> int:
-    """Return what a text with this CRC-32 adds, by XOR, to that of a longer one in which `n_bytes` bytes follow it.
+    """Return the term, for XOR, of a text with CRC-32 `crc` in the CRC-32 of a longer text: `n_bytes` bytes follow it.
 
     Remainders of polynomials over two elements: each byte that follows is a factor x^8.
     """

@@ -1,7 +1,7 @@
-"""Read checkpoints: the latest undamaged one, on any number of ranks; refuse those of other runs.
+"""Read checkpoints: the latest undamaged one, on any number of ranks; refuse checkpoints of other runs.
 
-Checksums are made of what is loaded: each byte of an array is read once, by one rank of a group. Of what a rank wrote,
-several may read a part each: then their checksums are put together.
+Checksums are computed while arrays are loaded: each byte is read once, by one rank of a group. Several ranks may each
+read a part of the bytes that one rank wrote: then their checksums are combined.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
     """
     latest: dict[str, float] = {}
     if exchange.rank == 0:
-        with suppress(OSError):  # `load` tells it
+        with suppress(OSError):  # `load` reports it
             for path in list_checkpoints(folder)[:1]:
                 rates, _ = _catch_damage(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
                 values = rates.values() if isinstance(rates, dict) else [None]
@@ -186,7 +186,7 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
 
 
 def _catch_damage(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
-    """Return the result of a function and "", or None and why a checkpoint cannot be used; raise what is no damage."""
+    """Return the result of a function and "", or None and why a checkpoint cannot be used; raise other errors."""
     try:
         return function(*arguments), ""
     except CorruptCheckpoint as problem:
@@ -377,7 +377,7 @@ def _format_value(value: object) -> str:
 
 
 def _restore_state(simulation: Simulation, path: Path, manifest: Values, network_only: bool) -> str:
-    """Collective: load the state of a checkpoint into a simulation; return what is damaged, "" if nothing is.
+    """Collective: load the state of a checkpoint into a simulation; return a line on damage, "" without any.
 
     Raises
     ------
@@ -451,7 +451,7 @@ def _check_fit(
 
 
 class _Files:
-    """The files of a checkpoint, of which the latest few are open, and the checksums of what was read."""
+    """The files of a checkpoint, of which the latest few are open, and the checksums of the bytes that were read."""
 
     def __init__(self, path: Path, manifest: Values, stack: ExitStack) -> None:
         self._path = path
@@ -510,7 +510,7 @@ class _Files:
         self._sums[number, column] = n_bytes + len(data), zlib.crc32(data.data, crc), count - place - len(out)
 
     def list_checksums(self) -> np.ndarray:
-        """Return the checksums, PART (n,), of what other ranks read a part of; those of all else must be right."""
+        """Return the checksums, PART (n,), of arrays of which other ranks read a part; check all others."""
         parts = []
         for (number, column), (n_bytes, crc, after) in self._sums.items():
             size = _item_bytes(self._arrays[column])

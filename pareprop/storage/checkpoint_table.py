@@ -132,7 +132,7 @@ class Table:
     def list_parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield the parts of items [first, last) of an array that one rank each wrote.
 
-        As (that rank, first item, last + 1, index of the first item among those of the rank).
+        As (that rank, first item, last + 1, index of the first item within the rank's part).
         """
         low, high = 0, self.n_ranks
         while first < last and high - low > 1:  # low: the last rank whose first item is at most `first`

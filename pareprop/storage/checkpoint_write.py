@@ -1,8 +1,8 @@
 """Write checkpoints: the exact state of a run on disk, for any number of ranks; version of the format (`FORMAT`).
 
 A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns, as raw numbers;
-which arrays, `Simulation.state` says. The ranks of a node share a file, each from a byte of its own on: `rank-<r>.bin`,
-where `r` is the first of them. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`.
+which arrays, `Simulation.state` says. The ranks of a node share the file `rank-<r>.bin`, each with a range of
+bytes; `r` is the first of these ranks. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`.
 `manifest.json` describes the arrays, names the first rank of each node, and has BLAKE2b hashes of the table and of
 itself. All files are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. One that
 is to be removed gets the name `.part` first; one that another takes the place of, `.old`. So a directory with the final
@@ -48,7 +48,7 @@ def write(
 ) -> Path:
     """Collective: write a checkpoint of the state between two iterations, then remove all but the last `keep`.
 
-    With `keep`, later ones are removed, too: the run went on from this or an earlier one, as they were damaged.
+    With `keep`, later ones are removed, too: they were damaged, and the run continued from this or an earlier one.
 
     Parameters
     ----------

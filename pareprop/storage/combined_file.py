@@ -79,7 +79,7 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
         if len(names) != len(rows) or any(type(n) is not int or not 0 <= n < 2**48 for n in counts):
             raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
         if len(crcs) != len(names):
-            raise ValueError("checksums of a recording must be those of each of its files")
+            raise ValueError("checksums of a recording must be given for each of its files")
         for name in names:
             if not files.is_within(directory, name, PART):
                 raise ValueError(f"{quote(name)} is not a file of the recording in {directory}")
@@ -173,7 +173,7 @@ def repair_file(path: Path) -> None:
 
 
 def combine_files(directory: Path, parts: list[Values]) -> Path:
-    """Join the files of a recording by virtual datasets in `record.h5`, beside their directory; return its path.
+    """Combine the files of a recording by virtual datasets in `record.h5`, next to their directory; return its path.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
     synapses lie side by side in order of their ids.

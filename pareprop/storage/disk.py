@@ -35,7 +35,7 @@ NO_PLACE = {  # errors of a path that cannot be written to, for which its user c
 }
 SUPERBLOCK, FLAGS = 48, 11  # bytes of HDF5's superblock of version 3, with a checksum at its end; place of its flags
 IS_OPEN, ONE_WRITER = 1, 4  # flags: open for writing; readers may read meanwhile
-MARGIN = 2**19  # bytes that must stay free beside the data, for metadata of the file
+MARGIN = 2**19  # bytes that must stay free in addition to the data, for metadata of the file
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> No
     """
     system = os.statvfs(path.parent if descriptor is None else descriptor)
     free, needed = system.f_bavail * system.f_frsize, n_bytes + MARGIN
-    if free < needed and system.f_blocks:  # some systems of networks do not tell
+    if free < needed and system.f_blocks:  # some network file systems do not report it
         text = f"{os.strerror(errno.ENOSPC)}: {needed / 2**30:.4g} GiB are needed, {free / 2**30:.4g} GiB are free"
         raise files.Unfit(errno.ENOSPC, text, str(path))
 
@@ -80,8 +80,8 @@ def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> No
 class OutputFile(io.FileIO):
     """A file that HDF5 writes through: after its first error nothing more is written, and HDF5 does not see the error.
 
-    HDF5 keeps a dataset whose flush fails, and crashes when the process ends. What is on the disk is what a process
-    leaves that is killed at the first error.
+    HDF5 keeps a dataset whose flush fails, and crashes when the process ends. The disk then holds the same
+    bytes as after a kill at the first error.
     """
 
     _problem: OSError | None = None
@@ -109,7 +109,7 @@ class OutputFile(io.FileIO):
 
     @contextmanager
     def raise_write_errors(self) -> Iterator[None]:
-        """Context that ends with the first error of a write, also where HDF5 then reads what was not written."""
+        """Context that ends with the first error of a write, also if HDF5 then reads bytes that were not written."""
         try:
             yield
         except (OSError, RuntimeError):
@@ -164,7 +164,7 @@ def replace_path(part: Path, path: Path) -> None:
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Context with the name of a new file beside `path`; if the block ends without an error, it replaces `path`."""
+    """Context with the name of a new file next to `path`; if the block ends without an error, it replaces `path`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
         umask = os.umask(0)
@@ -180,7 +180,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def fill_folder(folder: Path) -> Iterator[Path]:
-    """Context with a new folder beside `folder`; if the block ends without an error, its files move to `folder`."""
+    """Context with a new folder next to `folder`; if the block ends without an error, its files move to `folder`."""
     folder = Path(os.path.realpath(folder))  # `resolve` fails for a loop of links
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}.", suffix=".part", dir=folder.parent) as part:

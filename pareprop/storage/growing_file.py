@@ -117,7 +117,7 @@ class GrowingFile:
         self.drop_rows()
 
     def drop_rows(self) -> int:
-        """Drop the buffered rows; return the number of those of the longest column."""
+        """Drop the buffered rows; return the number of rows of the longest column."""
         lost = max((sum(map(len, parts)) for parts in self._buffered.values()), default=0)
         self._buffered.clear()
         self.buffered_bytes = 0

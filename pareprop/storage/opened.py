@@ -18,7 +18,7 @@ from ..values import Foreign, Values
 
 ROLES = {"neurons": ("recurrent", "spike"), "inputs": ("input", "input")}  # of a word: role, begin of names of columns
 EVERY = 0, 2**63 - 1  # ids of all cells of a role, half-open
-WORDS = {"dynamics": "sample", "projections": "projection", "populations": "population"}  # groups to what they hold
+WORDS = {"dynamics": "sample", "projections": "projection", "populations": "population"}  # word for items of a group
 MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
@@ -110,7 +110,7 @@ class RunResults:
 
     @cached_property
     def epochs(self) -> Columns:
-        """Loss and accuracy, and those of the validation, of each pass through training data that have an end.
+        """Loss and accuracy, also of the validation, of each pass through training data that have an end.
 
         Columns epoch, iteration (those done at its end), loss, loss_per_step, accuracy, validation_loss,
         validation_accuracy; NaN where there is none.

@@ -63,7 +63,7 @@ Chosen = Annotated[SkipValidation[Some | str | tuple[str, ...] | dict[str, Some]
 
 
 class Record(Frozen):
-    """Section [record]: quantities of training samples to record beside the results."""
+    """Section [record]: quantities of training samples to record in addition to the results."""
 
     every: int = Field(0, ge=0, description="iterations between recorded samples, 0 for no recording")
     test: int = Field(

@@ -39,7 +39,7 @@ class Recorder(Observer):
     Parameters
     ----------
     directory : Path
-        Directory of the recording; `record.h5` beside it joins the files.
+        Directory of the recording; `record.h5` next to it combines the files.
     settings : Record
         Section [record].
     """
@@ -218,7 +218,7 @@ class Recorder(Observer):
         return bool(self._traces) and (not simulation.engine.resets or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
-        """Ask the engine to record the chosen neurons, beside those that other observers ask for."""
+        """Ask the engine to record the chosen neurons, in addition to other observers' requests."""
         if self._keeps_state and self._is_due(simulation, index, phase):
             simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self.ids))
         if self._computes_traces(simulation, index, phase):

@@ -28,7 +28,7 @@ from ..timers import COMPUTE
 from . import checkpoint_pieces
 
 PICOSECONDS_PER_SYNAPSE = 100_000  # picoseconds to build a synapse again and to move its state
-PICOSECONDS_PER_REPARTITION = 10**11  # picoseconds of a new division beside its synapses
+PICOSECONDS_PER_REPARTITION = 10**11  # picoseconds of a new partition in addition to its synapses
 LEAST_SAVING = (
     0.03  # a new division must save at least this part of the slowest rank's cost, as seconds vary by as much
 )
@@ -37,9 +37,9 @@ LARGEST_FACTOR = 2.0  # neurons are taken to cost at most this times the expecte
 
 
 class Repartition(Observer):
-    """Divides neurons among ranks anew after 1, 2, 4, 8, ... iterations, if that saves more than it costs.
+    """Partitions neurons again after 1, 2, 4, 8, ... iterations, if that saves more than it costs.
 
-    Must be the last observer, so that the others have seen the iteration; all must be `movable`.
+    It must be the last observer, so that the others have handled the iteration; all must be `movable`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Repartition(Observer):
     Attributes
     ----------
     done : list of int
-        Iterations after which neurons were divided anew.
+        Iterations after which neurons were partitioned again.
     """
 
     movable = True
@@ -58,12 +58,12 @@ class Repartition(Observer):
         self.last, self.done, self._spent = last, list[int](), 0.0
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
-        """Divide neurons anew if that pays."""
+        """Partition neurons again if that pays."""
         n = iteration + 1
         if n & (n - 1):
             return
         before, self._spent = self._spent, sum_compute_seconds(simulation)
-        fresh = n == 1 or (n == 2 and self.done)  # the first iteration in new memory takes longer, and tells nothing
+        fresh = n == 1 or (n == 2 and self.done)  # the first iteration in new memory takes longer, and is no measure
         if repartition_neurons(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
             self.done.append(n)
 
@@ -85,7 +85,7 @@ def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -
     Parameters
     ----------
     simulation : Simulation
-        The training, whose last sample tells the rates of neurons.
+        The training, whose last sample has the rates of neurons.
     last : int
         Iteration after which the training ends.
     spent : float
@@ -94,7 +94,7 @@ def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -
     Returns
     -------
     bool
-        Whether neurons were divided anew.
+        Whether neurons were partitioned again.
     """
     exchange, comm = simulation.exchange, simulation.exchange.comm
     if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():

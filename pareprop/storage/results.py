@@ -95,14 +95,14 @@ class ResultsFile(Observer):
         }
 
     def ensure_file(self, simulation: Watched) -> str:
-        """Collective: create the file unless it exists and is undamaged; return what is damaged, "" if nothing is.
+        """Collective: create the file unless it exists and is undamaged; return a line on damage, "" without any.
 
         Nothing is lost: a checkpoint has the rest, and initial weights are drawn again.
 
         Raises
         ------
         InputError
-            If the path is a link, or the file is not that of this run.
+            If the path is a link, or the file belongs to another run.
         """
         comm, counts = simulation.exchange.comm, self._count_synapses(simulation) if self.keeps_weights else {}
         there, wrong = False, ""
@@ -324,7 +324,7 @@ def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tu
 
 
 def find_damage(path: Path, counts: Mapping[str, int]) -> str:
-    """Return what is damaged in the results of a run that is to be resumed, "" if nothing is.
+    """Return a line on damage in the results of a run that is to be resumed, "" without any.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
             if (given := file.attrs.get("format")) != files.RUN_FORMAT:
                 return f"{path} is not the result of a run: attribute format is {quote(given)}"
             for value in file.attrs.values():
-                str(value).encode()  # what is not text can't be written again
+                str(value).encode()  # an attribute that is not text can't be written again
             for name, count in counts.items():
                 for key in (*ENDS, "weight_initial") if count else ():
                     _read_through(path, file[f"projections/{name}/{key}"], count)

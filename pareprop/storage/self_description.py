@@ -49,7 +49,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
     """Write /populations, /backgrounds, /perturbations, and the parameters of /projections.
 
     Single numbers become attributes, values of each cell datasets. Drawn values depend on the seed and the number of
-    the cell alone, so that rank 0 draws those of all ranks.
+    the cell alone, so that rank 0 draws the values of all ranks.
     """
     for order, population in enumerate(model.populations):
         group = file.create_group(f"populations/{population.name}")
@@ -218,7 +218,7 @@ def _make_scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
 
 
 def describe_sample(group: h5py.Group, unit: str, units: dict[str, str]) -> None:
-    """Name axes and units of a recorded sample; `unit` is that of readouts, targets and errors, `units` of states."""
+    """Name axes and units of a recorded sample; `unit` belongs to readouts, targets and errors, `units` to states."""
     for name, axes in DYNAMICS.items():
         if name in group and group[name].ndim == len(axes):
             name_axes(group, name, axes, unit if name in SIGNALS else RECORDED_UNITS.get(name, ""))
