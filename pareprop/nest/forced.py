@@ -57,6 +57,6 @@ class ForcedSpikes:
         """Whether forced neurons spike in NEST's steps [first, last), whose stamps are one later: bool (steps, n)."""
         index = self.index
         late = 1 + np.arange(first, last)[:, None] - self._next[index]
-        due = (late >= 0) & (late % self._every[index] == 0)
-        self._next[index] += due.sum(axis=0) * self._every[index]
-        return due
+        spikes = (late >= 0) & (late % self._every[index] == 0)
+        self._next[index] += spikes.sum(axis=0) * self._every[index]
+        return spikes

@@ -1,7 +1,7 @@
 """Time in the interval variant: update intervals, of which the present one is run as far as its inputs are known.
 
-Interval k starts with NEST's step 2 + k T, when the first inputs can arrive; readouts are one step later, and what they
-compare with the target one more. See `catalogue` for what is recorded when.
+Interval k starts with NEST's step 2 + k T, when the first inputs can arrive; readouts are one step later, and their
+errors one more. See `catalogue` for the steps of recorded values.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ class IntervalClock(Clock):
         if place <= 1:
             self._rates = dict(self.etas)
         index = self.forced.index
-        due = np.zeros((self.n_steps, len(index)), bool)
-        due[place : place + last - first] = self.forced.take_spikes(first, last)
-        self.engine.force(index, due)
+        forced = np.zeros((self.n_steps, len(index)), bool)
+        forced[place : place + last - first] = self.forced.take_spikes(first, last)
+        self.engine.force(index, forced)
         return self._make_sample(first, place, self.pending_inputs.take_log(first, last))
 
     def _make_sample(self, first: int, place: int, inputs: SpikeLog) -> Sample:

@@ -31,7 +31,7 @@ class Generators:
     state : np.ndarray
         uint64 (2 + n, words), as `nest_draws` has them.
     present : Generators
-        Those of the present network.
+        Generators of the present network.
     """
 
     present: Generators
@@ -44,13 +44,13 @@ class Generators:
 
 
 class PendingNormals:
-    """Normal numbers come in pairs: those that wait for the next draw, one per virtual process, NaN for none."""
+    """Second numbers of pairs of normal numbers, for the next draws: one per virtual process, NaN for none."""
 
     def __init__(self) -> None:
         self.numbers = np.zeros(0)
 
     def list_numbers(self, n: int) -> np.ndarray:
-        """Those of `n` virtual processes."""
+        """Return the pending numbers of `n` virtual processes, float64 (n,)."""
         return np.append(self.numbers, np.full(max(n - len(self.numbers), 0), np.nan))[:n]
 
 

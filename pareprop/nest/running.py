@@ -98,7 +98,7 @@ def _build_clock(session: Session) -> Clock:
 
 
 def _rebuild_clock(session: Session) -> Clock:
-    """Collective: build the network again with what was made in the run, and transfer the state."""
+    """Collective: build the network again with nodes and connections made in the run, and transfer the state."""
     from .growth import Growth
 
     before, first = session.running, session.generations[-1]

@@ -1,7 +1,7 @@
 """Transfer the state of a network to a larger one, with more neurons, readouts, inputs and projections.
 
-What is new starts as it would at step 0, with sources that were silent so far. Populations and projections that both
-have keep their names, and the order of what they hold.
+New parts start as at step 0, with sources that were silent so far. Populations and projections of both networks keep
+their names, and the order of their neurons and synapses.
 """
 
 from __future__ import annotations
@@ -81,12 +81,8 @@ class Transfer:
     def transfer_neurons(self, old: dict[str, np.ndarray], new: dict[str, np.ndarray], length: Length) -> None:
         """Collective: move arrays whose last axis are neurons.
 
-        Parameters
-        ----------
-        old, new : dict
-            Name to array of this rank's neurons, the new ones to be filled.
-        length : Callable
-            Returns, for a name and two lengths of a ring that differ, the places in both of what is kept.
+        `old` and `new` map names to arrays of this rank's neurons; `new` is filled. `length` returns, for a name and
+        two different lengths of a ring, the indices in both rings of the values that are kept.
         """
         first, last = self.after.neurons
         places = self.places["recurrent"]

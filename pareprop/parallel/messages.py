@@ -88,7 +88,7 @@ class Sources:
 class NodeBuffers:
     """Buffers that the ranks of a node share for messages.
 
-    `sums` are those of this rank's node, and of all nodes. For each node `logs` has the logs of the parts of its
+    `sums` are the sums of this rank's node, and of all nodes. For each node `logs` has the logs of the parts of its
     messages, for this node the logs of its ranks; `starts` has the first neuron of each part and the end, int64
     (n_parts + 1,). `max_steps` are the steps of the longest communication interval. With `together` all ranks of the
     node pack and unpack, else the leader alone. Messages come from nodes `sources` and leave to nodes `targets`. With
@@ -182,8 +182,8 @@ def estimate_message_words(
 ) -> tuple[int, int]:
     """Return an upper estimate of the words of all messages that leave a node and of all that arrive, in any mode.
 
-    `neurons` are those of each node, int64 (n_nodes,); a message has at most `n_parts` parts, the longest communication
-    interval has `n_steps`, and a neuron has `spikes` spikes in it.
+    `neurons` is the number of neurons of each node, int64 (n_nodes,); a message has at most `n_parts` parts, the
+    longest communication interval has `n_steps`, and a neuron has `spikes` spikes in it.
     """
     n = len(neurons)
     parts = n_parts * (layout.HEADER + n_steps + SLACK)

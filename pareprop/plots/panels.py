@@ -35,7 +35,7 @@ RASTERIZE_FROM = 20_000  # rasters with more marks are drawn as an image: a vect
 def describe_moment(file: h5py.File, sample: h5py.Group) -> str:
     """Return after which iteration a sample ran, with the weights of which other one, the best, and its class.
 
-    Without what is not known.
+    Unknown parts are left out.
     """
     iteration, validation, loss = (
         hdf5.read_text(sample, "iteration"),

@@ -45,7 +45,7 @@ CAUSES = {
 class Training:
     """A training in separate ranks; it continues the run in its directory `out`, if there is one.
 
-    `arguments` are those of `pareprop run`, without `--out` and `--restart`. `launcher` is "srun", "mpirun", or "" for
+    `arguments` are passed to `pareprop run`, without `--out` and `--restart`. `launcher` is "srun", "mpirun", or "" for
     one process without a launcher. Progress, warnings and errors are always shown, standard output with `output` only.
     """
 

@@ -313,7 +313,7 @@ def _print_progress(line: str) -> None:
 def _explain_prediction(
     found: Sequence[Prediction], costs: traffic.Interconnect, origin: str, rate_hz: float
 ) -> list[str]:
-    """Return lines that state what was measured and what is assumed."""
+    """Return lines on measured and on assumed numbers."""
     here = f"{machine.processor_name()}, kernels of level {kernels.LEVEL}"
     lines = [f"measured: one rank of the run, with one busy core of {here}; neurons fire at {rate_hz:.3g} Hz"]
     if origin:

@@ -26,9 +26,9 @@ class DryRun:
     """Result of a dry run: time and memory of one rank.
 
     `share` has seconds of each phase over all samples (build: once), without the exchange, and bytes by kind. `samples`
-    is the number of timed samples; of an episode that ended early, its fraction. Rates are those of this rank's neurons
-    in the last sample (`rate_hz`) and of the spikes drawn for other ranks (`others_hz`). `other_seconds` have no phase:
-    making samples, and Python between the phases.
+    is the number of timed samples; of an episode that ended early, its fraction. `rate_hz` is the mean rate of this
+    rank's neurons in the last sample, `others_hz` the rate of spikes drawn for other ranks. `other_seconds` have no
+    phase: making samples, and Python between the phases.
     """
 
     share: RankFigures

@@ -34,8 +34,8 @@ def open_rounds(
 ) -> tuple[Ranks, Channel]:
     """Collective: open an exchange in which each rank sends `spikes` spikes in each interval of one step.
 
-    `way` is how nodes send, see `Ranks`; `neurons` are those of all ranks; `share` is the fraction of other ranks'
-    neurons with targets on each rank; the logs have `steps` steps.
+    `way` is how nodes send, see `Ranks`; `neurons` is the number of neurons of all ranks; `share` is the
+    fraction of other ranks' neurons with targets on each rank; the logs have `steps` steps.
     """
     low, high = find_block(neurons, comm.size, comm.rank)
     rng = np.random.default_rng(comm.rank)

@@ -39,9 +39,9 @@ class Prediction:
     """Time of a run and memory of its largest rank.
 
     `phases` are seconds over all samples (build: once); "other" has time outside the phases, such as making samples.
-    `sample_seconds` are those of a sample that trains. `memory` are bytes of each part of the largest rank, without the
-    program; `rank_bytes` include it, `node_bytes` are those of a node whose ranks are all as large. `measured` are the
-    numbers of ranks of the runs of which a rank was built here; several if this run is extrapolated.
+    `sample_seconds` is the time of a training sample. `memory` are bytes of each part of the largest rank, without the
+    program; `rank_bytes` include it, `node_bytes` is the memory of a node whose ranks are all as large. `measured`
+    are the numbers of ranks of the runs of which a rank was built here; several if this run is extrapolated.
     """
 
     ranks: int

@@ -331,7 +331,7 @@ class DataSplit:
     task : Data
         The settings.
     n_samples, n_first : int
-        Number of all samples, and of those of `data`; the others are of `test_data`.
+        Number of all samples, and of samples of `data`; the others are of `test_data`.
     """
 
     def __init__(self, task: Data, n_samples: int, n_first: int) -> None:
@@ -466,7 +466,7 @@ def _refuse_unused(task: Data, events: Spoken | Gestures | Folder | None) -> Non
 
 
 def _list_local_spans(model: Model) -> list[tuple[int, int]]:
-    """Return first neuron and number of neurons of each population whose neurons have a readout of their own."""
+    """Return first neuron and number of neurons of each population whose neurons have local readouts."""
     of = model.local.of if model.local else ()
     return [(model.offset(item), item.size) for item in model.of_role("recurrent") if item.name in of]
 

@@ -1,4 +1,4 @@
-"""Target firing rates of neurons over time: sines, or those of a file."""
+"""Target firing rates of neurons over time: sines, or rates of a file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What devices have in common, and the ways in which they take part in a network.
 
 A generator derives from `SpikeSource`, `TrainSource`, `RateSource` or `CurrentSource`, a recorder from `Recorder`. Its
-class says which parameters it has, which values are refused, and what it does while time goes on; what it remembers of
-that stays with it when the network grows. Steps are NEST's, see `stimuli`.
+class states its parameters, the values that are refused, and its actions in each step; the device keeps its state when
+the network grows. Steps are NEST's, see `stimuli`.
 """
 
 from __future__ import annotations
