@@ -305,7 +305,8 @@ class BuildKernels(build_ext):
         target = Path(self.build_lib, "pareprop", "core", "models").resolve()
         script = (
             "import sys; from pathlib import Path; from pareprop.neurons import compile, library\n"
-            "for name in library.free_names(): compile.fill(library.get(name), sys.argv[2:], Path(sys.argv[1]))"
+            "for name in library.free_names():\n"
+            "    compile.fill_cache(library.get_definition(name), sys.argv[2:], Path(sys.argv[1]))"
         )
         path = [str(Path(self.build_lib).resolve()), os.environ.get("PYTHONPATH", "")]  # pip: where its NumPy is
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}

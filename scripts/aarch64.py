@@ -78,8 +78,8 @@ def write_program(name: str) -> dict[str, str]:
     from pareprop.neurons import compile, library
     from pareprop.neurons.generate import PARTS, PRECISIONS, generate, source_of
 
-    model = library.get(name)
-    generated, program = generate(model), compile.compile(model)
+    model = library.get_definition(name)
+    generated, program = generate(model), compile.compile_model(model)
     headers = {file: (ROOT / "cython_core" / file).read_text() for file in HEADERS}
     numbers = {"CONSTANT": program.constants({}, 1.0, 1), "STATE": program.initial({}, 1.0, 1)}
     defines = [f"#define {key}_NUMBERS {', '.join(map(float.hex, of.ravel().tolist()))}" for key, of in numbers.items()]

@@ -38,9 +38,9 @@ from pathlib import Path
 from pareprop import kernels
 from pareprop.neurons import compile, library
 for kernels.LEVEL in kernels.build_info.levels:
-    for name in library.names():
-        model = library.get(name)
-        compile.fill(model, folder=Path("models"), ports=[[*model.ports]])
+    for name in library.list_names():
+        model = library.get_definition(name)
+        compile.fill_cache(model, folder=Path("models"), ports=[[*model.ports]])
 """
 OLDER = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",

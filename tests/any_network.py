@@ -340,7 +340,7 @@ def _of_nest(draw: Draw, name: str, n: int, online: bool) -> dict[str, Any]:
 def _of_package(draw: Draw, name: str, n: int) -> dict[str, Any]:
     """Return parameters of a model of the package that is given by equations."""
     values: dict[str, Any] = {"I_e": draw.value(0.8 * DRIVES[name][1], 1.1 * DRIVES[name][1] + 0.1, n)}
-    given = library.get(name).parameters
+    given = library.get_definition(name).parameters
     for key in draw.sample(sorted(given), draw.choice([0, 1, 2])):
         if key.startswith(("C_m", "tau", "g_L", "b", "a")) and given[key][0] > 0:
             values[key] = draw.value(0.9 * given[key][0], 1.1 * given[key][0], n)
@@ -382,7 +382,7 @@ def _learned(draw: Draw, model: object, values: dict[str, Any]) -> dict[str, dic
     if isinstance(model, str) and "adapt" in model:
         names["adapt_beta"] = (0.0, 10.0)
     if not names:
-        given = library.get(model).parameters if model in library.free_names() else {}
+        given = library.get_definition(model).parameters if model in library.free_names() else {}
         times = [name for name in given if name.startswith("tau")] or ["b"]
         middle = given[times[0]][0] if times[0] in given else 0.2
         names = {times[0]: (0.3 * middle, 3.0 * middle)}
@@ -555,7 +555,7 @@ def _connect(draw: Draw, net: Network, pre: dict, post: dict, scale: float, mean
 
 
 def _ports(post: dict) -> tuple[str, ...]:
-    return library.get(post["model"]).ports if post.get("model") in library.free_names() else ()
+    return library.get_definition(post["model"]).ports if post.get("model") in library.free_names() else ()
 
 
 def _learning_loop(draw: Draw, net: Network, groups: list[dict], readouts: list[dict]) -> None:

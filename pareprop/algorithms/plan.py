@@ -20,10 +20,10 @@ from ..network.parameters import suggest_name
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
 from ..network.unsupported import require_supported
-from ..neurons.compile import Part, compile
+from ..neurons.compile import Part, compile_model
 from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
-from ..rules.bound import Bound
+from ..rules.bound import BoundRule
 from ..rules.program import compile_rule
 from .base import Algorithm
 from .idle import tabulate_idle_steps
@@ -82,7 +82,7 @@ class Plan:
         request = self.request
         if request.equations:
             definition = definition_of(request.post)
-            return len(Bound(request.equations, definition, origin_of(request.post)).synapse)
+            return len(BoundRule(request.equations, definition, origin_of(request.post)).synapse_states)
         if request.definition is None or request.post.role == "readout":
             return 0
         return program_of(request.post, request.kept, request.through or "all").n_traces
@@ -308,13 +308,15 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     """Collective: compile on one rank models and rules that are not in the package, with the plan's composed maps."""
     definitions, kept_by = {}, learning.list_kept(model)
     for population in model.of_role("recurrent"):
-        definition = definitions[population.name] = definition_of(population).keeping(kept_by[population.name])
-        compile(definition, comm, _list_parts(model, population, plan, "all"), population.learns)
+        definition = definitions[population.name] = definition_of(population).with_saved(kept_by[population.name])
+        compile_model(definition, comm, _list_parts(model, population, plan, "all"), population.learns)
     groups = {population.name: population for population in model.of_role("recurrent")}
     for name, through in learning.list_parts(model):
         post = groups[name]
         learns = post.learns if through == "all" else NO_LEARNS
-        compile(definitions[name].learning_through(through), comm, _list_parts(model, post, plan, through), learns)
+        compile_model(
+            definitions[name].learning_through(through), comm, _list_parts(model, post, plan, through), learns
+        )
     of_rules = [Part("rule_interval" if plan is None else "rule_spike", model.precision)]
     for at in learning.list_rules(model):
         compile_rule(learning.bind_rule(at, definitions[at.post.name]), comm, of_rules)

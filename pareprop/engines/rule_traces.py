@@ -9,7 +9,7 @@ from ..network.local import cell_values
 from ..network.rule_options import definition_of
 from ..parallel.spike_log import SpikeLog
 from ..rules.definition import LearningRule
-from ..rules.literal import Literal
+from ..rules.literal import LiteralRule
 from ..values import Values
 from .base import Engine
 from .traces import Chosen, Traces, find_spikes
@@ -39,7 +39,7 @@ class RuleTraces(Traces):
         at = find_at(list_rules(model), projection)
         assert at is not None
         post, local = projection.post, self._target - network.neurons[0]
-        definition = definition_of(post).keeping(network.kept[post.name])
+        definition = definition_of(post).with_saved(network.kept[post.name])
         bound = bind_rule(at, definition)
         of_model: Values = definition.defaults
         if n:
@@ -52,8 +52,8 @@ class RuleTraces(Traces):
         }
         readouts = network.readout_constants()["alpha"]
         kappa = of_model["kappa"] if self._online else (float(readouts.min()) if len(readouts) else 0.0)
-        values = bound.values(parameters, of_model, model.dt_ms, kappa) if n else {}
-        self._literal = Literal(bound, values, n)
+        values = bound.compute_values(parameters, of_model, model.dt_ms, kappa) if n else {}
+        self._literal = LiteralRule(bound, values, n)
         self.last_kept = np.full((len(self._literal.kept), n), np.nan)  # NaN: there was no sample before
         self._carried = ("f_av", "coming", "last_kept")
 
@@ -93,9 +93,9 @@ class RuleTraces(Traces):
         if not self._online:
             rate = self._regularize(fired)
             if self._engine.resets:
-                self._literal.start()
+                self._literal.reset_states()
                 self.last_kept[...] = np.nan
-            self._literal.start_synapses()
+            self._literal.reset_synapses()
         kept[0] = np.where(np.isnan(self.last_kept), kept[0], self.last_kept)
         self.last_kept, found = kept[-1].copy(), []
         for t in range(n_steps):

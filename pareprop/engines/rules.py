@@ -51,7 +51,7 @@ class IntervalRules(Rules):
         self.coefficients = [rows[item.at.name] for item in self.learners]
         lengths = [n_steps if item.program.n_states else min(TOGETHER, n_steps) for item in self.learners]
         sizes = [(steps, item.last - item.first, real) for steps, item in zip(lengths, self.learners, strict=True)]
-        self._scratch = [item.program.scratch(*size) for item, size in zip(self.learners, sizes, strict=True)]
+        self._scratch = [item.program.allocate_scratch(*size) for item, size in zip(self.learners, sizes, strict=True)]
         read = [steps for steps, item in zip(lengths, self.learners, strict=True) if "L" in item.at.rule.signals]
         self._signal = allocate_aligned((max(read, default=0), self.n), real)
         self.before = allocate_aligned(history.shape[1:], real)
@@ -97,7 +97,7 @@ class IntervalRules(Rules):
         row = min(part.start, len(self._history) - 1)  # the history has one row where neurons keep nothing
         first = self.before if self.goes_on and not part.start else self._history[row]
         kept = self._history[part.start + 1 :, :, a:]
-        item.program.call(
+        item.program.call_function(
             "interval", len(psi), item.last - a, n, item.constant[:, a:], first[:, a:], kept,
             self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, self._signal[:, a:], rate[a:], modulator,
             item.state[:, a:], number, number[0].size, lam, item.program.n_synapse, B[:, a:],

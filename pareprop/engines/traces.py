@@ -28,9 +28,9 @@ from ..neurons.calls import Cells
 from ..neurons.compile import QUICK
 from ..parallel.spike_log import SpikeLog
 from ..rules import library as rules
-from ..rules.bound import Bound
+from ..rules.bound import BoundRule
 from ..rules.definition import LearningRule
-from ..rules.literal import Literal
+from ..rules.literal import LiteralRule
 from ..values import Given
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Factors:
         return transmission.advance_row(self.rows[k], steps)
 
 
-def define(model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]) -> Literal:
+def define(model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]) -> LiteralRule:
     """Return the definition of e-prop for NEST's neurons "iaf" or "iaf_adapt" in a model's variant.
 
     Parameters
@@ -104,10 +104,10 @@ def define(model: Model, kind: str, constants: Given, kappa: float, shape: int |
         Shape of the synapses; constants are broadcast to it.
     """
     kind += "" if model.eprop.is_online else built_in.INTERVAL
-    rule = rules.get(f"eprop_{kind}")
+    rule = rules.get_definition(f"eprop_{kind}")
     assert isinstance(rule, LearningRule)
-    bound = Bound(rule, neurons.get(kind))
-    return Literal(bound, bound.values({}, constants, model.dt_ms, kappa), shape)
+    bound = BoundRule(rule, neurons.get_definition(kind))
+    return LiteralRule(bound, bound.compute_values({}, constants, model.dt_ms, kappa), shape)
 
 
 class Equations:
@@ -257,7 +257,7 @@ class Traces:
         values = network.values_of(network.piece_of[post.name], local) if len(local) else {}
         return Equations(Cells(program, len(local), values, network.model.dt_ms), projection.port_index)
 
-    def _define(self) -> Literal:
+    def _define(self) -> LiteralRule:
         """Return the definition with the constants of the synapses."""
         network, params = self._engine.network, self._chosen.projection.post.params
         model, readouts, kind = network.model, network.readout_constants(), "iaf"
@@ -338,7 +338,7 @@ class Traces:
             fired = find_spikes(spikes, n_steps, self._target)
             rate = rate if self._online else self._regularize(fired)
         if not self._online:
-            self._literal.start_synapses()
+            self._literal.reset_synapses()
             if self._equations:
                 self._equations.state[:] = 0.0
         works = self._find_works(arrivals, n_steps)

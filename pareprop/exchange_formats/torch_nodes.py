@@ -34,14 +34,14 @@ def describe_neurons(
     if own is not None:
         definition = NeuronModel.from_json(model, str(own[0]))
     else:
-        definition = library.get(variant.neurons[model].name_equations())
+        definition = library.get_definition(variant.neurons[model].name_equations())
     if surrogate is not None:
         definition = definition.with_surrogate(str(surrogate[0]))
     if np.any(np.asarray(given.get("refractory_input", 0.0), float)):
         raise InputError(f"{here}: refractory_input = true can't be exported to PyTorch")
     numbers = {name: np.asarray(value, float) for name, value in given.items() if name in definition.defaults}
-    values = definition.values(numbers, dt_ms)
-    start = definition.initial(values) | ({"V_m": given["V_m"]} if "V_m" in given else {})
+    values = definition.complete_values(numbers, dt_ms)
+    start = definition.compute_initial(values) | ({"V_m": given["V_m"]} if "V_m" in given else {})
     t_ref = np.asarray(values["t_ref"], float)
     values["t_ref_steps"] = np.rint(t_ref / dt_ms) if own is not None else round_up_steps(t_ref, dt_ms)
     values |= {f"start_{state}": value for state, value in start.items()}

@@ -42,7 +42,7 @@ MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
 def defaults(name: str) -> Values:
     """Return NEST's parameters of a model with their defaults, and parameters of learning with the package's."""
     core, own, _ = MODELS[name]
-    values = of_nest.join_lists(library.get(core).defaults) | own
+    values = of_nest.join_lists(library.get_definition(core).defaults) | own
     return {key: np.array(value) if key in LISTS else value for key, value in values.items() if value is not None}
 
 
@@ -71,7 +71,7 @@ def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
                 chosen |= {f"{key}_{k}": float(item) for k, item in enumerate(chosen.pop(key), 1)}
         definition, chosen = of_nest.find_glif(chosen, here)
     else:
-        definition, chosen = library.get(core), of_nest.require_rest(chosen, here)
+        definition, chosen = library.get_definition(core), of_nest.require_rest(chosen, here)
     known = make_parameters_class(definition).model_fields
     return definition, {key: value for key, value in chosen.items() if key in known}
 

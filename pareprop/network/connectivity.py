@@ -81,7 +81,7 @@ class Population:
     def definition(self) -> NeuronModel:
         """Equations of the neurons, those of NEST's neurons too."""
         own = getattr(self.params, "definition", None)
-        return library.get(self.params.name_equations()) if own is None else own
+        return library.get_definition(self.params.name_equations()) if own is None else own
 
     def requires_positive(self, port: str | None) -> str | None:
         """Return a message if a port (None: the first one) takes only weights of at least 0, else None."""

@@ -183,7 +183,7 @@ def _add_neurons(model: Later, name: str, size: int, kind: str, values: Values) 
         values = {key: value for key, value in values.items() if key != "V_reset"}
         model.notes.append(f"population {quote(name)}: {nir_nodes.SUBTRACTS}")
     known = kind in model.eprop.neurons  # the interval variant has iaf_psc_delta as equations alone
-    return model.neurons(name, size, kind if known else library.get(kind), t_ref=0.0, **values)
+    return model.neurons(name, size, kind if known else library.get_definition(kind), t_ref=0.0, **values)
 
 
 def _collect_synapses(

@@ -44,9 +44,11 @@ def convert_to_equations(kind: type[Neuron] | NeuronModel, values: Values, here:
     defaults = {
         name: field.default
         for name, field in kind.model_fields.items()
-        if name in library.get(kind.name_equations()).defaults and isinstance(field.default, int | float)
+        if name in library.get_definition(kind.name_equations()).defaults and isinstance(field.default, int | float)
     }
-    return library.get(kind.name_equations()), {name: float(value) for name, value in defaults.items()} | taken
+    return library.get_definition(kind.name_equations()), {
+        name: float(value) for name, value in defaults.items()
+    } | taken
 
 
 def check_learned(here: str, params: CustomNeuron, learn: AnyValue) -> dict[str, Optimizer]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..neurons.model import NeuronModel
-from ..rules.bound import Bound, list_read
+from ..rules.bound import BoundRule, list_read_names
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..values import AnyValue, Given
 from .connectivity import Population, Projection
@@ -134,15 +134,15 @@ def list_kept(model: Model) -> dict[str, tuple[str, ...]]:
     for item in _list_learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule):
-            names[item.post.name] |= {*list_read(rule, definition_of(item.post))}
+            names[item.post.name] |= {*list_read_names(rule, definition_of(item.post))}
         elif not rule.is_plain and origin_of(item.post):
             names[item.post.name] |= {"z"}  # makes its program compile the traces of synapses
     return {name: tuple(sorted(kept)) for name, kept in names.items()}
 
 
-def bind_rule(at: RuleAt, definition: NeuronModel) -> Bound:
+def bind_rule(at: RuleAt, definition: NeuronModel) -> BoundRule:
     """Return a rule bound to the neuron model of its population."""
-    return Bound(at.rule, definition, origin_of(at.post))
+    return BoundRule(at.rule, definition, origin_of(at.post))
 
 
 def rules_by_name(model: Model) -> dict[str, Rule]:

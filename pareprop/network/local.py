@@ -10,7 +10,7 @@ from .. import elementary, rng
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
-from ..neurons.compile import Program, compile
+from ..neurons.compile import Program, compile_model
 from ..neurons.derive import NO_LEARNS
 from ..parallel.messages import Sources
 from ..values import AnyValue, Given
@@ -448,8 +448,11 @@ def program_of(population: Population, kept: tuple[str, ...], through: str = "al
     through : str
         Part of the derivatives that traces follow, see `NeuronModel.learning_through`.
     """
-    definition, learns = definition_of(population).keeping(kept), population.learns if through == "all" else NO_LEARNS
-    return compile(definition.learning_through(through), parts=(), learns=learns)
+    definition, learns = (
+        definition_of(population).with_saved(kept),
+        population.learns if through == "all" else NO_LEARNS,
+    )
+    return compile_model(definition.learning_through(through), parts=(), learns=learns)
 
 
 def count_kept(model: Model) -> dict[str, int]:

@@ -534,7 +534,7 @@ class Model:
             raise InputError(f"{here}: unknown model {quote(model)} in variant '{self.variant}'{hint}")
         known = self.neuron_models.get(model) or self.eprop.neurons.get(model)
         if known is None:
-            return library.get(model)
+            return library.get_definition(model)
         if not isinstance(known, NeuronModel):
             require_read(self.eprop, known, here)
         return known

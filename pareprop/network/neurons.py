@@ -150,7 +150,7 @@ class Neuron(Cell):
     @property
     def kernel_code(self) -> int:
         """Bits that tell kernels what the model does, see `layout.pxd`."""
-        early = layout.EARLY_CURRENT if library.get(self.name_equations()).current_from == 0 else 0
+        early = layout.EARLY_CURRENT if library.get_definition(self.name_equations()).current_from == 0 else 0
         return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
 
@@ -163,7 +163,7 @@ OWN_BOUNDS = {"adapt_beta": ("adapt_tau > 0", "adapt_beta >= 0"), "V_reset": ("V
 
 def make_nest_class(name: str, suffix: str = "") -> type[Neuron]:
     """Return the class of one of NEST's e-prop neurons, with the parameters of its equations."""
-    definition = library.get(name + suffix)
+    definition = library.get_definition(name + suffix)
     given = {key: value for key, (value, _) in definition.parameters.items()}
     fields: Values = {key: (Value, value) for key, value in given.items() if key not in Cell.model_fields}
     fields["V_min"] = Undrawn, given["V_min"]

@@ -88,7 +88,7 @@ def _is_of_package(model: str, values: Arrays) -> bool:
     if "neuron_model" not in values:
         return True
     given = NeuronModel.from_json(model, str(values["neuron_model"][0])).to_dict()
-    known = library.get(model).to_dict()
+    known = library.get_definition(model).to_dict()
     return all(given.get(key) == known.get(key) for key in SAME)
 
 

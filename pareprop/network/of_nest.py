@@ -41,19 +41,19 @@ def find_model(name: str, population: Nodes) -> tuple[NeuronModel, Values] | Non
     here = f"node population '{population.name}'"
     if name == "glif_psc":
         return find_glif(population.values, here)
-    if name not in library.names() or library.get(name).nest not in (name, f"eprop_{name}"):
+    if name not in library.list_names() or library.get_definition(name).nest not in (name, f"eprop_{name}"):
         return None
     values = require_rest(population.values, here)
     if not _parse_flag(values.get("refractory_input", False)):  # False is what the equations do
         values.pop("refractory_input", None)
-    return library.get(name), values
+    return library.get_definition(name), values
 
 
 def find_name(model: str, given: Given) -> str:
     """Return NEST's name of a model of the package, if `given` has its dynamics and scripts can hold it; else ""."""
-    if model not in library.names() or library.get(model).nest not in (*SAME, *OTHERWISE):
+    if model not in library.list_names() or library.get_definition(model).nest not in (*SAME, *OTHERWISE):
         return ""
-    known = library.get(model).to_dict()
+    known = library.get_definition(model).to_dict()
     return known["nest"] if all(given.get(key) == known.get(key) for key in DYNAMICS) else ""
 
 
@@ -95,7 +95,7 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
         if np.any(np.asarray(values.pop(name)) != 0.0):
             raise InputError(f"{here}: asc_init must be 0: after-spike currents start from there")
     n = len([name for name in values if re.fullmatch(r"tau_syn_\d+", name)]) or 2
-    model = set_receptors(library.get(LEVELS[flags]), n)
+    model = set_receptors(library.get_definition(LEVELS[flags]), n)
     unused = r"(th_\w+|voltage_reset_\w+|V_reset|asc_\w+|k_\d+)"  # for other levels: NEST does not read them either
     return model, {
         name: value for name, value in values.items() if name in model.parameters or not re.fullmatch(unused, name)

@@ -11,7 +11,7 @@ from ..neurons import built_in
 from ..neurons.derive import derive
 from ..neurons.model import NeuronModel
 from ..rules import library
-from ..rules.bound import list_read
+from ..rules.bound import list_read_names
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..values import AnyValue
 from .parameters import Distribution, Frozen, Value, suggest_name
@@ -55,9 +55,11 @@ def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
         return own[name]
     if name == PLAIN.name:
         return PLAIN
-    if name in library.names():
-        return library.get(name)
-    raise InputError(f"unknown learning_rule {quote(name)}{suggest_name(name, [PLAIN.name, *own, *library.names()])}")
+    if name in library.list_names():
+        return library.get_definition(name)
+    raise InputError(
+        f"unknown learning_rule {quote(name)}{suggest_name(name, [PLAIN.name, *own, *library.list_names()])}"
+    )
 
 
 def definition_of(population: AnyValue) -> NeuronModel:
@@ -100,7 +102,7 @@ def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
             )
     definition = definition_of(projection.post)
     if isinstance(rule, LearningRule):
-        list_read(rule, definition)
+        list_read_names(rule, definition)
     elif rule.through == "leak":
         by, place = derive(definition), projection.port_index
         seen = [k for (k, port) in by.U if port == place and k in by.h]

@@ -68,7 +68,7 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
     n_steps, name, shape = math.ceil(TRIED_MS / dt_ms), definition.ports[port], (len(GAINS), TRIED)
     draws = rng.draw_normal(rng.make_key(0, "scaled"), np.arange(TRIED), 1 + n_steps).T
     arriving, held = unit * (p * draws[0] + math.sqrt(p * (1.0 - p)) * draws[1:]), round(fixed["t_ref"] / dt_ms)
-    states = {key: np.broadcast_to(value, shape) for key, value in definition.initial(fixed).items()}
+    states = {key: np.broadcast_to(value, shape) for key, value in definition.compute_initial(fixed).items()}
     waits, z, n_spikes = np.zeros(shape), np.zeros(shape), np.zeros(len(GAINS))
     for row in arriving:
         before = {name: GAINS[:, None] * row, "z": z, "refractory": (waits > 0) * 1.0}
@@ -102,7 +102,7 @@ def _simulate_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
 def _simulate_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
     """Return the response of a neuron to a spike of weight 1, in each step, and how far it is from its threshold."""
     definition, values = _describe_neuron(post, dt_ms)
-    rest, moved = (definition.initial(values) for _ in range(2))
+    rest, moved = (definition.compute_initial(values) for _ in range(2))
     response: list[float] = []
     kick, peak = {definition.ports[port]: KICK}, 0.0
     while len(response) < LONGEST:
@@ -122,7 +122,9 @@ def _describe_neuron(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]
     """Return the equations of a population, and the values that they read beside the states, of a typical neuron."""
     params, definition = post.params, post.definition
     given = {name: getattr(params, name, None) for name in definition.defaults}
-    values = definition.values({name: _find_center(value) for name, value in given.items() if value is not None}, dt_ms)
+    values = definition.complete_values(
+        {name: _find_center(value) for name, value in given.items() if value is not None}, dt_ms
+    )
     return definition, values | dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
 
 

@@ -25,7 +25,7 @@ INTERVAL = "_bsshslm_2020"  # end of the names of models of the interval variant
 @cache
 def find(name: str, surrogate: str) -> NeuronModel:
     """Return the model that is compiled for one of `library.nest_names()` with one of `SURROGATES`."""
-    return count_from(library.get(name).with_surrogate(surrogate), ORIGIN)
+    return count_from(library.get_definition(name).with_surrogate(surrogate), ORIGIN)
 
 
 def write_source(headers: Mapping[str, str]) -> str:

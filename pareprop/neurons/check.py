@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..values import Given, Values
 from .calls import Cells
-from .compile import Program, compile
+from .compile import Program, compile_model
 from .derive import NEVER_LEARNED, Derivatives, Learns, derive
 from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
 from .model import NeuronModel
@@ -193,9 +193,9 @@ class _Checker:
     def __init__(self, model: NeuronModel, dt_ms: float, values: dict[str, float]) -> None:
         self.model, self.dt, self.values = model, dt_ms, values
         model.check_start(values, dt_ms)
-        self.program, self.by = compile(model), derive(model)
+        self.program, self.by = compile_model(model), derive(model)
         self.result = Check(model)
-        self.fixed = with_terms(model.values(values, dt_ms), self.by.constants)
+        self.fixed = with_terms(model.complete_values(values, dt_ms), self.by.constants)
         self.states = list(model.states)
         self.driven = _DrivenNeuron(model, self.program, values, dt_ms)
 
@@ -289,7 +289,7 @@ class _Checker:
         """Return the largest difference of q, x, r and d initial from complex steps, relative to the largest entry."""
         model, equations, learned = self.model, self.model.equations, by.learned
         states, more = self.scatter(np.random.default_rng(4), 64)
-        fixed = with_terms(model.values(self.values, self.dt), by.constants)
+        fixed = with_terms(model.complete_values(self.values, self.dt), by.constants)
         read = {**fixed, **states, **{OLD + name: value for name, value in states.items()}, **more}
         read = with_terms(read, by.terms)
         rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
@@ -432,7 +432,7 @@ class _Checker:
 
     def read_at_rest(self) -> Values:
         """Return the values that derivatives read at the initial state, by name."""
-        initial = self.model.initial(self.fixed)
+        initial = self.model.compute_initial(self.fixed)
         return self.names(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))
 
     def rest(self) -> None:

@@ -201,7 +201,7 @@ class Program:
             wanted += [Part("derive", part.precision)] if part.kind == "composed" and self.n_derived else []
             wanted.append(part)
         if lacking := [part for part in dict.fromkeys(wanted) if is_lacked(comm, self.has(part))]:
-            for part, content in zip(lacking, fetch(self.definition, comm, lacking, self.learns), strict=True):
+            for part, content in zip(lacking, fetch_parts(self.definition, comm, lacking, self.learns), strict=True):
                 if not self.has(part):
                     self._load(part, content)
 
@@ -233,8 +233,8 @@ class Program:
         return tuple(int(getattr(table, name)) for name in _COMPOSED_SIZES)
 
     def values(self, values: Given, dt_ms: float) -> Values:
-        """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""
-        return self.definition.values(values, dt_ms, self._trees)
+        """Return parameters and constants of neurons as `NeuronModel.complete_values` does, without SymPy."""
+        return self.definition.complete_values(values, dt_ms, self._trees)
 
     def constants(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the constant columns of neurons.
@@ -264,20 +264,20 @@ class Program:
     def initial(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
         named = self.values(values, dt_ms)
-        return _rows(self.definition.initial(named).values(), self.n_states, _length(named, n))
+        return _rows(self.definition.compute_initial(named).values(), self.n_states, _length(named, n))
 
     def renew(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return constants, initial states, and derivatives of these by learned parameters, (n_learned, n_states, n).
 
         They need not be finite: a learned value may be bad on one rank alone; the next sample then ends the run.
         """
-        named = self.definition.values(values, dt_ms, self._trees, finite=False)
+        named = self.definition.complete_values(values, dt_ms, self._trees, finite=False)
         states = list(self.definition.states)
         slopes = np.zeros((len(self.learns.names), self.n_states, n))
         for state, name, tree in self._initial:
             slopes[self.learns.names.index(name), states.index(state)] = evaluate(tree, named)
         constants = _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, n)
-        return constants, _rows(self.definition.initial(named, finite=False).values(), self.n_states, n), slopes
+        return constants, _rows(self.definition.compute_initial(named, finite=False).values(), self.n_states, n), slopes
 
 
 def _length(named: Values, n: int | None) -> int:
@@ -298,7 +298,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
     return bool(np.all(constants == constants[:, :1]) and np.all(t_ref == t_ref[:1]))
 
 
-def compile(
+def compile_model(
     definition: NeuronModel, comm: object = None, parts: Iterable[Part] = (QUICK,), learns: Learns = NO_LEARNS
 ) -> Program:
     """Return the program of a model, with the parts that are asked for; collective over `comm`.
@@ -328,7 +328,7 @@ def compile(
     """
     key = definition.name, definition.digest, learns
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
-    texts = fetch(definition, comm, [Part("texts")], learns) if is_lacked(comm, known) else []
+    texts = fetch_parts(definition, comm, [Part("texts")], learns) if is_lacked(comm, known) else []
     program = _programs[key] = known or Program(definition, texts[0].decode(), learns)
     program.require(parts, comm)
     return program
@@ -349,7 +349,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, texts, tables=tables, composed=composed)
 
 
-def fetch(
+def fetch_parts(
     definition: NeuronModel | Compilable, comm: Later, parts: Sequence[Part], learns: Learns = NO_LEARNS
 ) -> list[bytes]:
     """Collective: return parts of a model, on all ranks, for the lowest level among them."""
@@ -378,7 +378,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def fill(
+def fill_cache(
     definition: NeuronModel,
     levels: Iterable[str] = (),
     folder: Path | None = None,
@@ -412,7 +412,7 @@ def fill(
     if unknown := sorted(set().union(*together) - {*names}):
         raise InputError(f"{definition.here} has no port {quote(unknown[0])}{nearest(unknown[0], names)}")
     places = dict.fromkeys(tuple(sorted(map(names.index, some))) for some in together)
-    slow = [*_FUNCTIONS, *["derive"] * bool(compile(definition, parts=()).n_derived)]
+    slow = [*_FUNCTIONS, *["derive"] * bool(compile_model(definition, parts=()).n_derived)]
     parts = [Part("texts"), QUICK, *(Part(kind, precision) for kind in slow for precision in _PRECISIONS)]
     parts += [Part("composed", precision, some) for some in places for precision in _PRECISIONS]
     files_of: list[Path] = []

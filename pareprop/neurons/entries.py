@@ -101,7 +101,7 @@ class Definition:
         self.description = words(f"{self.here}: description", description)
         self.source = words(f"{self.here}: source", source)
 
-    def _at(self, key: str) -> str:
+    def _describe_key(self, key: str) -> str:
         """Return a key of the definition for messages."""
         return f"{self.here}: {key}"
 
@@ -109,7 +109,7 @@ class Definition:
         """Return values and units of parameters or states, by name."""
         return {
             name: with_unit(
-                f"{self._at(key)}: {quote(name)}",
+                f"{self._describe_key(key)}: {quote(name)}",
                 value,
                 is_number=key == "parameters",
                 may_be_infinite=math.inf in self.common.get(name, ()),
@@ -123,11 +123,13 @@ class Definition:
         for key, some in names.items():
             for name in some:
                 if isinstance(name, str) and name in self.taken:
-                    raise InputError(f"{self._at(key)}: name '{name}' has a meaning in rules already; take another")
-                check_name(name, self._at(key))
+                    raise InputError(
+                        f"{self._describe_key(key)}: name '{name}' has a meaning in rules already; take another"
+                    )
+                check_name(name, self._describe_key(key))
                 other = owners.setdefault(name, key)
                 if other != key:
-                    raise InputError(f"{self._at(key)}: the name '{name}' stands in {other} already")
+                    raise InputError(f"{self._describe_key(key)}: the name '{name}' stands in {other} already")
 
     def _check_length(self, *more: object) -> None:
         """Raise `InputError` if the expressions of all tables, and more, are too long."""

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "models"
 
 
 @cache
-def tables() -> dict[str, Values]:
+def read_tables() -> dict[str, Values]:
     """Return the tables of all models of the package by name, unchecked."""
     models: dict[str, Values] = {}
     for path in sorted(FOLDER.glob("*.toml")):
@@ -26,25 +26,25 @@ def tables() -> dict[str, Values]:
     return models
 
 
-def names() -> tuple[str, ...]:
+def list_names() -> tuple[str, ...]:
     """Return the names of all models of the package."""
-    return tuple(tables())
+    return tuple(read_tables())
 
 
 @cache
 def free_names() -> tuple[str, ...]:
     """Return the names of models for both variants: all but NEST's own e-prop neurons, which are for one."""
-    return tuple(name for name in tables() if name not in nest_names())
+    return tuple(name for name in read_tables() if name not in nest_names())
 
 
 @cache
 def nest_names() -> tuple[str, ...]:
     """Return the names of NEST's own e-prop neurons."""
-    return tuple(name for name, table in tables().items() if table.get("nest", "").startswith("eprop_"))
+    return tuple(name for name, table in read_tables().items() if table.get("nest", "").startswith("eprop_"))
 
 
 @cache
-def get(name: str) -> NeuronModel:
+def get_definition(name: str) -> NeuronModel:
     """Return a model of the package by its name.
 
     Parameters
@@ -62,12 +62,12 @@ def get(name: str) -> NeuronModel:
     InputError
         If there is none of that name.
     """
-    if name in tables():
-        return NeuronModel.from_dict(name, tables()[name])
-    raise InputError(f"unknown neuron model {name!r}{nearest(name, names())}")
+    if name in read_tables():
+        return NeuronModel.from_dict(name, read_tables()[name])
+    raise InputError(f"unknown neuron model {name!r}{nearest(name, list_names())}")
 
 
-def load(path: str | Path) -> dict[str, NeuronModel]:
+def load_definitions(path: str | Path) -> dict[str, NeuronModel]:
     """Return the models of a TOML or JSON file, in its table `neuron_models`.
 
     Parameters

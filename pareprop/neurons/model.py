@@ -149,7 +149,7 @@ class NeuronModel(entries.Definition):
     """
 
     common, most = COMMON, MOST
-    also_keeps: tuple[str, ...] = ()  # what steps keep beside what derivatives need, see `keeping`
+    also_keeps: tuple[str, ...] = ()  # what steps keep beside what derivatives need, see `with_saved`
     through: str = "all"  # part of the derivatives that traces follow, see `learning_through`
     check: Callable[..., Later]  # set in this room's `__init__`, as `check.py` imports this module
 
@@ -372,7 +372,7 @@ class NeuronModel(entries.Definition):
         )
         return "\n\n".join(f"{part}." for part in parts if part)
 
-    def values(
+    def complete_values(
         self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None, finite: bool = True
     ) -> Values:
         """Return parameters and constants of neurons.
@@ -406,8 +406,8 @@ class NeuronModel(entries.Definition):
                 self._require_finite(f"constants: {name}", values[name], tree, values)
         return values
 
-    def initial(self, values: Given, finite: bool = True) -> Values:
-        """Return the initial value of each state from what `values` returned."""
+    def compute_initial(self, values: Given, finite: bool = True) -> Values:
+        """Return the initial value of each state from what `complete_values` returned."""
         trees = self._trees["initial"]
         states = {name: evaluate(tree, values) for name, tree in trees.items()}
         for name, value in states.items() if finite else ():
@@ -416,8 +416,8 @@ class NeuronModel(entries.Definition):
 
     def check_start(self, given: Given, dt_ms: float) -> None:
         """Raise `InputError` unless constants, initial states and the first step without input are finite."""
-        values = self.values(given, dt_ms)
-        states = self.initial(values)
+        values = self.complete_values(given, dt_ms)
+        states = self.compute_initial(values)
         now = values | states | dict.fromkeys(self.ports, 0.0) | {"I": values["I_e"], "z": 0.0, "refractory": 0.0}
         now = with_terms(now, self.equations.terms)
         after: Values = {}  # numbers or arrays
@@ -523,7 +523,7 @@ class NeuronModel(entries.Definition):
         more = [*([self.also_keeps] if self.also_keeps else []), *([self.through] if self.through != "all" else [])]
         return [name, definition, *more]
 
-    def keeping(self, names: Iterable[str]) -> NeuronModel:
+    def with_saved(self, names: Iterable[str]) -> NeuronModel:
         """Return the model with more quantities that each step keeps, for learning rules.
 
         Parameters

@@ -13,7 +13,7 @@ May import `neurons` and the core utilities.
 Where to add:
 
 - a learning rule: a file `library/NAME.toml` with its equations; no other file names it;
-- a name that rules may read in a step: `definition.SIGNALS` and `bound.Bound`.
+- a name that rules may read in a step: `definition.SIGNALS` and `bound.BoundRule`.
 """
 
 from __future__ import annotations

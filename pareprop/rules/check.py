@@ -17,9 +17,9 @@ from ..neurons.model import NeuronModel
 from ..neurons.stored_terms import FLAGS
 from ..neurons.units import NONE, Reader, unit_of
 from ..values import Given, Numbers, Values
-from .bound import NOW, WAS, Bound
+from .bound import NOW, WAS, BoundRule
 from .definition import LearningRule
-from .literal import Literal
+from .literal import LiteralRule
 from .program import RuleProgram, compile_rule
 
 STEPS, RATE = 300, 0.05  # steps of the trial, and the chance of a spike in a step
@@ -102,11 +102,11 @@ class RuleCheck:
             f"{' and ' + ', '.join(self.rule.reads) if self.rule.reads else ''}",
         ]
         if self.rise:
-            lines.append(f"  window: in their spike, {self.shape}")
+            lines.append(f"  window: in their spike, {self.rise_text}")
         return "\n".join([*lines, *(f"  warning: {line}" for line in self.warnings)])
 
     @property
-    def shape(self) -> str:
+    def rise_text(self) -> str:
         """What the target's states do in its spike of the window, in words."""
         return f"states of the target rise by {self.rise:g} and fall back with tau = {RISE_MS:g} ms"
 
@@ -133,7 +133,7 @@ def check_rule(
         If no neurons of the package have what the rule reads.
     """
     model = model or find_neurons(rule)
-    bound = Bound(rule, model.keeping(Bound(rule, model).kept_names))
+    bound = BoundRule(rule, model.with_saved(BoundRule(rule, model).kept_names))
     program = compile_rule(bound, parts=[Part("rule_interval"), Part("rule_spike")])
     sizes = {name: getattr(program, name) for name in ("n_states", "n_synapse", "n_numbers", "n_map")}
     found = RuleCheck(rule, model.name, sizes)
@@ -141,16 +141,18 @@ def check_rule(
         trial = _Trial(bound, program, dt_ms, values or {})
         wanted, found.crossed, wrong = trial.cross_thresholds()
         found.thresholds = len(trial.thresholds)
-        growing = [name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.largest(tree) > 1.0]
-        found.warnings = [*_unread(rule), *_units(rule, model)]
+        growing = [
+            name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.find_largest(tree) > 1.0
+        ]
+        found.warnings = [*_list_unread_names(rule), *_list_unit_mismatches(rule, model)]
         found.warnings += [f"{a} grows by itself: its factor in a step is above 1 in size" for a, _ in growing]
         if wrong:
             found.problems.append(f"the equations give {wrong}: try other parameters of the neurons with --set")
             return found
         if not wanted.any():
             found.problems.append("no step adds anything to the gradient of any synapse: only zeros were compared")
-        found.errors = trial.compare(wanted)
-        found.times, found.window, found.rise = trial.window()
+        found.errors = trial.compare_kernels(wanted)
+        found.times, found.window, found.rise = trial.compute_window()
     if not found.window.any():
         found.warnings.append("the window is 0: a spike of the source and one of the target change nothing")
     return found
@@ -159,11 +161,11 @@ def check_rule(
 def find_neurons(rule: LearningRule) -> NeuronModel:
     """Return the first neuron model of the package that has what a rule reads, `iaf` where it has."""
     wrong: InputError | None = None
-    for name in ("iaf", *models.names()):  # the cheapest one first
-        model = models.get(name)
+    for name in ("iaf", *models.list_names()):  # the cheapest one first
+        model = models.get_definition(name)
         if {*rule.reads} <= {*model.states, *model.defaults, *model.constants}:
             try:
-                Bound(rule, model)
+                BoundRule(rule, model)
             except InputError as problem:
                 wrong = wrong or problem
                 continue
@@ -173,7 +175,7 @@ def find_neurons(rule: LearningRule) -> NeuronModel:
     raise InputError(f"{rule.here}: no neurons of the package have {', '.join(rule.reads)}: name some with --neuron")
 
 
-def _unread(rule: LearningRule) -> Iterable[str]:
+def _list_unread_names(rule: LearningRule) -> Iterable[str]:
     """Yield a line for each name that is never read, and for each state that no spike reaches."""
     trees = [
         *rule.constants.values(),
@@ -199,7 +201,7 @@ def _unread(rule: LearningRule) -> Iterable[str]:
     yield from (f"synapse: no pre reaches {name}, which stays 0" for name in rule.synapse if name not in reached)
 
 
-def _units(rule: LearningRule, model: NeuronModel) -> list[str]:
+def _list_unit_mismatches(rule: LearningRule, model: NeuronModel) -> list[str]:
     """Return a line for each place where units do not fit."""
     lines: list[str] = []
     texts = {name: unit for name, (_, unit) in (rule.parameters | rule.states).items()}
@@ -221,15 +223,15 @@ def _units(rule: LearningRule, model: NeuronModel) -> list[str]:
 class _Trial:
     """Random numbers for all that a rule reads, and the ways to evaluate it."""
 
-    def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float, values: Given) -> None:
+    def __init__(self, bound: BoundRule, program: RuleProgram, dt_ms: float, values: Given) -> None:
         self.bound, self.program, self.dt = bound, program, dt_ms
-        of_model = compiler.compile(bound.model, parts=()).values(values, dt_ms)
-        self.values = bound.values({}, of_model, dt_ms, 0.95)
-        self.rest = bound.model.initial(of_model)
-        self.kept = Literal(bound, self.values, 1).kept
-        self.thresholds = self._thresholds()
+        of_model = compiler.compile_model(bound.model, parts=()).values(values, dt_ms)
+        self.values = bound.compute_values({}, of_model, dt_ms, 0.95)
+        self.rest = bound.model.compute_initial(of_model)
+        self.kept = LiteralRule(bound, self.values, 1).kept
+        self.thresholds = self._list_thresholds()
 
-    def _thresholds(self) -> list[Tree]:
+    def _list_thresholds(self) -> list[Tree]:
         """Return trees that are above 0 on one side of each threshold on states of the target."""
         trees = [*self.bound.terms.values(), *self.bound.written.values(), self.bound.added]
         moving = {f"{row} {name}" for row in (NOW, WAS) for name in self.bound.model.states}
@@ -239,9 +241,9 @@ class _Trial:
             for node in walk(tree)
             if node[0] in ("max", "min", "where")
         )
-        return [tree for tree in found if moving & self.bound.reach([tree])]
+        return [tree for tree in found if moving & self.bound.list_reached_names([tree])]
 
-    def _set(self, steps: int, n: int, noise: Numbers, flags: Numbers) -> None:
+    def _set_rows(self, steps: int, n: int, noise: Numbers, flags: Numbers) -> None:
         """Set sizes, and what neurons keep of each step, (1 + steps, n_kept, n): rest and noise, spikes and such."""
         self.steps, self.n = steps, n
         self.rows = np.zeros((steps + 1, len(self.kept), n))
@@ -249,39 +251,39 @@ class _Trial:
             rest = np.asarray(self.rest.get(tree[1], 0.0)) if len(tree) == 2 else 0.0
             self.rows[:, k] = flags if tree == FLAGS else rest + noise
 
-    def scatter(self, wider: float) -> None:
+    def draw_inputs(self, wider: float) -> None:
         """Take random numbers for all that the rule reads; states deviate from rest by `wider` times `SPREADS`."""
         rng, n = np.random.default_rng(1), len(SPREADS)
         noise, flags = rng.normal(size=(STEPS + 1, n)), rng.random((2, STEPS + 1, n)) < RATE
-        self._set(STEPS, n, wider * SPREADS * noise, flags[0] + 2.0 * flags[1])
+        self._set_rows(STEPS, n, wider * SPREADS * noise, flags[0] + 2.0 * flags[1])
         self.psi, self.L = np.abs(rng.normal(size=(STEPS, n))), rng.normal(size=(STEPS, n))
         self.F, self.M = rng.normal(size=n), rng.normal(size=STEPS)
         self.arrivals = (rng.random((STEPS, n)) < RATE) * rng.uniform(0.3, 1.0, (STEPS, n))
 
     def cross_thresholds(self) -> tuple[np.ndarray, int, str]:
-        """Scatter states so widely that they cross the rule's thresholds; return what `literally` does."""
+        """Scatter states so widely that they cross the rule's thresholds; return what `evaluate_literally` does."""
         found: list[tuple[np.ndarray, int, str]] = []
         for wider in WIDER:
-            self.scatter(wider)
-            found.append(self.literally())
+            self.draw_inputs(wider)
+            found.append(self.evaluate_literally())
             if found[-1][1] == len(self.thresholds):
                 break
         best = max(range(len(found)), key=lambda k: (not found[k][2], found[k][1], -k))
-        self.scatter(WIDER[best])
+        self.draw_inputs(WIDER[best])
         return found[best]
 
-    def _signals(self, t: int) -> Values:
+    def _get_signals(self, t: int) -> Values:
         return {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
 
-    def literally(self) -> tuple[np.ndarray, int, str]:
+    def evaluate_literally(self) -> tuple[np.ndarray, int, str]:
         """Go through the equations as written.
 
         Return the gradient of a synapse onto each target, how many thresholds states crossed, and what was not finite.
         """
-        strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
+        strings, total = LiteralRule(self.bound, self.values, self.n), np.zeros(self.n)
         sides = np.zeros((len(self.thresholds), 2), bool)
         for t in range(self.steps):
-            given = self.rows[t + 1], self.rows[t], self._signals(t)
+            given = self.rows[t + 1], self.rows[t], self._get_signals(t)
             total = total + strings.step(*given, self.arrivals[t])
             for side, tree in zip(sides, self.thresholds, strict=True):
                 above = np.asarray(evaluate(tree, strings.known)) > 0
@@ -293,38 +295,38 @@ class _Trial:
                 return total, int(sides.all(axis=1).sum()), f"{shown:g} for {wrong[0]} in step {t} of {self.steps}"
         return total, int(sides.all(axis=1).sum()), ""
 
-    def compare(self, wanted: np.ndarray) -> dict[str, float]:
+    def compare_kernels(self, wanted: np.ndarray) -> dict[str, float]:
         """Return the deviation of each compiled way from the equations as written."""
         scale = float(np.abs(wanted).max()) or 1.0
-        ways = {"traces": self._forward(False), "sweep back": np.sum(self._back() * self.arrivals, axis=0)}
-        ways |= {"maps of steps": self._forward(True)} if self.program.n_map else {}
+        ways = {"traces": self._run_forward(False), "sweep back": np.sum(self._run_backward() * self.arrivals, axis=0)}
+        ways |= {"maps of steps": self._run_forward(True)} if self.program.n_map else {}
         return {name: float(np.abs(total - wanted).max()) / scale for name, total in ways.items()}
 
-    def _arrays(self, n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    def _make_arrays(self, n_states: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the constants, and the states at the start."""
         program, n = self.program, self.n
         state = np.zeros((n_states, n))
-        for row, value in zip(state, self.bound.initial(self.values).values(), strict=False):
+        for row, value in zip(state, self.bound.compute_initial(self.values).values(), strict=False):
             row[:] = value
-        return program.constants(self.values, n), state
+        return program.compute_constants(self.values, n), state
 
-    def _back(self) -> np.ndarray:
+    def _run_backward(self) -> np.ndarray:
         """Return the derivative of the gradient by an arrival in each step, (steps, n)."""
         program, n, steps = self.program, self.n, self.steps
-        constant, state = self._arrays(program.n_states)
-        number, lam = program.scratch(steps, n, np.float64)
+        constant, state = self._make_arrays(program.n_states)
+        number, lam = program.allocate_scratch(steps, n, np.float64)
         B, row = np.zeros((steps, n)), self.rows.shape[1] * n
-        program.call(
+        program.call_function(
             "interval", steps, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
             state, number, number[0].size, lam, program.n_synapse, B,
         )  # fmt: skip
         return B
 
-    def _forward(self, by_maps: bool) -> np.ndarray:
+    def _run_forward(self, by_maps: bool) -> np.ndarray:
         """Return the gradients of a synapse onto each target, step by step, or by maps from event to event."""
         program, n = self.program, self.n
-        constant, state = self._arrays(program.n_states + program.n_map)
-        own, places = program.own(constant), program.places(self.values, n, np.float64)
+        constant, state = self._make_arrays(program.n_states + program.n_map)
+        own, places = program.select_synapse_constants(constant), program.build_block_table(self.values, n, np.float64)
         number, x, C = np.zeros((program.n_numbers, n)), np.zeros((program.n_synapse, n)), np.zeros(n)
         entry, end = np.zeros((self.steps, program.n_entries, n)), np.zeros((ENDS, program.n_map, n))
         for t in range(self.steps):
@@ -332,25 +334,25 @@ class _Trial:
             rings = number, entry[t] if by_maps else None, end
             program.step(n, t, places, constant, self.rows[t], self.rows[t + 1], *signals, state, *rings)
             for k in range(0 if by_maps else n):
-                program.follow(k, own, number, float(self.arrivals[t, k]), x, C)
+                program.advance_trace(k, own, number, float(self.arrivals[t, k]), x, C)
         for k in range(n if by_maps else 0):
             events, arrivals = [], self.arrivals[:, k]
             for t in range(self.steps):
                 events += [(t, False, 0.0)] if t % (1 << int(places.shift[k])) == 0 else []
                 events += [(t, True, float(arrivals[t]))] if arrivals[t] else []
-            program.go_through(k, events, places, state, entry, end, x, C)
+            program.apply_events(k, events, places, state, entry, end, x, C)
         return -C
 
-    def largest(self, tree: Tree) -> float:
+    def find_largest(self, tree: Tree) -> float:
         """Return the largest size of a coefficient within the trial."""
-        strings, sizes = Literal(self.bound, self.values, self.n), [0.0]
+        strings, sizes = LiteralRule(self.bound, self.values, self.n), [0.0]
         for t in range(self.steps):
-            given = self.rows[t + 1], self.rows[t], self._signals(t)
+            given = self.rows[t + 1], self.rows[t], self._get_signals(t)
             strings.step(*given, self.arrivals[t])
             sizes.append(float(np.abs(evaluate(tree, strings.known)).max()))
         return float(np.nanmax(sizes))
 
-    def window(self) -> tuple[np.ndarray, np.ndarray, float]:
+    def compute_window(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Return times from a spike of the source to one of the target, the change by both, and how far states rise.
 
         All else is at rest. States rise in the target's spike where nothing would change otherwise. The window ends
@@ -359,7 +361,7 @@ class _Trial:
         change, rise = np.zeros(1), 0.0
         for rise in RISES if self.bound.rule.reads else RISES[:1]:
             for span in SPANS:
-                change = self._change(span, rise)
+                change = self._compute_change(span, rise)
                 ends = np.where(np.arange(-span, span + 1) < 0, change[0], change[-1])
                 away = np.abs(change - ends)
                 (far,) = np.nonzero(away > EDGE * away.max())
@@ -372,12 +374,12 @@ class _Trial:
         steps = np.arange(-reach, reach + 1)
         return steps * self.dt, change[span + steps], rise
 
-    def _change(self, span: int, rise: float) -> np.ndarray:
+    def _compute_change(self, span: int, rise: float) -> np.ndarray:
         """Return the change by spikes of source and target that are -span to span steps apart, (2 span + 1,)."""
         steps, spike = 4 * span, 1 + span
         flags, noise = np.zeros((2, steps + 1, 1))
         flags[spike] = 1.0
         noise[spike:, 0] = rise * elementary.exp(-np.arange(steps + 1 - spike) * self.dt / RISE_MS)
-        self._set(steps, 1, noise, flags)
+        self._set_rows(steps, 1, noise, flags)
         self.psi, self.L, self.F, self.M = np.ones((steps, 1)), np.ones((steps, 1)), np.zeros(1), np.ones(steps)
-        return -self._back()[: 2 * span + 1, 0][::-1]
+        return -self._run_backward()[: 2 * span + 1, 0][::-1]

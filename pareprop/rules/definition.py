@@ -98,11 +98,11 @@ class LearningRule(entries.Definition):
             raise InputError(f"{self.here}: gradient or change, one of them")
         self._final = ("gradient", gradient) if change is None else ("change", change)
         self._check_names()
-        self._parse()
+        self._parse_equations()
 
     # ---- checking ----------------------------------------------------------------------------------------------------
 
-    def _at(self, key: str) -> str:
+    def _describe_key(self, key: str) -> str:
         return f"{self.here}, {key}"
 
     def _check_names(self) -> None:
@@ -117,19 +117,21 @@ class LearningRule(entries.Definition):
                 raise InputError(f"{self.here}, states: {quote(name)} is not in neuron")
         self._check_length(self._final[1])
 
-    def _parse(self) -> None:
+    def _parse_equations(self) -> None:
         fixed = [*self.parameters, *self.reads, "dt"]
         self.constants: dict[str, Tree] = {}
         for name, text in self._given["constants"].items():
-            self.constants[name] = self._tree(text, fixed, (), "constants", name)
+            self.constants[name] = self._parse_expression(text, fixed, (), "constants", name)
             fixed.append(name)
-        self.initial = {name: self._tree(value, fixed, (), "states", name) for name, (value, _) in self.states.items()}
+        self.initial = {
+            name: self._parse_expression(value, fixed, (), "states", name) for name, (value, _) in self.states.items()
+        }
         moments = [f"{word} {name}" for name in self.reads for word in (AFTER, BEFORE)] + [f"{BEFORE} z"]
         step, own = [*fixed, *SIGNALS], list(self._given["neuron"])
         self.neuron: dict[str, Tree] = {}
         for name, text in self._given["neuron"].items():
             earlier = [f"{NEW} {other}" for other in self.neuron]
-            self.neuron[name] = self._tree(text, [*step, *own], [*moments, *earlier], "neuron", name)
+            self.neuron[name] = self._parse_expression(text, [*step, *own], [*moments, *earlier], "neuron", name)
         moments += [f"{BEFORE} {name}" for name in own]
         states = list(self._given["synapse"])
         linear = Linear(states)
@@ -138,18 +140,18 @@ class LearningRule(entries.Definition):
         for name, text in self._given["synapse"].items():
             earlier = [f"{NEW} {other}" for other in self.synapse]
             known = [*step, *own, *states, "pre"]
-            tree = self._tree(text, known, [*moments, *earlier], "synapse", name)
+            tree = self._parse_expression(text, known, [*moments, *earlier], "synapse", name)
             self.synapse[name] = tree
-            self.forms[name] = linear.form(tree, f"{self.here}, synapse, {name}")
+            self.forms[name] = linear.read_form(tree, f"{self.here}, synapse, {name}")
         key, text = self._final
         moments += [f"{BEFORE} {name}" for name in states]
-        tree = self._tree(text, [*step, *own, *states, "pre"], moments, key, "")
+        tree = self._parse_expression(text, [*step, *own, *states, "pre"], moments, key, "")
         self.gradient = tree if key == "gradient" else ("neg", tree)
-        self.credit = linear.form(tree, f"{self.here}, {key}")
+        self.credit = linear.read_form(tree, f"{self.here}, {key}")
         if key == "change":
             self.credit = {name: negative(part) for name, part in self.credit.items()}
 
-    def _tree(self, text: object, names: list[str], moments: Collection[str], key: str, name: str) -> Tree:
+    def _parse_expression(self, text: object, names: list[str], moments: Collection[str], key: str, name: str) -> Tree:
         here = f"{self.here}, {key}{f', {name}' if name else ''}"
 
         def unknown(found: str) -> str:
@@ -158,12 +160,12 @@ class LearningRule(entries.Definition):
             word, _, of = found.rpartition(" ")
             shown = of if len(of) <= NAME else quote(of)
             if word:
-                return f"{here}: {word}({shown}) is not known here{self._advise(word, of, shown, names, key)}"
+                return f"{here}: {word}({shown}) is not known here{self._advise_moment(word, of, shown, names, key)}"
             return f"{here}: {shown} is not known here; known are {', '.join(dict.fromkeys(names))}"
 
         return parse(text, names, here, moments=moments, unknown=unknown)
 
-    def _advise(self, word: str, name: str, shown: str, names: list[str], key: str) -> str:
+    def _advise_moment(self, word: str, name: str, shown: str, names: list[str], key: str) -> str:
         """Return what to write in place of a name at a moment that it has no value at."""
         own = {*self._given["neuron"], *self._given["synapse"]}
         is_of_key = name in own and name in self._given.get(key, ())
@@ -279,6 +281,6 @@ def _make_eprop(name: str, rule: object, **options: str) -> Eprop:
     return Eprop(**options, name=name)
 
 
-def rules_of(given: object, origin: str) -> dict[str, Rule]:
+def read_rules(given: object, origin: str) -> dict[str, Rule]:
     """Return the rules of a table `rules` or `learning_rules`, name to definition; `origin`: where it stands."""
     return entries.make_all("rules", from_dict, given, origin)

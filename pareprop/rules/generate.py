@@ -29,7 +29,7 @@ from ..neurons.language import Tree, names_of
 from ..neurons.slopes import ONE as ONE_TREE
 from ..neurons.slopes import ZERO
 from ..neurons.stored_terms import FLAGS
-from .bound import NOW, OLD, WAS, Bound
+from .bound import NOW, OLD, WAS, BoundRule
 from .linear import NEW
 
 _NUMBER = "number[{k} * across + j]"
@@ -44,7 +44,7 @@ class RuleGenerator:
 
     Parameters
     ----------
-    bound : Bound
+    bound : BoundRule
         The rule at neurons of a model that keeps what the rule reads.
 
     Attributes
@@ -66,28 +66,28 @@ class RuleGenerator:
 
     code_files = tuple(Path(__file__).parent / f"{name}.py" for name in ("linear", "bound", "generate", "definition"))
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: BoundRule) -> None:
         self.name, self.digest, self.here = bound.name, bound.digest, bound.here
         self.bound, self.columns, self.numbers = bound, Columns(), list[Tree]()
         derived = derive(bound.model)
         flags = [FLAGS] if derived.spiked or derived.refractory else []
         self.kept = [*derived.keeps, *flags]
         steps = bound.steps
-        self.index = {name: k for k, name in enumerate(bound.synapse)}
+        self.index = {name: k for k, name in enumerate(bound.synapse_states)}
         self.M = {(self.index[a], self.index[b]): tree for (a, b), tree in steps.M.items()}
         self.coefficients: dict[str, dict[int, Tree]] = {
             key: {self.index[name]: tree for name, tree in getattr(steps, key).items()} for key in ("U", "w", "w0")
         }
         for tree in (*self.M.values(), *(tree for part in self.coefficients.values() for tree in part.values())):
-            self._number(tree)
-        self._number(steps.v)
+            self._place_coefficient(tree)
+        self._place_coefficient(steps.v)
         self.own, self.keys = list[int](), self._list_keys()
         self._list_table()
         # all are written: functions decide the columns
-        step, sweep, trace = self._step(), self._sweep(), self._trace()
+        step, sweep, trace = self._write_step(), self._write_backward_step(), self._write_trace_step()
         self._text = {
-            "rule_interval": [step, sweep, self._interval()],
-            "rule_spike": [step, trace, self._map(), self._advance(), self._row()],
+            "rule_interval": [step, sweep, self._write_interval()],
+            "rule_spike": [step, trace, self._write_map(), self._write_rule_step(), self._write_row()],
         }
 
     @property
@@ -111,29 +111,29 @@ class RuleGenerator:
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
-    def _moves(self, tree: Tree) -> bool:
-        return not (self.bound.moving | self.bound.terms.keys()).isdisjoint(names_of(tree))
+    def _is_varying(self, tree: Tree) -> bool:
+        return not (self.bound.varying_names | self.bound.terms.keys()).isdisjoint(names_of(tree))
 
-    def _number(self, tree: Tree) -> None:
+    def _place_coefficient(self, tree: Tree) -> None:
         if tree[0] == "number":
             return
-        if not self._moves(tree):
+        if not self._is_varying(tree):
             self.columns.place(tree)
         elif tree not in self.numbers:
             self.numbers.append(tree)
 
-    def _coefficient(self, tree: Tree, loop: Loop, number: str) -> str:
+    def _write_coefficient(self, tree: Tree, loop: Loop, number: str) -> str:
         """Return C of a coefficient, where the numbers of a step are read as `number` says."""
         if tree[0] == "number":
             return loop.number(tree[1])
-        if not self._moves(tree):
+        if not self._is_varying(tree):
             return loop.value(tree)
         return loop.let(number.format(k=self.numbers.index(tree)))
 
-    def _step(self) -> str:
+    def _write_step(self) -> str:
         """Compute a step: new states of `neuron`, and the numbers that vary."""
         bound = self.bound
-        names = dict.fromkeys(bound.moving, "")
+        names = dict.fromkeys(bound.varying_names, "")
         names |= {"psi": "psi[j]", "L": "L[j]", "F": "F[j]", "M": "M"}
         pointers = {}
         for row, array in ((NOW, "kept"), (WAS, "before")):
@@ -166,14 +166,14 @@ class RuleGenerator:
             [" ".join(f"(void){name};" for name in given)],
         )
 
-    def _sweep(self) -> str:
+    def _write_backward_step(self) -> str:
         """Write a step backward: what an arrival adds to the gradient, and the derivative by the states before."""
         size, steps, number = len(self.index), self.coefficients, _NUMBER
         loop = Loop(self.columns, {})
         pointers = {f"lam{k}": f"REAL *restrict lam{k} = lam + {k} * across" for k in range(size)}
 
         def coefficient(tree: Tree) -> str:
-            return self._coefficient(tree, loop, number)
+            return self._write_coefficient(tree, loop, number)
 
         later = {}
         for k in range(size):
@@ -196,16 +196,16 @@ class RuleGenerator:
             ["(void)constant; (void)number; (void)lam;"],
         )
 
-    def _trace(self) -> str:
+    def _write_trace_step(self) -> str:
         """Write a step of n synapses of a row: their states, and what it adds to the gradient, taken from C."""
         size, steps = len(self.index), self.coefficients
         loop = Loop(self.columns, {})
         loop.lines.append("const int64_t to = target[j];")
 
         def coefficient(tree: Tree) -> str:
-            if tree[0] != "number" and not self._moves(tree):
-                return loop.let(f"own[{self._own_place(tree)} + to * N_OWN]")
-            return self._coefficient(tree, loop, "number[{k} * stride + to]")
+            if tree[0] != "number" and not self._is_varying(tree):
+                return loop.let(f"own[{self._index_target_constant(tree)} + to * N_OWN]")
+            return self._write_coefficient(tree, loop, "number[{k} * stride + to]")
 
         old = {k: loop.let(f"x[{k} * x_stride + j]") for k in range(size)}
         credit = [loop.let(f"{coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
@@ -247,7 +247,7 @@ class RuleGenerator:
 
     def _list_keys(self) -> list[tuple[int | str, int]]:
         """Return the keys of a map: the diagonal, what is below it, then q."""
-        if not self.bound.composes:
+        if not self.bound.can_compose:
             return []
         size = len(self.index)
         reached = set(self.M) | {(k, k) for k in range(size)}
@@ -266,12 +266,12 @@ class RuleGenerator:
             below = [b for b in self.order if b != a and (a, b) in pairs]
             for b in (b for b in self.order if (a, b) in pairs):
                 terms = [(c, tree) for (row, c), tree in self.M.items() if row == a and (c, b) in pairs]
-                if all(not self._moves(tree) and (c == a or (c, b) in fixed) for c, tree in terms):
+                if all(not self._is_varying(tree) and (c == a or (c, b) in fixed) for c, tree in terms):
                     fixed.add((a, b))
             reads = [b for b in below if b in self.entering]
             if a in self.coefficients["U"] or reads:
                 self.entering.append(a)
-                moves = a in self.coefficients["U"] and self._moves(self.coefficients["U"][a])
+                moves = a in self.coefficients["U"] and self._is_varying(self.coefficients["U"][a])
                 if not moves and all((a, b) in fixed and b in steady for b in reads):
                     steady.add(a)
         kept = [key for key in pairs if key in fixed]
@@ -280,7 +280,7 @@ class RuleGenerator:
         self.moving = [key for key in self.keys if key not in fixed]
         self.entries: list[int | str] = [k for k in self.entering if k not in steady] + ["f"] * bool(self.keys)
 
-    def trees_of_table(self) -> list[Tree]:
+    def list_table_trees(self) -> list[Tree]:
         """Return the coefficients that the table of places is made of."""
         trees = [tree for (a, b), tree in self.M.items() if ("full", a, b) in self.table]
         steady = [k for k in self.entering if k not in self.entries]
@@ -323,7 +323,7 @@ class RuleGenerator:
                 table[u % steps, k] = found[column]
         return table
 
-    def _composed(
+    def _compose_map(
         self, loop: Loop, coefficient: Callable[[Tree], str], old: Mapping[tuple[int | str, int], str]
     ) -> dict[tuple[int | str, int], str]:
         """Return the numbers of a map one step after `old`, which has all of them."""
@@ -350,14 +350,14 @@ class RuleGenerator:
             new["q", column] = loop.sum(terms)
         return new
 
-    def _map(self) -> str:
+    def _write_map(self) -> str:
         """Write the function that finds the map up to step u, in `state`, what enters then, and the end of a block."""
         if not self.keys:
             return ""
         n_states, loop = len(self.bound.states), Loop(self.columns, {})
 
         def coefficient(tree: Tree) -> str:
-            return self._coefficient(tree, loop, _NUMBER.replace("across", "stride"))
+            return self._write_coefficient(tree, loop, _NUMBER.replace("across", "stride"))
 
         def tabled(row: str, *column: object) -> str:
             return loop.let(f"{row}[{self.table.index(column)} * columns + each * j]")
@@ -371,7 +371,7 @@ class RuleGenerator:
             key: loop.let(f"m{self.moving.index(key)}[j]") if key in self.moving else tabled("was", "now", *key)
             for key in self.keys
         }
-        new, now = self._composed(loop, coefficient, old), {}
+        new, now = self._compose_map(loop, coefficient, old), {}
         ends = [f"last[{k} * stride + j] = {new[key]};" for k, key in enumerate(self.moving)]
         loop.lines += [
             "if (closes) {",
@@ -413,7 +413,7 @@ class RuleGenerator:
             ["(void)constant; (void)number; (void)columns; (void)was; (void)at; (void)ends;"],
         )
 
-    def _advance(self) -> str:
+    def _write_rule_step(self) -> str:
         """Write a step of targets: its numbers, and the map up to it; `shift`: log2 of the steps of a block."""
         composes = [
             "    if (entry == NULL)",
@@ -447,14 +447,14 @@ class RuleGenerator:
             ]
         )
 
-    def _own_place(self, tree: Tree) -> int:
+    def _index_target_constant(self, tree: Tree) -> int:
         """Return the place of a constant among those of a target that synapses read."""
         place = self.columns.place(tree)
         if place not in self.own:
             self.own.append(place)
         return self.own.index(place)
 
-    def _row(self) -> str:
+    def _write_row(self) -> str:
         """Write the function by which synapses of a row go through events and learn; see `rule_row.h`."""
         if not self.keys:
             return ""
@@ -604,7 +604,7 @@ VISIBLE void NAME(rule_row)(const RULE_ROW *of)
 """
 
     @staticmethod
-    def _interval() -> str:
+    def _write_interval() -> str:
         """Return the pass forward through an interval, which keeps numbers of steps, and the pass backward."""
         return """
 #undef TILE

@@ -7,24 +7,24 @@ from pathlib import Path
 
 from .. import files
 from ..neurons.library import read_table
-from .definition import Rule, rules_of
+from .definition import Rule, read_rules
 
 FOLDER = Path(__file__).parent / "library"
 
 
 @cache
-def names() -> list[str]:
+def list_names() -> list[str]:
     """Return the names of all rules of the package."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 @cache
-def get(name: str) -> Rule:
+def get_definition(name: str) -> Rule:
     """Return a rule of the package."""
-    return rules_of(files.parse_toml((FOLDER / f"{name}.toml").read_text())["learning_rules"], name)[name]
+    return read_rules(files.parse_toml((FOLDER / f"{name}.toml").read_text())["learning_rules"], name)[name]
 
 
-def load(path: str | Path) -> dict[str, Rule]:
+def load_definitions(path: str | Path) -> dict[str, Rule]:
     """Return the rules of a TOML or JSON file, in its table `learning_rules` or `rules`.
 
     Raises
@@ -32,4 +32,4 @@ def load(path: str | Path) -> dict[str, Rule]:
     InputError
         If it cannot be read, or a rule is wrong.
     """
-    return rules_of(read_table(path, "learning_rules", "rules"), str(path))
+    return read_rules(read_table(path, "learning_rules", "rules"), str(path))

@@ -25,7 +25,7 @@ class Linear:
         names = list(states)
         self.names = {"pre", *names, *(f"{word} {name}" for name in names for word in (NEW, BEFORE))}
 
-    def form(self, tree: Tree, here: str) -> Form:
+    def read_form(self, tree: Tree, here: str) -> Form:
         """Return the coefficients of an expression as it is written.
 
         Parameters
@@ -40,19 +40,19 @@ class Linear:
         InputError
             One line that names the term which is not linear.
         """
-        form = self._form(tree, here)
-        return form if form is not None else self._constant(tree, here)
+        form = self._try_form(tree, here)
+        return form if form is not None else self._require_zero(tree, here)
 
-    def _constant(self, tree: Tree, here: str) -> Form:
+    def _require_zero(self, tree: Tree, here: str) -> Form:
         """Return the form of a tree without states, {}; `InputError` unless the tree is 0."""
         if tree[0] == "number" and tree[1] == 0:
             return {}
         raise InputError(
-            f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must: multiply it by "
-            "pre, or by a state of synapse"
+            f"{here}: the term {_format_tree(tree)} holds neither a synapse state nor pre; each term must: multiply it "
+            "by pre, or by a state of synapse"
         )
 
-    def _form(self, tree: Tree, here: str) -> Form | None:
+    def _try_form(self, tree: Tree, here: str) -> Form | None:
         """Return the coefficients, None of what holds no state."""
         if self.names.isdisjoint(names_of(tree)):
             return None
@@ -63,37 +63,37 @@ class Linear:
             self._require_fixed(tree, here)
         if kind == "where":
             self._require_fixed(items[0], here)
-            a, b = (self.form(item, here) for item in items[1:])
+            a, b = (self.read_form(item, here) for item in items[1:])
             return {name: ("where", items[0], a.get(name, ZERO), b.get(name, ZERO)) for name in {**a, **b}}
         if kind in ("+", "-"):
-            a, b = (self.form(item, here) for item in items)
-            return add(a, b if kind == "+" else {name: negative(part) for name, part in b.items()})
+            a, b = (self.read_form(item, here) for item in items)
+            return add_forms(a, b if kind == "+" else {name: negative(part) for name, part in b.items()})
         if kind in ("neg", "detach"):
-            form = self.form(items[0], here)
+            form = self.read_form(items[0], here)
             return {name: negative(part) for name, part in form.items()} if kind == "neg" else form
         held = [item for item in items if not self.names.isdisjoint(names_of(item))]
         if kind == "*" and len(held) == 2:
-            raise InputError(f"{here}: {_show(tree)} is not linear: both factors hold synapse states or pre")
+            raise InputError(f"{here}: {_format_tree(tree)} is not linear: both factors hold synapse states or pre")
         if kind == "*":
-            return scaled(self.form(held[0], here), items[items[0] in held])
+            return scale_form(self.read_form(held[0], here), items[items[0] in held])
         if kind == "/" and items[1] in held:
-            raise InputError(f"{here}: {_show(tree)} is not linear: the divisor holds synapse states or pre")
+            raise InputError(f"{here}: {_format_tree(tree)} is not linear: the divisor holds synapse states or pre")
         if kind == "/":
-            return {name: ("/", part, items[1]) for name, part in self.form(items[0], here).items()}
-        raise InputError(f"{here}: {_show(tree)} is not linear")
+            return {name: ("/", part, items[1]) for name, part in self.read_form(items[0], here).items()}
+        raise InputError(f"{here}: {_format_tree(tree)} is not linear")
 
     def _require_fixed(self, tree: Tree, here: str) -> None:
         """Raise `InputError` if a condition holds synapse states."""
         if not self.names.isdisjoint(names_of(tree)):
-            raise InputError(f"{here}: the condition {_show(tree)} holds synapse states or pre: not linear")
+            raise InputError(f"{here}: the condition {_format_tree(tree)} holds synapse states or pre: not linear")
 
 
-def scaled(form: Form, factor: Tree) -> Form:
+def scale_form(form: Form, factor: Tree) -> Form:
     """Return a form times a factor."""
     return {name: times(factor, part) for name, part in form.items()}
 
 
-def add(a: Form, b: Form) -> Form:
+def add_forms(a: Form, b: Form) -> Form:
     """Return the sum of two forms."""
     total = dict(a)
     for name, part in b.items():
@@ -101,14 +101,14 @@ def add(a: Form, b: Form) -> Form:
     return total
 
 
-def _show(tree: Tree) -> str:
+def _format_tree(tree: Tree) -> str:
     """Return a tree as a user writes it."""
-    return write(_named(tree))
+    return write(_name_moments(tree))
 
 
-def _named(tree: Tree) -> Tree:
+def _name_moments(tree: Tree) -> Tree:
     """Return a tree with moments as functions."""
     if tree[0] == "name":
         word, _, name = tree[1].partition(" ")
         return ("name", f"{word}({name})" if name else word)
-    return tree if tree[0] == "number" else (tree[0], *map(_named, tree[1:]))
+    return tree if tree[0] == "number" else (tree[0], *map(_name_moments, tree[1:]))

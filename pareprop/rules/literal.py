@@ -8,19 +8,19 @@ from ..neurons.derive import derive
 from ..neurons.language import compile_tree, names_of
 from ..neurons.stored_terms import FLAGS
 from ..values import Given, Numbers
-from .bound import NOW, OLD, WAS, Bound
+from .bound import NOW, OLD, WAS, BoundRule
 from .linear import BEFORE, NEW
 
 
-class Literal:
+class LiteralRule:
     """States of synapses that learn by a rule, and of their targets.
 
     Parameters
     ----------
-    bound : Bound
+    bound : BoundRule
         The rule at neurons of a model.
     values : Mapping
-        Constants that `Bound.values` returned, one value or one for each synapse.
+        Constants that `BoundRule.compute_values` returned, one value or one for each synapse.
     n : int or tuple of int
         Shape of the synapses.
 
@@ -34,13 +34,13 @@ class Literal:
         All values of the latest step, by the names of `bound`.
     """
 
-    def __init__(self, bound: Bound, values: Given, n: int | tuple[int, ...]) -> None:
+    def __init__(self, bound: BoundRule, values: Given, n: int | tuple[int, ...]) -> None:
         self._bound, self._n, self.known = bound, n, dict(values)
         derived = derive(bound.model)
         self.kept = [*derived.keeps, *([FLAGS] if derived.spiked or derived.refractory else [])]
         names = [(k, tree[1]) for k, tree in enumerate(self.kept) if tree != FLAGS]
         self._rows = [(k, f"{NOW} {name}", f"{WAS} {name}") for k, name in names]
-        self.start()
+        self.reset_states()
         there = {*values, *bound.terms, "psi", "L", "F", "M", *(f"{OLD} {name}" for name in self.neuron)}
         there |= {name for row in self._rows for name in row[1:]}
         there |= {"z", f"{WAS} z", "refractory"} if FLAGS in self.kept else set()
@@ -50,13 +50,13 @@ class Literal:
         self._terms = [(name, compile_tree(tree, values)) for name, tree in terms.items()]
         self._added = compile_tree(bound.added, values)
 
-    def start(self) -> None:
+    def reset_states(self) -> None:
         """Set all states to their initial values."""
-        initial = self._bound.initial(self.known) if self._n else {}
+        initial = self._bound.compute_initial(self.known) if self._n else {}
         self.neuron = {name: np.full(self._n, initial.get(name, 0.0)) for name in self._bound.states}
-        self.start_synapses()
+        self.reset_synapses()
 
-    def start_synapses(self) -> None:
+    def reset_synapses(self) -> None:
         """Set the states of synapses to 0."""
         self.synapse = {name: np.zeros(self._n) for name in self._bound.rule.synapse}
 

@@ -132,7 +132,7 @@ class Bench(Frozen):
         if self.neuron in eprop.neurons:
             chosen |= eprop.select_parameters(self.neuron, traces)
         else:
-            kind = library.get(self.neuron)
+            kind = library.get_definition(self.neuron)
             strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
             chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
         if self.learn:

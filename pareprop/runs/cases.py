@@ -25,7 +25,7 @@ from ..network.reward import Reward, Rollout
 from ..network.rewire import Rewire
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
-from ..rules.definition import rules_of
+from ..rules.definition import read_rules
 from ..values import AnyValue, Foreign, Values
 
 REWARDS = "pareprop-reward-case-1"
@@ -212,7 +212,7 @@ class _Network:
         if rewards:
             values = {key: attributes[key] for key in ("gamma", "c_V", "c_H")}
             model.loss = Reward(lambda_=attributes["lambda"], **values)
-        model.learning_rules = rules_of(attributes["rules"], "attribute 'rules'")
+        model.learning_rules = read_rules(attributes["rules"], "attribute 'rules'")
         inputs = model.inputs("in", arrays["inputs"].shape[1])
         self._groups = self._add_neurons()
         readout = model.readouts("out", n_out, **_list_attributes(file["readout"]))

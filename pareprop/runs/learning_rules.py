@@ -69,17 +69,19 @@ def check_rules(
 def _find_neuron(source: str, name: str | None) -> NeuronModel | None:
     if name is None:
         return None
-    if name in models.names():
-        return models.get(name)
+    if name in models.list_names():
+        return models.get_definition(name)
     own: dict[str, NeuronModel] = {}
     with contextlib.suppress(InputError):  # a file of rules alone
-        own = models.load(source)
+        own = models.load_definitions(source)
     if name not in own:
-        raise InputError(f"--neuron {quote(name)} is no neuron model of the package{nearest(name, models.names())}")
+        raise InputError(
+            f"--neuron {quote(name)} is no neuron model of the package{nearest(name, models.list_names())}"
+        )
     return own[name]
 
 
 def _draw_window(found: RuleCheck, out: Path) -> None:
     from ..plots import rule
 
-    rule.save(out, rule.draw_figure(found.rule.name, found.times, found.window, found.shape if found.rise else ""))
+    rule.save(out, rule.draw_figure(found.rule.name, found.times, found.window, found.rise_text if found.rise else ""))

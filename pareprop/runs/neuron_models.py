@@ -13,7 +13,7 @@ from ..network.equations import make_parameters_class
 from ..network.parameters import parse_setting, validate_values
 from ..neurons import library
 from ..neurons.check import Check, check_model
-from ..neurons.compile import cache_folder, fill
+from ..neurons.compile import cache_folder, fill_cache
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..storage.disk import output_errors
@@ -77,7 +77,7 @@ def compile_all(sources: Sequence[str], levels: Sequence[str], ports: Sequence[s
     """
     for source in sources or library.free_names():
         for model in find_definitions(library, "neuron model", "", source, None):
-            found = fill(model, levels, ports=[some.split(",") for some in ports])
+            found = fill_cache(model, levels, ports=[some.split(",") for some in ports])
             terminal.echo(f"{model.name}: {len(found)} files in {cache_folder()}")
 
 
@@ -96,15 +96,15 @@ def find_definitions(
         from ..plots.style import require_format
 
         require_format("--out", out)
-    if source in library.names() and not Path(source).exists():
+    if source in library.list_names() and not Path(source).exists():
         if name not in (None, source):
             raise InputError(f"{option} {quote(name)}: {source} is a {kind} of the package, not a file")
-        return [library.get(source)]
+        return [library.get_definition(source)]
     if not source.endswith((".toml", ".json")) and not Path(source).exists():
         raise InputError(
-            f"{quote(source)} is not a file, and no {kind} of the package{nearest(source, library.names())}"
+            f"{quote(source)} is not a file, and no {kind} of the package{nearest(source, library.list_names())}"
         )
-    found = library.load(source)
+    found = library.load_definitions(source)
     if name is not None and name not in found:
         raise InputError(f"{source}: unknown {kind} {quote(name)}{nearest(name, found)}")
     if out is not None and name is None and len(found) > 1:

@@ -144,7 +144,7 @@ def describe_parameters(names: tuple[str, ...]) -> Iterator[str]:
     """
     listed = list_sections()
     known = [*listed, *dict.fromkeys(entry.name for entries in listed.values() for entry in entries)]
-    by_equations = {name: library.get(name) for name in library.free_names()}
+    by_equations = {name: library.get_definition(name) for name in library.free_names()}
     more = {*by_equations, *(name for model in by_equations.values() for name in model.parameters)} - {*known}
     for name in names:
         if name not in known and name not in more:

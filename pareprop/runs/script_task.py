@@ -21,7 +21,7 @@ from ..network.learning import rules_by_name
 from ..network.model import Model, equations_of
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
-from ..rules.definition import rules_of
+from ..rules.definition import read_rules
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
 from ..storage.disk import remove_leftover, require_space, write_hdf5
@@ -183,7 +183,7 @@ class ScriptTask(TaskBase):
                 f"a script trained this run, and only {self.script or 'the script'} has its network: "
                 f"{self.not_described}"
             )
-        own = models_of(self.neuron_models, ""), rules_of(self.learning_rules, "")
+        own = models_of(self.neuron_models, ""), read_rules(self.learning_rules, "")
         return to_tables.build_model(self.model_dump(), self._read_arrays(), *own)
 
     def _read_arrays(self) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from ..network.parameters import is_whole, suggest_name
 from ..neurons import library
 from ..neurons.model import models_of
 from ..rules import library as rule_library
-from ..rules.definition import rules_of
+from ..rules.definition import read_rules
 from ..sonata import circuit
 from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase, name_outputs
@@ -68,7 +68,7 @@ def _check_neuron_models(value: Values, info: ValidationInfo) -> Values:
 
 def _check_rules(value: Values) -> Values:
     with _convert_input_errors():
-        return {name: rule.to_dict() for name, rule in rules_of(value, "").items()}
+        return {name: rule.to_dict() for name, rule in read_rules(value, "").items()}
 
 
 def _check_sonata(value: Values, info: ValidationInfo) -> Values:
@@ -421,14 +421,14 @@ def _add_package_models(values: Given) -> Given:
     values, options = {**values}, values.get("sonata_options", {})
     for key, tables, field, known, names in (
         ("neuron_models", "populations", "model", library, library.free_names()),
-        ("learning_rules", "projections", "learning_rule", rule_library, rule_library.names()),
+        ("learning_rules", "projections", "learning_rule", rule_library, rule_library.list_names()),
     ):
         own, entries = values.get(key, {}), values.get(tables, ())
         if isinstance(own, Mapping) and isinstance(entries, list | tuple):
             named = [entry.get(field) for entry in entries if isinstance(entry, Mapping)]
             named += [options.get("neuron")] if key == "neuron_models" and isinstance(options, Mapping) else []
             used = [name for name in dict.fromkeys(map(str, named)) if name in names and name not in own]
-            values |= {key: {**own, **{name: known.get(name).to_dict() for name in used}}} if used else {}
+            values |= {key: {**own, **{name: known.get_definition(name).to_dict() for name in used}}} if used else {}
     return values
 
 
@@ -487,7 +487,7 @@ def _make_empty_model(values: Given, **others: AnyValue) -> Model:
     """Return the model before the tables are added: empty, or a SONATA network."""
     own = models_of(values["neuron_models"], "")
     others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}
-    others["learning_rules"] = rules_of(values["learning_rules"], "")
+    others["learning_rules"] = read_rules(values["learning_rules"], "")
     if not values.get("sonata"):
         return Model(**others)
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)

@@ -58,7 +58,7 @@ def neurons() -> list[str]:
     models = table(
         ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
         (
-            (f"`{label}`", variant, f'`"{name}"`', library.get(label.removeprefix("eprop_")).description)
+            (f"`{label}`", variant, f'`"{name}"`', library.get_definition(label.removeprefix("eprop_")).description)
             for label, (variant, name, _) in neuron_kinds().items()
         ),
     )
@@ -78,7 +78,7 @@ def neuron_models() -> list[str]:
         ("model", "what it is", "source", "equations"),
         (
             (f"`{name}`", model.description, model.source, equations(model))
-            for name, model in ((name, library.get(name)) for name in library.names())
+            for name, model in ((name, library.get_definition(name)) for name in library.list_names())
         ),
     )
 

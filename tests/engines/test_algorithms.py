@@ -405,7 +405,7 @@ def test_ranks_ask_for_the_same_algorithms() -> None:
 def test_maps_are_compiled_where_synapses_take_them(optimizer, asked, ports: tuple[int, ...] | None) -> None:
     """Ports at which synapses learn, if any learns by `scan`."""
     network = Model("spike", optimizer=optimizer)
-    inputs, cells = network.inputs("in", 3), network.neurons("rec", 2, library.get("iaf_psc_exp"))
+    inputs, cells = network.inputs("in", 3), network.neurons("rec", 2, library.get_definition("iaf_psc_exp"))
     for port in ("exc", "inh"):
         network.connect(inputs, cells, port=port, name=port)
     found = NetworkPlan(network, asked).composed(cells)

@@ -90,11 +90,11 @@ MANY = LearningRule(
 )
 SHORT = {"transmission": ShortTerm(U=0.5, tau_rec=50.0)}
 OPTIONS: dict[str, dict] = {  # of synapses from inputs and neurons onto neurons
-    "STDP": {"learning_rule": library.get("pair_stdp")},
+    "STDP": {"learning_rule": library.get_definition("pair_stdp")},
     "a rule that reads states and signals": {"learning_rule": MANY},
     "e-prop with options": {"learning_rule": Eprop(through="leak", filter="none")},
     "short-term plasticity": SHORT,
-    "STDP with short-term plasticity": {"learning_rule": library.get("pair_stdp")} | SHORT,
+    "STDP with short-term plasticity": {"learning_rule": library.get_definition("pair_stdp")} | SHORT,
 }
 SETTINGS: dict[str, dict] = {
     "plain": {},

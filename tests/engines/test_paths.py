@@ -61,14 +61,14 @@ def test_what_follows_every_step_takes_more(path: str) -> None:
     assert count(PATHS[path] | steps, 20.0, np.inf, algorithms="steps") > 2 * MOST * count({}, 20.0, np.inf)
 
 
-RULE = rules_library.get("pair_stdp")
+RULE = rules_library.get_definition("pair_stdp")
 
 
 @pytest.mark.parametrize(
     ("optimizer", "options", "reason"),
     [
         (Adam(), {}, "adam steps in each time step"),
-        (SgdMomentum(), {"kind": library.get("adex")}, "sgd_momentum steps in each time step"),
+        (SgdMomentum(), {"kind": library.get_definition("adex")}, "sgd_momentum steps in each time step"),
         (AdamW(), {"cutoff": 8.0}, "adamw steps in each time step"),
         (Adam(), {"rule": RULE}, "adam steps in each time step"),
         (GradientDescent(Wmin=-1.0), {"rule": RULE}, "bounds -1 and 100 hold in each time step"),
@@ -77,7 +77,7 @@ RULE = rules_library.get("pair_stdp")
         (GradientDescent(), {"rule": RULE}, None),
         (Adam(batch_size=2), {}, None),
         (Adam(optimize_each_step=False), {}, None),
-        (AdamW(optimize_each_step=False), {"kind": library.get("glif3")}, None),
+        (AdamW(optimize_each_step=False), {"kind": library.get_definition("glif3")}, None),
         (GradientDescent(Wmin=-1.0, optimize_each_step=False), {"rule": RULE}, None),
         (Adam(), {"cutoff": 1.0}, None),  # these synapses follow each step anyhow
         (Adam(), {"rule": Eprop(through="no own spike")}, None),

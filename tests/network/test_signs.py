@@ -162,7 +162,7 @@ def conductances(
     rule = {"type": "gradient_descent", "eta": 0.3, "optimize_each_step": each_step}
     model = Model(variant, seed=3)
     inputs = model.inputs("in", 12)
-    kind = library.get("iaf_cond_exp")
+    kind = library.get_definition("iaf_cond_exp")
     if not told:  # as users wrote it before ports could have signs
         kind = NeuronModel.from_dict(kind.name, kind.to_dict() | {"ports": ["exc", "inh"]})
     neurons = model.neurons("rec", 20, kind, surrogate_gradient_height=0.02, surrogate_gradient_width=15.0)

@@ -113,7 +113,7 @@ KINDS = {  # step, reset, start, current, scale of the weights at each port, ms 
 def backpropagate(kind, w_in, w_out, raster, target):
     """Spikes, loss, and its gradient by the weights of each port and of the readouts."""
     step, reset, start, I_e, _, dt = KINDS[kind]
-    kappa, first = float(np.exp(-dt / TAU)), library.get(kind).current_from
+    kappa, first = float(np.exp(-dt / TAU)), library.get_definition(kind).current_from
     w_in = [torch.tensor(w, requires_grad=True) for w in w_in]
     w_out = torch.tensor(w_out, requires_grad=True)
     state = tuple(torch.full((N_REC,), float(value), dtype=torch.float64) for value in start)
@@ -143,7 +143,10 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     weights = [np.abs(rng.normal(scale, scale / 2, (N_REC, N_IN))) * 0.5**k for k, scale in enumerate(scales)]
     w_out = rng.normal(size=(N_OUT, N_REC))
     model = Model("interval", dt_ms=dt, optimizer=GradientDescent(eta=1e-3, Wmin=-1e6, Wmax=1e6))
-    inputs, cells = model.inputs("in", N_IN), model.neurons("rec", N_REC, library.get(kind), I_e=I_e, c_reg=0.0)
+    inputs, cells = (
+        model.inputs("in", N_IN),
+        model.neurons("rec", N_REC, library.get_definition(kind), I_e=I_e, c_reg=0.0),
+    )
     out = model.readouts("out", N_OUT, C_m=1.0, E_L=0.0, tau_m=TAU, regular_spike_arrival=False)
     for port, w in zip(cells.ports, weights, strict=True):
         j, i = np.indices(w.shape).reshape(2, -1)

@@ -10,7 +10,7 @@ import pytest
 from pareprop import kernels
 from pareprop.neurons import built_in, library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import Part, compile
+from pareprop.neurons.compile import Part, compile_model
 from pareprop.neurons.language import evaluate, parse
 from pareprop.neurons.surrogates import SURROGATES
 
@@ -19,7 +19,7 @@ def test_the_default_surrogates_are_in_the_package() -> None:
     """None is compiled by its first user, who may have no compiler."""
     for name in library.nest_names():
         assert kernels.neuron_models.find(built_in.find(name, built_in.DEFAULT).digest), name
-    assert kernels.neuron_models.find(library.get("adex").digest) is None
+    assert kernels.neuron_models.find(library.get_definition("adex").digest) is None
 
 
 def test_wheels_have_all_surrogates(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_wheels_have_all_surrogates(tmp_path: Path) -> None:
 def test_each_surrogate_is_that_of_its_formula(surrogate: str) -> None:
     """At a step of a neuron of NEST's from the package, or compiled here, in the voltage before."""
     model = built_in.find("iaf_psc_delta", surrogate)
-    cells = Cells(compile(model, parts=[Part("step")]), 30, {"V_th": -55.0}, 1.0, kinds=("step",))
+    cells = Cells(compile_model(model, parts=[Part("step")]), 30, {"V_th": -55.0}, 1.0, kinds=("step",))
     cells.state[:] = np.random.default_rng(2).uniform(0.0, 20.0, cells.state.shape)
     psi = cells.step(np.zeros((1, 30)), np.zeros(30))[1]
     named = cells.program.values({"V_th": -55.0}, 1.0)
@@ -53,12 +53,12 @@ def test_each_surrogate_is_that_of_its_formula(surrogate: str) -> None:
 @pytest.mark.parametrize("name", [*library.nest_names(), "adex", "iaf_psc_exp", "iaf_cond_exp"])
 def test_states_counted_from_a_parameter_are_those_of_the_same_neuron(name: str) -> None:
     """Each expression of the written equations, at random states, against the same one in shifted states."""
-    model = library.get(name)
+    model = library.get_definition(name)
     moved, rng = built_in.count_from(model, "E_L"), np.random.default_rng(3)
     values = {
         key: value * rng.uniform(0.9, 1.1, 50) if abs(value) < 1e3 else value for key, value in model.defaults.items()
     }
-    values = model.values(values, 0.5)
+    values = model.complete_values(values, 0.5)
     now = {
         key: rng.uniform(-80.0, -40.0, 50) if unit == "mV" else rng.random(50)
         for key, (_, unit) in model.states.items()
@@ -77,8 +77,8 @@ def test_states_counted_from_a_parameter_are_those_of_the_same_neuron(name: str)
     np.testing.assert_allclose(
         evaluate(moved.equations.spike, values | lowered), evaluate(model.equations.spike, values | now), atol=1e-11
     )
-    for state, initial in moved.initial(values).items():
-        expected = model.initial(values)[state] - (values["E_L"] if state in voltages else 0.0)
+    for state, initial in moved.compute_initial(values).items():
+        expected = model.compute_initial(values)[state] - (values["E_L"] if state in voltages else 0.0)
         np.testing.assert_allclose(initial, expected, atol=1e-12)
 
 
@@ -86,7 +86,7 @@ def test_states_counted_from_a_parameter_are_those_of_the_same_neuron(name: str)
 @pytest.mark.parametrize("name", ["iaf_psc_exp", "adex", "iaf_cond_exp"])
 def test_constants_that_are_shared_give_the_same_bits(name: str, real: type) -> None:
     """Those of the first neuron for all, or a column each."""
-    program, rng = compile(library.get(name)), np.random.default_rng(1)
+    program, rng = compile_model(library.get_definition(name)), np.random.default_rng(1)
     one, each = (Cells(program, 37, {"t_ref": 2.0}, 0.5, real) for _ in range(2))
     assert one.shared == 1
     each.shared = 0

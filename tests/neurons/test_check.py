@@ -30,15 +30,15 @@ def line_of(found, key):
 SHORT = ("iaf_psc_exp", "izhikevich", "adex", "two_compartment", "glif5")  # two fast, two with most ports and states
 
 
-@pytest.mark.parametrize("name", first(2, dict.fromkeys((*SHORT, *library.names())), rest=5))
+@pytest.mark.parametrize("name", first(2, dict.fromkeys((*SHORT, *library.list_names())), rest=5))
 def test_models_of_the_package_pass(name: str) -> None:
-    found = library.get(name).check()
+    found = library.get_definition(name).check()
     assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent / "user").glob("*.toml")), ids=lambda path: path.stem)
 def test_models_of_papers_pass(path: Path) -> None:
-    (model,) = library.load(path).values()
+    (model,) = library.load_definitions(path).values()
     found = model.check(dt_ms=0.05)
     assert found.passed, found.text()
 
@@ -125,7 +125,7 @@ def test_warnings(changes: dict, told: str) -> None:
 
 def test_a_step_that_is_too_long_is_no_silence() -> None:
     """The interneuron of Wang and Buzsaki fires at 23.7 pA; with steps of 1 ms its sodium current runs away there."""
-    (model,) = library.load(Path(__file__).parent / "user" / "wang_buzsaki.toml").values()
+    (model,) = library.load_definitions(Path(__file__).parent / "user" / "wang_buzsaki.toml").values()
     told = "\n".join(model.check().warnings)
     assert "does not spike for any constant input up to 10 pA" in told
     assert (
@@ -170,7 +170,7 @@ def test_numbers_that_are_not_finite_end_the_command(tmp_path: Path, capsys: pyt
 
 
 def test_traces_that_explode() -> None:
-    adex = library.get("adex").to_dict()
+    adex = library.get_definition("adex").to_dict()
     found = NeuronModel.from_dict("mine", adex | {"follow": ["w"]}).check()
     (line,) = found.warnings
     assert line.startswith("traces explode") and "let follow name V_m" in line
@@ -179,7 +179,7 @@ def test_traces_that_explode() -> None:
 def test_traces_that_a_spike_ends() -> None:
     found = NeuronModel.from_dict("mine", LEAKY | {"reset": {"V_m": "detach(V_m)"}, "follow": ["V_m"]}).check()
     assert found.passed and line_of(found, "a spike ends traces of") == "V_m"
-    assert not [line for line in library.get("adex").check().lines if line.startswith("a spike ends")]
+    assert not [line for line in library.get_definition("adex").check().lines if line.startswith("a spike ends")]
 
 
 def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ def test_parameters_that_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None
     found = model.check()
     through = "I_e (step of V_m); R (step of V_m); V_th (spike, initial V_m); tau_m (step of V_m)"
     assert line_of(found, "can be learned, through") == through and found.passed
-    assert line_of(library.get("iaf_psc_delta").check(), "cannot be learned, no spike depends on them") == (
+    assert line_of(library.get_definition("iaf_psc_delta").check(), "cannot be learned, no spike depends on them") == (
         "C_m, I_e, V_min, V_reset"
     )
     names = ("I_e", "R", "V_th", "tau_m")
@@ -240,7 +240,7 @@ def test_units(text: str, unit: tuple | None) -> None:
 )
 def test_units_of_weights_follow_the_port(name: str, units: list[str]) -> None:
     """As NEST documents them: jumps of a voltage, currents or conductances."""
-    model = library.get(name)
+    model = library.get_definition(name)
     assert [unit_of_port(model, port) for port in model.ports] == units
 
 

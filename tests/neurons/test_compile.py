@@ -49,18 +49,18 @@ def with_compiler(monkeypatch, name: str) -> None:
 
 
 def test_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
     file, _ = sorted(cache.iterdir())
     before = file.stat().st_mtime_ns
     compiling._programs.clear()
     monkeypatch.setattr(compiling, "_compile", None)  # what is in the cache is not compiled again
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
     assert file.stat().st_mtime_ns == before and not file.stat().st_mode & 0o022
 
 
 @pytest.mark.parametrize("damage", ["short", "changed", "empty", "others may write"])
 def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
-    compiling.compile(MODEL)
+    compiling.compile_model(MODEL)
     file, _ = sorted(cache.iterdir())
     content = file.read_bytes()
     if damage == "others may write":
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
     else:
         file.write_bytes({"short": content[:-100], "empty": b"", "changed": content[:-1] + b"?"}[damage])
     compiling._programs.clear()
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
     assert file.read_bytes()[-100:] == content[-100:] or damage == "others may write"
     assert not stat.S_IMODE(file.stat().st_mode) & 0o022
 
@@ -79,16 +79,16 @@ def test_a_whole_file_of_another_model_is_not_believed(cache: Path, monkeypatch,
     other = NeuronModel.from_dict("tiny", TINY | {"step": {"u": "0.25*u + arriving"}})
     if whose == "another model":
         other = NeuronModel.from_dict("other", other.to_dict())
-    compiling.compile(other)
+    compiling.compile_model(other)
     wrong, texts = sorted(cache.iterdir())
-    compiling.compile(MODEL)
+    compiling.compile_model(MODEL)
     right, _ = sorted(set(cache.iterdir()) - {wrong, texts})
     content = wrong.read_bytes()
     if whose.startswith("of an earlier"):  # whose files had a checksum of the shared object alone
         content = content[:-32] + hashlib.sha256(content[:-32]).digest()
     right.write_bytes(content)
     compiling._programs.clear()
-    assert half(compiling.compile(MODEL)) == 0.2 and right.read_bytes() != content
+    assert half(compiling.compile_model(MODEL)) == 0.2 and right.read_bytes() != content
 
 
 def test_all_that_generates_code_decides_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(compiling, "_programs", {})
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
 
 
 def test_another_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,18 +121,18 @@ def test_another_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_compiler(monkeypatch, "no-such-compiler -O3")
     monkeypatch.setenv("PAREPROP_CC", "no-such-cc")
     with pytest.raises(InputError, match=r"there is no C compiler 'no-such-cc' \(of PAREPROP_CC\) on this machine"):
-        compiling.compile(MODEL)
+        compiling.compile_model(MODEL)
     monkeypatch.setenv("PAREPROP_CC", there)
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
     compiling._programs.clear()
     monkeypatch.delenv("PAREPROP_CC")
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
 
 
 def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     with_compiler(monkeypatch, "false")
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
-        compiling.compile(MODEL)
+        compiling.compile_model(MODEL)
     assert capfd.readouterr() == ("", "")
 
 
@@ -140,26 +140,26 @@ def test_a_fifo_in_the_cache_is_left_alone(cache: Path) -> None:
     """To open one for reading waits for a writer."""
     cache.mkdir()
     os.mkfifo(cache / compiling._file_name(MODEL, compiling.QUICK, kernels.LEVEL))
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
 
 
 def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the level that was asked for; a message names the others that there are."""
     levels = list(kernels.build_info.marches)
     others = [level for level in levels if level != kernels.LEVEL][:1]
-    compiling.fill(MODEL, others)
+    compiling.fill_cache(MODEL, others)
     with monkeypatch.context() as here:
         here.setattr(compiling.shutil, "which", lambda name: None)
         with pytest.raises(InputError, match="there is no C compiler") as told:
-            compiling.compile(MODEL)
+            compiling.compile_model(MODEL)
     assert not others or f"for level {' and '.join(others)} alone, not for {kernels.LEVEL}" in str(told.value)
-    assert len(compiling.fill(MODEL)) == 10  # texts, quick; step, sweep, traces, composed maps in two precisions
+    assert len(compiling.fill_cache(MODEL)) == 10  # texts, quick; step, sweep, traces, composed maps in two precisions
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     parts = [compiling.Part(kind, precision) for kind in compiling._FUNCTIONS for precision in ("double", "single")]
     parts += [compiling.Part("composed", precision, (0,), beside=False) for precision in ("double", "single")]
-    assert all(map(compiling.compile(MODEL, parts=parts).has, parts))
+    assert all(map(compiling.compile_model(MODEL, parts=parts).has, parts))
     with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
-        compiling.fill(MODEL, ["v9"])
+        compiling.fill_cache(MODEL, ["v9"])
 
 
 def test_ports_that_are_named(cache: Path) -> None:
@@ -167,25 +167,25 @@ def test_ports_that_are_named(cache: Path) -> None:
     model = NeuronModel.from_dict("tiny", TINY | {"ports": ["a", "b", "c"], "step": {"u": "0.5*u + a + b + c"}})
 
     def list_ports(*ports: list[str]) -> list[str]:
-        found = compiling.fill(model, ports=ports)
+        found = compiling.fill_cache(model, ports=ports)
         assert all(path.is_file() for path in found)
         return [path.stem.partition("-composed-double-")[2] for path in found if "-composed-double" in path.stem]
 
     assert list_ports() == ["0-1-2", "0", "1", "2"]
     assert list_ports(["c", "a"], ["b"]) == ["0-2", "1"]
     with pytest.raises(InputError, match="neuron model 'tiny' has no port 'd'"):
-        compiling.fill(model, ports=[["a", "d"]])
+        compiling.fill_cache(model, ports=[["a", "d"]])
 
 
 SECONDS = """
 import os
 from pareprop.neurons import compile, library
 from pareprop.neurons.compile import Part
-(model,) = library.load(FILE).values()
+(model,) = library.load_definitions(FILE).values()
 ports = tuple(range(len(model.ports)))
 maps = Part("composed", "double", ports, beside=False)
 parts = {"check": [compile.QUICK], "interval": [Part("step"), Part("sweep")], "spike": [Part("step"), maps]}
-compile.compile(model, None, parts[KIND])
+compile.compile_model(model, None, parts[KIND])
 print(sum(os.times()[:4]))
 """
 
@@ -222,27 +222,27 @@ class Ranks:
 
 def test_other_ranks_get_the_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They read no cache and run no compiler; an error of rank 0 is theirs as well."""
-    compiling.compile(MODEL, Ranks(0))
+    compiling.compile_model(MODEL, Ranks(0))
     compiling._programs.clear()
     with_compiler(monkeypatch, "no-such-compiler -O3")
     monkeypatch.setenv("PAREPROP_CACHE", "/nowhere")
-    assert half(compiling.compile(MODEL, Ranks(1))) == 0.2
+    assert half(compiling.compile_model(MODEL, Ranks(1))) == 0.2
     other = NeuronModel.from_dict("other", TINY)
     for rank in (0, 1):
         compiling._programs.clear()
         with pytest.raises(InputError, match="there is no C compiler"):
-            compiling.compile(other, Ranks(rank))
+            compiling.compile_model(other, Ranks(rank))
     assert not Ranks.told
 
 
 # A rank that knows a model already, as one that checked it, or trained it alone, does.
 KNOWN = """
 from pareprop import NeuronModel, exchange
-from pareprop.neurons.compile import Part, compile
+from pareprop.neurons.compile import Part, compile_model
 ranks, model = exchange(), NeuronModel.from_dict("tiny", TINY)
 if ranks.rank == 1:
-    compile(model, None, [Part("composed", "double", (0,))])
-both = [compile(model, ranks.comm, [part]) for part in (Part("step"), Part("composed", "double", (0,)))]
+    compile_model(model, None, [Part("composed", "double", (0,))])
+both = [compile_model(model, ranks.comm, [part]) for part in (Part("step"), Part("composed", "double", (0,)))]
 ranks.comm.barrier()
 print(f"{both[0] is both[1] and both[0].n_states}\\n", end="", flush=True)
 """
@@ -259,8 +259,8 @@ def test_a_rank_that_knows_a_model_takes_part(cache: Path) -> None:
 def test_concurrent_runs(cache: Path) -> None:
     """All of them compile, or find what another one compiled; none finds half a file."""
     script = (
-        "from pareprop import NeuronModel; from pareprop.neurons.compile import compile\n"
-        f"print(compile(NeuronModel.from_dict('tiny', {TINY!r})).n_states)"
+        "from pareprop import NeuronModel; from pareprop.neurons.compile import compile_model\n"
+        f"print(compile_model(NeuronModel.from_dict('tiny', {TINY!r})).n_states)"
     )
     line, streams = [*ranks.python(), "-c", script], {"stdout": subprocess.PIPE, "text": True}
     runs = [subprocess.Popen(line, env=os.environ, **streams) for _ in range(3)]
@@ -296,10 +296,10 @@ def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: 
 
 def test_a_start_loads_no_sympy() -> None:
     """Neither the package nor a model from the cache needs SymPy."""
-    compiling.compile(MODEL)
+    compiling.compile_model(MODEL)
     script = (
-        "import sys, pareprop; from pareprop import NeuronModel; from pareprop.neurons.compile import compile\n"
-        f"compile(NeuronModel.from_dict('tiny', {TINY!r}))\n"
+        "import sys, pareprop; from pareprop import NeuronModel; from pareprop.neurons.compile import compile_model\n"
+        f"compile_model(NeuronModel.from_dict('tiny', {TINY!r}))\n"
         "assert 'sympy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
@@ -307,7 +307,7 @@ def test_a_start_loads_no_sympy() -> None:
 
 def test_sizes_and_errors_of_constants() -> None:
     more = {"parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"}, "step": {"u": "k*u + arriving"}}
-    program = compiling.compile(NeuronModel.from_dict("mine", TINY | more))
+    program = compiling.compile_model(NeuronModel.from_dict("mine", TINY | more))
     assert program.constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
     with pytest.raises(InputError, match="constants: k is inf, where tau = 0"):
         program.constants({"tau": np.array([1.0, 0.0])}, 1.0)
@@ -325,9 +325,9 @@ def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compiling, "_source", slowly)
     monkeypatch.setattr(terminal, "PATIENCE", 0.01)
     monkeypatch.setattr(terminal, "echo", lambda text, *, err: said.append((text, err)))
-    assert half(compiling.compile(MODEL)) == 0.2
+    assert half(compiling.compile_model(MODEL)) == 0.2
     what = "neuron model 'tiny': its derivatives are taken"
     assert said[:2] == [(f"{what}, 0.01 s so far", True), (f"{what}, 0.02 s so far", True)]
     said.clear()
-    compiling.fill(MODEL)
+    compiling.fill_cache(MODEL)
     assert said[0][0] == "neuron model 'tiny' (file 3 of 10): its derivatives are taken, 0.01 s so far"

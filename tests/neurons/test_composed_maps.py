@@ -16,7 +16,7 @@ from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.neurons import built_in, library
-from pareprop.neurons.compile import Part, compile
+from pareprop.neurons.compile import Part, compile_model
 from pareprop.neurons.composed_maps import ComposedMaps
 from pareprop.neurons.generate import Generator
 from pareprop.neurons.model import NeuronModel
@@ -100,7 +100,7 @@ def network(
     inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
     groups = []
     for k, kind in enumerate(cells):
-        definition = kind if isinstance(kind, NeuronModel) else library.get(kind)
+        definition = kind if isinstance(kind, NeuronModel) else library.get_definition(kind)
         kind = "iaf" if kind == "iaf" else definition
         current = 1.5 if definition is DENSE else 400.0
         groups.append(
@@ -171,7 +171,7 @@ def test_rewards() -> None:
         model = Model("spike", seed=4, optimizer=optimizer, loss=Reward(gamma=0.95, lambda_=0.9, c_V=0.6, c_H=0.1))
         inputs, out = model.inputs("in", CorridorTask.n_inputs), model.readouts("out", 3, C_m=1.0, tau_m=12.0)
         kappas = {"kappa": 0.9, "kappa_reg": 0.9, "c_reg": 0.3}
-        for k, (kind, current) in enumerate([(DENSE, 1.5), (library.get("iaf_psc_exp"), 400.0)]):
+        for k, (kind, current) in enumerate([(DENSE, 1.5), (library.get_definition("iaf_psc_exp"), 400.0)]):
             cells = model.neurons(f"cells {k}", 6, kind, I_e=current, **kappas)
             model.connect(inputs, cells, weight=Normal(mean=8.0, std=4.0), port="exc")
             model.connect(cells, out, weight=Normal(std=0.5))
@@ -232,7 +232,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
 
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
     for name in library.nest_names():
-        program = compile(built_in.find(name, built_in.DEFAULT))
+        program = compile_model(built_in.find(name, built_in.DEFAULT))
         assert program.has(Part("composed", "single", (0,), ahead=True)) == ("bsshslm" not in name)
 
 

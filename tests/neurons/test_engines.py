@@ -43,7 +43,7 @@ def small(variant: str, precision: str = "double", kinds: tuple[str, ...] = ("ia
     model = Model(variant, seed=3, precision=precision, optimizer=rule)
     inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     for name in kinds:
-        definition = library.get(name)
+        definition = library.get_definition(name)
         cells = model.neurons(name, 5, definition, C_m=Normal(mean=200.0, std=5.0), I_e=300.0, c_reg=1.0)
         model.connect(inputs, cells, weight=Normal(mean=60.0, std=20.0), port=definition.ports[-1])
         model.connect(cells, out, weight=Normal(std=0.5))
@@ -98,9 +98,9 @@ def test_port_of_a_model_of_the_package() -> None:
 def test_unknown_parameter_and_length() -> None:
     model = Model("interval")
     with pytest.raises(InputError, match=r"unknown parameter 'tau_ww', did you mean 'tau_w'\?"):
-        model.neurons("rec", 2, library.get("adex"), tau_ww=1.0)
+        model.neurons("rec", 2, library.get_definition("adex"), tau_ww=1.0)
     with pytest.raises(InputError, match=r"^population 'rec': tau_w has 3 values for 2 neurons$"):
-        model.neurons("rec", 2, library.get("adex"), tau_w=[1.0, 2.0, 3.0])
+        model.neurons("rec", 2, library.get_definition("adex"), tau_w=[1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -150,7 +150,7 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     np.testing.assert_array_equal(found[True][0][:, ids], due)
     np.testing.assert_array_equal(found[True][0][:, others], found[False][0][:, others])
     assert np.any(found[False][0][:, ids] != due)
-    reset = library.get("adex").defaults["V_reset"]
+    reset = library.get_definition("adex").defaults["V_reset"]
     after = found[True][1]["V_m"][:, 6]
     np.testing.assert_array_equal(after[due[:, 1]], reset)  # recorded after the reset
     assert not np.any(after[~due[:, 1]] > 100.0)
@@ -168,8 +168,8 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
         ("spike", "steps", {}, {}),
         ("spike", None, {"learn": {"I_e": GradientDescent(eta=0.1, low=0.0, high=900.0)}}, {}),
         ("spike", None, {}, {"learning_rule": Eprop(through="leak")}),
-        ("interval", None, {}, {"learning_rule": rules.get("clopath")}),
-        ("spike", None, {}, {"learning_rule": rules.get("clopath")}),
+        ("interval", None, {}, {"learning_rule": rules.get_definition("clopath")}),
+        ("spike", None, {}, {"learning_rule": rules.get_definition("clopath")}),
     ],
 )
 def test_no_rank_compiles_by_itself(
@@ -180,17 +180,17 @@ def test_no_rank_compiles_by_itself(
 
     def compile_once(*given: object) -> None:
         compile_models(*given)
-        monkeypatch.setattr(compiling, "fetch", None)
+        monkeypatch.setattr(compiling, "fetch_parts", None)
 
     for known in (compiling, rule_program):
         monkeypatch.setattr(known, "_programs", {})
     monkeypatch.setattr(building, "compile_models", compile_once)
     monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path))
-    own = {"kind": library.get("adex"), "cell": {"I_e": 300.0} | options, "into": {"weight": 60.0} | rule}
+    own = {"kind": library.get_definition("adex"), "cell": {"I_e": 300.0} | options, "into": {"weight": 60.0} | rule}
     optimizer = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
     model = network(variant, 8, 5, **own, onto=0.5, back=1.0, precision=precision, optimizer=optimizer)
     run = Simulation(model, NOISE, algorithms=algorithms)
     run.train(2)
-    assert compiling.fetch is None and run.iteration == 2
+    assert compiling.fetch_parts is None and run.iteration == 2
     of_rule = [path.stem.partition("-rule_")[2] for path in tmp_path.iterdir() if path.stem.startswith("clopath")]
     assert of_rule == [f"{variant}-{precision}"] * isinstance(rule.get("learning_rule"), LearningRule)

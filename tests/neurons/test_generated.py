@@ -10,7 +10,7 @@ from params import first
 from pareprop import NeuronModel
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, derive
 
 N, T = 24, 80
@@ -86,7 +86,7 @@ DRIVE = {  # by the beginning of a name: size of what arrives, largest current
 
 def definition(name):
     own = {"odd": ODD, "small": SMALL, "loop": LOOP}
-    return NeuronModel.from_dict(name, own[name]) if name in own else library.get(name)
+    return NeuronModel.from_dict(name, own[name]) if name in own else library.get_definition(name)
 
 
 def run(name, real=np.float64, n=N, learns=NO_LEARNS):
@@ -97,7 +97,7 @@ def run(name, real=np.float64, n=N, learns=NO_LEARNS):
     values = {"surrogate_gradient_width": 9.0 if name not in ("odd", "small", "loop") else 0.7}
     dt = 0.1 if name.startswith("hh") else 1.0
     slow = twin.Kind(told, n, {key: np.full(n, value) for key, value in values.items()}, dt)
-    fast = Cells(compile(model, learns=learns), n, values, dt, real)
+    fast = Cells(compile_model(model, learns=learns), n, values, dt, real)
     for t in range(T):
         ports = size * (draw.random((len(model.ports), n)) < 0.3) * draw.normal(0.6, 1.0, (len(model.ports), n))
         drive = current * draw.random(n)
@@ -108,7 +108,7 @@ def run(name, real=np.float64, n=N, learns=NO_LEARNS):
         fast.before = kept
 
 
-NAMES = first(5, ["odd", "loop", *library.names()])
+NAMES = first(5, ["odd", "loop", *library.list_names()])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,7 +164,7 @@ def learnable(name):
     return tuple(key for k, key in enumerate(names) if learned.list_paths(model, k))
 
 
-@pytest.mark.parametrize("name", first(1, ["small", "loop", "odd", *library.names()], rest=4))
+@pytest.mark.parametrize("name", first(1, ["small", "loop", "odd", *library.list_names()], rest=4))
 def test_traces_and_sweep_of_parameters(name: str) -> None:
     """The trace of every parameter is that of complex steps, through constants, too; the sweep gives its sums."""
     names, draw, rows = learnable(name), np.random.default_rng(6), []
@@ -249,8 +249,8 @@ def test_bits_do_not_depend_on_the_number_of_neighbours() -> None:
     for name in ("adex", "iaf_cond_exp", "two_compartment", "loop"):
         model, draw = definition(name), np.random.default_rng(3)
         ports = draw.normal(2.0, 1.0, (30, len(model.ports), 19))
-        whole = Cells(compile(model), 19, {"I_e": 0.0}, 1.0)
-        parts = [Cells(compile(model), k, {"I_e": 0.0}, 1.0) for k in (8, 1, 10)]
+        whole = Cells(compile_model(model), 19, {"I_e": 0.0}, 1.0)
+        parts = [Cells(compile_model(model), k, {"I_e": 0.0}, 1.0) for k in (8, 1, 10)]
         places = np.split(np.arange(19), [8, 9])
         for t in range(30):
             _, psi, _ = whole.step(ports[t], np.full(19, 300.0))

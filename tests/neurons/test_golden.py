@@ -13,7 +13,7 @@ import reference
 from params import first
 
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 from pareprop.neurons.model import models_of
 
 FILES = case_files.find("neurons")
@@ -34,7 +34,9 @@ class CompiledCells(twin.Cells):
         super().__init__(case, dt)
         models = models_of(case["neuron_models"], "case")
         self.cells = [
-            Cells(compile(models[g["model"]]), g["n"], {k: np.asarray(v, float) for k, v in g["params"].items()}, dt)
+            Cells(
+                compile_model(models[g["model"]]), g["n"], {k: np.asarray(v, float) for k, v in g["params"].items()}, dt
+            )
             for g in case["groups"]
         ]
         self.rows = []

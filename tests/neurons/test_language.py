@@ -177,9 +177,9 @@ def test_what_is_long_and_linear_is_integrated_exactly() -> None:
     assert model.equations.integration == "exact"
 
 
-@pytest.mark.parametrize("name", library.names())
+@pytest.mark.parametrize("name", library.list_names())
 def test_derivatives_of_long_trees_are_those_of_sympy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = library.get(name)
+    model = library.get_definition(name)
     learns = Learns(tuple(sorted({*model.parameters, "I_e"} - {*NEVER_LEARNED})))
     by_sympy = _Deriving(model, learns).derivatives()
     monkeypatch.setattr(terms, "LONG", -1)
@@ -214,7 +214,7 @@ def test_more_code_than_a_compiler_takes_is_refused(monkeypatch: pytest.MonkeyPa
     step = {f"s{i}": f"({')+('.join(some)})" for i, some in groups.items()}
     model = made(states={name: [0.0, "1"] for name in step}, step=step, spike="s0 - 1", reset=None, ports=["a"])
     with pytest.raises(InputError, match=r"neuron model 'mine': its equations become \d+ lines of C, more than 1500"):
-        compiler.compile(model)
+        compiler.compile_model(model)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_a_state_that_runs_away() -> None:
         made(step={"V_m": "V_m*V_m + arriving"}, reset=None, spike="0*V_m - 1").check()
 
 
-@pytest.mark.parametrize("name", library.names())
+@pytest.mark.parametrize("name", library.list_names())
 def test_forms(name: str) -> None:
     """JSON holds all of a model; the hash is that of the equations, not of the words about them."""
-    model = library.get(name)
+    model = library.get_definition(name)
     again = NeuronModel.from_json(name, model.to_json())
     assert again == model and again.digest == model.digest and again.to_dict() == model.to_dict()
     changed = NeuronModel.from_dict(name, model.to_dict() | {"description": "another word"})
@@ -327,4 +327,4 @@ def test_json_with_a_key_twice(tmp_path: Path) -> None:
     path, entry = tmp_path / "mine.json", '"spike": "V_m - 1"'
     path.write_text(f'{{"neuron_models": {{"mine": {{"spike": "V_m", {entry}}}}}}}')
     with pytest.raises(InputError, match=r"^cannot read .*mine\.json: key 'spike' stands twice$"):
-        library.load(path)
+        library.load_definitions(path)

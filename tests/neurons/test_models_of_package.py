@@ -12,7 +12,7 @@ from pareprop.network.model import Model
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 from pareprop.neurons.model import COMMON
 from pareprop.neurons.surrogates import SURROGATES
 from pareprop.storage.self_description import UNITS
@@ -25,7 +25,7 @@ BY_HAND = {"V_m", "refractory_input", "surrogate_gradient_function"}  # of the c
 def test_file_and_class_agree(variant: str, name: str) -> None:
     known = VARIANTS[variant]
     suffix = known.nest_suffix
-    definition = library.get(f"{name}{suffix}")
+    definition = library.get_definition(f"{name}{suffix}")
     assert definition.nest == f"eprop_{name}{suffix}"
     fields = {key: item.default for key, item in known.neurons[name].model_fields.items() if key not in BY_HAND}
     learning = {"kappa", "kappa_reg", "eprop_isi_trace_cutoff"} if not known.is_online else set()
@@ -37,9 +37,9 @@ def test_file_and_class_agree(variant: str, name: str) -> None:
     assert definition.surrogate == known.neurons[name].model_fields["surrogate_gradient_function"].default
 
 
-@pytest.mark.parametrize("name", library.names())
+@pytest.mark.parametrize("name", library.list_names())
 def test_classes_have_docstrings_of_their_files(name: str) -> None:
-    definition = library.get(name)
+    definition = library.get_definition(name)
     known = {f"{key}{item.nest_suffix}": kind for item in VARIANTS.values() for key, kind in item.neurons.items()}
     text = known.get(name, make_parameters_class(definition)).__doc__ or ""
     first, listed, source = text.split("\n\n")
@@ -63,7 +63,7 @@ def test_surrogate_of_the_user() -> None:
     with pytest.raises(InputError, match=r"surrogate: unknown name 'exponentiel', did you mean 'exponential'"):
         model.neurons("other", 2, "adex", surrogate_gradient_function="exponentiel")
     psi = cells.params.definition.equations.surrogate
-    assert psi != library.get("adex").equations.surrogate
+    assert psi != library.get_definition("adex").equations.surrogate
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_hodgkin_huxley_spikes_when_nests_does(real: type) -> None:
     for port, name in enumerate(("exc", "inh")):
         for j, times in enumerate(case[name]):
             np.add.at(arriving[:, port, j], times[times >= 0], weights[j, port])
-    cells, fired = Cells(compile(library.get("hh_cond_exp_traub")), n, {}, float(case["dt"]), real), []
+    cells, fired = Cells(compile_model(library.get_definition("hh_cond_exp_traub")), n, {}, float(case["dt"]), real), []
     for sums in arriving:
         fired.append(cells.step(sums, case["I_e"])[0])
     for spikes, theirs in zip(np.array(fired).T, case["spikes"], strict=True):
@@ -89,8 +89,8 @@ def test_hodgkin_huxley_spikes_when_nests_does(real: type) -> None:
 def test_a_spike_ends_traces_of_hodgkin_huxley() -> None:
     """Up to the spike, and anew after it, traces are finite differences; an arrival before does not outlive it but in
     its conductance."""
-    program, step = compile(library.get("hh_cond_exp_traub")), 1e-6
-    model = library.get("hh_cond_exp_traub")
+    program, step = compile_model(library.get_definition("hh_cond_exp_traub")), 1e-6
+    model = library.get_definition("hh_cond_exp_traub")
     states, rows = list(model.states), {name: list(model.states).index(name) for name in model.follow}
     assert list(rows) == ["V_m", "Act_m", "Inact_h", "Act_n"]
     first, second, spiked = 5, 250, []
@@ -145,12 +145,14 @@ def propagators(C: float, tau_m: float, tau_syn: float, dt: float) -> tuple[floa
 def test_time_constants_that_are_nearly_equal(gap: float, dt: float) -> None:
     C, tau = 250.0, 10.0
     near = tau * (1.0 + gap)
-    found = library.get("iaf_psc_exp").values({"C_m": C, "tau_m": tau, "tau_syn_ex": near, "tau_syn_in": near}, dt)
+    found = library.get_definition("iaf_psc_exp").complete_values(
+        {"C_m": C, "tau_m": tau, "tau_syn_ex": near, "tau_syn_in": near}, dt
+    )
     wanted, rising = propagators(C, tau, near, dt)
     assert [found["P21ex"], found["P21in"]] == pytest.approx([wanted, wanted], rel=1e-11)
     for name in ("glif1", "glif3", "glif5"):
         own = {"C_m": C, "g": C / tau, "tau_syn_1": near, "tau_syn_2": near}
-        found = library.get(name).values(own, dt)
+        found = library.get_definition(name).complete_values(own, dt)
         for k in (1, 2):
             assert found[f"P32_{k}"] == pytest.approx(wanted, rel=1e-11)
             assert found[f"P31_{k}"] == pytest.approx(rising, rel=1e-8)
@@ -161,5 +163,5 @@ def test_a_threshold_that_follows_as_fast_as_the_voltage(gap: float) -> None:
     """Of GLIF 5: what a voltage that decays by b adds to the threshold that decays by b, a dt exp(-b dt)."""
     a, b, dt = 0.005, 0.1, 0.1
     own = {"C_m": 100.0, "g": 100.0 * b, "th_voltage_index": a, "th_voltage_decay": b * (1.0 + gap)}
-    found = library.get("glif5").values(own, dt)
+    found = library.get_definition("glif5").complete_values(own, dt)
     assert found["phi"] * (found["P33"] - found["D_voltage"]) == pytest.approx(a * dt * np.exp(-b * dt), rel=2e-7)

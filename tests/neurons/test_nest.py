@@ -9,7 +9,7 @@ import pytest
 
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 
 pytestmark = pytest.mark.peer
 
@@ -35,7 +35,7 @@ def simulate(nest, model, params, dt, steps, spikes, weights, receptors=None, cu
 
 def advance(name, params, dt, steps, spikes, weights, current):
     """Voltages (steps,) and steps of spikes by compiled kernels; `current` (steps,)."""
-    cells, found, fired = Cells(compile(library.get(name)), 1, params, dt), [], []
+    cells, found, fired = Cells(compile_model(library.get_definition(name)), 1, params, dt), [], []
     for t in range(steps):
         pairs = zip(spikes, weights, strict=True)
         ports = [[weight * np.sum(np.asarray(arriving) == t)] for arriving, weight in pairs]
@@ -86,7 +86,7 @@ def test_glif(nest, level: int) -> None:
     threshold = {"th_spike_add": 0.5, "th_spike_decay": 0.01, "th_voltage_index": 0.006, "th_voltage_decay": 0.08}
     threshold |= {"voltage_reset_fraction": 0.3, "voltage_reset_add": 12.0}
     theirs |= {"after_spike_currents": level >= 3} | (threshold if level == 5 else {"V_reset": -70.0})
-    ours = {key: value for key, value in theirs.items() if key in library.get(f"glif{level}").parameters}
+    ours = {key: value for key, value in theirs.items() if key in library.get_definition(f"glif{level}").parameters}
     ours |= {"tau_syn_1": 2.0, "tau_syn_2": 3.0, "V_th": -51.68}
     if level >= 3:
         theirs |= {"asc_init": [0.0, 0.0], "asc_decay": [0.003, 0.1], "asc_amps": [-9.18, -98.94], "asc_r": [1.0, 0.9]}

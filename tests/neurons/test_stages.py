@@ -9,7 +9,7 @@ import pytest
 
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 from pareprop.neurons.stages import BLOCK, cut
 
 PYTHON = {"exp": math.sin, "log": math.cos, "tanh": math.atan}  # any functions will do
@@ -67,7 +67,7 @@ def test_stages_compute_the_same() -> None:
 def test_blocks_do_not_matter(real: type) -> None:
     """Neurons of several blocks and a rest do what each does alone."""
     n = 2 * BLOCK + 21
-    program, draw_ = compile(library.get("adex")), np.random.default_rng(1)
+    program, draw_ = compile_model(library.get_definition("adex")), np.random.default_rng(1)
     current, arriving = draw_.uniform(300.0, 900.0, n), draw_.normal(0.0, 300.0, (12, 1, n))
     signal, rate = draw_.normal(size=(2, n))
     chosen = [0, 7, BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK, n - 1]

@@ -8,7 +8,7 @@ from scipy.linalg import expm
 
 from pareprop import InputError, NeuronModel
 from pareprop.neurons.calls import Cells
-from pareprop.neurons.compile import compile
+from pareprop.neurons.compile import compile_model
 from pareprop.neurons.derive import derive
 from pareprop.neurons.language import evaluate, with_terms
 from pareprop.neurons.stored_terms import OLD
@@ -50,7 +50,7 @@ def test_a_linear_system_is_exact(tau_s: float) -> None:
     model = NeuronModel.from_dict("linear", definition)
     names, dt = list(model.states), 0.7
     A = np.array([[-1 / 10, 1 / 250, -1 / 250], [0, -1 / tau_s, 0], [3 / 30, 0, -1 / 30]])[: len(names), : len(names)]
-    cells = Cells(compile(model), 1, {"tau_s": tau_s}, dt)
+    cells = Cells(compile_model(model), 1, {"tau_s": tau_s}, dt)
     draw, x, left, fired = np.random.default_rng(1), np.zeros(len(names)), 0, 0
     for _ in range(150):
         arriving, current = 900 * (draw.random() < 0.3), 300 * draw.random()
@@ -87,7 +87,7 @@ def test_order_of_integrators(integrator: str, order: int) -> None:
     exact = solve_ivp(lambda _, y: [y[1], 1.5 * (1 - y[0] ** 2) * y[1] - y[0]], (0, 4), [1, 0], rtol=1e-12, atol=1e-12)
     errors = []
     for dt in (0.1, 0.05):
-        cells = Cells(compile(model), 1, {}, dt)
+        cells = Cells(compile_model(model), 1, {}, dt)
         for _ in range(round(4 / dt)):
             cells.step([[0.0]], [0.0])
         errors.append(np.abs(cells.state[:, 0] - exact.y[:, -1]).max())
@@ -98,7 +98,7 @@ def test_the_system_that_is_linear_in_itself_is_exact_by_exponential_euler() -> 
     states, dynamics = {"V_m": [-70.0, "mV"], "g": [2.0, "1/ms"]}, {"V_m": "-(0.1 + g)*V_m - 7", "g": "0*V_m*g"}
     more = {"integrator": "exponential_euler", "jumps": {"g": "arriving"}, "spike": "V_m - 1"}
     model = NeuronModel.from_dict("conductance", {"states": states, "dynamics": dynamics} | more)
-    cells = Cells(compile(model), 1, {}, 0.5)
+    cells = Cells(compile_model(model), 1, {}, 0.5)
     cells.step([[0.0]], [0.0])
     rest = -7 / 2.1
     np.testing.assert_allclose(cells.state[0, 0], rest + (-70 - rest) * np.exp(-0.5 * 2.1), rtol=1e-12)
@@ -121,7 +121,7 @@ def test_names_that_integration_makes_miss_those_of_the_model() -> None:
             "spike": "v - 100",
         },
     )
-    cells = Cells(compile(model), 1, {}, 0.5)
+    cells = Cells(compile_model(model), 1, {}, 0.5)
     cells.step([[0.25], [0.5]], [0.0])
     a, b_c, a_b, c = (np.exp(-0.5 * rate) for rate in rates.values())
     expected = [a + 0.05 * (a - b_c) / 0.1 + 0.25, b_c + 0.5 * 7, a_b - 0.2 * (a_b - c) / 0.1, c, np.exp(-0.5 * 0.05)]
@@ -205,7 +205,7 @@ def test_large_systems_are_derived(definition: dict, integrator: str, substeps: 
     model = NeuronModel.from_dict("mine", definition | {"integrator": integrator, "substeps": substeps})
     equations, by, names = model.equations, derive(model), list(model.states)
     start = [-58.0, 0.06, 0.55, 0.33, 3.0, 2.0] if definition is TRAUB else [0.3, -0.2, 0.5]
-    x, dt, current, fixed = np.array(start), 0.02, 100.0, model.values({}, 0.02)
+    x, dt, current, fixed = np.array(start), 0.02, 100.0, model.complete_values({}, 0.02)
     now = fixed | dict(zip(names, start, strict=True)) | dict.fromkeys(model.ports, 0.0)
     now |= {"I": current, "z": 0.0, "refractory": 0.0}
     step = [evaluate(tree, with_terms(now, equations.terms)) for tree in equations.step.values()]
@@ -242,7 +242,7 @@ def test_hodgkin_and_huxley(integrator: str) -> None:
         rtol=1e-10,
         atol=1e-10,
     )
-    cells = Cells(compile(model), 1, {}, 0.005)
+    cells = Cells(compile_model(model), 1, {}, 0.005)
     fired = sum(cells.step([[0.0], [0.0]], [400.0])[0][0] for _ in range(4000))
     assert fired == np.sum((exact.y[0, 1:] >= -20) & (exact.y[0, :-1] < -20)) > 0
     np.testing.assert_allclose(cells.state[0, 0], exact.y[0, -1], atol=1e-3 if integrator == "rk4" else 1.5)
@@ -274,7 +274,7 @@ def test_what_is_linear_in_parts_is_not_linear(text: str) -> None:
 def test_what_is_linear_is_seen_however_it_is_written(text: str) -> None:
     given = {"parameters": {"g": [-0.2, "1/ms"]}, "states": {"V_m": [0.5, "mV"]}, "spike": "V_m - 1"}
     model = NeuronModel.from_dict("mine", given | {"dynamics": {"V_m": f"{text} + I**2"}})
-    found = evaluate(model.equations.step["V_m"], model.values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
+    found = evaluate(model.equations.step["V_m"], model.complete_values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
     np.testing.assert_allclose(found, 0.5 * np.exp(-0.1) + 9 * (1 - np.exp(-0.1)) / 0.2, rtol=1e-12)
 
 
@@ -296,7 +296,7 @@ def test_what_refractoriness_does_not_touch_takes_one_course() -> None:
     linear = given | {"dynamics": given["dynamics"] | {"V_m": "where(refractory, 0, (-70 - V_m)/tau_m + 50*d)"}}
     for definition in (given | {"integrator": "exponential_euler"}, given | {"integrator": "rk4"}, linear):
         model = NeuronModel.from_dict("mine", definition)
-        cells = Cells(compile(model), 2, {"V_th": np.array([-55.0, 1e9])}, 0.5)
+        cells = Cells(compile_model(model), 2, {"V_th": np.array([-55.0, 1e9])}, 0.5)
         arrivals, fired, held = [0.4, 0.0, 0.3, 0.0, 0.0], np.zeros(2), 0
         for t in range(60):
             refractory = cells.refractory[0] > 0

@@ -22,7 +22,7 @@ from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 
 STEPS = 60
-ADEX = library.get("adex")
+ADEX = library.get_definition("adex")
 RECORDING = NeuronModel.from_dict(
     "adex", ADEX.to_dict() | {"records": {"leak": "g_L*(E_L - V_m)/C_m", "twice": "2*w + keep"}}
 )
@@ -46,7 +46,7 @@ def build(name: str) -> tuple[Model, object]:
     model = Model("spike" if spike else "interval", seed=3, optimizer=Adam(**rule), loss=loss)
     inputs = model.inputs("in", CorridorTask.n_inputs if rewarded else 10, sign=1 if "signs" in name else 0)
     groups = []
-    for k, definition in enumerate((library.get("iaf_psc_exp"), RECORDING)):
+    for k, definition in enumerate((library.get_definition("iaf_psc_exp"), RECORDING)):
         values = {"C_m": Normal(mean=200.0, std=5.0), "I_e": (400.0, 800.0)[k], "c_reg": 1.0}
         sign = (1, -1)[k] if "signs" in name else 0
         groups.append(model.neurons(definition.name, 7, definition, sign=sign, **values))

@@ -16,7 +16,7 @@ from pareprop.rules.program import RuleProgram
 @pytest.mark.parametrize("dt", [1.0, 0.1])
 def test_window_of_pairs(dt: float) -> None:
     """Bi and Poo's window, from its formula, until a hundredth of its height is left."""
-    found = check_rule(library.get("pair_stdp"), models.get("iaf"), dt)
+    found = check_rule(library.get_definition("pair_stdp"), models.get_definition("iaf"), dt)
     assert found.passed and not found.warnings and "maps of steps" in found.errors
     times = found.times
     wanted = np.where(times >= 0, np.exp(-np.abs(times) / 20.0), -1.05 * np.exp(-np.abs(times) / 20.0))
@@ -39,7 +39,7 @@ def clopath_change(shift: int, rest: float, rise: float, dt: float, steps: int) 
 
 @pytest.mark.parametrize(("rest", "rise", "dt"), [(-70.0, 100.0, 1.0), (-200.0, 1000.0, 1.0), (-70.0, 100.0, 0.5)])
 def test_voltages_cross_thresholds(rest: float, rise: float, dt: float) -> None:
-    found = check_rule(library.get("clopath"), models.get("iaf"), dt, {"E_L": rest})
+    found = check_rule(library.get_definition("clopath"), models.get_definition("iaf"), dt, {"E_L": rest})
     assert found.passed and found.crossed == found.thresholds == 3
     assert found.rise == rise and f"rise by {rise:g} and" in found.text()
     assert found.window.min() < 0 < found.window.max()
@@ -57,7 +57,7 @@ def test_what_is_wrong_is_told() -> None:
         synapse={"r": "keep*r + wrong*pre", "big": "1.5*big + r", "still": "0.5*still"},
         gradient="big + still",
     )
-    found = check_rule(rule, models.get("iaf"))
+    found = check_rule(rule, models.get_definition("iaf"))
     told = "\n".join(found.warnings)
     for text in (
         "parameters: unused is never read",
@@ -73,15 +73,15 @@ def test_what_is_wrong_is_told() -> None:
 @pytest.mark.parametrize("name", ["pair_stdp", "clopath"])
 def test_a_wrong_way_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants that are not those of the strings; voltages of the trial cross thresholds."""
-    constants = RuleProgram.constants
-    monkeypatch.setattr(RuleProgram, "constants", lambda *given: 1.01 * constants(*given))
-    found = check_rule(library.get(name), models.get("iaf"))
+    constants = RuleProgram.compute_constants
+    monkeypatch.setattr(RuleProgram, "compute_constants", lambda *given: 1.01 * constants(*given))
+    found = check_rule(library.get_definition(name), models.get_definition("iaf"))
     assert not found.passed and min(found.errors.values()) > 1e-4
 
 
 def test_zeros_are_no_comparison() -> None:
     rule = LearningRule("idle", reads=["V_m"], synapse={"r": "0.9*r + pre"}, gradient="where(V_m > 1e300, 1, 0)*r")
-    found = check_rule(rule, models.get("iaf"))
+    found = check_rule(rule, models.get_definition("iaf"))
     assert not found.passed and (found.crossed, found.thresholds) == (0, 1)
     assert "only zeros were compared" in found.text() and "the window is 0" in found.text()
 

@@ -13,9 +13,9 @@ from pareprop.errors import InputError
 from pareprop.neurons import library as models
 from pareprop.neurons.language import evaluate
 from pareprop.rules import library
-from pareprop.rules.bound import Bound
+from pareprop.rules.bound import BoundRule
 from pareprop.rules.check import check_rule
-from pareprop.rules.definition import Eprop, LearningRule, from_dict, rules_of
+from pareprop.rules.definition import Eprop, LearningRule, from_dict, read_rules
 
 GOOD = {"neuron": {"y": "0.9*y + z"}, "synapse": {"r": "0.9*r + pre"}, "gradient": "r*z"}
 
@@ -44,7 +44,7 @@ def without_modulator() -> None:
     Sample.from_raster(np.zeros((5, 2)), np.zeros((5, 0))).check(5, network(learning_rule="r_stdp"))
 
 
-psc_exp = models.get("iaf_psc_exp")
+psc_exp = models.get_definition("iaf_psc_exp")
 REFUSED = {
     "rule mine, synapse, s: pre*r is not linear: both factors hold synapse states or pre": (
         lambda: mine(synapse={"r": "0.9*r + pre", "s": "pre*r"})
@@ -127,7 +127,7 @@ REFUSED = {
     ),
     "rule 'mine': unknown key 'synapses', did you mean 'synapse'?": lambda: from_dict("mine", {"synapses": {}}),
     "rule mine: description = '\\ud800' is no text that a file can hold": lambda: mine(description="\ud800"),
-    "rules.toml: rules = 3 must be a table of names": lambda: rules_of(3, "rules.toml"),
+    "rules.toml: rules = 3 must be a table of names": lambda: read_rules(3, "rules.toml"),
 }
 
 
@@ -149,9 +149,9 @@ def test_a_rule_without_states_is_read_again() -> None:
     assert check_rule(rule).passed
 
 
-@pytest.mark.parametrize("name", library.names())
+@pytest.mark.parametrize("name", library.list_names())
 def test_rules_of_the_package_are_read_again(name: str) -> None:
-    rule = library.get(name)
+    rule = library.get_definition(name)
     assert from_dict(name, json.loads(json.dumps(rule.to_dict()))) == rule
     assert isinstance(rule, Eprop) or rule.source
 
@@ -170,9 +170,13 @@ COEFFICIENTS = {  # rule, its targets, and what is to be of a step
 @pytest.mark.parametrize(("name", "model"), COEFFICIENTS)
 def test_what_is_kept(name: str, model: str) -> None:
     """States whose old value nobody reads are substituted away; neurons keep what is read of them alone."""
-    bound = Bound(library.get(name), models.get(model))
+    bound = BoundRule(library.get_definition(name), models.get_definition(model))
     wanted = COEFFICIENTS[name, model]
-    assert (bound.synapse, bound.states, bound.kept_names) == (wanted["synapse"], wanted["states"], wanted["kept"])
+    assert (bound.synapse_states, bound.states, bound.kept_names) == (
+        wanted["synapse"],
+        wanted["states"],
+        wanted["kept"],
+    )
 
 
 def test_coefficients_that_grow_with_each_state_are_refused() -> None:
@@ -180,7 +184,7 @@ def test_coefficients_that_grow_with_each_state_are_refused() -> None:
     synapse = {"s0": "0.9*s0 + pre", "s1": "0.8*s1 + z*new(s0)"}
     synapse |= {f"s{k}": f"psi*new(s{k - 1}) + z*new(s{k - 2})" for k in range(2, 60)}
     with pytest.raises(InputError, match=r"rule mine, synapse, s16: .* coefficients have more than 50000 parts"):
-        Bound(mine(synapse=synapse, gradient="s59"), models.get("iaf"))
+        BoundRule(mine(synapse=synapse, gradient="s59"), models.get_definition("iaf"))
 
 
 def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[dict, float]:
@@ -192,19 +196,21 @@ def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[
     return new, evaluate(rule.gradient, later)
 
 
-@pytest.mark.parametrize("name", [name for name in library.names() if isinstance(library.get(name), LearningRule)])
+@pytest.mark.parametrize(
+    "name", [name for name in library.list_names() if isinstance(library.get_definition(name), LearningRule)]
+)
 def test_coefficients_equal_the_strings(name: str) -> None:
     """With random numbers for all that belongs to the target, M, U, w, w0 and v give what the strings say."""
     of_eprop = name.removeprefix("eprop_") if name.startswith("eprop_") else "iaf"
-    model = models.get("two_compartment" if name == "urbanczik_senn" else of_eprop)
-    rule, rng = library.get(name), np.random.default_rng(1)
-    bound = Bound(rule, model)
+    model = models.get_definition("two_compartment" if name == "urbanczik_senn" else of_eprop)
+    rule, rng = library.get_definition(name), np.random.default_rng(1)
+    bound = BoundRule(rule, model)
     target = {key: rng.normal() for key in (*rule.parameters, *rule.constants, *rule.reads, "dt", "psi", "L", "F", "M")}
     target |= {"z": 1.0, "kappa": 0.9, "before z": 0.0, "x": 0.3, "I": 2.0, "refractory": 0.0}
     target |= {f"{word} {key}": rng.normal() for key in rule.reads for word in ("before", "unreset")}
     of_neuron = {key: rng.normal() for key in rule.neuron}
     target |= of_neuron | {f"before {key}": rng.normal() for key in rule.neuron}
-    old = {key: rng.normal() if key in bound.synapse else 0.0 for key in rule.synapse}
+    old = {key: rng.normal() if key in bound.synapse_states else 0.0 for key in rule.synapse}
     new, gradient = literally(rule, target, old, 0.7)
 
     names = {f"new {key}": target[key] for key in rule.neuron} | {
@@ -219,9 +225,9 @@ def test_coefficients_equal_the_strings(name: str) -> None:
         return float(evaluate(tree, names))
 
     steps = bound.steps
-    x = {k: sum(value(tree) * old[b] for (a, b), tree in steps.M.items() if a == k) for k in bound.synapse}
-    x = {k: x[k] + (value(steps.U[k]) * 0.7 if k in steps.U else 0.0) for k in bound.synapse}
+    x = {k: sum(value(tree) * old[b] for (a, b), tree in steps.M.items() if a == k) for k in bound.synapse_states}
+    x = {k: x[k] + (value(steps.U[k]) * 0.7 if k in steps.U else 0.0) for k in bound.synapse_states}
     g = sum(value(tree) * x[k] for k, tree in steps.w.items()) + value(steps.v) * 0.7
     g += sum(value(tree) * old[k] for k, tree in steps.w0.items())
-    np.testing.assert_allclose([x[k] for k in bound.synapse], [new[k] for k in bound.synapse], rtol=1e-12)
+    np.testing.assert_allclose([x[k] for k in bound.synapse_states], [new[k] for k in bound.synapse_states], rtol=1e-12)
     np.testing.assert_allclose(g, gradient, rtol=1e-12, atol=1e-14)

@@ -65,7 +65,7 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
     assert isinstance(first.learning_rule, LearningRule) and first.learning_rule.name == "mine"
     assert list(first.learning_rule.constants) == ["first", "second"]
     np.testing.assert_array_equal(first.learning_parameters["tau"], [1.0, 2.0, 3.0, 4.0])
-    assert second.learning_rule == library.get("pair_stdp")
+    assert second.learning_rule == library.get_definition("pair_stdp")
     assert second.transmission == ShortTerm(U=0.5, tau_rec=100.0)
     again = tmp_path / "again.toml"
     again.write_text(read.to_toml())

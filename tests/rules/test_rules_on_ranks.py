@@ -54,7 +54,7 @@ def build(name: str) -> Model:
     groups = [
         model.neurons("plain", 8, "iaf", I_e=420.0, tau_m=Uniform(low=8.0, high=12.0)),
         model.neurons("adapting", 8, "iaf_adapt", I_e=420.0),
-        model.neurons("adex", 8, library.get("adex"), I_e=700.0),
+        model.neurons("adex", 8, library.get_definition("adex"), I_e=700.0),
     ]
     moving = {"rewire": Rewire(l1=0.5, temperature=1e-3), "allow_multapses": False} if "rewiring" in name else {}
     scale = 1.0, 1.0, 20.0
@@ -172,7 +172,7 @@ def with_transmission(bound: float, rule: object = None, **connection: object) -
     """Neurons of all kinds that learn from spikes with factors; weights stay within any of the bounds."""
     model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
     inputs, groups = model.inputs("in", 10), []
-    for kind, current in (("iaf", 420.0), ("iaf_adapt", 420.0), (library.get("adex"), 700.0)):
+    for kind, current in (("iaf", 420.0), ("iaf_adapt", 420.0), (library.get_definition("adex"), 700.0)):
         groups.append(model.neurons(str(getattr(kind, "name", kind)), 8, kind, I_e=current, c_reg=1.0))
         transmission = ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0)
         given = {"delay": [1, 3], "transmission": transmission, "learning_rule": rule} | connection

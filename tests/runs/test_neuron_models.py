@@ -18,7 +18,7 @@ from pareprop.neurons.model import NeuronModel
 from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 
-OWN = library.get("iaf_psc_exp").to_dict()  # under a name of the user's own: compiled once for all tests
+OWN = library.get_definition("iaf_psc_exp").to_dict()  # under a name of the user's own: compiled once for all tests
 CONFIG = """
 [task]
 name = "data"
@@ -79,7 +79,7 @@ def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
         for name, group in (("mine", "rec"), ("adex", "ad")):
             definition = NeuronModel.from_json(name, file[f"populations/{group}"].attrs["neuron_model"])
             assert definition == NeuronModel.from_dict(name, kept[name])
-        assert NeuronModel.from_dict("adex", kept["adex"]) == library.get("adex")
+        assert NeuronModel.from_dict("adex", kept["adex"]) == library.get_definition("adex")
     kept = tomllib.loads((tmp_path / "whole" / "config.toml").read_text())["neuron_models"]
     assert NeuronModel.from_dict("mine", kept["mine"]) == NeuronModel.from_dict("mine", OWN)
 
@@ -92,7 +92,7 @@ def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     model = Model(given.variant, given.seed, optimizer=given.optimizer)
     for item in given.populations:
         if item.role == "recurrent":
-            definition = NeuronModel.from_dict("mine", OWN) if item.name == "rec" else library.get("adex")
+            definition = NeuronModel.from_dict("mine", OWN) if item.name == "rec" else library.get_definition("adex")
             values = {name: getattr(item.params, name) for name in ("I_e", "tau_m")[: 1 + (item.name == "rec")]}
             model.neurons(item.name, item.size, definition, **values)
         else:
@@ -115,7 +115,7 @@ def test_a_resumed_run_refuses_other_equations(capsys: pytest.CaptureFixture, tm
 def test_a_script_leaves_its_models_in_its_run(tmp_path: Path) -> None:
     def network(b: float) -> Model:
         reset, one = {"reset": {"V_m": "V_reset", "w": f"w + {b}*b"}}, {"weight": 1.0}
-        definition = NeuronModel.from_dict("adex", library.get("adex").to_dict() | reset)
+        definition = NeuronModel.from_dict("adex", library.get_definition("adex").to_dict() | reset)
         ways = {"into": one, "onto": one, "back": one}
         return small.network("spike", 12, 4, kind=definition, cell={"I_e": 500.0}, **ways, defaults=True)
 

@@ -103,7 +103,7 @@ def test_tables_hold_all_of_the_registries(tables) -> None:
         text = "\n".join(tables.TABLES[name]())
         assert all(f'`"{key}"`' in text for key in registry), name
     text = "\n".join(tables.TABLES["neuron-models"]())
-    assert all(f"| `{name}` |" in text for name in library.names())
+    assert all(f"| `{name}` |" in text for name in library.list_names())
     readouts = [variant.readout for variant in VARIANTS.values()]
     cells = [kind for variant in VARIANTS.values() for kind in variant.neurons.values()]
     for name, kinds in (("neurons", cells), ("readouts", readouts), ("optimizers", OPTIMIZERS.values())):

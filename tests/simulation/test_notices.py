@@ -157,7 +157,7 @@ def unread(variant: str) -> Model:
 
 def upstrokes(variant: str, follow: list[str], optimizer: object = None, precision: str = "double") -> Model:
     """AdEx neurons, whose upstrokes are unstable: traces explode unless they follow the reset of the voltage."""
-    kind = NeuronModel.from_dict("own", library.get("adex").to_dict() | {"follow": follow})
+    kind = NeuronModel.from_dict("own", library.get_definition("adex").to_dict() | {"follow": follow})
     rule = optimizer or Adam(eta=1e-3, optimize_each_step=variant == "interval", Wmin=-1e4, Wmax=1e4)
     options = {"seed": 3, "optimizer": rule, "dt_ms": 0.5, "precision": precision}
     return small.network(variant, n_out=2, kind=kind, into={"weight": Uniform(low=500.0, high=1500.0)}, **options)

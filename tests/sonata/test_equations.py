@@ -120,7 +120,7 @@ def test_receptors_are_written_as_those_of_the_package() -> None:
     from pareprop.network.of_nest import set_receptors
 
     for name in ("glif1", "glif3", "glif5"):
-        model = library.get(name)
+        model = library.get_definition(name)
         four = set_receptors(model, 4)
         assert four.ports == tuple(f"receptor_{k}" for k in (1, 2, 3, 4))
         assert len(four.states) == len(model.states) + 4

@@ -183,7 +183,7 @@ def test_equations_of_a_neuron_of_the_package_have_its_traces(
     variant: str, name: str, cutoff: float, tmp_path: Path
 ) -> None:
     found = []
-    for kind in (name, library.get(name + ("" if variant == "spike" else "_bsshslm_2020"))):
+    for kind in (name, library.get_definition(name + ("" if variant == "spike" else "_bsshslm_2020"))):
         more = {"eprop_isi_trace_cutoff": cutoff} if variant == "spike" else {}
         more |= {"adapt_beta": 0.1} if name == "iaf_adapt" else {}
         model = delayed(variant, 8, kind, 3, more, GradientDescent(eta=1e-4))

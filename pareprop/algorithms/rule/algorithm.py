@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...kernels import layout
 from ...network.rule_options import definition_of
-from ...rules.bound import Bound
+from ...rules.bound import BoundRule
 from ..base import Cost, OntoNeurons
 from ..request import Request
 
@@ -50,4 +50,4 @@ class Rule(OntoNeurons):
         """Return whether synapses take all steps between two arrivals at once."""
         assert request.equations
         singly = request.is_bounded or (request.optimizer.optimize_each_step and not request.optimizer.accumulates)
-        return not singly and Bound(request.equations, definition_of(request.post)).composes
+        return not singly and BoundRule(request.equations, definition_of(request.post)).can_compose

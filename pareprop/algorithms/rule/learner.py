@@ -12,7 +12,7 @@ from ...network.connectivity import Projection
 from ...network.learning import RuleAt
 from ...network.local import LocalNetwork, cell_values
 from ...network.rule_options import definition_of
-from ...rules.program import Places, RuleProgram, compile_rule
+from ...rules.program import BlockTable, RuleProgram, compile_rule
 
 
 class Learner:
@@ -29,7 +29,7 @@ class Learner:
     state, constant : ndarray
         (n_states + n_map, n), (n_constants, n) of the model's precision: states of `neuron`, then a composed map of
         steps; constants. n: all neurons of this rank, as rules at other populations share the arrays.
-    places : Places
+    places : BlockTable
         Numbers of targets that depend on the place of a step in its block.
     initial : ndarray
         (n_states, last - first), values of the states at the start.
@@ -37,14 +37,14 @@ class Learner:
 
     def __init__(self, network: LocalNetwork, at: RuleAt, kappa: float) -> None:
         model, self.at = network.model, at
-        definition = definition_of(at.post).keeping(network.kept[at.post.name])
+        definition = definition_of(at.post).with_saved(network.kept[at.post.name])
         self.program: RuleProgram = compile_rule(learning.bind_rule(at, definition))
         piece = network.piece_of.get(at.post.name)
         self.first, self.last = (piece.first, piece.last) if piece else (0, 0)
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
         self._constants = np.zeros((self.program.n_constants, n))
-        self.places = Places(np.zeros(0), np.zeros((1, 0, 0)), False)
+        self.places = BlockTable(np.zeros(0), np.zeros((1, 0, 0)), False)
         if piece is None:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
@@ -55,10 +55,10 @@ class Learner:
             for name, value in at.parameters.items()
         }
         kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
-        values = bound.values(parameters, of_model, model.dt_ms, kappa_of)
-        self._constants[...] = self.program.constants(values, n)
-        self.places = self.program.places(values, n, model.kernels.real)
-        for row, value in zip(self.initial, bound.initial(values).values(), strict=True):
+        values = bound.compute_values(parameters, of_model, model.dt_ms, kappa_of)
+        self._constants[...] = self.program.compute_constants(values, n)
+        self.places = self.program.build_block_table(values, n, model.kernels.real)
+        for row, value in zip(self.initial, bound.compute_initial(values).values(), strict=True):
             row[:] = value
 
     def take(self, state: np.ndarray, constant: np.ndarray) -> None:
