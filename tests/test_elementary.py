@@ -140,7 +140,7 @@ ALLOWED = {
     ("neurons/composed_map_rows.py", "sum((k < p for k in self.ports))"): EXACT,
     ("rules/generate.py", "sum((key[0] == k for key in pairs))"): EXACT,
     ("engines/rules.py", "sum({id(item.constant): item.constant.nbytes for item in self.learners}.values())"): EXACT,
-    ("rules/check.py", "np.sum(self._back() * self.arrivals, axis=0)"): CHECKS,
+    ("rules/check.py", "np.sum(self._run_backward() * self.arrivals, axis=0)"): CHECKS,
     ("engines/rewiring.py", "np.diff(parts).sum(axis=(1, 2))"): EXACT,
     ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,
     ("simulation/loop.py", "sum(marks.values())"): EXACT,
