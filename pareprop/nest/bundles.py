@@ -83,20 +83,9 @@ class Bundles(list[Bundle]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find connections between nodes.
 
-        Parameters
-        ----------
-        source, target : np.ndarray or None
-            int64, ids; None for all.
-        model : str or None
-            Name of their synapse model; None for all.
-        models : iterable of str
-            Names of all models, in their order.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            Bundles and places in them, int64 (n,) each; by model, NEST's table, source and target, then as they were
-            made.
+        `source` and `target` are int64 ids, `model` is the name of a synapse model; None stands for all. `models` has
+        the names of all models, in their order. Returns bundles and indices in them, int64 (n,) each, sorted by model,
+        NEST's table, source and target, then by age.
         """
         self.join_small_bundles()
         chosen = [ids if ids is None or len(ids) == 1 else np.unique(ids) for ids in (source, target)]
@@ -124,12 +113,7 @@ class Bundles(list[Bundle]):
     def list_ports(self, bundle: np.ndarray, place: np.ndarray, n_processes: int) -> np.ndarray:
         """Return NEST's ports: numbers of connections within their model, table and virtual process.
 
-        Parameters
-        ----------
-        bundle, place : np.ndarray
-            int64 (n,), which bundle and which of its connections.
-        n_processes : int
-            Number of virtual processes.
+        `bundle` and `place` are int64 (n,): bundles, and indices of connections in them.
         """
         self.join_small_bundles()
         key = len(self), n_processes
@@ -206,12 +190,8 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
 class ConnectionIndex:
     """Connections by the node at one of their ends, in sorted levels of which each is more than twice the next.
 
-    New bundles make a level when some are looked for, so that both cost little for one connection among many.
-
-    Parameters
-    ----------
-    end : Callable
-        Returns the ids at that end of a bundle.
+    New bundles make a level when some are looked for, so that both cost little for one connection among many. `end`
+    returns the ids at that end of a bundle.
     """
 
     def __init__(self, end: Callable[[Bundle], np.ndarray]) -> None:

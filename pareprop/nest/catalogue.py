@@ -233,23 +233,9 @@ SYNAPSE_MODELS = {name: SynapseModel(name, name, PLAIN | more) for name, more in
 def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: float) -> None:
     """Check parameters of nodes that were just changed.
 
-    Parameters
-    ----------
-    model : NodeModel
-        Of the nodes.
-    values : dict
-        All parameters, scalars or one value for each node.
-    changed : dict
-        Those that are new.
-    where : str
-        Named in messages.
-    dt : float
-        Resolution in ms.
-
-    Raises
-    ------
-    KernelException
-        `NotImplemented` for what cannot be represented, `BadProperty` for bad values.
+    `values` has all parameters, scalars or one value for each node, `changed` the new ones; `where` is named in
+    messages, `dt` is the resolution in ms. Raises a `KernelException`: `NotImplemented` if the package cannot represent
+    a value, `BadProperty` for bad values.
     """
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):

@@ -31,20 +31,8 @@ from .taps import AHEAD, NOBODY, Taps, WeightTap, gather_columns
 class Clock(Observer):
     """A network that is simulated in stretches of any length, by `Simulation.advance`.
 
-    It is the task of its simulation, which asks it by `piece` for what happens, and an observer that records.
-
-    Parameters
-    ----------
-    session : Session
-        Whose network it is: generators are read from its nodes, weights of its connections are kept up to date.
-    wiring : Wiring
-        The network.
-    taps : Taps
-        Recorders.
-    settings : Settings
-        Of the variant.
-    n_steps : int
-        Most steps of a sample.
+    It is the task of its simulation, which calls `piece` for inputs, and an observer that records. Generators are read
+    from the nodes of `session`, and weights of its connections are updated. A sample has at most `n_steps` steps.
 
     Attributes
     ----------
@@ -171,13 +159,7 @@ class Clock(Observer):
         self.n_spikes = n_spikes
 
     def set_counted_since(self, first: int) -> None:
-        """Set the step from which spikes count at synapses that were made in a run.
-
-        Parameters
-        ----------
-        first : int
-            NEST's step that the logs start with.
-        """
+        """Set the step from which spikes count at new synapses of a run; logs start with NEST's step `first`."""
         for table in self.network.tables().values() if self.counted_since else ():
             since = table.map_blocks(lambda item: self.counted_since.get(item.name, 0))
             table.blocks[:, layout.SINCE] = np.maximum(np.array(since, np.int64) - first, 0)
@@ -318,12 +300,9 @@ class Clock(Observer):
                     self.bundles[index].weight[there] = values
 
     def read_states(self, shown: int) -> None:
-        """Collective: bring the short-term plasticity of all bundles up to date, on all ranks.
+        """Collective: update the short-term plasticity of all bundles, on all ranks.
 
-        Parameters
-        ----------
-        shown : int
-            Spikes with earlier stamps have been sent by now, as NEST has it.
+        Spikes with stamps below `shown` were sent, as NEST counts.
         """
 
     def write_weights(self, index: int) -> None:

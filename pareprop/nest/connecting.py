@@ -18,13 +18,7 @@ from .session import Session
 
 
 class CollocatedSynapses:
-    """Several synapses of each pair of nodes that a call connects.
-
-    Parameters
-    ----------
-    *specs : dict
-        A specification of each synapse, as `Connect` takes one.
-    """
+    """Several synapses of each pair of nodes that a call connects; each of `specs` is one as `Connect` takes it."""
 
     def __init__(self, *specs: Values) -> None:
         self.specs = specs

@@ -87,25 +87,9 @@ def make_bundles(
 ) -> list[Bundle]:
     """Connect nodes `source` to nodes `target`, each pair by a synapse of each of some models.
 
-    Parameters
-    ----------
-    models : sequence of SynapseModel
-        Of the synapses.
-    conn : str or dict
-        Which nodes, as in `Connect`.
-    syns : sequence of dict
-        Specifications of the synapses, one for each model.
-    source, target : np.ndarray
-        int64, ids.
-    generators : Generators
-        Random numbers.
-    dt : float
-        Resolution in ms.
-
-    Raises
-    ------
-    KernelException
-        For a name that is unknown or a value that does not fit.
+    `conn` chooses pairs as in `Connect`, `syns` has the specification of the synapses of each model, `source` and
+    `target` are int64 ids, `dt` is the resolution in ms. Raises a `KernelException` for an unknown name or a value that
+    does not fit.
     """
     for model, syn in zip(models, syns, strict=True):
         _check_names(model, syn)
@@ -246,12 +230,7 @@ def count_steps(delay: object, dt: float) -> Numbers:
 class SynapseCollection:
     """Connections, as `GetConnections` finds them.
 
-    Parameters
-    ----------
-    kernel : Kernel
-        The network.
-    bundle, place : np.ndarray
-        int64 (n,), which bundle and which of its connections.
+    `bundle` and `place` are int64 (n,): bundles of `kernel`, and indices of connections in them.
     """
 
     __slots__ = ("_bundle", "_kernel", "_place")

@@ -47,16 +47,8 @@ class Pairs:
 class Draws:
     """Random choices among two collections, with parameters drawn for each connection as it is made.
 
-    Parameters
-    ----------
-    source, target : np.ndarray
-        int64, ids.
-    autapses : bool
-        Whether a node may be connected to itself.
-    generators : Generators
-        Random numbers.
-    random : dict
-        Parameters to draw for each connection, in this order.
+    `source` and `target` are int64 ids. With `autapses` a node may be connected to itself. `random` has the parameters
+    to draw for each connection, in this order.
     """
 
     def __init__(

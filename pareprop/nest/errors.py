@@ -60,18 +60,10 @@ def make_lookup_error(kind: type[Exception], text: str) -> Exception:
 
 
 def format_output(values: AnyValue, output: str, names: object = None, index: Iterable[int] | None = None) -> AnyValue:
-    """Return what `get` found, in the form that NEST calls `output`: "", "json" for a text, "pandas" for a table.
+    """Return values that `get` found in the form that NEST calls `output`: "", "json" for a text, "pandas" for a table.
 
-    Parameters
-    ----------
-    values : object
-        Values by name, or the values of one name.
-    output : str
-        The form.
-    names : object
-        Name of the values, if it is one.
-    index : sequence of int
-        Of the rows of a table; without it NEST makes none.
+    `values` has values by name, or the values of the one name `names`. `index` has the rows of a table; without it NEST
+    makes none.
     """
     if output == "pandas" and index is not None:
         return _make_table({names: values} if isinstance(names, str) else values, list(index))
@@ -130,14 +122,7 @@ class NESTWarning(UserWarning):
 def make_refusal(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:
     """Make the error for a feature that cannot be represented exactly.
 
-    Parameters
-    ----------
-    feature : str
-        What the script asked for.
-    instead : str
-        What to do instead.
-    kind : type or None
-        An error of Python that it is as well.
+    `feature` is the request of the script, `instead` an advice; `kind` is a Python error that the error is, too.
     """
     made = _derive_error(kind, NESTErrors.NotImplemented) if kind else NESTErrors.NotImplemented
     return made(f"pareprop does not support {feature}: {instead}")

@@ -11,14 +11,7 @@ from .settings import to_steps
 class ForcedSpikes:
     """Spikes of the neurons that have `ignore_and_spike`: an offset after a time, then regularly.
 
-    Parameters
-    ----------
-    nodes : NodeTable
-        All nodes.
-    recurrent : np.ndarray
-        int64, ids of the network's neurons by index.
-    dt : float
-        Resolution in ms.
+    `recurrent` has the int64 ids of the network's neurons by index, `dt` is the resolution in ms.
     """
 
     def __init__(self, nodes: NodeTable, recurrent: np.ndarray, dt: float) -> None:

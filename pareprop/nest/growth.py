@@ -25,15 +25,7 @@ Rates = dict[str, tuple[list[str], float]]  # plastic projection to others that 
 
 
 class Growth(Transfer):
-    """What a network that was built anew takes over from the one before.
-
-    Parameters
-    ----------
-    old, new : Clock
-        The networks; `new` has not run.
-    first_bundle : int
-        Bundles from there on are new.
-    """
+    """Transfers the state of a network to one that was built again; bundles from `first_bundle` on are new."""
 
     def __init__(self, old: Later, new: Later, first_bundle: int) -> None:
         self.old, self.new, self.first_bundle, self.step = old, new, first_bundle, old.step

@@ -30,13 +30,7 @@ BEFORE = 2  # NEST's steps before the first interval of the neurons; of the read
 
 
 class IntervalClock(Clock):
-    """The clock of `*_bsshslm_2020` models.
-
-    Parameters
-    ----------
-    session, wiring, taps : object
-        As for `Clock`.
-    """
+    """The clock of `*_bsshslm_2020` models; parameters are as in `Clock`."""
 
     engine: Interval
 

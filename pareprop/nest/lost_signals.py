@@ -28,22 +28,12 @@ def subtract_lost_signals(
     error: np.ndarray,
     surrogate: np.ndarray,
 ) -> None:
-    """Take what the last learning signal has given to the synapses of some inputs from the gradient.
+    """Subtract the contribution of the last learning signal to the synapses of some inputs from the gradient.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    collected : IntervalGradient
-        Has just collected the gradient of an interval, in separate arrays (`IntervalGradient.keep`).
-    sources : np.ndarray
-        int64 ascending, inputs that spike in step `EARLY` of the next interval.
-    inputs : SpikeLog
-        Spikes of all inputs in the interval.
-    error : np.ndarray
-        float64 (n_readouts,), error signals of the last step.
-    surrogate : np.ndarray
-        float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
+    `collected` has just collected the gradient of an interval in separate arrays (`IntervalGradient.keep`). `sources`
+    are int64 and ascending: inputs that spike in step `EARLY` of the next interval. `inputs` are all spikes of inputs
+    in the interval, `error` (n_readouts,) the error signals of the last step, and `surrogate` (n_steps, n_neurons) the
+    surrogate gradients of this rank's neurons, both float64.
     """
     signal = project_errors(network, error[None], np.arange(network.neurons[1] - network.neurons[0]))[0]
     for piece in network.pieces:

@@ -33,15 +33,7 @@ from .versions import Versions
 
 
 class Models:
-    """All models with their present defaults.
-
-    Parameters
-    ----------
-    count : Callable
-        Returns the number of connections of a synapse model, by its name.
-    versions : Versions
-        What version of NEST the script is for.
-    """
+    """All models with their present defaults; `count` returns the number of connections of a named synapse model."""
 
     def __init__(self, count: Callable[[str], int], versions: Versions) -> None:
         self._count, self._versions = count, versions
@@ -95,18 +87,10 @@ class Models:
         self.set_defaults(new, values, dt, runs=False)
 
     def set_defaults(self, name: str, values: Given, dt: float, runs: bool) -> None:
-        """Change the defaults of a model; defaults of node models hold for nodes that are made later.
+        """Change the defaults of a node or synapse model; defaults of node models hold for nodes that are made later.
 
-        Parameters
-        ----------
-        name : str
-            Of a node or synapse model.
-        values : dict
-            Parameters.
-        dt : float
-            Resolution in ms.
-        runs : bool
-            Whether the network has been simulated, after which synapses take nothing but another learning rate.
+        `dt` is the resolution in ms. After the network was simulated (`runs`), synapses take no value except another
+        learning rate.
         """
         if name in self.nodes:
             model = self.nodes[name]
@@ -224,22 +208,8 @@ def make_synapse_optimizer(synapse: SynapseModel) -> Optimizer:
 def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
     """The optimizer of the first of the models that learn in a network.
 
-    Parameters
-    ----------
-    models : list of SynapseModel
-        Number of its plastic synapses.
-    variant : str
-        Name of the variant of e-prop.
-
-    Returns
-    -------
-    Optimizer
-        Each projection has its own; only what all must share is taken from this one.
-
-    Raises
-    ------
-    KernelException
-        If the models differ in what all must share.
+    Each projection has its own optimizer; only options that all must share are taken from this one. Raises a
+    `KernelException` if the models differ in them.
     """
     averages = {model.defaults.get("average_gradient", False) for model in models}
     batches = {model.defaults["optimizer"]["batch_size"] for model in models}

@@ -62,15 +62,7 @@ class Block:
 
 
 class NodeCollection:
-    """Ids of nodes in ascending order, with NEST's operators.
-
-    Parameters
-    ----------
-    kernel : Kernel
-        The network that they belong to.
-    ids : np.ndarray
-        int64, ascending.
-    """
+    """Ids of nodes of a network, int64 in ascending order, with NEST's operators."""
 
     __slots__ = ("_ids", "_kernel")
 

@@ -47,21 +47,10 @@ def defaults(name: str) -> Values:
 
 
 def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
-    """Return the equations of nodes and their parameters.
+    """Return the equations of nodes with NEST's model `name`, and their parameters.
 
-    Parameters
-    ----------
-    name : str
-        NEST's name.
-    values : Mapping
-        Parameters of the nodes, one value or one for each; lists are the same for all.
-    here : str
-        Named in messages.
-
-    Raises
-    ------
-    InputError
-        If the equations do not have what the parameters ask for.
+    `values` has one value or one for each node by parameter; lists are the same for all. `here` is named in messages.
+    Raises an `InputError` if the equations lack a requested parameter.
     """
     core, _, fixed = MODELS[name]
     chosen = {key: value for key, value in values.items() if key not in fixed}

@@ -51,14 +51,8 @@ class ProjectionPart:
 class Projections:
     """Projections between the populations of a network, and the trains of Poisson generators, as populations.
 
-    Parameters
-    ----------
-    wiring : Wiring
-        The network, with all populations except Poisson trains.
-    groups : list of Group
-        Its populations.
-    session : Session
-        What a script has made. Connections of each of its generations are kept apart, as they have other histories.
+    `groups` are the populations of `wiring`, all except Poisson trains. Connections of each generation of `session` are
+    kept apart, because they have different histories.
     """
 
     def __init__(self, wiring: Wiring, groups: list[PopulationNodes], session: Session) -> None:

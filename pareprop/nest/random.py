@@ -17,14 +17,9 @@ SHARED = np.array([-1])  # in place of a node: the generator that all virtual pr
 
 
 class Generators:
-    """NEST's random generators for a seed: one per virtual process, one they have alike, and one that they share.
+    """NEST's random generators for `rng_seed`: one for each of `n` virtual processes, and two for all of them.
 
-    Parameters
-    ----------
-    seed : int
-        `rng_seed`.
-    n : int
-        Number of virtual processes.
+    In one of the two all processes have the same state, the other is shared.
 
     Attributes
     ----------
@@ -68,12 +63,7 @@ class StackOperation:
 class Parameter:
     """A random parameter, or an expression of some.
 
-    Parameters
-    ----------
-    *steps : Step
-        Operations that leave one number.
-    depth : int
-        Most numbers on the stack.
+    `steps` are operations that leave one number, on a stack of at most `depth` numbers.
     """
 
     def __init__(self, *steps: StackOperation, depth: int = 1) -> None:
@@ -159,22 +149,7 @@ def compile_program(parameters: Sequence[Parameter], generators: Generators) -> 
 
 
 def draw_parameters(parameters: Sequence[Parameter], generators: Generators, nodes: np.ndarray) -> np.ndarray:
-    """Draw parameters for nodes, or for connections onto nodes, one after the other.
-
-    Parameters
-    ----------
-    parameters : sequence of Parameter
-        Drawn in turn.
-    generators : Generators
-        Random numbers.
-    nodes : np.ndarray
-        int64 (n,), ids.
-
-    Returns
-    -------
-    np.ndarray
-        float64 (n_parameters, n).
-    """
+    """Draw parameters in turn for `nodes`, int64 (n,), or for connections onto them: float64 (n_parameters, n)."""
     drawn = np.empty((len(parameters), len(nodes)))
     with compile_program(parameters, generators) as program:
         nest_draws.draw(generators.state, np.ascontiguousarray(nodes, np.int64), program, drawn)

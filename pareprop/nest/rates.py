@@ -16,14 +16,7 @@ SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window
 
 
 class RateConnections:
-    """What the rate connections of a network mean.
-
-    Parameters
-    ----------
-    variant : str
-        Name of the variant of e-prop.
-    readouts : np.ndarray
-        int64 ascending, ids.
+    """Meaning of the rate connections of a network; `readouts` are int64 ids, ascending.
 
     Attributes
     ----------
@@ -73,17 +66,9 @@ class RateConnections:
                 place.setdefault(source, []).append((target, weight))
 
     def check(self, cross_entropy: bool) -> None:
-        """Refuse a softmax that is not over all readouts.
+        """Refuse a softmax that is not over all readouts, by a `KernelException`: `NotImplemented`.
 
-        Parameters
-        ----------
-        cross_entropy : bool
-            Whether the loss of the readouts needs a softmax.
-
-        Raises
-        ------
-        KernelException
-            `NotImplemented`.
+        With `cross_entropy` the loss of the readouts needs a softmax.
         """
         n, softmax = len(self._readouts), self._softmax
         n_softmax = sum(len(bundle) for bundle in softmax)

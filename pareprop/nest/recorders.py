@@ -16,15 +16,7 @@ FIRST = 1024  # rows that a column has room for at first
 
 
 class Column:
-    """An array that grows at its end.
-
-    Parameters
-    ----------
-    kind : np.dtype
-        Type of its numbers.
-    width : int
-        Numbers in a row.
-    """
+    """An array of numbers of type `kind` that grows at its end, `width` numbers in a row."""
 
     def __init__(self, kind: DTypeLike, width: int = 1) -> None:
         self._array, self.n = np.zeros((0, width), kind), 0
@@ -66,16 +58,8 @@ class Window:
 class Segment:
     """Rows of a multimeter at regular stamps, from `first` to at most `stop`.
 
-    Parameters
-    ----------
-    ids : np.ndarray
-        int64 ascending, the nodes.
-    fields : tuple of str
-        Recorded quantities.
-    first, stop, every : int
-        Stamp of the first row, the last one that there may be, and steps between rows.
-    dt : float
-        Resolution in ms.
+    `ids` are int64 and ascending, `fields` the recorded quantities; rows are `every` steps apart, `dt` is the
+    resolution in ms.
     """
 
     def __init__(self, ids: np.ndarray, fields: tuple[str, ...], first: int, stop: int, every: int, dt: float) -> None:
@@ -126,24 +110,9 @@ class Segment:
 class Meter:
     """A multimeter, whose nodes and window may change between two segments of time.
 
-    Parameters
-    ----------
-    name : str
-        Named when memory is short.
-    ids : np.ndarray
-        int64 ascending, the nodes it is connected to.
-    fields : tuple of str
-        Recorded quantities.
-    window : Window
-        When it records.
-    every, offset : int
-        Steps between samples, and of the first one.
-    dt : float
-        Resolution in ms.
-    now : int
-        NEST's step in which it begins to work.
-    late : int
-        Steps that may be over before they are shown.
+    Errors of too little memory contain `name`. `ids` are int64 and ascending, the nodes it is connected to; `fields`
+    are the recorded quantities. Samples are `every` steps apart, the first one after `offset` steps. It begins to work
+    in NEST's step `now`, and steps become visible at most `late` steps after they are over.
     """
 
     def __init__(
@@ -172,15 +141,7 @@ class Meter:
         """Continue with other nodes and another window.
 
         Values that were not shown yet are checked against the new window, as in NEST, which checks when they are shown.
-
-        Parameters
-        ----------
-        ids : np.ndarray
-            int64 ascending, the nodes.
-        window : Window
-            When it records.
-        shown, now : int
-            Stamps below `shown` are shown, stamps up to `now` are over.
+        `ids` are the nodes, int64 and ascending. Stamps below `shown` are visible, stamps up to `now` are over.
         """
         before = self._segments[-1]
         before.stop = min(before.stop, shown - 1)
@@ -198,18 +159,10 @@ class Meter:
         self._segments[-1].reserve_until(stamp, self.name)
 
     def write_rows(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
-        """Write what some nodes showed in steps from `step` on.
+        """Write values of some nodes in steps from NEST's step `step` on, whose stamp is one later.
 
-        Parameters
-        ----------
-        field : str
-            One of `fields`.
-        places : np.ndarray
-            int64 (n_places,), of the nodes in `ids`.
-        step : int
-            NEST's, whose stamp is one later.
-        values : np.ndarray
-            float64 (n_steps, n_places).
+        `field` is one of `fields`; `places` are the indices of the nodes in `ids`, int64 (n_places,); `values` is
+        float64 (n_steps, n_places).
         """
         self._segments[-1].write_rows(field, places, step, values)
         late = self._late[field]
@@ -235,18 +188,9 @@ class Meter:
 class EventList:
     """A spike recorder or weight recorder: events in order of time.
 
-    Parameters
-    ----------
-    name : str
-        Named when memory is short.
-    window : Window
-        When it records.
-    dt : float
-        Resolution in ms.
-    fields : dict
-        What each event has besides `senders` and `times`.
-    at_arrival : bool
-        Whether events are shown when the spike arrives, one step after it was sent.
+    Errors of too little memory contain `name`. `fields` has the values of an event other than `senders` and `times`,
+    `dt` is the resolution in ms. With `at_arrival` events become visible when the spike arrives, one step after it was
+    sent.
     """
 
     def __init__(self, name: str, window: Window, dt: float, fields: Values, at_arrival: bool) -> None:

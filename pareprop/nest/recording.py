@@ -22,13 +22,7 @@ from .text_files import TextFiles
 
 
 class Recorders:
-    """Recorders and the nodes that they are connected to.
-
-    Parameters
-    ----------
-    session : Session
-        Whose nodes they are.
-    """
+    """Recorders of a session and the nodes that they are connected to."""
 
     def __init__(self, session: Later) -> None:
         self._session, self._nodes = session, session.nodes

@@ -63,23 +63,10 @@ def choose_pairs(
     generators: Generators,
     random: Mapping[tuple[int, str], Parameter],
 ) -> Pairs:
-    """Connect two collections of ids by a rule.
+    """Connect two collections of int64 ids by a rule; the order of pairs is NEST's.
 
-    Parameters
-    ----------
-    spec : dict
-        As completed by `complete_specification`.
-    source, target : np.ndarray
-        int64, ids.
-    generators : Generators
-        Random numbers.
-    random : dict
-        Parameters of synapses that are drawn for each connection, in this order.
-
-    Returns
-    -------
-    Pairs
-        In the order in which NEST makes them; of `fixed_total_number` by virtual process.
+    `spec` was completed by `complete_specification`; `random` has the parameters of synapses that are drawn for each
+    connection, in this order. Pairs of `fixed_total_number` are sorted by virtual process.
     """
     rule, autapses, multapses = spec["rule"], spec["allow_autapses"], spec["allow_multapses"]
     draws = Draws(source, target, autapses, generators, random)

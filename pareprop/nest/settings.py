@@ -55,25 +55,10 @@ FIXED_IN_A_RUN = {
 
 
 def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -> Values:
-    """Return the kernel parameters after a change.
+    """Return the kernel parameters after a change of the present ones by `values`.
 
-    Parameters
-    ----------
-    present : dict
-        Parameters before.
-    values : dict
-        Those to set.
-    runs : bool
-        Whether the network has been simulated.
-    has_nodes : bool
-        Whether there are nodes.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name.
-    KernelException
-        For a value that is out of bounds, or comes too late.
+    `runs` is whether the network was simulated, `has_nodes` whether there are nodes. Raises a `ValueError` for an
+    unknown name, and a `KernelException` for a value that is out of bounds or comes too late.
     """
     if unknown := [key for key in values if key not in DEFAULTS]:
         raise ValueError(f"`{unknown[0]}` is not a valid kernel parameter, valid parameters are: {sorted(DEFAULTS)}")
@@ -100,17 +85,7 @@ def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -
 
 
 def read_delays(values: Given, dt: float, has_connections: bool) -> tuple[int, int]:
-    """Return the smallest and the largest delay that a script sets, in steps.
-
-    Parameters
-    ----------
-    values : dict
-        `DELAY_RANGE` in ms, or some of it.
-    dt : float
-        Resolution in ms.
-    has_connections : bool
-        Whether there are connections.
-    """
+    """Return the smallest and the largest delay that a script sets, in steps; `values` has `DELAY_RANGE` in ms."""
     low, high = (_cast_value(key, values[key], float) if key in values else None for key in DELAY_RANGE)
     if low is None or high is None:
         raise NESTErrors.BadProperty("Both min_delay and max_delay have to be specified")

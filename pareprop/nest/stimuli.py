@@ -86,20 +86,8 @@ def _join_spikes(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
 class SpikeTrains:
     """Spikes of spike generators and Poisson generators.
 
-    Parameters
-    ----------
-    nodes : NodeTable
-        All nodes.
-    links : Links
-        Of the spike generators.
-    trains : Links
-        Of the Poisson generators: every link is a separate train.
-    relays : Links
-        Of the parrots that drive other parrots.
-    seed : int
-        Of the Poisson trains.
-    dt : float
-        Resolution in ms.
+    `links` are the targets of spike generators, `trains` of Poisson generators, whose every link is a separate train
+    with `seed`, and `relays` of parrots that drive other parrots. `dt` is the resolution in ms.
     """
 
     def __init__(self, nodes: NodeTable, links: Links, trains: Links, relays: Links, seed: int, dt: float) -> None:
@@ -155,16 +143,8 @@ class SpikeTrains:
 class Amplitudes:
     """Amplitudes of generators of rates, of all steps that are frozen and not taken.
 
-    Parameters
-    ----------
-    nodes : NodeTable
-        All nodes.
-    weight : dict
-        Generator to readouts and the weights with which they take it.
-    n : int
-        Number of readouts.
-    dt : float
-        Resolution in ms.
+    `weight` has for each generator the readouts and their weights, `n` is the number of readouts, `dt` the resolution
+    in ms.
     """
 
     def __init__(self, nodes: NodeTable, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
@@ -207,17 +187,7 @@ class Amplitudes:
 
 
 class Currents(Amplitudes):
-    """Currents of generators, by the step in which they arrive through a delay of one step.
-
-    Parameters
-    ----------
-    nodes : NodeTable
-        All nodes.
-    generators : np.ndarray
-        int64 (n,), ids.
-    dt : float
-        Resolution in ms.
-    """
+    """Currents of `generators`, int64 ids (n,), by the step in which they arrive through a delay of one step."""
 
     def __init__(self, nodes: NodeTable, generators: np.ndarray, dt: float) -> None:
         super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)

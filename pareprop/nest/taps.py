@@ -20,16 +20,9 @@ LATE = 10 * AHEAD  # most entries written for later stamps: all quantities in al
 class Taps:
     """All recorders of a network.
 
-    Parameters
-    ----------
-    meters : list of Meter
-        Of multimeters.
-    spikes : list of tuple
-        Recorder and how often each node is connected to it, int64 (n_nodes + 1,).
-    weights, fixed : list of WeightTap
-        Weight recorders and the connections they watch: those that learn, and the others.
-    recurrent, readouts : np.ndarray
-        int64, ids of nodes by index.
+    `spikes` has each spike recorder and how often each node is connected to it, int64 (n_nodes + 1,). `weights` are
+    weight recorders with the plastic connections that they watch, `fixed` with the others. `recurrent` and `readouts`
+    are int64 ids of nodes by index.
 
     Attributes
     ----------
@@ -117,18 +110,10 @@ class Taps:
 
 
 class WeightTap:
-    """A weight recorder with the connections that it watches.
+    """A weight recorder with the connections that it watches; `recorder` takes the events.
 
-    Parameters
-    ----------
-    recorder : EventList
-        Takes the events.
-    source, target : np.ndarray
-        int64 (n,), ids of nodes.
-    receptor, port : np.ndarray
-        int64 (n,), of the connections.
-    place : np.ndarray
-        int64 (n, 2), bundle and place in it.
+    `source`, `target`, `receptor` and `port` of the connections are int64 (n,); `place` has bundles and indices in
+    them, int64 (n, 2).
     """
 
     def __init__(
@@ -149,14 +134,8 @@ class WeightTap:
     ) -> None:
         """Write the weights with which spikes arrive.
 
-        Parameters
-        ----------
-        stamps, ids : np.ndarray
-            int64 (n_spikes,), spikes by ascending stamp.
-        weight : np.ndarray
-            float64 (n,), of the connections.
-        lost : np.ndarray or None
-            bool (n_spikes, n), True for spikes that do not arrive.
+        `stamps` and `ids` are int64 (n_spikes,), spikes by ascending stamp; `weight` is float64 (n,), of the
+        connections; `lost` is bool (n_spikes, n), True for spikes that do not arrive.
         """
         low, high = np.searchsorted(self.source, ids), np.searchsorted(self.source, ids, side="right")
         spike, which = np.repeat(np.arange(len(ids)), high - low), list_ranges(low, high)

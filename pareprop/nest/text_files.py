@@ -19,12 +19,7 @@ HEAD = "# NEST version: 3.10.0\n# RecordingBackendASCII version: 2\n"
 class TextFiles:
     """The files of one recorder with `record_to` "ascii"; with "screen" it has none, and its events are printed.
 
-    Parameters
-    ----------
-    device : Recorder
-        The recorder.
-    n_processes : int
-        Number of virtual processes.
+    The files are one for each of `n_processes` virtual processes.
 
     Attributes
     ----------
@@ -39,13 +34,7 @@ class TextFiles:
         self.n = 0
 
     def list_paths(self, params: Given) -> list[Path]:
-        """Return where the files lie, or will lie after the next stretch.
-
-        Parameters
-        ----------
-        params : dict
-            Kernel parameters.
-        """
+        """Return the paths of the files, or their paths after the next stretch; `params` are kernel parameters."""
         if self._prints:
             return []
         label, extension = map(self._device.get, ("label", "file_extension"))
@@ -61,19 +50,9 @@ class TextFiles:
         return "on the screen" if self._prints else f"in {self.list_paths(params)[0]}"
 
     def create_files(self, recorder: Meter | EventList, params: Given) -> None:
-        """Make new files.
+        """Make new files for a recorder; `params` are kernel parameters.
 
-        Parameters
-        ----------
-        recorder : Meter or EventList
-            The recordings to write.
-        params : dict
-            Kernel parameters.
-
-        Raises
-        ------
-        InputError
-            If a file exists, which must not be overwritten.
+        Raises an `InputError` if a file exists that must not be overwritten.
         """
         self._open = self.list_paths(params)
         for path in self._open:

@@ -41,16 +41,10 @@ def take_latest_steps(log: SpikeLog, n_steps: int) -> SpikeLog:
 
 
 class Transfer:
-    """Moves what a network keeps to one that contains it.
+    """Transfers the state of a network to one that contains it.
 
-    Parameters
-    ----------
-    before, after : LocalNetwork
-        This rank's shares of the two.
-    places : Mapping of str to np.ndarray
-        Role to where its members are in the network after, by index, int64; `GONE` for nowhere.
-    comm : MPI.Comm or None
-        Of the ranks that hold them.
+    `before` and `after` are this rank's parts of the two; `places` has for each role the indices of its members in
+    `after`, int64, or `GONE`. `comm` joins the ranks that hold them.
 
     Attributes
     ----------

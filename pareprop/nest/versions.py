@@ -34,13 +34,7 @@ ARCTAN = "arctan"  # of NEST 3.9, with a pi that 3.10 left out
 
 
 class Versions:
-    """The version that a script is for: named by the user, else implied by the names in the script.
-
-    Parameters
-    ----------
-    named : str
-        One of `VERSIONS`, or "" to infer it from the script.
-    """
+    """The version that a script is for: `named` by the user, else ("") implied by the names in the script."""
 
     def __init__(self, named: str) -> None:
         self.named = named
@@ -50,19 +44,8 @@ class Versions:
     def read(self, values: Given, known: Given, variant: str) -> Values:
         """Translate parameters of neurons into present names, and note which version they imply.
 
-        Parameters
-        ----------
-        values : dict
-            Parameters that a script sets.
-        known : dict
-            Those that the model has.
-        variant : str
-            Of the model; "" if it is not a neuron.
-
-        Raises
-        ------
-        KernelException
-            `UnaccessedDictionaryEntry` for a name that the version does not have.
+        `values` has the parameters that a script sets, `known` the model's; `variant` is the model's, "" if it is not a
+        neuron. Raises a `KernelException`: `UnaccessedDictionaryEntry` for a name that the version does not have.
         """
         values = dict(values)
         if "surrogate_gradient_height" not in known:
@@ -148,14 +131,8 @@ class Versions:
 def translate_parameters(version: str, values: Values, window: int) -> Values:
     """Translate the parameters of a neuron of another version into present names.
 
-    Parameters
-    ----------
-    version : str
-        One of `VERSIONS`.
-    values : dict
-        Parameters under the names of today; the height is `gamma`, in versions before `beta`.
-    window : int
-        Steps by which an averaged gradient is divided, 1 if it is not averaged.
+    `values` has present names; in versions before `beta` existed the height means `gamma`. An averaged gradient is
+    divided by `window` steps, 1 if it is not averaged.
     """
     if version in BEFORE_BETA and "surrogate_gradient_height" in values:
         V = np.subtract(values["V_th"], values["E_L"])

@@ -36,19 +36,10 @@ SPLIT = (
 
 
 def wire_network(session: Session, version: str) -> Wiring:
-    """Build the description that the package runs.
+    """Build the description that the package runs, for a script of a version of NEST.
 
-    Parameters
-    ----------
-    session : Session
-        What a script has made.
-    version : str
-        Of NEST, for which the script is.
-
-    Raises
-    ------
-    KernelException
-        `NotImplemented` if something cannot be represented exactly, `BadProperty` if something is wrong.
+    Raises a `KernelException`: `NotImplemented` if something cannot be represented exactly, `BadProperty` if something
+    is wrong.
     """
     return _Wirer(session, version).wiring
 

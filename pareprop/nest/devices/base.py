@@ -28,16 +28,8 @@ MOST_STEPS = 2**60
 class Device:
     """A node of a model of devices.
 
-    Parameters
-    ----------
-    node : int
-        Its id.
-    model : str
-        Name of its model, a copy's own.
-    get : Callable
-        Returns the present value of a parameter.
-    dt : float
-        Resolution in ms.
+    `node` is its id, `model` the name of its model or of a copy; `get` returns the value of a parameter, `dt` is the
+    resolution in ms.
 
     Attributes
     ----------
@@ -219,16 +211,10 @@ class Recorder(Device):
             raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(backend)}, there are {known}")
 
     def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> Meter | EventList:
-        """Return what holds its recordings.
+        """Return the object that stores its recordings.
 
-        Parameters
-        ----------
-        ids : np.ndarray
-            int64, the nodes it is connected to.
-        now : int
-            NEST's step in which it begins to work.
-        late : int
-            Steps that may be over before they are shown.
+        `ids` are int64, the nodes it is connected to; `now` is NEST's step in which it begins to work; events become
+        visible at most `late` steps later.
         """
         raise NotImplementedError
 
@@ -246,16 +232,8 @@ def is_of_backend(key: str, backend: str) -> bool:
 def align_to_grid(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
     """Times on the grid, as NEST takes them: the nearest step if it is half a tic away, else the end of the step.
 
-    Parameters
-    ----------
-    times : np.ndarray
-        float64 (n,), ms.
-    dt : float
-        Resolution in ms.
-    off_grid : bool
-        Whether others than steps are allowed, which are left as they are if not.
-    now : float or None
-        Present time in ms, at which nothing can be any more: such times move a step on; None: they stay.
+    `times` are float64 (n,) in ms, `dt` is the resolution in ms. With `off_grid` other times than steps are allowed;
+    without, they are left as they are. Times at the present time `now` in ms move a step on; None: they stay.
     """
     nearest = np.rint(times / dt)
     near = np.abs(times - nearest * dt) < MS_PER_TIC / 2
