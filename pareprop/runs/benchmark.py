@@ -193,18 +193,8 @@ class BenchTask:
     """Frozen input noise of 5 % and a slow sine as target.
 
     The first two steps are silent: the interval variant loses spikes that arrive in the first step, and NEST 3.10 drops
-    part of the gradient of a source that spikes in the second.
-
-    Parameters
-    ----------
-    n_inputs : int
-        Number of inputs.
-    n_steps : int
-        Steps of a sample.
-    seed : int
-        Seed of the noise.
-    n_readouts : int
-        Number of readouts, each of which learns a separate sine.
+    part of the gradient of a source that spikes in the second. Each of `n_readouts` readouts learns a separate sine;
+    `seed` is the seed of the noise.
     """
 
     def __init__(self, n_inputs: int, n_steps: int, seed: int, n_readouts: int = 1) -> None:

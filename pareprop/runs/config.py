@@ -164,21 +164,10 @@ def _format_equations(here: str, definition: Given) -> list[str]:
 
 
 def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Config:
-    """Read the configuration of a task or of a file ending in .toml, changed by "key=value" settings.
+    """Read the configuration of a task, file ending in .toml or run directory, changed by "key=value" settings.
 
-    Parameters
-    ----------
-    source : str
-        Task, file, or run directory.
-    settings : iterable of str
-        Settings.
-    trust : bool
-        Whether code that the configuration of a run names may be imported.
-
-    Raises
-    ------
-    InputError
-        Lists every problem: file or setting, key, value, bound, nearest known name.
+    With `trust` code that the configuration of a run names may be imported. Raises an `InputError` that lists every
+    problem: file or setting, key, value, bound, nearest known name.
     """
     if source not in TASKS and Path(source, CONFIG).is_file():
         return load_of_run(Path(source, CONFIG), settings, trust)

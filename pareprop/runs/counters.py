@@ -15,14 +15,7 @@ from ..parallel.node import leads_machine
 class Counters:
     """Counts up to each `stop_counting`, from `start_counting` or the stop before.
 
-    The first rank of each machine reads its counters.
-
-    The constructor is collective.
-
-    Parameters
-    ----------
-    comm : communicator or None
-        Communicator of all ranks.
+    The first rank of each machine reads its counters. The constructor is collective; `comm` joins all ranks.
     """
 
     def __init__(self, comm: Comm) -> None:
@@ -53,10 +46,8 @@ class Counters:
     def collect_figures(self, wall_seconds: float) -> dict[str, float]:
         """Collective: return the known figures, by name.
 
-        Returns
-        -------
-        dict of str to float
-            `joules` of all machines; `other_cores`, the cores of a machine that other programs kept busy on average.
+        `joules` is the energy of all machines, `other_cores` the mean number of cores of a machine that other programs
+        kept busy.
         """
         counted = collectives.gather_values(self.comm, (self.joules, self.seconds, self.leads))
         joules, seconds, machines = (math.fsum(column) for column in zip(*counted, strict=True))

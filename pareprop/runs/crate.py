@@ -35,26 +35,10 @@ STATES = {"ended": "CompletedActionStatus", "running": "ActiveActionStatus"}  # 
 
 
 def export_crate(directory: Path, target: Path, overwrite: bool = False) -> int:
-    """Write configuration, results, recording, curves and figures of a run; checkpoints are left out.
+    """Write configuration, results, recording, curves and figures of a run; return the number of files.
 
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    target : Path
-        The crate, a name that ends in .zip.
-    overwrite : bool
-        Whether to replace a crate.
-
-    Returns
-    -------
-    int
-        Number of files.
-
-    Raises
-    ------
-    InputError
-        If there is no run, or the crate exists.
+    Checkpoints are left out. `target` is the crate, a name that ends in .zip; with `overwrite` an old crate is
+    replaced. Raises an `InputError` if there is no run, or the crate exists.
     """
     about = provenance.read(directory)
     require_target(target, "crate", ".zip", overwrite, _is_crate)

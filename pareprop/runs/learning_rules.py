@@ -21,32 +21,12 @@ from .neuron_models import find_definitions, parse_values
 def check_rules(
     source: str, name: str | None, neuron: str | None, dt_ms: float, settings: Sequence[str], out: Path | None
 ) -> bool:
-    """Check the rules of a file, or one of the package; print the findings.
+    """Check the rules of a file, or one of the package; print the findings, and return whether all checks passed.
 
-    Parameters
-    ----------
-    source : str
-        A file, or the name of a rule.
-    name : str or None
-        Name of one of the rules of a file; None: all of them.
-    neuron : str or None
-        Neuron model to check the rules with; None: the first that fits.
-    dt_ms : float
-        Time step.
-    settings : sequence of str
-        Values of parameters of the neurons, "key=value".
-    out : Path or None
-        File for the picture.
-
-    Returns
-    -------
-    bool
-        Whether all checks passed.
-
-    Raises
-    ------
-    InputError
-        If there is no such rule or neuron, or it is wrong.
+    `source` is a file or the name of a rule, `name` one of the rules of a file; None: all of them. `neuron` is the
+    neuron model to check the rules with; None: the first that fits. `dt_ms` is the time step, `settings` has
+    "key=value" of parameters of the neurons, and `out` is the file for the figure. Raises an `InputError` if there is
+    no such rule or neuron, or it is wrong.
     """
     passed = True
     for rule in find_definitions(library, "learning rule", "--rule", source, name, out):

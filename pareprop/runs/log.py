@@ -29,17 +29,9 @@ EARLY = 5.0  # seconds until the first line
 class Log(Observer):
     """Writes `run.log` and the curves of a run; prints a line each minute and at each validation.
 
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    n_iterations : int
-        Iteration after which the run ends.
-    phases : Phases
-        Observer of the validations; it comes before this one.
-    curves : str
-        "csv" writes `loss.csv`, and `epochs.csv` where the training data have an end, "tensorboard" also event files,
-        "none" neither.
+    `phases` validates and comes before this observer; the run ends after iteration `n_iterations`. With `curves` =
+    "csv" it writes `loss.csv`, and `epochs.csv` if the training data have an end, with "tensorboard" also event files,
+    with "none" neither.
     """
 
     everywhere = False

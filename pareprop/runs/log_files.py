@@ -25,14 +25,7 @@ FLUSH = 1.0  # seconds between writes of the curves
 class LogFiles:
     """The files of a log. Every method writes and may raise an OSError; without `open`, nothing is written.
 
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    phases : Phases
-        Observer of the validations.
-    curves : str
-        "csv", "tensorboard" or "none", see `log.Log`.
+    `curves` is "csv", "tensorboard" or "none", see `log.Log`.
     """
 
     def __init__(self, directory: Path, phases: Phases, curves: str) -> None:

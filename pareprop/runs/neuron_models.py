@@ -21,30 +21,11 @@ from ..values import Foreign
 
 
 def check_models(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
-    """Check the models of a file, or one of the package; print the findings.
+    """Check the models of a file, or one of the package; print the findings, and return whether all checks passed.
 
-    Parameters
-    ----------
-    source : str
-        A file, or the name of a model.
-    name : str or None
-        Name of one of the models of a file; None: all of them.
-    dt_ms : float
-        Time step.
-    settings : sequence of str
-        Values of parameters, "key=value".
-    out : Path or None
-        File for the picture.
-
-    Returns
-    -------
-    bool
-        Whether all checks passed.
-
-    Raises
-    ------
-    InputError
-        If there is no such model, or it is wrong.
+    `source` is a file or the name of a model, `name` one of the models of a file; None: all of them. `dt_ms` is the
+    time step, `settings` has "key=value" of parameters, and `out` is the file for the figure. Raises an `InputError` if
+    there is no such model, or it is wrong.
     """
     passed = True
     for model in find_definitions(library, "neuron model", "--model", source, name, out):
@@ -59,21 +40,12 @@ def check_models(source: str, name: str | None, dt_ms: float, settings: Sequence
 
 
 def compile_all(sources: Sequence[str], levels: Sequence[str], ports: Sequence[str] = ()) -> None:
-    """Compile neuron models of files and of the package for later runs, and print where they are.
+    """Compile neuron models of files and of the package for later runs, and print their paths.
 
-    Parameters
-    ----------
-    sources : sequence of str
-        Files, or names of models; none: all models of the package that are not compiled with it.
-    levels : sequence of str
-        Levels of the processor; none: the one in use.
-    ports : sequence of str
-        Ports at which synapses learn together, with commas between them; none: all, and each by itself.
-
-    Raises
-    ------
-    InputError
-        If there is no such model, level or port, or no compiler.
+    `sources` are files or names of models; none: all models of the package that are not compiled with it. `levels` are
+    levels of the processor; none: the one in use. Each of `ports` is a list, with commas, of ports at which synapses
+    learn together; none: all ports, and each alone. Raises an `InputError` if there is no such model, level or port, or
+    no compiler.
     """
     for source in sources or library.free_names():
         for model in find_definitions(library, "neuron model", "", source, None):
@@ -86,11 +58,8 @@ def find_definitions(
 ) -> list[Foreign]:
     """Return the neuron models or learning rules (`kind`) of a file, the one called `name`, or one of the package.
 
-    Raises
-    ------
-    InputError
-        If `source` is neither a file nor in the package, or `name`, given by `option`, is not in the file; if the
-        picture `out` would be of several, or cannot have its format.
+    Raises an `InputError` if `source` is neither a file nor in the package, if `name`, given by `option`, is not in the
+    file, or if the figure `out` would be of several or cannot have its format.
     """
     if out is not None:
         from ..plots.style import require_format

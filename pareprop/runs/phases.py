@@ -22,20 +22,9 @@ from .score_history import ScoreHistory
 class Phases(Observer):
     """Validates every `validate_every` iterations, stops early, tests at the end; keeps the scores.
 
-    Must come before observers that write results in `finish`. All ranks have the same signals, so all decide alike.
-
-    Parameters
-    ----------
-    task : TaskBase
-        The task, with the settings of the phases.
-    n_iterations : int
-        Number of iterations of a complete training, after which the test runs.
-    annealing : Annealing or None
-        Schedule whose values are shown next to the scores.
-    best : BestWeights or None
-        Keeps the network of the best validation, which becomes the result.
-    tests : bool
-        Whether the test follows the training.
+    It must come before observers that write results in `finish`. All ranks have the same signals, so all decide alike.
+    A complete training has `n_iterations`, after which the test runs if `tests`. Values of the schedule `annealing` are
+    shown next to the scores; `best` stores the network of the best validation, which becomes the result.
 
     Attributes
     ----------

@@ -10,14 +10,9 @@ from .phases import Phases
 
 
 class Progress(Observer):
-    """A progress bar on standard error.
+    """A progress bar on standard error, for `n_iterations` in all.
 
-    Parameters
-    ----------
-    n_iterations : int
-        Total number of iterations.
-    phases : Phases or None
-        Scores of the training, an observer before this one; None: the loss alone is shown.
+    `phases` is an observer before this one, with scores of the training; None: the bar shows the loss alone.
     """
 
     everywhere = False

@@ -151,14 +151,8 @@ def _find_commit() -> str:
 class Provenance(Observer):
     """Writes each part of a run, from its start or a resume to its end, into `provenance.json`.
 
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    about : dict
-        Facts that all parts have in common: task, configuration digest, seed.
-    counters : Counters
-        Counts the joules of the part.
+    `about` has the facts that all parts have in common: task, configuration digest, seed. `counters` measure the energy
+    of the part.
     """
 
     movable = True

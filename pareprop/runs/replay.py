@@ -23,18 +23,9 @@ from .directory import CONFIG
 def simulate_records(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Run the samples of the records "first" and "last" with the weights before and after the training.
 
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    trust : bool
-        Whether code that its configuration names may be imported.
-
-    Returns
-    -------
-    dict
-        Name of the record to the step and id of each spike. Empty in the interval variant, whose recorded spikes can be
-        compared, and if the network cannot be rebuilt: of a script, rewired, or in closed loop.
+    Returns step and id of each spike by name of the record. The result is empty in the interval variant, whose recorded
+    spikes can be compared, and if the network cannot be rebuilt: of a script, rewired, or in closed loop. With `trust`
+    code that the configuration names may be imported.
     """
     run = RunResults(directory)
     if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):

@@ -57,24 +57,11 @@ COLUMNS = {  # columns of the table of a study and their headings
 
 
 def write(directories: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report of runs or studies.
+    """Write the report of runs or studies; return its path.
 
-    Parameters
-    ----------
-    directories : sequence of Path
-        Run directories, folders of several runs (such as of `--seeds`), or folders of a study.
-    out : Path or None
-        The file; None: `report.html` in the directory if one is given, else in the working directory.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If a directory is none of these, or the file exists and is not a report.
+    Each directory is a run directory, a folder of several runs (such as of `--seeds`), or a folder of a study. Without
+    `out` the file is `report.html` in the directory if one is given, else in the working directory. Raises an
+    `InputError` if a directory is none of these, or the file exists and is not a report.
     """
     out = out or (directories[0] / REPORT if len(directories) == 1 else Path(REPORT))
     _require_replaceable(out)

@@ -368,36 +368,10 @@ def train(
 ) -> Run:
     """Collective: train in a directory, from the start or, with `restart`, from the checkpoint of a run there.
 
-    Parameters
-    ----------
-    config : Config
-        The configuration.
-    out : str or None
-        Run directory; None: the next free `runs/TASK-NUMBER`.
-    exchange, group : Exchange
-        Exchange of all ranks, and of this rank's replica group.
-    until : int or None
-        Iteration after which to stop, None for the end.
-    overwrite : bool
-        Whether to replace the files of a run in the directory.
-    restart : bool
-        Whether to continue a run in the directory, if there is one.
-    observers : sequence of Observer
-        Observers of a script.
-    signals : bool
-        Whether to handle signals that stop the run.
-    tests : bool
-        Whether the test follows the training.
-
-    Returns
-    -------
-    Run
-        The run after its training.
-
-    Raises
-    ------
-    InputError
-        If the run is not possible; nothing is written then.
+    `out` is the run directory; None: the next free `runs/TASK-NUMBER`. `exchange` joins all ranks, `group` this rank's
+    replica group. The run stops after iteration `until`; None: at its end. With `overwrite` it replaces the files of a
+    run in the directory. `observers` belong to a script. `signals` is whether signals stop the run, `tests` whether the
+    test follows the training. Raises an `InputError` if the run is not possible; nothing is written then.
     """
     comm = exchange.comm
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}

@@ -18,12 +18,7 @@ from ..values import Values
 
 
 class ScoreHistory:
-    """Scores of the training iterations, and of the validations between them.
-
-    Parameters
-    ----------
-    task : TaskBase
-        The task, which has the batch size.
+    """Scores of the training iterations, and of the validations between them; `task` has the batch size.
 
     Attributes
     ----------

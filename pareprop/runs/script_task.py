@@ -234,15 +234,7 @@ def _is_array(item: object) -> bool:
 
 
 class StoredSamples:
-    """A task whose samples are those that the results of a run keep, for use without the script.
-
-    Parameters
-    ----------
-    task : ScriptTask
-        Settings of the run.
-    folder : Path
-        The run directory.
-    """
+    """A task with the samples that the results of a run contain, for use without the script."""
 
     def __init__(self, task: ScriptTask, folder: Path) -> None:
         self._task, self._path = task, folder / RESULTS

@@ -24,14 +24,7 @@ SHORT = 2.0  # runs of fewer seconds give no advice
 def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     """Collective: return lines on ranks, memory and network; valid on rank 0.
 
-    Parameters
-    ----------
-    simulation : Simulation
-        Before its first iteration.
-    task : TaskBase
-        The task with the settings of the phases.
-    last : int
-        Iteration after which the run ends.
+    `simulation` is before its first iteration, and the run ends after iteration `last`.
     """
     comm, model = simulation.exchange.comm, simulation.model
     own = sum(span.last - span.first for _, span in digest.list_tables(simulation.network))
@@ -92,14 +85,8 @@ def _tell_models(model: Model) -> list[str]:
 def describe_waiting(part: Values, neurons: int, batch: int) -> list[str]:
     """Return a remark if more than half of the time of the ranks was waiting or transfer.
 
-    Parameters
-    ----------
-    part : dict
-        A part of the provenance, with `mean_rank_seconds`.
-    neurons : int
-        Recurrent neurons.
-    batch : int
-        Samples of a batch.
+    `part` is a part of the provenance, with `mean_rank_seconds`; `neurons` is the number of recurrent neurons, `batch`
+    the number of samples of a batch.
     """
     spent, ranks, groups = part.get("mean_rank_seconds", {}), part.get("ranks", 1), part.get("replicas", 1)
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
