@@ -16,14 +16,9 @@ from .disk import on_disk
 
 
 class BestWeights:
-    """Writes the network after an iteration, and restores it.
+    """Writes the network after an iteration into a checkpoint in `folder`, and restores it.
 
-    Parameters
-    ----------
-    folder : Path
-        Directory of these checkpoints.
-    identity : dict
-        Configuration of the run, as JSON, which they must have in common.
+    `identity` is the configuration of the run as JSON; checkpoints must have the same.
     """
 
     def __init__(self, folder: Path, identity: Values) -> None:

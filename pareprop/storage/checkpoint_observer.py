@@ -32,25 +32,10 @@ class Checkpoints(Observer):
     """Writes checkpoints. Must be the last observer, so that the others' states belong to the same iteration.
 
     Signals may reach ranks at different times, and clocks differ, so ranks agree once per iteration whether to write.
-
-    Parameters
-    ----------
-    folder : Path
-        Directory of the checkpoints.
-    identity : dict
-        Configuration that a resumed run must have in common, as JSON.
-    last : int
-        Number of iterations of the run.
-    every : int
-        Iterations between checkpoints, 0 for none.
-    minutes : float
-        Minutes between checkpoints, 0 for none.
-    keep : int
-        Number of checkpoints that are kept, the latest ones.
-    signals : bool
-        Whether to handle SIGUSR1, SIGTERM and SIGINT (main thread only).
-    foreign : sequence of Observer
-        Observers of a script; their states are checked before the training.
+    `identity` is the configuration, as JSON, that a resumed run must have in common. A run has `last` iterations; a
+    checkpoint is written after each `every` iterations and `minutes` minutes, 0 for none, and the latest `keep` remain.
+    With `signals` it handles SIGUSR1, SIGTERM and SIGINT (main thread only). States of `foreign`, the observers of a
+    script, are checked before the training.
 
     Attributes
     ----------

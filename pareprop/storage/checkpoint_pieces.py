@@ -218,14 +218,8 @@ def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
 def fill_pieces(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
     """Fill the arrays of pieces of neurons and synapses.
 
-    Parameters
-    ----------
-    pieces : list of Piece
-        The pieces.
-    firsts : list of int
-        Number of items of each piece on the ranks before this one.
-    read : callable
-        Function of (index of a piece, first, last) that returns items [first, last) of the whole array.
+    `firsts` has the number of items of each piece on the ranks before this one; `read`, called with the index of a
+    piece, first and last, returns items [first, last) of the whole array.
     """
     number = {id(piece): k for k, piece in enumerate(pieces)}
     for group in _group_pieces(pieces):

@@ -115,29 +115,16 @@ def load(
 ) -> tuple[Path, list[str]]:
     """Collective: load the latest undamaged checkpoint; return its path, and one complaint for each later one.
 
-    Parameters
-    ----------
-    simulation : Simulation
-        A newly built simulation.
-    folder : Path
-        Directory of the checkpoints of a run.
-    identity : dict
-        Configuration of the run, which the checkpoint must have in common.
-    check : callable or None
-        Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if other files that the
-        checkpoint refers to are damaged.
-    prepare : callable or None
-        Called with path and complaints so far before each checkpoint is loaded, which may be found damaged then; may
-        raise.
-    network_only : bool
-        Whether to load the network alone: iteration, losses and observers stay as they are. The simulation may have
-        been trained, so all is read before anything changes in it.
+    `simulation` is newly built, `identity` the configuration of the run, which the checkpoint must have in common.
+    `check` is called with the numbers of a checkpoint, rank and number of ranks, and raises a ValueError if other files
+    of the checkpoint are damaged. `prepare` is called with path and complaints so far before each checkpoint is loaded,
+    which may be found damaged then; it may raise.
 
-    Raises
-    ------
-    InputError
-        If there is none, or it belongs to another configuration, version or format; the message names the differences.
-        Or if its arrays do not fit this network.
+    With `network_only` iteration, losses and observers stay as they are. The simulation may have been trained, so all
+    is read before anything changes in it.
+
+    Raises an `InputError` if there is no checkpoint, if it belongs to another configuration, version or format, in
+    which case the message names the differences, or if its arrays do not fit this network.
     """
     comm = simulation.world
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)

@@ -96,12 +96,7 @@ def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
 class Table:
     """Places of the items of arrays in the files of a checkpoint.
 
-    Parameters
-    ----------
-    n_ranks : int
-        Number of ranks that wrote.
-    row : callable
-        Function that returns a row by its number, ENTRY (n_arrays,).
+    `n_ranks` is the number of ranks that wrote; `row` returns a row by its number, ENTRY (n_arrays,).
     """
 
     def __init__(self, n_ranks: int, row: Callable[[int], np.ndarray]) -> None:

@@ -49,24 +49,9 @@ def write(
     """Collective: write a checkpoint of the state between two iterations, then remove all but the last `keep`.
 
     With `keep`, later ones are removed, too: they were damaged, and the run continued from this or an earlier one.
-
-    Parameters
-    ----------
-    simulation : Simulation
-        The simulation, between two iterations.
-    folder : Path
-        Directory of the checkpoints of this run.
-    identity : dict
-        Configuration that a resumed run must have in common with this one, as JSON.
-    keep : int or None
-        Number of checkpoints to keep, None for all.
-    with_observers : bool
-        Whether the states of observers are written, too.
-
-    Raises
-    ------
-    StateError
-        On all ranks if one cannot write; earlier checkpoints stay as they are.
+    `identity` is the configuration, as JSON, that a resumed run must have in common with this one. With `keep` = None
+    all checkpoints stay. `with_observers` is whether the states of observers are written, too. Raises a `StateError`
+    on all ranks if one cannot write; earlier checkpoints stay as they are.
     """
     exchange, nodes = simulation.exchange, find_nodes(simulation.exchange)
     comm, rank = exchange.comm, exchange.rank

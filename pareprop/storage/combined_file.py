@@ -176,20 +176,9 @@ def combine_files(directory: Path, parts: list[Values]) -> Path:
     """Combine the files of a recording by virtual datasets in `record.h5`, next to their directory; return its path.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
-    synapses lie side by side in order of their ids.
-
-    Parameters
-    ----------
-    directory : Path
-        Directory of the files.
-    parts : list of Values
-        For each part of the run its "files"; "rows", for each file the number of rows by column; "blocks", by group of
-        spikes how many were written together in each flush, equally divided among the files.
-
-    Raises
-    ------
-    OSError
-        If the disk is full, or a file was damaged after it was written.
+    synapses lie side by side in order of their ids. For each part of the run `parts` has "files"; "rows", for each file
+    the number of rows by column; and "blocks", by group of spikes the numbers that each flush wrote, equally divided
+    among the files. Raises an `OSError` if the disk is full, or a file was damaged after it was written.
     """
     target = directory.with_suffix(".h5")
     sources: dict[str, list[_Source]] = defaultdict(list)

@@ -213,13 +213,7 @@ def lock_directory(directory: Path, what: str) -> Iterator[None]:
 
 
 class Place:
-    """A directory that is found again after it was moved.
-
-    Parameters
-    ----------
-    path : Path
-        Path of the directory at present.
-    """
+    """A directory that is found again after it was moved; `path` is its path at present."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._descriptor = path, os.open(path, os.O_RDONLY | os.O_DIRECTORY)

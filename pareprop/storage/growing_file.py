@@ -46,18 +46,8 @@ class Column:
 class GrowingFile:
     """A file of growing datasets, in HDF5's single-writer mode (SWMR): each flush leaves it readable.
 
-    Parameters
-    ----------
-    path : Path
-        Path of the file, which is replaced if it exists.
-    columns : dict of str to Column
-        Growing datasets by name.
-    constants : dict of str to ndarray
-        Arrays that do not grow, by name.
-    attributes : dict
-        Attributes of the root.
-    compression : int
-        Gzip level, 0 for none.
+    The file at `path` is replaced if it exists. `columns` are the growing datasets and `constants` the other arrays, by
+    name; `attributes` belong to the root. `compression` is the gzip level, 0 for none.
 
     Attributes
     ----------

@@ -36,12 +36,8 @@ BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 class Recorder(Observer):
     """Records training samples of every `every`-th iteration (the first sample of a batch).
 
-    Parameters
-    ----------
-    directory : Path
-        Directory of the recording; `record.h5` next to it combines the files.
-    settings : Record
-        Section [record].
+    `directory` has the files of the recording; `record.h5` next to it combines them. `settings` is the section
+    [record].
     """
 
     everywhere = False

@@ -39,12 +39,8 @@ LARGEST_FACTOR = 2.0  # neurons are taken to cost at most this times the expecte
 class Repartition(Observer):
     """Partitions neurons again after 1, 2, 4, 8, ... iterations, if that saves more than it costs.
 
-    It must be the last observer, so that the others have handled the iteration; all must be `movable`.
-
-    Parameters
-    ----------
-    last : int
-        Iteration after which the training ends.
+    It must be the last observer, so that the others have handled the iteration; all must be `movable`. The training
+    ends after iteration `last`.
 
     Attributes
     ----------
@@ -80,21 +76,10 @@ def sum_compute_seconds(simulation: Watched) -> float:
 
 
 def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
-    """Collective: between iterations, divide neurons by measured rates and seconds if that pays until iteration `last`.
+    """Collective: between iterations, partition neurons again if that pays until iteration `last`; return whether.
 
-    Parameters
-    ----------
-    simulation : Simulation
-        The training, whose last sample has the rates of neurons.
-    last : int
-        Iteration after which the training ends.
-    spent : float
-        Seconds that this rank has spent on its neurons since they were last divided; 0 if unknown.
-
-    Returns
-    -------
-    bool
-        Whether neurons were partitioned again.
+    Rates are measured in the last sample of the simulation. `spent` is the number of seconds that this rank has spent
+    on its neurons since the last partition; 0 if unknown.
     """
     exchange, comm = simulation.exchange, simulation.exchange.comm
     if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
@@ -117,14 +102,8 @@ def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -
 def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the cost of the neurons of each rank relative to the expected cost, as `Model.load_factors`.
 
-    Parameters
-    ----------
-    model : Model
-        The network with measured rates.
-    cuts : np.ndarray
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
-    spent : np.ndarray
-        (n_ranks,), seconds of each rank; if any is below `LEAST_SECONDS`, None is returned.
+    `model` has measured rates; `cuts` is int64 (n_ranks + 1,), the first neuron of each rank and the number of all;
+    `spent` (n_ranks,) has the seconds of each rank. If any is below `LEAST_SECONDS`, the result is None.
     """
     (expected,) = estimate_rank_costs(model, cuts)
     if not (np.all(spent >= LEAST_SECONDS) and np.all(expected > 0)):
@@ -174,16 +153,10 @@ def _move_state(simulation: Simulation, model: Model) -> bool:
 
 
 def _redistribute_items(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Collective: return the items of an array that this rank has after a new division.
+    """Collective: return the items of an array that this rank has after a new partition.
 
-    Parameters
-    ----------
-    comm : communicator
-        Communicator of all ranks.
-    own : np.ndarray
-        Items of this rank before the new division.
-    before, after : np.ndarray
-        int64 (n_ranks + 1,), first item of each rank in the whole array, then the number of all.
+    `own` are the items of this rank before; `before` and `after` are int64 (n_ranks + 1,), the first item of each rank
+    in the whole array, then the number of all.
     """
     rank = comm.rank
     new = np.empty((after[rank + 1] - after[rank], *own.shape[1:]), own.dtype)

@@ -33,22 +33,10 @@ ENDS = ("source", "target", "delay")
 class ResultsFile(Observer):
     """Writes `results.h5` on rank 0: configuration, losses, weights before and after, recorded samples.
 
-    Parameters
-    ----------
-    path : Path
-        Path of the file.
-    attributes : dict
-        Attributes of the file's root, such as task, seed and configuration.
-    samples : Mapping[tuple[str, int], str]
-        (phase, index) of each recorded sample to its name in the file.
-    n_record : int
-        Number of recurrent neurons whose state is recorded, evenly spread.
-    more : sequence of callable
-        Functions that write further datasets at the end of the run.
-    links : Mapping of str to str or None
-        Further names of recorded samples to their names in `samples`.
-    keeps_weights : bool
-        Whether the file holds the synapses and their weights, not just their number.
+    `attributes` of the root are task, seed, configuration and others. `samples` maps (phase, index) of each recorded
+    sample to its name in the file, `links` further names to these names. The state of `n_record` recurrent neurons is
+    recorded, evenly spread. The functions `more` write further datasets at the end of the run. `keeps_weights` is
+    whether the file holds the synapses and their weights, not just their number.
     """
 
     everywhere = False
@@ -326,17 +314,8 @@ def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tu
 def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     """Return a line on damage in the results of a run that is to be resumed, "" without any.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    counts : Mapping[str, int]
-        Number of synapses by projection.
-
-    Raises
-    ------
-    InputError
-        If the path is not a file, is a link, or the file belongs to another network.
+    `counts` has the number of synapses by projection. Raises an `InputError` if the path is not a file, is a link, or
+    the file belongs to another network.
     """
     try:
         if path.is_symlink():
@@ -373,16 +352,8 @@ def edit_file(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.Fi
     """Collective context manager: write a new file under a temporary name, which replaces `path` at the end.
 
     Rank 0 gets the open file, other ranks get None. An error of the file system is raised as a `StateError` on all
-    ranks; collective calls in the block must end before rank 0 raises one.
-
-    Parameters
-    ----------
-    simulation : Watched
-        The simulation.
-    path : Path
-        Path of the file.
-    n_bytes : int
-        Expected size, checked against the free disk space.
+    ranks; collective calls in the block must end before rank 0 raises one. `n_bytes` is the expected size, checked
+    against the free disk space.
     """
     comm, part = simulation.exchange.comm, path.with_suffix(".part")
     file, problem, opened = None, None, ExitStack()

@@ -99,16 +99,8 @@ def write_learned(
 ) -> None:
     """Write initial and final values, and statistics by iteration, of parameters that learn.
 
-    Parameters
-    ----------
-    file : h5py.File
-        The file, after `write_parameters`.
-    model : Model
-        The network.
-    learned : Mapping of str to sequence of Mapping
-        Statistics, as `Simulation.learned`.
-    values : Mapping of str to tuple
-        Name to initial and final values, one for each neuron or one for all.
+    `file` was written by `write_parameters`; `learned` has statistics as in `Simulation.learned`, `values` the initial
+    and final values by name, one for each neuron or one for all.
     """
     for population in model.of_role("recurrent"):
         for name, optimizer in population.learn.items():

@@ -13,14 +13,8 @@ from ..parallel.spike_log import SpikeLog
 class SpikeBlock:
     """Spikes of consecutive samples. Every rank holds all of them, and writes an equal part.
 
-    The spikes of a flush are thus sorted by sample, step and id over all ranks, for any number of ranks.
-
-    Parameters
-    ----------
-    n_steps : int
-        Number of steps of a sample.
-    kinds : list of str
-        NumPy types of iterations, steps and ids.
+    The spikes of a flush are thus sorted by sample, step and id over all ranks, for any number of ranks. Samples have
+    `n_steps` steps; `kinds` are the NumPy types of iterations, steps and ids.
 
     Attributes
     ----------
