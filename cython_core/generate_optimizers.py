@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from pareprop.neurons.language import Tree, names_of, parse, walk
+from pareprop.neurons.language import Tree, names_of, parse_expression, walk_tree
 
 EQUATIONS = Path(__file__).parents[1] / "pareprop" / "network" / "optimizers.py"
 PARTS = ("kept", "weight", "of_step", "idle", "series", "negligible")
@@ -113,14 +113,17 @@ class Optimizer:
         self.name, self.parts, self.kept = name, parts, list(parts["kept"])
         named = {key: {"weight": item} if isinstance(item, str) else item for key, item in parts.items()}
         trees = {
-            key: {of: parse(text, re.findall(r"\w+", text), f"{name}: {key}: {of}", True) for of, text in item.items()}
+            key: {
+                of: parse_expression(text, re.findall(r"\w+", text), f"{name}: {key}: {of}", True)
+                for of, text in item.items()
+            }
             for key, item in named.items()
         }
         step = trees["kept"] | trees.pop("weight")
         self.trees = trees | {"step": step}
         self.steps = list(parts["of_step"])
         known = {"g", "weight", "eta", "n", *self.kept, *self.steps, *parts["idle"]}
-        nodes = [node for part in self.trees.values() for tree in part.values() for node in walk(tree)]
+        nodes = [node for part in self.trees.values() for tree in part.values() for node in walk_tree(tree)]
         names = dict.fromkeys(items[0] for kind, *items in nodes if kind == "name")
         self.constants = [name for name in names if name not in known]
         self.fixed, self.moving, self.idle = list[str](), list[str](), list[str]()

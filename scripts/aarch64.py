@@ -76,22 +76,22 @@ def find_tools() -> tuple[str, str]:
 def write_program(name: str) -> dict[str, str]:
     """Return the C of all functions of a model, and of what calls them with the numbers of one neuron, by file."""
     from pareprop.neurons import compile, library
-    from pareprop.neurons.generate import PARTS, PRECISIONS, generate, source_of
+    from pareprop.neurons.generate import PARTS, PRECISIONS, generate_model, source_of
 
     model = library.get_definition(name)
-    generated, program = generate(model), compile.compile_model(model)
+    generated, program = generate_model(model), compile.compile_model(model)
     headers = {file: (ROOT / "cython_core" / file).read_text() for file in HEADERS}
-    numbers = {"CONSTANT": program.constants({}, 1.0, 1), "STATE": program.initial({}, 1.0, 1)}
+    numbers = {"CONSTANT": program.compute_constants({}, 1.0, 1), "STATE": program.compute_initial({}, 1.0, 1)}
     defines = [f"#define {key}_NUMBERS {', '.join(map(float.hex, of.ravel().tolist()))}" for key, of in numbers.items()]
     calls = source_of(Path(__file__).with_suffix(".c").read_text(), headers)
     texts = {
         f"{precision}.c": source_of(
-            generated.source("composed", *["derive"] * bool(generated.functions["derive"])), headers, [precision]
+            generated.write_source("composed", *["derive"] * bool(generated.functions["derive"])), headers, [precision]
         )
         for precision in PRECISIONS
     }
     return texts | {
-        "model.c": source_of(generated.source(*PARTS), headers),
+        "model.c": source_of(generated.write_source(*PARTS), headers),
         "main.c": "\n".join([*defines, calls, MAIN]),
     }
 

@@ -133,7 +133,7 @@ ALLOWED = {
     ("neurons/check.py", "10.0 ** np.arange(-4, 8.1, 0.25)"): CHECKS,
     ("neurons/check.py", "np.log(size)"): CHECKS,
     ("neurons/check.py", "result.spikes.sum()"): CHECKS,
-    ("neurons/check.py", "sum((evaluate(part, read) for part in derivatives if part is not None))"): CHECKS,
+    ("neurons/check.py", "sum((evaluate_tree(part, read) for part in derivatives if part is not None))"): CHECKS,
     ("neurons/symbols.py", "base ** exponent"): "of SymPy: terms, not numbers",
     ("neurons/terms.py", "sum(sizes)"): EXACT,
     ("neurons/terms.py", "sum((slopes.get(name, 0) for name in names))"): EXACT,

@@ -66,7 +66,10 @@ class Cells:
                 "dt": network.model.dt_ms,
                 "due": np.full(n, -1.0, real),
                 "models": np.array(
-                    [item.program.address(real, *kinds[bool(item.program.learns.names)]) for item in network.pieces],
+                    [
+                        item.program.get_address(real, *kinds[bool(item.program.learns.names)])
+                        for item in network.pieces
+                    ],
                     np.int64,
                 ),
                 "constants": network.constants if real is np.float64 else copy_aligned(network.constants, real),
@@ -102,7 +105,7 @@ class Cells:
 
     def with_programs(self, programs: list[Program]) -> object:
         """Return the kernel's view of the same neurons with other compiled models, for a backward pass."""
-        models = np.array([item.address(self.states.dtype.type, "sweep") for item in programs], np.int64)
+        models = np.array([item.get_address(self.states.dtype.type, "sweep") for item in programs], np.int64)
         return self._kernels.Neurons(self._values | {"models": models, "history": self.neurons.history})
 
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:

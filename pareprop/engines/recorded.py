@@ -8,7 +8,7 @@ import numpy as np
 
 from ..network.local import LocalNetwork, given_by_equations
 from ..network.model import Model, equations_of
-from ..neurons.language import evaluate
+from ..neurons.language import evaluate_tree
 from ..values import Values
 
 # quantities of neurons that can be recorded, the attributes of `Recorded`, and their units
@@ -130,9 +130,9 @@ class Dynamics:
             tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
             if program.definition.records:
                 values = self._network.values_of(piece, local[chosen])
-                constants = program.values(values, self._network.model.dt_ms) | tracks
+                constants = program.compute_values(values, self._network.model.dt_ms) | tracks
                 trees = program.definition.records
-                tracks |= {name: evaluate(tree, constants) for name, tree in trees.items()}
+                tracks |= {name: evaluate_tree(tree, constants) for name, tree in trees.items()}
             for name, track in tracks.items():
                 states[name][:, chosen] = track
         return states

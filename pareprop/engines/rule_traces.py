@@ -44,7 +44,7 @@ class RuleTraces(Traces):
         of_model: Values = definition.defaults
         if n:
             given = network.values_of(network.piece_of[post.name], local)
-            of_model = network.program_of(post).values(given, model.dt_ms)
+            of_model = network.program_of(post).compute_values(given, model.dt_ms)
         targets = chosen.target
         parameters = {
             name: cell_values(model, post, f"{at.rule.name}/{name}", value, 0, post.size)[targets]

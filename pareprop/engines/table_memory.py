@@ -103,7 +103,7 @@ class TableMemory:
         through = request.through or "all"
         follows = self._of_network.follows(request.post, through)
         program = self._network.program_of(request.post, through if follows else "all")
-        return program.address(self._real, "trace" if follows else "step")
+        return program.get_address(self._real, "trace" if follows else "step")
 
     def share_constants(self) -> None:
         """Find which blocks have targets of the same constants, also after parameters learned."""

@@ -131,10 +131,10 @@ class Equations:
 
         def trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Callable[[], None]:
             rest = cells.constant, *self._kept, self._psi, arrived, traces, n, e
-            return cells.caller("trace", n, n, cells.dt, port, *rest)
+            return cells.bind_function("trace", n, n, cells.dt, port, *rest)
 
         self._trace, self._enter = trace(0.0, self._own, self._e), trace(1.0, self._entered, self._e_entered)
-        self._decay = cells.caller("decay", n, n, cells.dt, 1, cells.constant, self._before_decay, n)
+        self._decay = cells.bind_function("decay", n, n, cells.dt, 1, cells.constant, self._before_decay, n)
 
     def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
         """Step forward; return e (n,).
@@ -176,7 +176,7 @@ def compile_traces(engine: Engine, projection: Projection) -> None:
     """Collective: compile on one rank what traces of a projection's synapses need of neurons given by equations."""
     if _follows_equations(projection):
         program = engine.network.program_of(projection.post, getattr(rule_of(projection), "through", "all"))
-        program.require([QUICK], engine.exchange.comm)
+        program.load_parts([QUICK], engine.exchange.comm)
 
 
 def _follows_equations(projection: Projection) -> bool:

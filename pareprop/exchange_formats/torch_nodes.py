@@ -90,7 +90,7 @@ def _write_assignment(name: str, tree: Tree) -> list[str]:
         return [f"v.{name} = v.{tree[1][1]}[{int(tree[2][1])}]"]
     if tree[0] != "repeat":
         return [f"v.{name} = {write_torch(tree)}"]
-    loop = Repeat.of(tree)
+    loop = Repeat.from_tree(tree)
     variables = ", ".join(f"v.{variable}" for variable in loop.start)
     first, after = (", ".join(map(write_torch, trees.values())) for trees in (loop.start, loop.update))
     terms = [f"    v.{term} = {write_torch(part)}" for term, part in loop.terms.items()]

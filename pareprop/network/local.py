@@ -203,9 +203,9 @@ class LocalNetwork:
                 learned.require_start(here, values[name], optimizer, low)
             with np.errstate(over="ignore"):  # infinite values are refused when the run begins
                 parts.append(self._parameters(population, program, low, high, values))
-                constants = program.constants(values, self.model.dt_ms, high - low)
+                constants = program.compute_constants(values, self.model.dt_ms, high - low)
             given = given_by_equations(population)  # `Cells` has the initial states of others
-            initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
+            initial = program.compute_initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
             columns.append((start, constants, initial))
             own = values if population.learn else None
             self.pieces.append(LocalPopulation(len(self.pieces), population, program, start, start + high - low, own))
@@ -252,7 +252,7 @@ class LocalNetwork:
         self.cells["I_e"][first:last] = known["I_e"]
         # what is the same for all neurons is computed once
         given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
-        constants, initial, slopes = piece.program.renew(given, self.model.dt_ms, last - first)
+        constants, initial, slopes = piece.program.recompute_columns(given, self.model.dt_ms, last - first)
         self.constants[: len(constants), first:last] = constants
         self.initial[: len(initial), first:last] = initial
         return slopes
@@ -289,7 +289,7 @@ class LocalNetwork:
             zero = np.zeros(high - low)
             return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
         E_L = get("E_L")
-        constants = program.values(values, dt)
+        constants = program.compute_values(values, dt)
         return named | {
             "t_ref": round_up_steps(get("t_ref"), dt),
             "E_L": E_L,

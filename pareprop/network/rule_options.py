@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..neurons import built_in
-from ..neurons.derive import derive
+from ..neurons.derive import derive_model
 from ..neurons.model import NeuronModel
 from ..rules import library
 from ..rules.bound import list_read_names
@@ -66,7 +66,7 @@ def definition_of(population: AnyValue) -> NeuronModel:
     """Return the equations of a population of neurons."""
     params = population.params
     given = getattr(params, "definition", None)
-    return given or built_in.find(params.name_equations(), params.surrogate_gradient_function)
+    return given or built_in.find_model(params.name_equations(), params.surrogate_gradient_function)
 
 
 def origin_of(population: AnyValue) -> str:
@@ -104,7 +104,7 @@ def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
     if isinstance(rule, LearningRule):
         list_read_names(rule, definition)
     elif rule.through == "leak":
-        by, place = derive(definition), projection.port_index
+        by, place = derive_model(definition), projection.port_index
         seen = [k for (k, port) in by.U if port == place and k in by.h]
         if not seen:
             raise InputError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import elementary, rng
 from ..errors import InputError
-from ..neurons.language import evaluate, with_terms
+from ..neurons.language import evaluate_tree, with_terms
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Values
 from .parameters import Distribution, Normal, Scaled
@@ -74,8 +74,8 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
         before = {name: GAINS[:, None] * row, "z": z, "refractory": (waits > 0) * 1.0}
         states = _step(definition, fixed | states | before)
         waits = np.maximum(waits - 1, 0)
-        fired = (evaluate(definition.equations.spike, fixed | states) >= 0) & (waits == 0)
-        after = {key: evaluate(tree, fixed | states) for key, tree in definition.equations.reset.items()}
+        fired = (evaluate_tree(definition.equations.spike, fixed | states) >= 0) & (waits == 0)
+        after = {key: evaluate_tree(tree, fixed | states) for key, tree in definition.equations.reset.items()}
         states = states | {key: np.where(fired, value, states[key]) for key, value in after.items()}
         waits, z = np.where(fired, held, waits), fired * 1.0
         n_spikes += np.count_nonzero(fired, axis=1)
@@ -108,7 +108,7 @@ def _simulate_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tupl
     while len(response) < LONGEST:
         rest, moved = _step(definition, values | rest), _step(definition, values | kick | moved)
         kick = {}
-        x, x_moved = (float(evaluate(definition.equations.spike, values | states)) for states in (rest, moved))
+        x, x_moved = (float(evaluate_tree(definition.equations.spike, values | states)) for states in (rest, moved))
         response.append((x_moved - x) / KICK)
         peak = max(peak, abs(response[-1]))
         if abs(response[-1]) <= ENOUGH * peak and len(response) > 1 and (peak or len(response) > 100):
@@ -130,7 +130,7 @@ def _describe_neuron(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]
 
 def _step(definition: NeuronModel, values: Values) -> Values:
     values = with_terms(values, definition.equations.terms)
-    return {name: evaluate(tree, values) for name, tree in definition.equations.step.items()}
+    return {name: evaluate_tree(tree, values) for name, tree in definition.equations.step.items()}
 
 
 def _find_center(value: AnyValue) -> float:

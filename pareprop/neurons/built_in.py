@@ -23,7 +23,7 @@ INTERVAL = "_bsshslm_2020"  # end of the names of models of the interval variant
 
 
 @cache
-def find(name: str, surrogate: str) -> NeuronModel:
+def find_model(name: str, surrogate: str) -> NeuronModel:
     """Return the model that is compiled for one of `library.nest_names()` with one of `SURROGATES`."""
     return count_from(library.get_definition(name).with_surrogate(surrogate), ORIGIN)
 
@@ -44,7 +44,7 @@ def write_source(headers: Mapping[str, str]) -> str:
     str
         The source.
     """
-    from .generate import PRECISIONS, generate, head_of, section_of, texts_of  # a run needs none of it
+    from .generate import PRECISIONS, generate_model, head_of, section_of, texts_of  # a run needs none of it
 
     parts = [head_of(headers)]
     rows: list[str] = []
@@ -52,10 +52,10 @@ def write_source(headers: Mapping[str, str]) -> str:
     for name in library.nest_names():
         owners: dict[str, str] = {}
         for surrogate in SURROGATES:
-            model, suffix = find(name, surrogate), f"{name}_{surrogate}"
-            generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
+            model, suffix = find_model(name, surrogate), f"{name}_{surrogate}"
+            generated = generate_model(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
             maps, once = generated.functions.get("composed", ""), {"sweep": generated.functions["sweep"]}
-            source = _share(generated.source("step", "sweep"), once, suffix, owners)
+            source = _share_functions(generated.write_source("step", "sweep"), once, suffix, owners)
             sections = [section_of(source, precision, suffix) for precision in PRECISIONS]
             if maps not in composed:
                 composed[maps] = name
@@ -72,7 +72,7 @@ def write_source(headers: Mapping[str, str]) -> str:
     return "\n".join([*parts, table, "static const Model NEURON_MODELS[] = {", *rows, "};", count, ""])
 
 
-def _share(source: str, functions: Mapping[str, str], suffix: str, owners: dict[str, str]) -> str:
+def _share_functions(source: str, functions: Mapping[str, str], suffix: str, owners: dict[str, str]) -> str:
     """Return a source without those of its functions that an earlier model has, which it calls instead.
 
     `owners` maps the text of a function to the suffix of the first model that has it.
@@ -106,13 +106,14 @@ def count_from(model: NeuronModel, origin: str) -> NeuronModel:
         trees = getattr(equations, key)
         if trees:
             given[key] = {
-                name: write(moved.value(tree) if name in states else moved.within(tree)) for name, tree in trees.items()
+                name: write(moved.shift_voltage(tree) if name in states else moved.shift_states(tree))
+                for name, tree in trees.items()
             }
     given["states"] = {
-        name: [write(moved.value(equations.initial[name])) if name in states else value, unit]
+        name: [write(moved.shift_voltage(equations.initial[name])) if name in states else value, unit]
         for name, (value, unit) in model.states.items()
     }
-    given["spike"] = write(moved.within(equations.spike))
+    given["spike"] = write(moved.shift_states(equations.spike))
     return NeuronModel.from_dict(model.name, given)
 
 
@@ -130,7 +131,7 @@ class Shift:
     def __init__(self, states: set[str], origin: str) -> None:
         self.states, self.origin = states, ("name", origin)
 
-    def value(self, tree: Tree) -> Tree:
+    def shift_voltage(self, tree: Tree) -> Tree:
         """Return a tree that is a voltage, counted from the origin."""
         kind, *items = tree
         if tree == self.origin:
@@ -138,17 +139,17 @@ class Shift:
         if kind == "name" and items[0] in self.states:
             return tree
         if kind in ("+", "-"):
-            first, second = self.value(items[0]), self.within(items[1])
+            first, second = self.shift_voltage(items[0]), self.shift_states(items[1])
             if first != ("number", 0.0):
                 return (kind, first, second)
             return second if kind == "+" else ("neg", second)
         if kind in ("max", "min"):
-            return (kind, *map(self.value, items))
+            return (kind, *map(self.shift_voltage, items))
         if kind == "where":
-            return (kind, self.within(items[0]), *map(self.value, items[1:]))
-        return ("-", self.within(tree), self.origin)
+            return (kind, self.shift_states(items[0]), *map(self.shift_voltage, items[1:]))
+        return ("-", self.shift_states(tree), self.origin)
 
-    def within(self, tree: Tree) -> Tree:
+    def shift_states(self, tree: Tree) -> Tree:
         """Return a tree with the same value as before, of states that are counted from the origin."""
         kind, *items = tree
         if kind == "number":
@@ -156,9 +157,9 @@ class Shift:
         if kind == "name":
             return ("+", tree, self.origin) if items[0] in self.states else tree
         if kind == "-" and self._begins_with_a_state(items[0]):
-            first, second = self.value(items[0]), self.value(items[1])
+            first, second = self.shift_voltage(items[0]), self.shift_voltage(items[1])
             return first if second == ("number", 0.0) else (kind, first, second)
-        return (kind, *map(self.within, items))
+        return (kind, *map(self.shift_states, items))
 
     def _begins_with_a_state(self, tree: Tree) -> bool:
         kind, *items = tree

@@ -29,7 +29,7 @@ class Cells:
     real : type
         `np.float64` or `np.float32`.
     kinds : str
-        Parts with the functions that are called, see `Program.address`.
+        Parts with the functions that are called, see `Program.get_address`.
 
     Attributes
     ----------
@@ -51,27 +51,27 @@ class Cells:
         kinds: Sequence[str] = ("quick",),
     ) -> None:
         self.program, self.n, self.dt, self.real = program, n, dt, real
-        self._table = Table.from_address(program.address(real, *kinds))
+        self._table = Table.from_address(program.get_address(real, *kinds))
         with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision
-            self.constant = program.constants(values, dt, n).astype(real)
-        self.state = program.initial(values, dt, n).astype(real)
+            self.constant = program.compute_constants(values, dt, n).astype(real)
+        self.state = program.compute_initial(values, dt, n).astype(real)
         self.z, self.refractory = np.zeros(n, real), np.zeros(n, real)
         t_ref = np.broadcast_to(values.get("t_ref", program.definition.defaults["t_ref"]), n)
         self.t_ref = np.rint(t_ref / dt).astype(real)
         self.shared = int(is_shared(self.constant, self.t_ref))
         self.before = np.zeros((program.n_kept, n), real)
         self._step: tuple[Callable[[], None], np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
-        self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
+        self._call_function("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
 
-    def caller(self, name: str, *arguments: object) -> Callable[[], None]:
+    def bind_function(self, name: str, *arguments: object) -> Callable[[], None]:
         """Return a call of a function; `dt`, the third argument, is double, other floats are `real`."""
         given = [
             self.real(item) if isinstance(item, float) and place != 2 else item for place, item in enumerate(arguments)
         ]
         return bind_call(getattr(self._table, name), given)
 
-    def _call(self, name: str, *arguments: object) -> None:
-        self.caller(name, *arguments)()
+    def _call_function(self, name: str, *arguments: object) -> None:
+        self.bind_function(name, *arguments)()
 
     def step(self, ports: object, current: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advance neurons by a step.
@@ -94,32 +94,32 @@ class Cells:
             port = np.empty((self.program.n_ports, self.n), self.real)
             level, psi = np.empty((2, self.n), self.real)
             kept = np.empty((max(self.program.n_kept, 1), self.n), self.real)
-            self._step = self.step_caller(port, level, kept, psi), port, level, kept, psi
+            self._step = self.bind_step(port, level, kept, psi), port, level, kept, psi
         call, port, level, kept, psi = self._step
         port[:], level[:] = np.asarray(ports), np.asarray(current)
         call()
         return self.z.copy(), psi.copy(), kept[: self.program.n_kept].copy()
 
-    def step_caller(
+    def bind_step(
         self, ports: np.ndarray, current: np.ndarray, kept: np.ndarray, psi: np.ndarray
     ) -> Callable[[], None]:
         """Return a call of a step on arrays of type `real`, which it does not keep alive; none is forced to spike."""
-        return self.caller(
+        return self.bind_function(
             "step", self.n, self.n, self.dt, self.constant, self.shared, self.t_ref, current, ports, self.state, self.z,
             self.refractory, self.before, kept, psi, 0,
         )  # fmt: skip
 
-    def trace(
+    def advance_trace(
         self, port: int, before: np.ndarray, kept: np.ndarray, psi: np.ndarray, arrived: float, trace: np.ndarray
     ) -> np.ndarray:
         """Advance the traces (n_traces, n) of one synapse onto each neuron in place; return e (n,)."""
         e = np.empty(self.n, self.real)
-        self._call(
+        self._call_function(
             "trace", self.n, self.n, self.dt, port, self.constant, before, kept, psi, float(arrived), trace, self.n, e
         )
         return e
 
-    def sweep(
+    def run_backward_step(
         self,
         before: np.ndarray,
         kept: np.ndarray,
@@ -132,17 +132,17 @@ class Cells:
         """Take a step backward, `adjoint` (n_adjoint, n) in place; return what arrivals add, (n_ports, n)."""
         credit = np.zeros((self.program.n_ports, self.n), self.real)
         credit[0] = psi
-        self.sweep_caller(before, kept, float(share), signal, rate, adjoint, credit)()
+        self.bind_backward_step(before, kept, float(share), signal, rate, adjoint, credit)()
         return credit
 
-    def sweep_caller(self, *arguments: np.ndarray | float) -> Callable[[], None]:
+    def bind_backward_step(self, *arguments: np.ndarray | float) -> Callable[[], None]:
         """Return a call of a step of the backward pass on arrays of type `real`, which it does not keep alive.
 
-        Its arguments are those of `sweep`, but the last is what `sweep` returns, with psi in its first row.
+        Its arguments are those of `run_backward_step`; the last is its result, with psi in its first row.
         """
         *given, credit = arguments
-        return self.caller("sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n)
+        return self.bind_function("sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n)
 
-    def decay(self, n_steps: int, trace: np.ndarray) -> None:
+    def decay_trace(self, n_steps: int, trace: np.ndarray) -> None:
         """Let traces decay for `n_steps` past a cutoff, in place."""
-        self._call("decay", self.n, self.n, self.dt, n_steps, self.constant, trace, self.n)
+        self._call_function("decay", self.n, self.n, self.dt, n_steps, self.constant, trace, self.n)

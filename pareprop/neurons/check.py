@@ -15,11 +15,11 @@ from ..errors import InputError
 from ..values import Given, Values
 from .calls import Cells
 from .compile import Program, compile_model
-from .derive import NEVER_LEARNED, Derivatives, Learns, derive
-from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
+from .derive import NEVER_LEARNED, Derivatives, Learns, derive_model
+from .language import COMPLEX, Tree, evaluate_tree, names_of, with_terms, write
 from .model import NeuronModel
 from .stored_terms import OLD
-from .units import mismatches
+from .units import list_mismatches
 
 STEPS = 200  # steps of the comparisons
 TINY = 1e-30  # size of a complex step
@@ -102,21 +102,21 @@ def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, flo
         return _Checker(model, dt_ms, dict(values or {})).run()
 
 
-def _apart(found: np.ndarray, expected: np.ndarray) -> float:
+def _measure_deviation(found: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference, relative to values above 1; infinite if just one of two values is not finite."""
     same = (found == expected) | (np.isnan(found) & np.isnan(expected))
     apart = np.where(same, 0.0, np.abs(found - expected) / np.maximum(np.abs(expected), 1.0))
     return float(np.max(np.where(np.isnan(apart), np.inf, apart), initial=0.0))
 
 
-def _differ(tree: Tree, moved: Values, derivatives: Sequence[Tree | None], read: Values) -> float:
+def _compare_with_complex_step(tree: Tree, moved: Values, derivatives: Sequence[Tree | None], read: Values) -> float:
     """Return how far derivatives of a tree, which add up, are from its complex step to `moved` values."""
     exact, ours = np.broadcast_arrays(
-        np.imag(evaluate(tree, moved, COMPLEX)) / TINY,
-        sum(evaluate(part, read) for part in derivatives if part is not None),
+        np.imag(evaluate_tree(tree, moved, COMPLEX)) / TINY,
+        sum(evaluate_tree(part, read) for part in derivatives if part is not None),
     )
     both = np.isfinite(exact) & np.isfinite(ours)
-    return _apart(ours[both], exact[both])
+    return _measure_deviation(ours[both], exact[both])
 
 
 class _DrivenNeuron:
@@ -163,7 +163,7 @@ class _DrivenNeuron:
         rates = spikes / (steps * self.dt / 1000)
         return np.where(np.all(np.isfinite(cells.state), axis=0), rates, np.nan)
 
-    def record(self, level: float, steps: int, result: Check) -> None:
+    def record_response(self, level: float, steps: int, result: Check) -> None:
         """Store states, surrogate gradients and traces of one neuron at constant input in `result`."""
         model = self.model
         cells, given = self.make_cells(1), self.make_input(level, 1)
@@ -179,7 +179,7 @@ class _DrivenNeuron:
                     f"{self.dt:g} ms at an input of {level:.3g} {self.unit}"
                 )
             cells.before = kept
-            e.append(cells.trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
+            e.append(cells.advance_trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
             states.append(cells.state[:, 0].copy())
             spikes.append(z[0])
             psis.append(psi[0])
@@ -193,7 +193,7 @@ class _Checker:
     def __init__(self, model: NeuronModel, dt_ms: float, values: dict[str, float]) -> None:
         self.model, self.dt, self.values = model, dt_ms, values
         model.check_start(values, dt_ms)
-        self.program, self.by = compile_model(model), derive(model)
+        self.program, self.by = compile_model(model), derive_model(model)
         self.result = Check(model)
         self.fixed = with_terms(model.complete_values(values, dt_ms), self.by.constants)
         self.states = list(model.states)
@@ -207,19 +207,21 @@ class _Checker:
         result.lines.append(f"model: {self.model.name}, states {', '.join(self.states)}, ports {ports}")
         if how := self.model.equations.integration:
             result.lines.append(f"integration: {how}")
-        by_curve = self.firing_curve()
-        result.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
-        result.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")
-        result.lines.append(f"largest difference of the sweep: {self.sweep():.1e} (traces carried forward)")
+        by_curve = self.find_firing_curve()
+        result.lines.append(f"largest difference of derivatives: {self.compare_derivatives():.1e} (complex steps)")
+        result.lines.append(f"largest difference of a step: {self.compare_steps():.1e} (NumPy)")
+        result.lines.append(
+            f"largest difference of the sweep: {self.compare_backward_pass():.1e} (traces carried forward)"
+        )
         for line in result.lines[-3:]:
             if float(line.split(": ")[1].split()[0]) > 1e-6:
                 result.errors.append(line)
-        self.learning()
-        self.rest()
+        self.report_learning()
+        self.report_rest()
         result.lines += by_curve
-        self.response()
+        self.report_response()
         result.warnings += _list_unread(self.model)
-        result.warnings += [f"units: {line}" for line in mismatches(self.model)]
+        result.warnings += [f"units: {line}" for line in list_mismatches(self.model)]
         kept = ", ".join([*map(write, by.keeps), *["flags"] * (by.n_kept > len(by.keeps))])
         result.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
         entries = len(by.J) + len(by.h) + len(by.v) + len(by.R) + len(by.gap)
@@ -229,14 +231,14 @@ class _Checker:
         )
         return result
 
-    def names(self, states: Given, new: Given, more: Given) -> Values:
+    def name_values(self, states: Given, new: Given, more: Given) -> Values:
         """Return the values that trees of derivatives read, by name."""
         named = {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
         return with_terms(named, self.by.terms)
 
     # ---- two ways of the same ----------------------------------------------------------------------------------------
 
-    def scatter(self, draw: np.random.Generator, n: int) -> tuple[Values, Values]:
+    def draw_states(self, draw: np.random.Generator, n: int) -> tuple[Values, Values]:
         """Return random states, and random input."""
         reached = self.result.response
         low, high = reached.min(axis=1), reached.max(axis=1)
@@ -247,12 +249,12 @@ class _Checker:
         more |= {"I": draw.normal(0, 1, n), "z": draw.integers(0, 2, n) * 1.0}
         return states, more | {"refractory": draw.integers(0, 2, n) * 1.0}
 
-    def derivatives(self) -> float:
+    def compare_derivatives(self) -> float:
         """Return the largest difference of J, U, v, h, R from complex steps, relative to the largest entry."""
         model, by, equations = self.model, self.by, self.model.equations
-        states, more = self.scatter(np.random.default_rng(1), 64)
+        states, more = self.draw_states(np.random.default_rng(1), 64)
         old = {**self.fixed, **states, **more}
-        read = self.names(states, states, more)
+        read = self.name_values(states, states, more)
         rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
         pairs = [(tree, name, by.J.get((i, j))) for i, tree in enumerate(rows) for j, name in enumerate(self.states)]
         pairs += [(tree, name, by.U.get((i, p))) for i, tree in enumerate(rows) for p, name in enumerate(model.ports)]
@@ -264,14 +266,14 @@ class _Checker:
             name: with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
             for name in (*self.states, *model.ports, "z")
         }
-        return max(_differ(tree, moved[name], [given], read) for tree, name, given in pairs)
+        return max(_compare_with_complex_step(tree, moved[name], [given], read) for tree, name, given in pairs)
 
-    def learning(self) -> None:
+    def report_learning(self) -> None:
         """Report which parameters can be learned, and compare derivatives by them with complex steps."""
         model, result = self.model, self.result
         names = tuple(sorted(name for name in model.defaults if name not in NEVER_LEARNED))
         try:
-            by = derive(model, Learns(names))
+            by = derive_model(model, Learns(names))
         except InputError as problem:
             result.warnings.append(f"parameters cannot be learned all at once: {problem}")
             return
@@ -280,15 +282,15 @@ class _Checker:
         result.lines.append(f"can be learned, through: {'; '.join(told) or 'none'}")
         if others := [name for name, through in paths.items() if not through]:
             result.lines.append(f"cannot be learned, no spike depends on them: {', '.join(others)}")
-        worst = self.by_parameters(by, names)
+        worst = self.compare_parameter_derivatives(by, names)
         result.lines.append(f"largest difference of derivatives by parameters: {worst:.1e} (complex steps)")
         if worst > 1e-6:
             result.errors.append(result.lines[-1])
 
-    def by_parameters(self, by: Derivatives, names: Sequence[str]) -> float:
+    def compare_parameter_derivatives(self, by: Derivatives, names: Sequence[str]) -> float:
         """Return the largest difference of q, x, r and d initial from complex steps, relative to the largest entry."""
         model, equations, learned = self.model, self.model.equations, by.learned
-        states, more = self.scatter(np.random.default_rng(4), 64)
+        states, more = self.draw_states(np.random.default_rng(4), 64)
         fixed = with_terms(model.complete_values(self.values, self.dt), by.constants)
         read = {**fixed, **states, **{OLD + name: value for name, value in states.items()}, **more}
         read = with_terms(read, by.terms)
@@ -303,10 +305,10 @@ class _Checker:
             pairs.append((equations.spike, [learned.x.get(k)]))
             for i in map(self.states.index, model.follow):
                 pairs.append((equations.reset[self.states[i]], [learned.r.get((i, k))]))
-            worst = max(worst, *(_differ(tree, moved, trees, read) for tree, trees in pairs))
+            worst = max(worst, *(_compare_with_complex_step(tree, moved, trees, read) for tree, trees in pairs))
         return worst
 
-    def steps(self) -> float:
+    def compare_steps(self) -> float:
         """Return the largest difference of compiled steps from NumPy's, relative to the largest value of a state."""
         equations, n, draw, worst = self.model.equations, 8, np.random.default_rng(2), 0.0
         cells = self.driven.make_cells(n)
@@ -316,15 +318,15 @@ class _Checker:
             more = dict(zip(self.model.ports, ports, strict=True)) | {"I": current, "z": cells.z.copy()}
             old = {**self.fixed, **states, **more, "refractory": (cells.refractory > 0) * 1.0}
             old = with_terms(old, equations.terms)
-            new = {name: np.broadcast_to(evaluate(tree, old), n) for name, tree in equations.step.items()}
+            new = {name: np.broadcast_to(evaluate_tree(tree, old), n) for name, tree in equations.step.items()}
             z, _, _ = cells.step(ports, current)
             then = {**self.fixed, **new}
             for k, name in enumerate(self.states):
-                after = evaluate(equations.reset[name], then) if name in equations.reset else new[name]
-                worst = max(worst, _apart(cells.state[k], np.where(z != 0, after, new[name])))
+                after = evaluate_tree(equations.reset[name], then) if name in equations.reset else new[name]
+                worst = max(worst, _measure_deviation(cells.state[k], np.where(z != 0, after, new[name])))
         return worst
 
-    def sweep(self) -> float:
+    def compare_backward_pass(self) -> float:
         """Return the largest difference of gradients backward and by traces, relative to the sum of all terms."""
         n, draw, model = 8, np.random.default_rng(3), self.model
         cells, rows = self.driven.make_cells(n), []
@@ -337,19 +339,19 @@ class _Checker:
             rows.append((before, kept, psi))
             cells.before = kept
             for p, trace in enumerate(traces):
-                term = L[t] * cells.trace(p, before, kept, psi, float(arrivals[t]), trace)
+                term = L[t] * cells.advance_trace(p, before, kept, psi, float(arrivals[t]), trace)
                 forward[p] += term
                 size[p] += np.abs(term)
         adjoint, backward = np.zeros((self.program.n_adjoint, n)), np.zeros_like(forward)
         for t in reversed(range(STEPS)):
-            backward += arrivals[t] * cells.sweep(
+            backward += arrivals[t] * cells.run_backward_step(
                 rows[t][0], rows[t][1], 1.0, np.ascontiguousarray(L[t]), np.zeros(n), adjoint, rows[t][2]
             )
         return float(np.nanmax(np.abs(backward - forward) / np.maximum(size, 1e-300), initial=0.0))
 
     # ---- what the neuron does ----------------------------------------------------------------------------------------
 
-    def firing_curve(self) -> list[str]:
+    def find_firing_curve(self) -> list[str]:
         """Find input that makes the neuron fire at 0 to about 100 Hz; the first comparison needs it, too."""
         driven, result, steps = self.driven, self.result, max(int(1000 / self.dt), 100)
         unit = result.drive_unit = driven.unit
@@ -362,7 +364,7 @@ class _Checker:
             result.warnings.append(f"the neuron does not spike for any constant input up to {most}")
             result.drive, result.rates = levels, rates
             self.warn_of_step()
-            driven.record(0.0, steps, result)
+            driven.record_response(0.0, steps, result)
             return ["rheobase: none"]
         first = int(firing[0])
         if first == 0:
@@ -378,7 +380,7 @@ class _Checker:
         distance = np.where(result.rates > 0, np.abs(result.rates - RATE), np.inf)
         driven.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
         driven.kick = self.find_kick() if driven.by_current else 0.3 * max(rheobase, levels[1])
-        driven.record(driven.level, steps, result)
+        driven.record_response(driven.level, steps, result)
         *_, fastest = np.flatnonzero(result.rates == np.nanmax(result.rates))
         rate = f"rate: {result.rates[fastest]:.3g} Hz at {levels[fastest]:.3g} {unit}"
         return [f"rheobase: about {rheobase:.3g} {unit}", rate]
@@ -397,14 +399,14 @@ class _Checker:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""
         size = 1.0
         for (i, _), tree in self.by.U.items():
-            value = evaluate(tree, self.read_at_rest())
+            value = evaluate_tree(tree, self.read_at_rest())
             if np.isfinite(value) and value != 0:
                 reached = self.driven.measure_range()[i]
                 size = max(0.1 * reached / abs(float(value)), 1e-3)
                 break
         return size
 
-    def response(self) -> None:
+    def report_response(self) -> None:
         """Report the rate and the largest trace while the neuron fires."""
         result, seconds = self.result, len(self.result.time) * self.dt / 1000
         largest = float(np.max(np.abs(result.eps), initial=0.0))
@@ -415,7 +417,7 @@ class _Checker:
         if ended := [name for name in self.model.follow if self.states.index(name) not in passed]:
             result.lines.append(f"a spike ends traces of: {', '.join(ended)}")
         added = max(
-            (abs(float(np.max(np.abs(evaluate(tree, self.read_at_rest()))))) for tree in self.by.U.values()),
+            (abs(float(np.max(np.abs(evaluate_tree(tree, self.read_at_rest()))))) for tree in self.by.U.values()),
             default=1.0,
         )
         if not largest <= LARGE * max(added, 1e-300):
@@ -433,9 +435,9 @@ class _Checker:
     def read_at_rest(self) -> Values:
         """Return the values that derivatives read at the initial state, by name."""
         initial = self.model.compute_initial(self.fixed)
-        return self.names(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))
+        return self.name_values(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))
 
-    def rest(self) -> None:
+    def report_rest(self) -> None:
         """Report where the neuron rests without input, and its time constants there."""
         cells = self.driven.make_cells(1)
         zero, current = np.zeros((len(self.model.ports), 1)), np.full(1, float(self.fixed["I_e"]))
@@ -454,12 +456,12 @@ class _Checker:
         states = {name: float(value) for name, value in zip(self.states, cells.state[:, 0], strict=True)}
         shown = ", ".join(f"{name} = {value:.6g} {self.model.units[name]}" for name, value in states.items())
         self.result.lines.append(f"rest: {shown}")
-        read = self.names(
+        read = self.name_values(
             states, states, dict.fromkeys((*self.model.ports, "z", "refractory"), 0.0) | {"I": current[0]}
         )
         J = np.zeros((len(states), len(states)))
         for (i, j), tree in self.by.J.items():
-            J[i, j] = evaluate(tree, read)
+            J[i, j] = evaluate_tree(tree, read)
             if not np.isfinite(J[i, j]):
                 raise InputError(
                     f"neuron model '{self.model.name}': the derivative of {self.states[i]} by {self.states[j]} is "

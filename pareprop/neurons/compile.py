@@ -28,7 +28,7 @@ from .. import files, kernels, terminal
 from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Numbers, Values
 from .derive import NO_LEARNS, Learns
-from .language import evaluate, nearest, parse
+from .language import evaluate_tree, parse_expression, suggest_nearest
 from .model import COMMON, NeuronModel
 
 SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
@@ -171,14 +171,15 @@ class Program:
             setattr(self, name, size)
         known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
         for name, text in given["constants"].items():
-            self._trees[name] = parse(text, known, f"constant {name}", internal=True)
+            self._trees[name] = parse_expression(text, known, f"constant {name}", internal=True)
             known.append(name)
-        self._columns = [parse(text, known, "a constant column", internal=True) for text in given["columns"]]
+        self._columns = [parse_expression(text, known, "a constant column", internal=True) for text in given["columns"]]
         self._initial = [
-            (*names, parse(text, known, "a slope", internal=True)) for *names, text in given.get("initial", [])
+            (*names, parse_expression(text, known, "a slope", internal=True))
+            for *names, text in given.get("initial", [])
         ]
 
-    def address(self, real: type, *kinds: str) -> int:
+    def get_address(self, real: type, *kinds: str) -> int:
         """Return the address of a NEURON_MODEL with the functions of some parts, which are compiled if they lack.
 
         Parameters
@@ -186,26 +187,26 @@ class Program:
         real : type
             `np.float64` or `np.float32`.
         *kinds : str
-            Kinds of parts that `compile` need not have been asked for: "quick" alone, or others.
+            Kinds of parts that `compile_model` need not have been asked for: "quick" alone, or others.
         """
         precision = "double" if np.dtype(real).itemsize == 8 else "single"
         if self._built_in:
             return self._built_in[precision]
-        self.require([Part(kind, precision) for kind in kinds])
+        self.load_parts([Part(kind, precision) for kind in kinds])
         return ctypes.addressof(self._tables[precision, kinds == ("quick",)])
 
-    def require(self, parts: Iterable[Part], comm: Later = None) -> None:
+    def load_parts(self, parts: Iterable[Part], comm: Later = None) -> None:
         """Load parts that are not loaded; collective over `comm`."""
         wanted: list[Part] = []
         for part in parts:
             wanted += [Part("derive", part.precision)] if part.kind == "composed" and self.n_derived else []
             wanted.append(part)
-        if lacking := [part for part in dict.fromkeys(wanted) if is_lacked(comm, self.has(part))]:
+        if lacking := [part for part in dict.fromkeys(wanted) if is_missing(comm, self.has_part(part))]:
             for part, content in zip(lacking, fetch_parts(self.definition, comm, lacking, self.learns), strict=True):
-                if not self.has(part):
+                if not self.has_part(part):
                     self._load(part, content)
 
-    def has(self, part: Part) -> bool:
+    def has_part(self, part: Part) -> bool:
         """Return whether a part is loaded, or was compiled with the package."""
         of_package = part.ahead and any(self._composed.values()) if part.kind == "composed" else bool(self._built_in)
         return of_package or part in self._loaded
@@ -216,27 +217,30 @@ class Program:
             name = f"derive_{part.precision}"
             ctypes.c_void_p.in_dll(library, name).value = ctypes.cast(getattr(derive, name), ctypes.c_void_p).value
         if part.kind in (*_FUNCTIONS, "quick"):
-            found, key = _call(library, f"neuron_model_{part.precision}"), (part.precision, part.kind == "quick")
+            found, key = (
+                _call_function(library, f"neuron_model_{part.precision}"),
+                (part.precision, part.kind == "quick"),
+            )
             table = self._tables.setdefault(key, Table.from_buffer_copy(Table.from_address(found)))
             for name in _FUNCTIONS.get(part.kind, ()):
                 setattr(table, name, getattr(Table.from_address(found), name))
 
-    def composed_address(self, composed: Part) -> int:
-        """Return the address of the NEURON_MAPS that `compile` was asked for, or of the package."""
+    def get_composed_address(self, composed: Part) -> int:
+        """Return the address of the NEURON_MAPS that `compile_model` was asked for, or of the package."""
         if composed not in self._loaded:
             return self._composed[composed.precision]
-        return _call(self._loaded[composed], f"neuron_maps_{composed.precision}")
+        return _call_function(self._loaded[composed], f"neuron_maps_{composed.precision}")
 
-    def composed_sizes(self, composed: Part) -> tuple[int, ...]:
+    def get_composed_sizes(self, composed: Part) -> tuple[int, ...]:
         """Return the sizes of a NEURON_MAPS, from `n_numbers` on."""
-        table = _ComposedTable.from_address(self.composed_address(composed))
+        table = _ComposedTable.from_address(self.get_composed_address(composed))
         return tuple(int(getattr(table, name)) for name in _COMPOSED_SIZES)
 
-    def values(self, values: Given, dt_ms: float) -> Values:
+    def compute_values(self, values: Given, dt_ms: float) -> Values:
         """Return parameters and constants of neurons as `NeuronModel.complete_values` does, without SymPy."""
         return self.definition.complete_values(values, dt_ms, self._trees)
 
-    def constants(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
+    def compute_constants(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the constant columns of neurons.
 
         Parameters
@@ -258,15 +262,17 @@ class Program:
         InputError
             If a constant of the model is not finite.
         """
-        named = self.values(values, dt_ms)
-        return _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, _length(named, n))
+        named = self.compute_values(values, dt_ms)
+        return _fill_rows(
+            (evaluate_tree(tree, named) for tree in self._columns), self.n_constants, _count_neurons(named, n)
+        )
 
-    def initial(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
-        """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
-        named = self.values(values, dt_ms)
-        return _rows(self.definition.compute_initial(named).values(), self.n_states, _length(named, n))
+    def compute_initial(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
+        """Return the initial states, float64 (n_states, n); arguments and errors as for `compute_constants`."""
+        named = self.compute_values(values, dt_ms)
+        return _fill_rows(self.definition.compute_initial(named).values(), self.n_states, _count_neurons(named, n))
 
-    def renew(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def recompute_columns(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return constants, initial states, and derivatives of these by learned parameters, (n_learned, n_states, n).
 
         They need not be finite: a learned value may be bad on one rank alone; the next sample then ends the run.
@@ -275,17 +281,21 @@ class Program:
         states = list(self.definition.states)
         slopes = np.zeros((len(self.learns.names), self.n_states, n))
         for state, name, tree in self._initial:
-            slopes[self.learns.names.index(name), states.index(state)] = evaluate(tree, named)
-        constants = _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, n)
-        return constants, _rows(self.definition.compute_initial(named, finite=False).values(), self.n_states, n), slopes
+            slopes[self.learns.names.index(name), states.index(state)] = evaluate_tree(tree, named)
+        constants = _fill_rows((evaluate_tree(tree, named) for tree in self._columns), self.n_constants, n)
+        return (
+            constants,
+            _fill_rows(self.definition.compute_initial(named, finite=False).values(), self.n_states, n),
+            slopes,
+        )
 
 
-def _length(named: Values, n: int | None) -> int:
+def _count_neurons(named: Values, n: int | None) -> int:
     """Return the number of neurons: n, or the length of the longest array."""
     return max((np.size(value) for value in named.values()), default=1) if n is None else n
 
 
-def _rows(values: Iterable[Numbers], count: int, n: int) -> np.ndarray:
+def _fill_rows(values: Iterable[Numbers], count: int, n: int) -> np.ndarray:
     """Return numbers, or arrays (n,), as float64 (count, n)."""
     rows = np.empty((count, n))
     for row, value in zip(rows, values, strict=True):
@@ -328,13 +338,13 @@ def compile_model(
     """
     key = definition.name, definition.digest, learns
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
-    texts = fetch_parts(definition, comm, [Part("texts")], learns) if is_lacked(comm, known) else []
+    texts = fetch_parts(definition, comm, [Part("texts")], learns) if is_missing(comm, known) else []
     program = _programs[key] = known or Program(definition, texts[0].decode(), learns)
-    program.require(parts, comm)
+    program.load_parts(parts, comm)
     return program
 
 
-def is_lacked(comm: Later, known: object) -> bool:
+def is_missing(comm: Later, known: object) -> bool:
     """Collective: return whether any rank lacks something; others may have it, as they checked or trained alone."""
     return not known if comm is None else bool(comm.allreduce(int(not known)))
 
@@ -359,7 +369,7 @@ def fetch_parts(
         level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
     if comm is None or comm.rank == 0:
         try:
-            contents = _contents(definition, parts, level, learns)
+            contents = _find_contents(definition, parts, level, learns)
         except ParepropError as error:
             problem = error
         except OSError as error:
@@ -410,7 +420,7 @@ def fill_cache(
     folder, names = folder or cache_folder(), list(definition.ports)
     together = list(ports) or [names, *([name] for name in names)]
     if unknown := sorted(set().union(*together) - {*names}):
-        raise InputError(f"{definition.here} has no port {quote(unknown[0])}{nearest(unknown[0], names)}")
+        raise InputError(f"{definition.here} has no port {quote(unknown[0])}{suggest_nearest(unknown[0], names)}")
     places = dict.fromkeys(tuple(sorted(map(names.index, some))) for some in together)
     slow = [*_FUNCTIONS, *["derive"] * bool(compile_model(definition, parts=()).n_derived)]
     parts = [Part("texts"), QUICK, *(Part(kind, precision) for kind in slow for precision in _PRECISIONS)]
@@ -427,16 +437,16 @@ def fill_cache(
             paths = [folder / _file_name(definition, part, level) for part in some]
             if lacking := {path: part for path, part in zip(paths, some, strict=True) if _read(path) is None}:
                 which = f" (file {len(files_of) + 1} of {total})"
-                contents = _compile(definition, [*lacking.values()], level, which=which)
+                contents = _compile_parts(definition, [*lacking.values()], level, which=which)
                 for path, content in zip(lacking, contents, strict=True):
-                    _keep(path, content)
+                    _write_cache(path, content)
                     if not path.is_file():
                         raise InputError(f"{path}: cannot be written")
             files_of += paths
     return files_of
 
 
-def _contents(
+def _find_contents(
     definition: NeuronModel | Compilable, parts: Sequence[Part], level: str, learns: Learns = NO_LEARNS
 ) -> list[bytes]:
     """Return parts of a model: shipped with the package, from the cache, or compiled."""
@@ -449,9 +459,9 @@ def _contents(
                 found[part] = content
                 break
     if lacking := [part for part in parts if part not in found]:
-        for part, content in zip(lacking, _compile(definition, lacking, level, learns), strict=True):
+        for part, content in zip(lacking, _compile_parts(definition, lacking, level, learns), strict=True):
             found[part] = content
-            _keep(cache_folder() / _file_name(definition, part, level, learns), content)
+            _write_cache(cache_folder() / _file_name(definition, part, level, learns), content)
     return [found[part] for part in parts]
 
 
@@ -460,22 +470,22 @@ def _file_name(definition: NeuronModel | Compilable, part: Part, level: str, lea
     suffix = part.suffix
     if learns.names:  # there may be many
         suffix += f"-learns-{hashlib.sha256(json.dumps(learns).encode()).hexdigest()[:16]}"
-    return f"{definition.name}-{_key(definition)[:40]}-{level}-{suffix}.so"
+    return f"{definition.name}-{_compute_key(definition)[:40]}-{level}-{suffix}.so"
 
 
-def _key(definition: NeuronModel | Compilable) -> str:
+def _compute_key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language terms slopes dynamics symbols derive stored_terms expressions generate stages".split()
     names += ["composed_maps", "composed_map_rows", "entries", "model", "surrogates"]
     texts = [(here / f"{name}.py").read_bytes() for name in names]
-    texts += [text.encode() for text in _headers().values()]
+    texts += [text.encode() for text in _read_headers().values()]
     texts += [path.read_bytes() for path in getattr(definition, "code_files", ())]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
 
 
-def _headers() -> dict[str, str]:
+def _read_headers() -> dict[str, str]:
     folder = Path(kernels.build_info.__file__).parent
     return {name: (folder / name).read_text() for name in _HEADERS}
 
@@ -488,17 +498,17 @@ def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
             content = file.read()
     except OSError:
         return None
-    whole = _seal(path, content[:-_DIGEST]) == content[-_DIGEST:]
+    whole = _compute_seal(path, content[:-_DIGEST]) == content[-_DIGEST:]
     own = belongs_to_package or (status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022)
     return content[:-_DIGEST] if whole and own else None
 
 
-def _seal(path: Path, content: bytes) -> bytes:
+def _compute_seal(path: Path, content: bytes) -> bytes:
     """Return the checksum of a cached file; that of the file of another model, or another key, differs."""
     return hashlib.sha256(path.name.encode() + b"\0" + content).digest()
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _write_cache(path: Path, content: bytes) -> None:
     """Write into the cache under another name first, so that no other run finds half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -507,13 +517,13 @@ def _keep(path: Path, content: bytes) -> None:
         return  # nothing is kept: the next run compiles again
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content + _seal(path, content))
+            file.write(content + _compute_seal(path, content))
         os.replace(name, path)
     except OSError:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(
+def _compile_parts(
     definition: NeuronModel | Compilable,
     parts: Sequence[Part],
     level: str,
@@ -547,7 +557,7 @@ def _compile(
     ):
         started = []
         for part in parts:
-            source = _source(definition, part, learns)
+            source = _generate_source(definition, part, learns)
             if (lines := source.count("\n")) > _LINES:
                 raise InputError(
                     f"{here}: its equations become {lines} lines of C, more than {_LINES}, which take a compiler "
@@ -563,18 +573,20 @@ def _compile(
         return [one.result() for one in started]
 
 
-def _source(definition: NeuronModel | Compilable, part: Part, learns: Learns) -> str:
+def _generate_source(definition: NeuronModel | Compilable, part: Part, learns: Learns) -> str:
     """Generate the C of a part of a model, or its texts."""
-    from .generate import generate, source_of, texts_of
+    from .generate import generate_model, source_of, texts_of
 
     if not isinstance(definition, NeuronModel):
-        return definition.write_source(_headers(), part)
+        return definition.write_source(_read_headers(), part)
     kind, precision, *maps = part
     ports, ahead, beside = maps if kind == "composed" else (None, False, None)
-    generated = generate(definition, ports=ports, learns=learns, ahead=ahead, beside=beside)
+    generated = generate_model(definition, ports=ports, learns=learns, ahead=ahead, beside=beside)
     if kind == "texts":
         return texts_of(generated)
-    return source_of(generated.source(*(_FUNCTIONS if kind == "quick" else (kind,))), _headers(), [precision])
+    return source_of(
+        generated.write_source(*(_FUNCTIONS if kind == "quick" else (kind,))), _read_headers(), [precision]
+    )
 
 
 def _run_compiler(here: str, command: list[str], source: str, level: str, kind: str) -> bytes:
@@ -616,7 +628,7 @@ def bind_call(address: int, arguments: Sequence[object]) -> Callable[[], None]:
     return partial(ctypes.CFUNCTYPE(None, *types)(address), *given)
 
 
-def _call(library: ctypes.CDLL, name: str) -> int:
+def _call_function(library: ctypes.CDLL, name: str) -> int:
     """Return the address that a function of a library returns."""
     function = getattr(library, name)
     function.restype, function.argtypes = ctypes.c_void_p, []

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import product
 from string import Template
 
-from .composed_maps import EBAR, ComposedMaps, entry, lines_of, sum_of
+from .composed_maps import EBAR, ComposedMaps, lines_of, name_entry, sum_of
 from .expressions import outlives_cutoff
 from .language import Tree, names_of
 
@@ -294,7 +294,7 @@ VISIBLE const NEURON_MAPS *NAME(neuron_maps)(void) { return &NAME(maps); }
 """
 
 
-def filled(text: str, **values: object) -> str:
+def fill_template(text: str, **values: object) -> str:
     """Return a template with its names replaced; several lines are indented as the first one."""
     lines = []
     for line in text.splitlines():
@@ -309,7 +309,7 @@ def filled(text: str, **values: object) -> str:
 class ComposedMapRows(ComposedMaps):
     """All functions of `neuron_model.h` on composed maps, with those of rows."""
 
-    def text(self) -> str:
+    def write_functions(self) -> str:
         """Return the functions."""
         owns, entries = (0, 1) if self.common is not None else (1,), (0,) if self.ahead else (0, 1)
         others = sorted(self.besides)
@@ -321,18 +321,18 @@ class ComposedMapRows(ComposedMaps):
             for (enters, *_), kind in zip(kinds, of_port, strict=True):
                 one_width = [] if enters else ["if (before && after) second.width = first.width;    /* one array */"]
                 given = ", ".join(kind)
-                walks.append(filled(_WALK, port=port, kind=kind, parts=_PARTS, given=given, one_width=one_width))
+                walks.append(fill_template(_WALK, port=port, kind=kind, parts=_PARTS, given=given, one_width=one_width))
         sizes = len(self.slots), len(self.others), self.n - self.first_entry, len(self.derived), self.n_recorded
         return "\n".join([
-            self.of_neurons(),
-            filled(
+            self.write_neuron_functions(),
+            fill_template(
                 _TYPES, size=self.size,
-                constants=[f"found->constant[{k}] = {self._constant(k)};" for k in self.reads["constant"]],
+                constants=[f"found->constant[{k}] = {self._write_constant(k)};" for k in self.reads["constant"]],
                 before=[f"found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, some);"
                         for k in self.reads["before"]],
             ),
-            *map(self._of_port, self.ports), *walks,
-            filled(
+            *map(self._write_port_functions, self.ports), *walks,
+            fill_template(
                 _THROUGH, parts=_PARTS, n_kinds=len(kinds), walks=names, n_own=len(owns), n_other=len(others),
                 other="(row->X != NULL)" if len(others) > 1 else "0",
                 places=", ".join(str(sum(k < p for k in self.ports)) for p in range(max(self.ports) + 1)),
@@ -346,17 +346,17 @@ class ComposedMapRows(ComposedMaps):
         ])  # fmt: skip
 
     @staticmethod
-    def _constant(k: int) -> str:
+    def _write_constant(k: int) -> str:
         """Return a column of the constants of targets."""
         return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, some)"
 
-    def _of_port(self, port: int) -> str:
+    def _write_port_functions(self, port: int) -> str:
         """Return the functions of synapses onto one port; with `enters`, spikes enter in a map's first step."""
-        reached, E, n = self.reached[port], entry(port), len(self.recorded)
+        reached, E, n = self.reached[port], name_entry(port), len(self.recorded)
         old = {c: f"x_{c}" for c in reached}
         U = {i: tree for (i, p), tree in self.model.by.U.items() if p == port} if self.ahead else {}
 
-        def enter(value: str) -> list[str]:
+        def write_entry(value: str) -> list[str]:
             """Return C by which spikes enter, where traces are kept ahead."""
             return [f"t->x[{i}] += {tree[1]!r} * {value};" for i, tree in U.items()]
 
@@ -370,10 +370,13 @@ class ComposedMapRows(ComposedMaps):
             if ("w", "", E) in self.step:
                 enters.append(f"e += s->entering * m[{self.step['w', '', E]}];")
             moved += [f"if (s->entering != 0.0) {{ {' '.join(enters)} }}"] if enters else []
-            moved += [f"x[{r}] += {self._gained(r, 'e')};" for r in self.gain if r in reached]
+            moved += [f"x[{r}] += {self._multiply_gain(r, 'e')};" for r in self.gain if r in reached]
         else:
-            moved = [f"x[{r}] = {self._common(r, self._new(r, old, 'e'), 'of->common')};" for r in reached]
-        text = filled(
+            moved = [
+                f"x[{r}] = {self._update_common_trace(r, self._advance_trace(r, old, 'e'), 'of->common')};"
+                for r in reached
+            ]
+        text = fill_template(
             _ROW, port=port, inlined=self.inlined, parts=_PARTS, n_map=max(self.n_map, 1),
             n_numbers=8 * lines_of(self.n), moved=moved,
             e=f"{'psi * ' * self.ahead}({sum_of(e) or 'all_lanes(0.0)'})",
@@ -382,10 +385,13 @@ class ComposedMapRows(ComposedMaps):
             found=[f"at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, some);" for k in self.needed]
             + [f"at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, some);"
                for k in range(len(self.derived))],
-            enter_step=[f"if (s->entering != 0.0) {{ {' '.join(enter('s->entering'))} }}"] * bool(U),
-            enter_after=[f"if (entering != 0.0) {{ {' '.join(enter('entering'))} }}".replace("t->", "t.")] * bool(U),
-            enter_last=[line.replace("t->", "t.") for line in enter("row->arrived")],
-            decayed=self._decay(port), load=[self._load(c) for c in reached],
+            enter_step=[f"if (s->entering != 0.0) {{ {' '.join(write_entry('s->entering'))} }}"] * bool(U),
+            enter_after=[
+                f"if (entering != 0.0) {{ {' '.join(write_entry('entering'))} }}".replace("t->", "t."),
+            ]
+            * bool(U),
+            enter_last=[line.replace("t->", "t.") for line in write_entry("row->arrived")],
+            decayed=self._write_decay(port), load=[self._write_load(c) for c in reached],
             store=[f"if ({'own' if c == self.common else '1'}) NAME(store_own)(row->trace[{c}] + k, x[{c}], count);"
                    for c in reached],
             by_records=[
@@ -402,51 +408,51 @@ class ComposedMapRows(ComposedMaps):
             fetch_traces=[
                 f"{'if (own) ' * (c == self.common)}__builtin_prefetch(row->trace[{c}] + ahead);" for c in reached
             ],
-            **self._through(port),
+            **self._write_map_application(port),
         )  # fmt: skip
         if not self.n_recorded:
             return text
         recorded = [f"at->{name} = line[{k}];" for k, name in enumerate(self.recorded)]
-        follow = filled(
+        follow = fill_template(
             _FOLLOW, port=port, inlined=self.inlined, recorded=recorded, psi=str(n), L=str(n + 1), F=str(n + 2)
         )
         chunk = text.index(f"static ALWAYS_INLINE void NAME(chunk_{port})")
         return text[:chunk] + follow + text[chunk:]
 
-    def _load(self, c: int) -> str:
+    def _write_load(self, c: int) -> str:
         load = f"load_lanes(row->trace[{c}] + k, LANES)"
         return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
 
-    def _common(self, c: int, text: str, factor: str) -> str:
+    def _update_common_trace(self, c: int, text: str, factor: str) -> str:
         """Return the new value of a trace; one that synapses have in common only decays."""
         return f"own ? {text} : x[{c}] * {factor}" if c == self.common else text or "all_lanes(0.0)"
 
-    def _decay(self, port: int) -> list[str]:
-        """Return C of steps past the cutoff, as `decay` of generate.py."""
+    def _write_decay(self, port: int) -> list[str]:
+        """Return C of steps past the cutoff, as `Generator.write_decay`."""
         model, by, lines = self.model, self.model.by, []
 
-        def constant(tree: Tree) -> str:
+        def write_constant(tree: Tree) -> str:
             if tree[0] == "number":
                 return f"all_lanes({tree[1]!r})"
-            return self._constant(model.columns.place(tree))
+            return self._write_constant(model.columns.place_tree(tree))
 
         for k in (k for k in self.reached[port] if k < model.n):
             if not outlives_cutoff(by, k):
                 lines.append(f"x[{k}] = all_lanes(0.0);")
                 continue
-            power = f"power_lanes({constant(by.J[k, k])}, of->n_decay)"
+            power = f"power_lanes({write_constant(by.J[k, k])}, of->n_decay)"
             lines.append(f"x[{k}] *= {f'own ? {power} : all_lanes(of->common_decay)' if k == self.common else power};")
             if k in by.v and model.n in self.reached[port] and by.moving.isdisjoint(names_of(by.v[k])):
-                before = f"({constant(by.v[k])} * x[{model.n}])"
-                lines.append(f"x[{k}] += power_lanes({constant(by.J[k, k])}, of->n_decay - 1) * {before};")
+                before = f"({write_constant(by.v[k])} * x[{model.n}])"
+                lines.append(f"x[{k}] += power_lanes({write_constant(by.J[k, k])}, of->n_decay - 1) * {before};")
         return lines + [f"x[{model.n}] = all_lanes(0.0);"] * (model.n in self.reached[port])
 
-    def _through(self, port: int) -> dict[str, object]:
+    def _write_map_application(self, port: int) -> dict[str, object]:
         """Return C by which synapses apply a composed map."""
-        reached, E, own = self.reached[port], entry(port), self.place_of[port]
+        reached, E, own = self.reached[port], name_entry(port), self.place_of[port]
         used: dict[tuple[bool, bool], set[int]] = {(e, o): set() for e in (False, True) for o in (False, True)}
 
-        def of(*key: int | str) -> str:
+        def read_number(*key: int | str) -> str:
             kind, *rest = key
             row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
             if self.apart and (kind, row, column) == EBAR:
@@ -458,16 +464,18 @@ class ComposedMapRows(ComposedMaps):
             used[column == E, "X" in key].add(place)
             return f"p[{place}]"
 
-        def terms(*key: int | str) -> list[str]:
-            return [f"{value} * x_{c}" for c in reached if (value := of(*key, c))]
+        def list_terms(*key: int | str) -> list[str]:
+            return [f"{value} * x_{c}" for c in reached if (value := read_number(*key, c))]
 
-        G, B = [*terms("G"), f"{of('G', 'B')} * t->b"], [*terms("B"), "at->kappa * t->b"]
-        X = [*terms("X"), f"{of('X', 'B')} * t->b", "at->keep * t->o"]
-        x_to_g = of("G", "X")
-        applied = [f"x[{r}] = {self._common(r, sum_of(terms('P', r)), 'at->common')};" for r in reached]
+        G, B = [*list_terms("G"), f"{read_number('G', 'B')} * t->b"], [*list_terms("B"), "at->kappa * t->b"]
+        X = [*list_terms("X"), f"{read_number('X', 'B')} * t->b", "at->keep * t->o"]
+        x_to_g = read_number("G", "X")
+        applied = [
+            f"x[{r}] = {self._update_common_trace(r, sum_of(list_terms('P', r)), 'at->common')};" for r in reached
+        ]
         entered = []
         if not self.ahead:
-            entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
+            entering = {r: read_number("P", r, E) for r in reached} | {kind: read_number(kind, E) for kind in "BGX"}
             entered = [
                 "if (enters) {",
                 f"    if (other) t->o += entering * {entering['X']};",
@@ -476,7 +484,7 @@ class ComposedMapRows(ComposedMaps):
                 *(f"    x[{r}] += entering * {entering[r]};" for r in reached),
                 "}",
             ]
-        read, fetched = self._reads(used)
+        read, fetched = self._write_reads(used)
         if self.apart:
             read.append("const lanes apart = gather_doubles(at->apart, some);")
         # a power of two, by which compilers shift
@@ -484,7 +492,7 @@ class ComposedMapRows(ComposedMaps):
         sums = {"to_g": sum_of(G), "x_to_g": x_to_g, "to_o": sum_of(X), "to_b": sum_of(B)}
         return {"width": width, "read": read, "fetched": fetched, "applied": applied, "entered": entered, **sums}
 
-    def _reads(self, used: dict[tuple[bool, bool], set[int]]) -> tuple[list[str], list[str]]:
+    def _write_reads(self, used: dict[tuple[bool, bool], set[int]]) -> tuple[list[str], list[str]]:
         """Return reads of the places that are used, by whether spikes enter and there is a trace beside ebar."""
         read, fetched = [], []
         for enters, head in ((False, ""), (True, "if (enters) ")):
@@ -506,7 +514,7 @@ class ComposedMapRows(ComposedMaps):
     def _read_places(self, k: int, places: list[int]) -> str:
         """Return C that reads places of line k: alone, or by four or eight."""
         if len(places) <= FEW:
-            return " ".join(f"p[{i}] = read_one({self._at(i)}, width, some);" for i in places)
+            return " ".join(f"p[{i}] = read_one({self._address_number(i)}, width, some);" for i in places)
         read = "read_first_fours" if all(place % 8 < 4 for place in places) else "read_targets"
         copies = " ".join(f"p[{i}] = q[{i - 8 * k}];" for i in places)
-        return f"lanes q[8]; {read}({self._at(8 * k)}, width, some, q); {copies}"
+        return f"lanes q[8]; {read}({self._address_number(8 * k)}, width, some, q); {copies}"

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 
 from .derive import Derivatives
 from .expressions import Derived, Lanes, Loop, arguments_of
-from .language import Tree, names_of, walk
+from .language import Tree, names_of, walk_tree
 from .stages import MANY, over_neurons
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
@@ -103,8 +103,8 @@ class ComposedMaps:
         self.common = min(alone, default=None) if ahead else None
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
         self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, by)]
-        self.map, self.step, self.reads = self._step()
-        self.derive = self._derive()
+        self.map, self.step, self.reads = self._write_step()
+        self.derive = self._write_derive()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
@@ -112,9 +112,9 @@ class ComposedMaps:
         while more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed:
             followed |= more
         self.seen = {c for r, c in followed if r in seen}
-        self.reached = {port: self._reached(port, followed) for port in self.ports}
+        self.reached = {port: self._list_reached_columns(port, followed) for port in self.ports}
         self.columns = sorted(set().union(*self.reached.values()))
-        self.slots, self.apart, self.place_of = self._layout(followed)
+        self.slots, self.apart, self.place_of = self._lay_out_numbers(followed)
         self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
         self.others += [("X", "", c) for c in self.columns if c in self.seen]
         self.place: dict[Key, int] = {}
@@ -128,8 +128,8 @@ class ComposedMaps:
         self.first_entry = self.n = 8 * lines_of(self.first_beside + len(self.others))
         for port in () if ahead else self.ports:
             keys: list[Key] = [
-                *(("P", r, entry(port)) for r in self.reached[port]),
-                *((k, "", entry(port)) for k in "BG"),
+                *(("P", r, name_entry(port)) for r in self.reached[port]),
+                *((k, "", name_entry(port)) for k in "BG"),
             ]
             if self.n % 8 + len(keys) > 8:  # those of a port share a line
                 self.n = 8 * lines_of(self.n)
@@ -137,21 +137,21 @@ class ComposedMaps:
             self.n += len(keys)
         self.first_other = self.n = 8 * lines_of(self.n)
         if not ahead:
-            self.place |= {("X", "", entry(port)): self.n + k for k, port in enumerate(self.ports)}
+            self.place |= {("X", "", name_entry(port)): self.n + k for k, port in enumerate(self.ports)}
             self.n += len(self.ports)
         self.recorded = [f"kept[{k}]" for k in self.needed] + [f"derived[{k}]" for k in range(len(self.derived))]
 
-    def of_neurons(self) -> str:
+    def write_neuron_functions(self) -> str:
         """Return the functions on composed maps of neurons."""
         return "\n".join(
             [
                 FUNCTIONS,
                 f"VISIBLE void (*NAME(derive))({_DERIVE});" * bool(self.derived),
                 self.map,
-                self._found(),
-                self._extended("append", self._append()),
-                self._extended("prepend", self._prepend()),
-                self._compose(),
+                self._write_found_type(),
+                self._write_extension("append", self._write_append()),
+                self._write_extension("prepend", self._write_prepend()),
+                self._write_compose(),
             ]
         )
 
@@ -176,17 +176,19 @@ class ComposedMaps:
         """Numbers of M, w and v of a step."""
         return len(set(self.step.values()))
 
-    def _reached(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
+    def _list_reached_columns(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
-        new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
+        new = {r for kind, r, c in self.step if kind == "M" and c == name_entry(port)}
         new |= {i for i, p in self.model.by.U if p == port} if self.ahead else set()
-        new |= {r for r in self.gain if ("w", "", entry(port)) in self.step}
+        new |= {r for r in self.gain if ("w", "", name_entry(port)) in self.step}
         return sorted({r for r, c in followed if c in new})
 
-    def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
+    def _lay_out_numbers(
+        self, followed: set[tuple[int, int]]
+    ) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
         """Return `slots`, `apart`, and the places that each port reads."""
 
-        def keys(columns: Iterable[int], apart: bool) -> list[Key]:
+        def list_keys(columns: Iterable[int], apart: bool) -> list[Key]:
             found: list[Key] = [] if apart else [EBAR]
             for c in columns:
                 found += [("P", r, c) for r in range(self.size) if (r, c) in followed]
@@ -201,12 +203,12 @@ class ComposedMaps:
                 slots: list[Key | None] = []
                 places: dict[int, dict[Key, int]] = {port: {} for port in self.ports}
                 for group in groups:
-                    first, found = 8 * lines_of(len(slots)), keys(group, apart)
+                    first, found = 8 * lines_of(len(slots)), list_keys(group, apart)
                     slots += [None] * (first - len(slots))
                     slots += found
                     for reached, of in zip(self.reached.values(), places.values(), strict=True):
                         if set(reached) <= set(group) and not of:
-                            of |= {key: first + found.index(key) for key in keys(reached, apart)}
+                            of |= {key: first + found.index(key) for key in list_keys(reached, apart)}
                 read = sum(len({place // 8 for place in of.values()}) for of in places.values())
                 cost = lines_of(len(slots)), read
                 if best is None or cost < best[0]:
@@ -216,7 +218,7 @@ class ComposedMaps:
 
     # ---- a step ------------------------------------------------------------------------------------------------------
 
-    def _step(self) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
+    def _write_step(self) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
         """Return C of a step.
 
         Returns
@@ -232,18 +234,20 @@ class ComposedMaps:
         n = model.n
         loop, _ = model.derivative_names(Lanes)
         for k, tree in enumerate(self.derived):
-            loop.known[tree] = loop.let(f"derived[{k}]")
+            loop.known[tree] = loop.assign_variable(f"derived[{k}]")
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
         columns_of |= {n: by.v} if by.v and not self.ahead else {}
-        columns_of |= {entry(port): model.by_column(by.U, port) for port in self.ports if not self.ahead}
+        columns_of |= {name_entry(port): model.by_column(by.U, port) for port in self.ports if not self.ahead}
         for c, column in columns_of.items():
-            new = {i: loop.literal(tree) for i, tree in column.items()}
-            e, after = (loop.dot(by.h, {int(c): loop.one}), new) if self.ahead else model.end_step(loop, new)
+            new = {i: loop.write_literal(tree) for i, tree in column.items()}
+            e, after = (
+                (loop.write_dot_product(by.h, {int(c): loop.one}), new) if self.ahead else model.end_step(loop, new)
+            )
             found |= {("M", i, c): value for i, value in after.items()}
             if e:
                 found["w", "", c] = e
-        found |= {("v", r, ""): loop.literal(tree) for r, tree in self.gain.items() if tree != ONE}
+        found |= {("v", r, ""): loop.write_literal(tree) for r, tree in self.gain.items() if tree != ONE}
         columns: dict[Key, int] = {}
         for key, value in found.items():
             columns[key] = len(columns)
@@ -263,14 +267,14 @@ class ComposedMaps:
         )
         return text, columns, reads
 
-    def _found(self) -> str:
+    def _write_found_type(self) -> str:
         """Return the C type of the numbers that a step reads of several neurons."""
         kept, columns = max(self.model.by.n_kept, 1), self.reads["constant"]
         sizes = {"constant": max(columns, default=0) + 1, "before": kept, "kept": kept, "derived": len(self.derived)}
         members = [f"    lanes {name}[{max(size, 1)}];" for name, size in sizes.items()]
         return "\n".join(["typedef struct {", *members, "} NAME(Found);", ""])
 
-    def _derive(self) -> str:
+    def _write_derive(self) -> str:
         """Return the function that computes the derivatives that take long."""
         if not self.derived:
             return ""
@@ -279,7 +283,7 @@ class ComposedMaps:
             f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * stride" for k in range(len(self.derived))
         }
         for k, tree in enumerate(self.derived):
-            loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
+            loop.lines.append(f"derived{k}[j] = {loop.write_literal(tree)};")
         _without_unused(loop)
         body = over_neurons(
             "derive_body",
@@ -308,7 +312,7 @@ class ComposedMaps:
 
     # ---- products ----------------------------------------------------------------------------------------------------
 
-    def _of(self, array: str, *key: int | str) -> str:
+    def _locate_number(self, array: str, *key: int | str) -> str:
         """Return the place of a number in C, "" if it is 0."""
         kind, *rest = key
         row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
@@ -317,7 +321,7 @@ class ComposedMaps:
         place = self.place.get((str(kind), row, column))
         return f"{array}[{place}]" if place is not None else ""
 
-    def _rows(self, c: int) -> list[int]:
+    def _list_rows(self, c: int) -> list[int]:
         return [r for r in range(self.size) if ("P", r, c) in self.place]
 
     def _step_dot(self, kind: str, row: int | str, values: dict[int, str]) -> list[str]:
@@ -328,33 +332,41 @@ class ComposedMaps:
                 terms.append(f"m[{place}] * {values[c]}")
         return terms
 
-    def _new(self, r: int, values: dict[int, str], e: str) -> str:
+    def _advance_trace(self, r: int, values: dict[int, str], e: str) -> str:
         """Return trace r after a step, from the traces and e before; "" if it is 0."""
-        gained = [self._gained(r, e)] if r in self.gain and e else []
+        gained = [self._multiply_gain(r, e)] if r in self.gain and e else []
         return sum_of([*self._step_dot("M", r, values), *gained])
 
-    def _gained(self, r: int, value: str) -> str:
+    def _multiply_gain(self, r: int, value: str) -> str:
         """Return a value times what e adds to trace r."""
         place = self.step.get(("v", r, ""))
         return value if place is None else f"m[{place}] * {value}"
 
-    def _append(self) -> list[str]:
+    def _write_append(self) -> list[str]:
         """Return C that adds a step after a composed map."""
         lines, new = [], []
         for c in self.columns:
-            P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
+            P = {r: self._locate_number("p", "P", r, c) for r in self._list_rows(c)}
             by = f"by_{c}" if c in self.seen else ""
             if by:
-                B, G, X = self._of("p", "B", c), self._of("p", "G", c), self._of("p", "X", c)
+                B, G, X = (
+                    self._locate_number("p", "B", c),
+                    self._locate_number("p", "G", c),
+                    self._locate_number("p", "X", c),
+                )
                 lines += [f"{G} += a * {B};", f"if (other) {G} += c * {X};"]
                 lines.append(
                     f"const lanes {by} = {'seen * ' * self.ahead}({sum_of(self._step_dot('w', '', P)) or 'zero'});"
                 )
                 new += [f"if (other) {X} = keep * {X} + d * {B} + f * {by};", f"{B} = kappa * {B} + {by};"]
-            for r in self._rows(c):
-                lines.append(f"const lanes n_{r}_{c} = {self._new(r, P, by) or 'zero'};")
+            for r in self._list_rows(c):
+                lines.append(f"const lanes n_{r}_{c} = {self._advance_trace(r, P, by) or 'zero'};")
                 new.append(f"{P[r]} = n_{r}_{c};")
-        B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
+        B, X, both = (
+            self._locate_number("p", "G", "B"),
+            self._locate_number("p", "G", "X"),
+            self._locate_number("p", "X", "B"),
+        )
         return [
             *lines,
             f"{B} += a * kappa_power;",
@@ -362,31 +374,35 @@ class ComposedMaps:
             *new,
         ]
 
-    def _prepend(self) -> list[str]:
+    def _write_prepend(self) -> list[str]:
         """Return C that adds a step before a composed map: what its e adds through traces, then what e is made of."""
-        B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
+        B, X, both = (
+            self._locate_number("p", "G", "B"),
+            self._locate_number("p", "G", "X"),
+            self._locate_number("p", "X", "B"),
+        )
         lines: list[str] = []
         to = {"B": ("all_lanes(kappa_power)", ""), "G": (B, f"f * {X}"), "X": (both, "f * keep_power"), "P": ("", "")}
         new: list[str] = []
-        columns: list[int | str] = [*self.columns, *([] if self.ahead else map(entry, self.ports))]
+        columns: list[int | str] = [*self.columns, *([] if self.ahead else map(name_entry, self.ports))]
         by_e: dict[tuple[int | str, ...], str] = {}  # by row of the map; in parts, where psi is no factor apart
 
-        def row(kind: str, *rows: int | str) -> dict[int, str]:
+        def read_row(kind: str, *rows: int | str) -> dict[int, str]:
             """Return the map's numbers of each trace."""
-            return {r: value for r in range(self.size) if (value := self._of("p", kind, *rows, r))}
+            return {r: value for r in range(self.size) if (value := self._locate_number("p", kind, *rows, r))}
 
         for c in columns:
             w = self.step.get(("w", "", c))
             for key in [key for key in self.place if key[2] == c]:
                 kind, rows = key[0], [key[1]] if key[0] == "P" else []
-                values = row(kind, *rows)
+                values = read_row(kind, *rows)
                 terms = [
                     f"{values[int(r)]} * m[{place}]"
                     for (name, r, k), place in self.step.items()
                     if name == "M" and k == c and r in values
                 ]
                 own, beside = to[kind]
-                gained = [self._gained(r, values[r]) for r in self.gain if r in values]
+                gained = [self._multiply_gain(r, values[r]) for r in self.gain if r in values]
                 e = [[*gained, *([own] if own else [])]] if self.ahead else [gained, [own] if own else []]
                 for k, some in enumerate(filter(None, e if w is not None else [])):
                     if (kind, *rows, k) not in by_e:
@@ -408,7 +424,7 @@ class ComposedMaps:
             f"if (other) {{ {B} += d * {X}; {both} = {both} * kappa + d * keep_power; {X} = c + keep * {X}; }}",
         ]
 
-    def _extended(self, name: str, body: Sequence[str]) -> str:
+    def _write_extension(self, name: str, body: Sequence[str]) -> str:
         """Return the function `append` or `prepend`."""
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
@@ -450,7 +466,7 @@ class ComposedMaps:
             "                d = a, a = share * F, c = all_lanes(signals->delta);",
             "        }",
             "        (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
-            *(self._record() if self.n_recorded and name == "append" else []),
+            *(self._write_record() if self.n_recorded and name == "append" else []),
             *self._read("        ", "p", "map", "none"),
             *(f"        {line}" for line in body),
             *self._write("        ", "p", "to" if name == "append" else "map", name == "prepend"),
@@ -463,7 +479,7 @@ class ComposedMaps:
             "}", "",
         ])  # fmt: skip
 
-    def _record(self) -> list[str]:
+    def _write_record(self) -> list[str]:
         """Return C that writes the numbers that single steps of rows read, side by side."""
         items = [*(f"found.{name}" for name in self.recorded), "seen", "l", "r"]
         items += ["zero"] * (8 - len(items))
@@ -480,7 +496,9 @@ class ComposedMaps:
         """Return C that reads the maps of neurons; with `none` also those of no step."""
         ones = {place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]}
         lines = [f"{indent}lanes {array}[{8 * lines_of(self.n)}]{f', {array}_apart' * self.apart};"]
-        read = [f"    {line}" for line in self._lines(array, pointer, "read_neighbour_fours", "read_neighbours")]
+        read = [
+            f"    {line}" for line in self._write_line_calls(array, pointer, "read_neighbour_fours", "read_neighbours")
+        ]
         read += [f"    {array}_apart = load_doubles({pointer}->apart + j, count);"] if self.apart else []
         if none:
             zero = [f"    for (int k = 0; k < {self.first_entry}; k++)", f"        {array}[k] = zero;"]
@@ -494,43 +512,52 @@ class ComposedMaps:
     def _write(self, indent: str, array: str, pointer: str, entries: bool = False) -> list[str]:
         """Return C that writes the maps of neurons, with or without the numbers of spikes that enter."""
         lines = [f"{array}[{place}] = {array}[{of}];" for place, of in self.copies]
-        lines += self._lines(array, pointer, "write_first_fours", "write_neighbours", entries)
+        lines += self._write_line_calls(array, pointer, "write_first_fours", "write_neighbours", entries)
         lines += [f"store_doubles({pointer}->apart + j, {array}_apart, count);"] if self.apart else []
         return [f"{indent}{line}" for line in lines]
 
-    def _lines(self, array: str, pointer: str, fours: str, whole: str, entries: bool = False) -> list[str]:
+    def _write_line_calls(self, array: str, pointer: str, fours: str, whole: str, entries: bool = False) -> list[str]:
         """Return a call for each line of the maps of neurons, with or without numbers of spikes that enter."""
         calls = []
         for k in range(lines_of(self.n) if entries else self.first_entry // 8):
             always = k < lines_of(len(self.slots)) or self.first_entry <= 8 * k < self.first_other
             name = fours if in_first_half(self.place.values(), k) else whole
-            at = f"{self._at(8 * k, pointer)} + {pointer}->width * j, {pointer}->width, count, {array} + {8 * k}"
+            at = f"{self._address_number(8 * k, pointer)} + {pointer}->width * j, {pointer}->width, count, "
+            at += f"{array} + {8 * k}"
             calls.append(f"{'' if always else 'if (other) '}{name}({at});")
         return calls
 
-    def _at(self, place: int, pointer: str = "at") -> str:
+    def _address_number(self, place: int, pointer: str = "at") -> str:
         """Return the address of a number in C; without a trace beside ebar entries follow the other numbers at once."""
         less = self.first_entry - 8 * lines_of(len(self.slots)) if place >= self.first_entry else 0
         return f"{pointer}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
 
-    def _compose(self) -> str:
+    def _write_compose(self) -> str:
         """Return the function that composes maps with the next one."""
         lines, new = [], []
-        p_B, p_X, p_XB = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
-        s_B, s_X, s_XB = self._of("s", "G", "B"), self._of("s", "G", "X"), self._of("s", "X", "B")
+        p_B, p_X, p_XB = (
+            self._locate_number("p", "G", "B"),
+            self._locate_number("p", "G", "X"),
+            self._locate_number("p", "X", "B"),
+        )
+        s_B, s_X, s_XB = (
+            self._locate_number("s", "G", "B"),
+            self._locate_number("s", "G", "X"),
+            self._locate_number("s", "X", "B"),
+        )
         for c in self.columns:
-            P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
-            B, G, X = (self._of("p", kind, c) for kind in "BGX")
+            P = {r: self._locate_number("p", "P", r, c) for r in self._list_rows(c)}
+            B, G, X = (self._locate_number("p", kind, c) for kind in "BGX")
 
-            def dot(*key: int | str, P: dict[int, str] = P) -> list[str]:
-                return [f"{s} * {P[r]}" for r in P if (s := self._of("s", *key, r))]
+            def list_products(*key: int | str, P: dict[int, str] = P) -> list[str]:
+                return [f"{s} * {P[r]}" for r in P if (s := self._locate_number("s", *key, r))]
 
             if c in self.seen:
-                lines += [f"{G} += {sum_of([*dot('G'), f'{s_B} * {B}'])};", f"if (other) {G} += {s_X} * {X};"]
-                new.append(f"if (other) {X} = {sum_of([*dot('X'), f'{s_XB} * {B}', f'next_keep * {X}'])};")
-                new.append(f"{B} = {sum_of([*dot('B'), f'next_kappa * {B}'])};")
+                lines += [f"{G} += {sum_of([*list_products('G'), f'{s_B} * {B}'])};", f"if (other) {G} += {s_X} * {X};"]
+                new.append(f"if (other) {X} = {sum_of([*list_products('X'), f'{s_XB} * {B}', f'next_keep * {X}'])};")
+                new.append(f"{B} = {sum_of([*list_products('B'), f'next_kappa * {B}'])};")
             for r in P:
-                lines.append(f"const lanes n_{r}_{c} = {sum_of(dot('P', r)) or 'zero'};")
+                lines.append(f"const lanes n_{r}_{c} = {sum_of(list_products('P', r)) or 'zero'};")
             new += [f"{P[r]} = n_{r}_{c};" for r in P]
         more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; "
         more += f"{p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
@@ -556,7 +583,7 @@ class ComposedMaps:
         ])  # fmt: skip
 
 
-def entry(port: int) -> str:
+def name_entry(port: int) -> str:
     """Return the column of spikes that enter at a port."""
     return f"E{port}"
 
@@ -565,7 +592,7 @@ def takes_long(tree: Tree, by: Derivatives) -> bool:
     """Return whether a derivative that varies takes so long to compute that it is kept."""
     if not by.terms.keys().isdisjoint(names_of(tree)):
         return True
-    return any(node[0] in LONG and names_of(node) & (by.moving | by.held) for node in walk(tree))
+    return any(node[0] in LONG and names_of(node) & (by.moving | by.held) for node in walk_tree(tree))
 
 
 def _without_unused(loop: Loop) -> dict[str, list[int]]:

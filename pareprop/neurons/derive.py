@@ -27,10 +27,10 @@ from dataclasses import replace as replace_fields
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
-from .language import Repeat, Tree, names_of, replace
+from .language import Repeat, Tree, names_of, replace_names
 from .model import NeuronModel
-from .slopes import ZERO, differentiate, times
-from .stored_terms import OLD, choose
+from .slopes import ZERO, differentiate_tree, multiply_trees
+from .stored_terms import OLD, choose_stored_terms
 from .terms import Terms
 
 NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or define the gradient itself
@@ -151,7 +151,7 @@ class Derivatives:
 
 
 @lru_cache(maxsize=64)
-def derive(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
+def derive_model(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
     """Return the derivatives of a model.
 
     Parameters
@@ -172,8 +172,8 @@ def derive(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
         If a derivative is too long.
     """
     if model.through != "all":
-        return _part_of(derive(model.learning_through("all")), model.through)
-    return _Deriving(model, learns).derivatives()
+        return _part_of(derive_model(model.learning_through("all")), model.through)
+    return _Deriving(model, learns).derive_all()
 
 
 class _Deriving:
@@ -198,7 +198,7 @@ class _Deriving:
         # of each variable of the loop of substeps, its derivatives after the last one
         self.after_loop: list[dict[int, Tree]] = []
 
-    def derivatives(self) -> Derivatives:
+    def derive_all(self) -> Derivatives:
         """Return all derivatives."""
         model, equations, made, learns = self.model, self.equations, self.made, self.learns
         states, ports, names = list(model.states), list(model.ports), list(learns.names)
@@ -207,9 +207,9 @@ class _Deriving:
         before = [*states, *ports, "z", *(["I"] if "I_e" in names else []), *names]
         for term, tree in equations.terms.items():
             if tree[0] == "repeat":
-                self._keep_loop(term, Repeat.of(tree), before)
+                self._keep_loop(term, Repeat.from_tree(tree), before)
             elif tree[0] == "entry":
-                made.add(term, tree)
+                made.add_term(term, tree)
                 self._keep_slopes(term, self.after_loop[int(tree[2][1])], before)
             else:
                 self._keep_term(term, tree, before)
@@ -217,18 +217,18 @@ class _Deriving:
         taught = {name: taught.get(name, ("step", tree)) for name, tree in equations.step.items()}
         steps = {i: (f"{taught[name][0]}: {name}", taught[name][1]) for i, name in enumerate(states)}
         spike = {0: ("spike", equations.spike)}
-        J, U = self._table(steps, states, True), self._table(steps, ports, True)
-        v = {i: tree for (i, _), tree in self._table(steps, ["z"], True).items()}
-        h = {j: tree for (_, j), tree in self._table(spike, states, False).items()}
+        J, U = self._derive_entries(steps, states, True), self._derive_entries(steps, ports, True)
+        v = {i: tree for (i, _), tree in self._derive_entries(steps, ["z"], True).items()}
+        h = {j: tree for (_, j), tree in self._derive_entries(spike, states, False).items()}
         followed = {states.index(name): (f"reset: {name}", equations.reset[name]) for name in model.follow}
-        R, gap = self._table(followed, states, False), self._gap(followed, states)
-        learned = self._learned(steps, spike, followed)
+        R, gap = self._derive_entries(followed, states, False), self._derive_gap(followed, states)
+        learned = self._derive_learned(steps, spike, followed)
         tables = J, U, v, h, R, gap
         trees = [tree for entries in tables for tree in entries.values()]
-        held = self._held(trees) if learns.online else frozenset()
+        held = self._list_held_names(trees) if learns.online else frozenset()
         trees += [*learned.q.values(), *learned.current.values(), *learned.x.values(), *learned.r.values()]
         # old states of a step are kept as they were: a reset that is computed again may read what was learned since
-        kept = choose(model, trees, made.terms, {*held, *(self.olds.values() if names else ())})
+        kept = choose_stored_terms(model, trees, made.terms, {*held, *(self.olds.values() if names else ())})
         return Derivatives(
             *tables,
             kept.trees,
@@ -242,7 +242,7 @@ class _Deriving:
             held,
         )
 
-    def _learned(
+    def _derive_learned(
         self,
         steps: dict[int, tuple[str, Tree]],
         spike: dict[int, tuple[str, Tree]],
@@ -253,16 +253,18 @@ class _Deriving:
         if not names:
             return Learned()
         initial = {i: (f"states: {name}", tree) for i, (name, tree) in enumerate(self.equations.initial.items())}
-        current = self._table(steps, ["I"], True) if "I_e" in names else {}
+        current = self._derive_entries(steps, ["I"], True) if "I_e" in names else {}
         return Learned(
-            self._table(steps, names, True),
+            self._derive_entries(steps, names, True),
             {(i, names.index("I_e")): tree for (i, _), tree in current.items()},
-            {k: tree for (_, k), tree in self._table(spike, names, False).items()},
-            self._table(followed, names, False),
-            self._table(initial, names, False),
+            {k: tree for (_, k), tree in self._derive_entries(spike, names, False).items()},
+            self._derive_entries(followed, names, False),
+            self._derive_entries(initial, names, False),
         )
 
-    def _table(self, rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
+    def _derive_entries(
+        self, rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool
+    ) -> dict[tuple[int, int], Tree]:
         """Return derivatives of trees (row to key and tree) by names; with `old` they read the states before a step."""
         import sympy
 
@@ -271,8 +273,8 @@ class _Deriving:
         here = self.model.here
         entries: dict[tuple[int, int], Tree] = {}
         for i, (key, tree) in rows.items():
-            if self.made.expect(f"{here}: {key}", tree, [*names, *self.named]):
-                slopes = {(i, j): differentiate(tree, name, self.inner) for j, name in enumerate(names)}
+            if self.made.check_derivatives(f"{here}: {key}", tree, [*names, *self.named]):
+                slopes = {(i, j): differentiate_tree(tree, name, self.inner) for j, name in enumerate(names)}
                 entries |= {at: self._of_old(slope) if old else slope for at, slope in slopes.items() if slope != ZERO}
                 continue
             expression = to_sympy(tree, f"{here}: {key}")
@@ -292,12 +294,12 @@ class _Deriving:
 
     def _keep_term(self, name: str, tree: Tree, by: list[str]) -> None:
         """Keep a tree that others name, of the states before a step, and its derivatives."""
-        self.made.add(name, self._of_old(tree))
-        slopes = self._table({0: (f"dynamics: {name}", tree)}, by, True)
+        self.made.add_term(name, self._of_old(tree))
+        slopes = self._derive_entries({0: (f"dynamics: {name}", tree)}, by, True)
         self._keep_slopes(name, {j: entry for (_, j), entry in slopes.items()}, by)
 
     def _of_old(self, tree: Tree) -> Tree:
-        return replace(tree, {name: ("name", then) for name, then in self.olds.items()})
+        return replace_names(tree, {name: ("name", then) for name, then in self.olds.items()})
 
     def _keep_loop(self, name: str, loop: Repeat, before: list[str]) -> None:
         """Keep the loop of substeps with more variables: derivatives of its own by names before the step.
@@ -312,11 +314,13 @@ class _Deriving:
         for term, tree in loop.terms.items():
             self._keep_term(term, tree, by)
         rows = {i: (f"dynamics: {variable}", loop.update[variable]) for i, variable in enumerate(variables)}
-        found = self._table(rows, by, True)
+        found = self._derive_entries(rows, by, True)
         n = len(variables)
         q = {(i, j - n): tree for (i, j), tree in found.items() if j >= n}
-        D = {(i, j): made.add(f"d_{variables[i]}_d_{by[j]}", tree) for (i, j), tree in found.items() if j < n}
-        starts = self._table({i: ("dynamics", loop.start[name]) for i, name in enumerate(variables)}, before, True)
+        D = {(i, j): made.add_term(f"d_{variables[i]}_d_{by[j]}", tree) for (i, j), tree in found.items() if j < n}
+        starts = self._derive_entries(
+            {i: ("dynamics", loop.start[name]) for i, name in enumerate(variables)}, before, True
+        )
         reached = {*starts, *q}
         while more := {(i, s) for i, j in D for k, s in reached if j == k} - reached:
             reached |= more
@@ -327,18 +331,18 @@ class _Deriving:
         self.after_loop = [{} for _ in variables]
         for place, ((i, s), variable) in enumerate(T.items(), n):
             start[variable] = starts.get((i, s), ZERO)
-            terms = [times(D[i, k], ("name", T[k, s])) for k in range(n) if (i, k) in D and (k, s) in T]
+            terms = [multiply_trees(D[i, k], ("name", T[k, s])) for k in range(n) if (i, k) in D and (k, s) in T]
             terms += [q[i, s]] if (i, s) in q else []
             update[variable] = reduce(lambda a, b: ("+", a, b), terms) if terms else ZERO
             self.after_loop[i][s] = ("entry", ("name", name), ("number", float(place)))
             if [k for j, k in D if j == i] == [i] and (i, s) not in q and made.moving.isdisjoint(names_of(D[i, i])):
-                self.after_loop[i][s] = times(_power(D[i, i], loop.times), starts[i, s])
-        made.add(name, Repeat(loop.times, start, update, made.take_from(first)).tree())
+                self.after_loop[i][s] = multiply_trees(_write_power(D[i, i], loop.times), starts[i, s])
+        made.add_term(name, Repeat(loop.times, start, update, made.take_from(first)).to_tree())
 
     def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
         """Keep the derivatives of a named tree, under names of their own."""
         for j, tree in slopes.items():
-            self.inner[name, by[j]] = self.made.add(f"d_{name}_d_{by[j]}", tree)
+            self.inner[name, by[j]] = self.made.add_term(f"d_{name}_d_{by[j]}", tree)
 
     def _slopes_of_constant(self, name: str, tree: Tree) -> dict[int, Tree]:
         """Return derivatives of a constant by learned parameters, by index of the parameter.
@@ -347,10 +351,10 @@ class _Deriving:
         """
         key, names = f"constants: {name}", list(self.learns.names)
         if tree[0] != "expm":
-            return {k: slope for (_, k), slope in self._table({0: (key, tree)}, names, False).items()}
+            return {k: slope for (_, k), slope in self._derive_entries({0: (key, tree)}, names, False).items()}
         _, row, column, *entries = tree
         n = math.isqrt(len(entries))
-        found = self._table({place: (key, entry) for place, entry in enumerate(entries)}, names, False)
+        found = self._derive_entries({place: (key, entry) for place, entry in enumerate(entries)}, names, False)
         slopes = {}
         for k in {k for _, k in found}:
             lines = [[entries[n * i + j] for j in range(n)] for i in range(n)]
@@ -360,7 +364,7 @@ class _Deriving:
             slopes[k] = ("expm", row, ("number", n + column[1]), *above, *below)
         return slopes
 
-    def _gap(self, followed: Mapping[int, tuple[str, Tree]], states: list[str]) -> dict[int, Tree]:
+    def _derive_gap(self, followed: Mapping[int, tuple[str, Tree]], states: list[str]) -> dict[int, Tree]:
         import sympy
 
         from .symbols import Detach, from_sympy, to_sympy
@@ -372,7 +376,7 @@ class _Deriving:
                 found[k] = from_sympy(difference, self.made.moving, f"{self.model.here}: {key}")
         return found
 
-    def _held(self, trees: list[Tree]) -> frozenset[str]:
+    def _list_held_names(self, trees: list[Tree]) -> frozenset[str]:
         """Return the names of learned parameters, and of constants that follow from them, in trees and their terms."""
         follows = set(self.learns.names)
         for name, tree in (self.equations.constants | self.made.constants).items():
@@ -381,11 +385,11 @@ class _Deriving:
         return frozenset(follows & set().union(*(names_of(tree, self.made.terms) for tree in trees)))
 
 
-def _power(base: Tree, n: int) -> Tree:
+def _write_power(base: Tree, n: int) -> Tree:
     """Return a power with a whole exponent by multiplications, which are up to 64."""
     whole, rest = divmod(n, 64)
     power: Tree = ("**", base, ("number", float(rest)))
-    return times(("**", ("**", base, ("number", 64.0)), ("number", float(whole))), power) if whole else power
+    return multiply_trees(("**", ("**", base, ("number", 64.0)), ("number", float(whole))), power) if whole else power
 
 
 def _part_of(by: Derivatives, through: str) -> Derivatives:

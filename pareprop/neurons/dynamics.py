@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..errors import InputError
-from .language import Repeat, Tree, names_of, replace
-from .slopes import ZERO, differentiate
+from .language import Repeat, Tree, names_of, replace_names
+from .slopes import ZERO, differentiate_tree
 from .terms import LONG, Terms, count_parts
 
 DT: Tree = ("name", "dt")
 
 
-def integrate(
+def integrate_dynamics(
     here: str,
     dynamics: Mapping[str, Tree],
     jumps: Mapping[str, Tree],
@@ -55,7 +55,7 @@ def integrate(
     InputError
         If the system is not linear and no integrator is named, or is too long to be derived; or linear with substeps.
     """
-    how, step = "exact", _exact(here, dynamics, terms)
+    how, step = "exact", _find_exact_step(here, dynamics, terms)
     if step is None:
         if integrator is None:
             raise InputError(
@@ -64,7 +64,10 @@ def integrate(
         if substeps == 1:
             how, step = integrator, _INTEGRATORS[integrator](here, dynamics, terms, DT)
         else:
-            how, step = f"{integrator}, {substeps} substeps", _repeat(here, dynamics, integrator, substeps, terms)
+            how, step = (
+                f"{integrator}, {substeps} substeps",
+                _repeat_substeps(here, dynamics, integrator, substeps, terms),
+            )
     elif substeps > 1:
         raise InputError(
             f"{here}: substeps = {substeps} would change nothing: dynamics is linear, and integrated exactly"
@@ -72,7 +75,7 @@ def integrate(
     return how, {name: ("+", tree, jumps[name]) if name in jumps else tree for name, tree in step.items()}
 
 
-def _exact(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, Tree] | None:
+def _find_exact_step(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, Tree] | None:
     """Return the exact step of a system that is linear, refractory or not; None if it is not.
 
     While refractory the system is another one; states that do not depend on it have one step for both.
@@ -82,8 +85,8 @@ def _exact(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, T
         reached |= more
     systems = []
     for refractory in (0.0, 1.0) if len(reached) > 1 else (0.0,):
-        now = {name: replace(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
-        systems.append(_linear(here, now, terms))
+        now = {name: replace_names(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
+        systems.append(_find_linear_system(here, now, terms))
     first, *rest = systems
     if first is None or None in rest:
         return None
@@ -125,7 +128,7 @@ class _Linear:
         for place, name in enumerate(self.b, len(states)):
             matrix[states.index(name)][place] = DT
         entries = tuple(entry for row in matrix for entry in row)
-        reached = _reached(matrix)
+        reached = _find_nonzero_entries(matrix)
         step: dict[str, Tree] = {}
         for name in wanted:
             i = states.index(name)
@@ -133,12 +136,12 @@ class _Linear:
             for j, (key, source) in enumerate(sources):
                 if reached[i][j]:
                     propagator = ("expm", ("number", float(i)), ("number", float(j)), *entries)
-                    products.append(("*", terms.add(prefix + key.format(name), propagator), source))
+                    products.append(("*", terms.add_term(prefix + key.format(name), propagator), source))
             step[name] = reduce(lambda total, product: ("+", total, product), products)
         return step
 
 
-def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | None:
+def _find_linear_system(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | None:
     """Return a system as a linear one; None if it is not linear."""
     import sympy
 
@@ -149,7 +152,7 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
     A, b = {}, {}
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
-        is_long = terms.expect(key, tree, system)
+        is_long = terms.check_derivatives(key, tree, system)
         if is_long and not _is_seen_linear(tree, system.keys(), system.keys() | terms.moving):
             return None
         whole = to_sympy(tree, key)
@@ -188,7 +191,7 @@ def _is_seen_linear(tree: Tree, states: Collection[str], varies: Collection[str]
     return kind == "name" or (bool(items) and all(_is_seen_linear(item, states, varies) for item in items))
 
 
-def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
+def _find_nonzero_entries(matrix: list[list[Tree]]) -> list[list[bool]]:
     """Return which entries of the exponential of a matrix are not 0."""
     n = len(matrix)
     reached = [[i == j or matrix[i][j] != ZERO for j in range(n)] for i in range(n)]
@@ -199,23 +202,27 @@ def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
     return reached
 
 
-def _repeat(here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms) -> dict[str, Tree]:
+def _repeat_substeps(
+    here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms
+) -> dict[str, Tree]:
     """Return the step that takes a step of dt/substeps so many times; all but the states stands still meanwhile."""
     first = len(terms.terms)
     within = {name: terms.add_variable(f"{name}_within") for name in dynamics}
     names: dict[str, Tree] = {name: ("name", variable) for name, variable in within.items()}
-    system = {within[name]: replace(tree, names) for name, tree in dynamics.items()}
+    system = {within[name]: replace_names(tree, names) for name, tree in dynamics.items()}
     update = _INTEGRATORS[integrator](here, system, terms, ("/", DT, ("number", float(substeps))))
     start: dict[str, Tree] = {variable: ("name", name) for name, variable in within.items()}
-    loop = terms.add("substeps", Repeat(substeps, start, update, terms.take_from(first)).tree())
-    return {name: terms.add(f"{name}_end", ("entry", loop, ("number", float(k)))) for k, name in enumerate(dynamics)}
+    loop = terms.add_term("substeps", Repeat(substeps, start, update, terms.take_from(first)).to_tree())
+    return {
+        name: terms.add_term(f"{name}_end", ("entry", loop, ("number", float(k)))) for k, name in enumerate(dynamics)
+    }
 
 
-def _euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
+def _step_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
     return {name: ("+", ("name", name), ("*", dt, tree)) for name, tree in system.items()}
 
 
-def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
+def _step_exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
     """S + f(s) (exp(a dt) - 1) / a with a = df/ds of the state itself: exact where f is linear in it."""
     import sympy
 
@@ -225,10 +232,10 @@ def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: 
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
         if count_parts(tree, [name]) > LONG:
-            rate = differentiate(tree, name, {})
+            rate = differentiate_tree(tree, name, {})
         else:
             rate = from_sympy(sympy.diff(to_sympy(tree, key), sympy.Symbol(name)), terms.moving, key)
-        slope, a = terms.add(f"slope_{name}", tree), terms.add(f"rate_{name}", rate)
+        slope, a = terms.add_term(f"slope_{name}", tree), terms.add_term(f"rate_{name}", rate)
         x = ("*", a, dt)
         series = ("*", dt, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))
         exact = ("/", ("-", ("exp", x), ("number", 1.0)), a)
@@ -238,21 +245,21 @@ def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: 
     return step
 
 
-def _rk4(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
+def _step_rk4(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
     """The classical method of Runge and Kutta; each stage reads names of the one before, not its expressions."""
 
-    def slopes(stage: int, at: Mapping[str, Tree]) -> dict[str, Tree]:
-        return {name: terms.add(f"slope_{stage}_{name}", replace(tree, at)) for name, tree in system.items()}
+    def add_slopes(stage: int, at: Mapping[str, Tree]) -> dict[str, Tree]:
+        return {name: terms.add_term(f"slope_{stage}_{name}", replace_names(tree, at)) for name, tree in system.items()}
 
-    def ahead(stage: int, by: Mapping[str, Tree], share: float) -> dict[str, Tree]:
+    def advance_states(stage: int, by: Mapping[str, Tree], share: float) -> dict[str, Tree]:
         length = dt if share == 1.0 else ("*", ("number", share), dt)
         points = {name: ("+", ("name", name), ("*", length, by[name])) for name in system}
-        return {name: terms.add(f"{name}_{stage}", point) for name, point in points.items()}
+        return {name: terms.add_term(f"{name}_{stage}", point) for name, point in points.items()}
 
-    first = slopes(1, {})
-    second = slopes(2, ahead(2, first, 0.5))
-    third = slopes(3, ahead(3, second, 0.5))
-    fourth = slopes(4, ahead(4, third, 1.0))
+    first = add_slopes(1, {})
+    second = add_slopes(2, advance_states(2, first, 0.5))
+    third = add_slopes(3, advance_states(3, second, 0.5))
+    fourth = add_slopes(4, advance_states(4, third, 1.0))
     step = {}
     for name in system:
         twice = ("*", ("number", 2.0), ("+", second[name], third[name]))
@@ -261,4 +268,4 @@ def _rk4(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[
     return step
 
 
-_INTEGRATORS = {"euler": _euler, "exponential_euler": _exponential_euler, "rk4": _rk4}
+_INTEGRATORS = {"euler": _step_euler, "exponential_euler": _step_exponential_euler, "rk4": _step_rk4}

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 
 from ..errors import InputError, quote
 from ..values import AnyValue, Given, Values
-from .language import NAME, check_name, nearest
+from .language import NAME, check_name, suggest_nearest
 
 WORDS = 5000  # characters of a description
 TEXT = 100_000  # characters of all expressions of a definition
@@ -19,7 +19,7 @@ MOST = 200  # definitions in a table
 Made = TypeVar("Made")
 
 
-def table(here: str, value: object, most: int) -> Values:
+def check_table(here: str, value: object, most: int) -> Values:
     """Return a table of names, empty if there is none; `here`: definition and key, for messages."""
     if value is None:
         return {}
@@ -30,7 +30,7 @@ def table(here: str, value: object, most: int) -> Values:
     return dict(value)
 
 
-def names(here: str, value: object, most: int) -> tuple[str, ...]:
+def check_names(here: str, value: object, most: int) -> tuple[str, ...]:
     """Return the names of a list, each once, or one name."""
     items = (value,) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or len(items) > most:
@@ -63,7 +63,7 @@ def with_unit(here: str, value: object, *, is_number: bool, may_be_infinite: boo
     return given, unit
 
 
-def words(here: str, value: object) -> str:
+def check_words(here: str, value: object) -> str:
     """Return a description or a source."""
     if not isinstance(value, str) or len(value) > WORDS:
         raise InputError(f"{here} must be text of at most {WORDS} characters")
@@ -91,15 +91,15 @@ class Definition:
     name: str
     here: str
 
-    def _take(self, tables: Given, description: object, source: object) -> None:
+    def _set_common(self, tables: Given, description: object, source: object) -> None:
         """Check and set what all definitions have; `name` and `here` (for messages) are set before."""
         self._given = {
-            key: table(f"{self.here}: {key}", value, self.most.get(key, self.most["states"]))
+            key: check_table(f"{self.here}: {key}", value, self.most.get(key, self.most["states"]))
             for key, value in tables.items()
         }
         self.parameters, self.states = self._with_units("parameters"), self._with_units("states")
-        self.description = words(f"{self.here}: description", description)
-        self.source = words(f"{self.here}: source", source)
+        self.description = check_words(f"{self.here}: description", description)
+        self.source = check_words(f"{self.here}: source", source)
 
     def _describe_key(self, key: str) -> str:
         """Return a key of the definition for messages."""
@@ -143,7 +143,7 @@ class Definition:
         """Default of every parameter, common ones included."""
         return {name: value for name, (value, _) in {**self.common, **self.parameters}.items()}
 
-    def _forms(self, *keys: str) -> Values:
+    def _list_forms(self, *keys: str) -> Values:
         """Return tables as TOML and JSON hold them."""
         forms: Values = {key: dict(self._given[key]) for key in keys}
         for key in {"parameters", "states"} & forms.keys():
@@ -177,7 +177,9 @@ def without_empty(definition: Given) -> Values:
     return {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
 
 
-def make(kind: str, keys: Collection[str], made: Callable[..., Made], name: str, given: object, origin: str) -> Made:
+def make_definition(
+    kind: str, keys: Collection[str], made: Callable[..., Made], name: str, given: object, origin: str
+) -> Made:
     """Return what `made` makes of a name and the keys of a table.
 
     Parameters
@@ -205,14 +207,14 @@ def make(kind: str, keys: Collection[str], made: Callable[..., Made], name: str,
         raise InputError(f"{here}{kind} {quote(name)} = {quote(given)} must be a table")
     for key in given:
         if key not in keys:
-            raise InputError(f"{here}{kind} {quote(name)}: unknown key {quote(key)}{nearest(str(key), keys)}")
+            raise InputError(f"{here}{kind} {quote(name)}: unknown key {quote(key)}{suggest_nearest(str(key), keys)}")
     try:
         return made(name, **given)
     except InputError as problem:
         raise InputError(f"{here}{problem}") from None
 
 
-def make_all(key: str, made: Callable[[str, object, str], Made], given: object, origin: str) -> dict[str, Made]:
+def make_definitions(key: str, made: Callable[[str, object, str], Made], given: object, origin: str) -> dict[str, Made]:
     """Return what `made` makes of each name and table of a table `key`; `origin`: where that stands, for messages."""
     here = f"{origin}: " if origin else ""
     if not isinstance(given, Mapping):

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .derive import NO_LEARNS, Derivatives, Learns, derive
-from .language import CONDITIONS, Repeat, Tree, names_of, replace
+from .derive import NO_LEARNS, Derivatives, Learns, derive_model
+from .language import CONDITIONS, Repeat, Tree, names_of, replace_names
 from .model import NeuronModel
 from .stored_terms import FLAGS, OLD
 
@@ -25,7 +25,7 @@ class Columns:
 
     trees: list[Tree] = field(default_factory=list)
 
-    def place(self, tree: Tree) -> int:
+    def place_tree(self, tree: Tree) -> int:
         """Return the number of the column of a tree."""
         if tree not in self.trees:
             self.trees.append(tree)
@@ -68,54 +68,54 @@ class Loop:
         self.known: dict[Tree, str] = {}
         self.texts: dict[str, str] = {}
 
-    def value(self, tree: Tree) -> str:
+    def name_value(self, tree: Tree) -> str:
         """Return the C name of the value of a tree."""
         if tree not in self.known:
-            self.known[tree] = self._value(tree)
+            self.known[tree] = self._compute_value(tree)
         return self.known[tree]
 
-    def _value(self, tree: Tree) -> str:
+    def _compute_value(self, tree: Tree) -> str:
         kind, *items = tree
         if kind == "number":
             return f"({items[0]!r})" if items[0] < 0 else repr(items[0])
         names = names_of(tree)
         if names.isdisjoint(self.names) and names.isdisjoint(self.terms):
-            place = self.columns.place(tree)
+            place = self.columns.place_tree(tree)
             self.used[place] = None
             return f"c{place}"
         if kind == "name":
-            return self.names[items[0]] if items[0] in self.names else self.value(self.terms[items[0]])
+            return self.names[items[0]] if items[0] in self.names else self.name_value(self.terms[items[0]])
         if kind == "entry":
-            return self.let(f"{self._repeat(self.terms[items[0][1]]).name}_{int(items[1][1])}[j]")
-        return self.let(self._operation(kind, items))
+            return self.assign_variable(f"{self._make_substeps(self.terms[items[0][1]]).name}_{int(items[1][1])}[j]")
+        return self.assign_variable(self._write_operation(kind, items))
 
-    def _repeat(self, tree: Tree) -> Substeps:
+    def _make_substeps(self, tree: Tree) -> Substeps:
         """Return the substeps of a tree "repeat"."""
         if tree in self.substeps:
             return self.substeps[tree]
-        loop, array, names = Repeat.of(tree), f"sub{len(self.substeps)}", dict[str, str]()
+        loop, array, names = Repeat.from_tree(tree), f"sub{len(self.substeps)}", dict[str, str]()
         body = Loop(self.columns, names, f"{array}_t")
-        given = {name: self.literal(first) for name, first in loop.start.items()}
+        given = {name: self.write_literal(first) for name, first in loop.start.items()}
         read = sorted(name for name in names_of(tree) if name in self.names or name in self.terms)
-        given |= {name: self.value(("name", name)) for name in read}
+        given |= {name: self.name_value(("name", name)) for name in read}
         start = [f"{array}_{i}[j] = {value};" for i, value in enumerate(given.values())]
         for i, name in enumerate(given):
-            names[name] = body.let(f"{array}_{i}[j]")
+            names[name] = body.assign_variable(f"{array}_{i}[j]")
         body.terms = loop.terms
-        after = [body.literal(update) for update in loop.update.values()]
+        after = [body.write_literal(update) for update in loop.update.values()]
         body.lines += [f"{array}_{i}[j] = {value};" for i, value in enumerate(after)]
         self.used |= body.used
         self.substeps[tree] = Substeps(array, loop.times, start, body)
         return self.substeps[tree]
 
-    def let(self, text: str) -> str:
+    def assign_variable(self, text: str) -> str:
         """Return the name of a variable that holds what a text computes."""
         if text not in self.texts:
             self.texts[text] = f"{self.prefix}{len(self.texts)}"
             self.lines.append(f"const {self.kind} {self.texts[text]} = {text};")
         return self.texts[text]
 
-    def choose(self, condition: str, yes: str, no: str) -> str:
+    def write_choice(self, condition: str, yes: str, no: str) -> str:
         """Return one of two values as C."""
         return f"{condition} ? {yes} : {no}"
 
@@ -124,18 +124,18 @@ class Loop:
         """Return number k of an array of columns as C."""
         return f"{array}{k}[j]"
 
-    def number(self, value: float) -> str:
+    def write_number(self, value: float) -> str:
         """Return a number as C."""
         return f"R({value!r})"
 
-    def _operation(self, kind: str, items: list[Tree]) -> str:
+    def _write_operation(self, kind: str, items: list[Tree]) -> str:
         if kind in CONDITIONS:
-            return self.where((kind, *items), self.one, self.zero)
+            return self.write_where((kind, *items), self.one, self.zero)
         if kind == "where":
-            return self.where(items[0], self.literal(items[1]), self.literal(items[2]))
+            return self.write_where(items[0], self.write_literal(items[1]), self.write_literal(items[2]))
         if kind == "**":
-            return self.power(*items)
-        a, *rest = map(self.literal, items)
+            return self.write_power(*items)
+        a, *rest = map(self.write_literal, items)
         b = rest[0] if rest else ""
         match kind:
             case "+" | "-" | "*" | "/":
@@ -145,71 +145,71 @@ class Loop:
             case "detach":
                 return a
             case "abs":
-                return self.choose(f"{a} >= {self.zero}", a, f"-{a}")
+                return self.write_choice(f"{a} >= {self.zero}", a, f"-{a}")
             case "min":
-                return self.choose(f"{a} <= {b}", a, b)
+                return self.write_choice(f"{a} <= {b}", a, b)
             case "max":
-                return self.choose(f"{a} >= {b}", a, b)
-        return self.call(kind, a)  # exp, log, sqrt, tanh
+                return self.write_choice(f"{a} >= {b}", a, b)
+        return self.write_call(kind, a)  # exp, log, sqrt, tanh
 
-    def call(self, name: str, argument: str) -> str:
+    def write_call(self, name: str, argument: str) -> str:
         """Return a call of a function."""
         return f"@{name}({argument})"
 
-    def literal(self, tree: Tree) -> str:
+    def write_literal(self, tree: Tree) -> str:
         """Return C of the value of a tree; numbers become of type REAL."""
-        return self.number(tree[1]) if tree[0] == "number" else self.value(tree)
+        return self.write_number(tree[1]) if tree[0] == "number" else self.name_value(tree)
 
-    def where(self, tree: Tree, yes: str, no: str) -> str:
+    def write_where(self, tree: Tree, yes: str, no: str) -> str:
         """Return one of two values, by one comparison at a time: compilers make vectors of that alone."""
         kind, *items = tree
         if kind == "not":
-            return self.where(items[0], no, yes)
+            return self.write_where(items[0], no, yes)
         if kind == "and":
-            return self.where(items[0], self.let(self.where(items[1], yes, no)), no)
+            return self.write_where(items[0], self.assign_variable(self.write_where(items[1], yes, no)), no)
         if kind == "or":
-            return self.where(items[0], yes, self.let(self.where(items[1], yes, no)))
-        return self.choose(self.condition(tree), yes, no)
+            return self.write_where(items[0], yes, self.assign_variable(self.write_where(items[1], yes, no)))
+        return self.write_choice(self.write_condition(tree), yes, no)
 
-    def condition(self, tree: Tree) -> str:
+    def write_condition(self, tree: Tree) -> str:
         """Return C of a condition; a tree that is no comparison counts as true where it is not 0."""
         kind, *items = tree
         if kind in CONDITIONS:
-            return f"({self.literal(items[0])} {kind} {self.literal(items[1])})"
-        return f"({self.literal(tree)} != {self.zero})"
+            return f"({self.write_literal(items[0])} {kind} {self.write_literal(items[1])})"
+        return f"({self.write_literal(tree)} != {self.zero})"
 
-    def power(self, base: Tree, exponent: Tree) -> str:
+    def write_power(self, base: Tree, exponent: Tree) -> str:
         """Return a power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
         if exponent[0] == "number" and exponent[1] == 0.5:
-            return self.call("sqrt", self.literal(base))
+            return self.write_call("sqrt", self.write_literal(base))
         if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
-            logarithm = self.literal(("log", base))  # a column, if the base is one
-            return self.call("exp", self.let(f"{self.literal(exponent)} * {logarithm}"))
-        n, square, result = abs(int(exponent[1])), self.literal(base), ""
+            logarithm = self.write_literal(("log", base))  # a column, if the base is one
+            return self.write_call("exp", self.assign_variable(f"{self.write_literal(exponent)} * {logarithm}"))
+        n, square, result = abs(int(exponent[1])), self.write_literal(base), ""
         while n:
             if n & 1:
-                result = self.let(f"{result} * {square}") if result else square
+                result = self.assign_variable(f"{result} * {square}") if result else square
             n >>= 1
-            square = self.let(f"{square} * {square}") if n else square
+            square = self.assign_variable(f"{square} * {square}") if n else square
         result = result or self.one
         return f"{self.one} / {result}" if exponent[1] < 0 else result
 
-    def sum(self, terms: Iterable[str]) -> str:
+    def write_sum(self, terms: Iterable[str]) -> str:
         """Return the sum of terms, from the left; "" of none."""
         total = ""
         for term in terms:
-            total = self.let(f"{total} + {term}") if total else term
+            total = self.assign_variable(f"{total} + {term}") if total else term
         return total
 
-    def times(self, tree: Tree, factor: str) -> str:
+    def write_product(self, tree: Tree, factor: str) -> str:
         """Return the product of a tree and a variable; nothing is multiplied by 1."""
         if tree[0] == "number" and tree[1] in (1.0, -1.0):
-            return factor if tree[1] == 1.0 else self.let(f"-{factor}")
-        return self.let(f"{self.literal(tree)} * {factor}")
+            return factor if tree[1] == 1.0 else self.assign_variable(f"-{factor}")
+        return self.assign_variable(f"{self.write_literal(tree)} * {factor}")
 
-    def dot(self, trees: Mapping[int, Tree], values: Mapping[int, str]) -> str:
+    def write_dot_product(self, trees: Mapping[int, Tree], values: Mapping[int, str]) -> str:
         """Return the scalar product of trees and variables by number; "" if it is 0."""
-        return self.sum(self.times(tree, values[k]) for k, tree in trees.items() if values.get(k))
+        return self.write_sum(self.write_product(tree, values[k]) for k, tree in trees.items() if values.get(k))
 
 
 class Lanes(Loop):
@@ -217,7 +217,7 @@ class Lanes(Loop):
 
     kind, zero, one, psi = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi"
 
-    def choose(self, condition: str, yes: str, no: str) -> str:
+    def write_choice(self, condition: str, yes: str, no: str) -> str:
         """Return one of two vectors, lane by lane."""
         return f"where({condition}, {yes}, {no})"
 
@@ -226,16 +226,16 @@ class Lanes(Loop):
         """Return a column."""
         return f"{array}[{k}]"
 
-    def call(self, name: str, argument: str) -> str:
+    def write_call(self, name: str, argument: str) -> str:
         """Return a call for each lane."""
         return f"lanes_{name}({argument})"
 
-    def number(self, value: float) -> str:
+    def write_number(self, value: float) -> str:
         """Return a number in all lanes."""
         return f"all_lanes({value!r})"
 
 
-def function(
+def write_function(
     name: str,
     arguments: str,
     pointers: Mapping[str, str],
@@ -307,7 +307,7 @@ class Derived:
     """
 
     def __init__(self, model: NeuronModel, learns: Learns = NO_LEARNS) -> None:
-        self.model, self.by, self.learned = model, derive(model, learns), derive(model, learns).learned
+        self.model, self.by, self.learned = model, derive_model(model, learns), derive_model(model, learns).learned
         self.states, self.ports = list(model.states), list(model.ports)
         self.columns = Columns()
         self.flags = self.by.spiked or self.by.refractory
@@ -339,27 +339,35 @@ class Derived:
         loop.terms = self.by.terms
         for tree, text in kept.items():
             if tree != FLAGS:
-                loop.known[tree] = loop.let(text)
+                loop.known[tree] = loop.assign_variable(text)
         if self.by.spiked:
-            one, both = loop.number(1.0), loop.number(3.0)
+            one, both = loop.write_number(1.0), loop.write_number(3.0)
             for name, row in ((SPIKED, kept), ("z", before)):
-                flag = loop.let(row[FLAGS])
-                names[name] = loop.let(loop.choose(f"({flag} == {one}) | ({flag} == {both})", loop.one, loop.zero))
+                flag = loop.assign_variable(row[FLAGS])
+                names[name] = loop.assign_variable(
+                    loop.write_choice(f"({flag} == {one}) | ({flag} == {both})", loop.one, loop.zero)
+                )
         if self.by.refractory:
-            flag = loop.let(kept[FLAGS])
-            names["refractory"] = loop.let(loop.choose(f"{flag} >= {loop.number(2.0)}", loop.one, loop.zero))
+            flag = loop.assign_variable(kept[FLAGS])
+            names["refractory"] = loop.assign_variable(
+                loop.write_choice(f"{flag} >= {loop.write_number(2.0)}", loop.one, loop.zero)
+            )
         known = [] if self.by.learns.names else self.states  # else old states are kept
         earlier = {name: ("name", OLD + "kept " + name) for name in known if ("name", name) in before}
         for name, tree in earlier.items():
-            names[tree[1]] = loop.let(before["name", name])
+            names[tree[1]] = loop.assign_variable(before["name", name])
         read = self.read_before()
         for name, tree in earlier.items():
             reset = self.model.equations.reset.get(name, tree)
-            if OLD + name in read and names_of(replace(reset, earlier)).isdisjoint(self.states):  # else in terms alone
+            if OLD + name in read and names_of(replace_names(reset, earlier)).isdisjoint(
+                self.states
+            ):  # else in terms alone
                 names[OLD + name] = names[tree[1]]
                 if reset != tree:
-                    after = loop.literal(replace(reset, earlier))
-                    names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, names[tree[1]]))
+                    after = loop.write_literal(replace_names(reset, earlier))
+                    names[OLD + name] = loop.assign_variable(
+                        loop.write_choice(f"{names['z']} != {loop.zero}", after, names[tree[1]])
+                    )
         return loop, before_pointers | kept_pointers
 
     def end_step(self, loop: Loop, new: Mapping[int, str], learned: int = -1) -> tuple[str, dict[int, str]]:
@@ -368,17 +376,20 @@ class Derived:
         `learned` is the place of a parameter, if the traces are those of one, else -1.
         """
         by, after, own = self.by, dict(new), self.learned
-        x = loop.literal(own.x[learned]) if learned in own.x else ""
-        seen = loop.sum(filter(None, [loop.dot(by.h, new), x]))
-        e = loop.let(f"{loop.psi} * {seen}") if seen else ""
+        x = loop.write_literal(own.x[learned]) if learned in own.x else ""
+        seen = loop.write_sum(filter(None, [loop.write_dot_product(by.h, new), x]))
+        e = loop.assign_variable(f"{loop.psi} * {seen}") if seen else ""
         for i in (self.states.index(name) for name in self.follow):
-            r = [loop.literal(own.r[i, learned])] if (i, learned) in own.r else []
-            reset, kept = loop.sum(filter(None, [loop.dot(self.by_row(by.R, i), new), *r])), new.get(i, "")
+            r = [loop.write_literal(own.r[i, learned])] if (i, learned) in own.r else []
+            reset, kept = (
+                loop.write_sum(filter(None, [loop.write_dot_product(self.by_row(by.R, i), new), *r])),
+                new.get(i, ""),
+            )
             if reset != kept:
                 spiked = f"{loop.names[SPIKED]} != {loop.zero}"
-                after[i] = loop.let(loop.choose(spiked, reset or loop.zero, kept or loop.zero))
+                after[i] = loop.assign_variable(loop.write_choice(spiked, reset or loop.zero, kept or loop.zero))
             if i in by.gap and e:
-                after[i] = loop.sum([*filter(None, [after.get(i)]), loop.times(by.gap[i], e)])
+                after[i] = loop.write_sum([*filter(None, [after.get(i)]), loop.write_product(by.gap[i], e)])
         return e, after
 
     def read_before(self) -> set[str]:

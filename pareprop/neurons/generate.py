@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..values import Values
 from .composed_map_rows import ComposedMapRows
 from .derive import NO_LEARNS, Learns
-from .expressions import SPIKED, Derived, Loop, function, outlives_cutoff
+from .expressions import SPIKED, Derived, Loop, outlives_cutoff, write_function
 from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stages import MANY, over_neurons
@@ -54,7 +54,7 @@ class Generated:
     initial: dict[tuple[str, str], Tree]
     sizes: dict[str, int]
 
-    def source(self, *parts: str) -> str:
+    def write_source(self, *parts: str) -> str:
         """Return the C of parts, with all that they call, and a NEURON_MODEL with their functions."""
         functions = [self.functions[part] for part in parts]
         called = set(re.findall(r"NAME\((substeps_\d+)\)", "".join(functions)))
@@ -74,7 +74,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 
 
 @lru_cache(maxsize=16)
-def generate(
+def generate_model(
     model: NeuronModel,
     follows_synapses: bool = True,
     ports: tuple[int, ...] | None = None,
@@ -120,27 +120,27 @@ def generate(
             raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
     if model.through != "all":  # neurons have the columns of all derivatives
         whole = Generator(model.learning_through("all"), learns)
-        whole.program(follows_synapses, ports, ahead, beside)
+        whole.generate_program(follows_synapses, ports, ahead, beside)
         generator.columns.trees += whole.columns.trees
-    return generator.program(follows_synapses, ports, ahead, beside)
+    return generator.generate_program(follows_synapses, ports, ahead, beside)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
-    def program(
+    def generate_program(
         self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool, beside: bool | None
     ) -> Generated:
         """Return all functions."""
         functions, n_derived = {}, 0
         if follows_synapses:
-            functions["trace"] = f"{self.trace()}\n{self.decay()}"
+            functions["trace"] = f"{self.write_trace()}\n{self.write_decay()}"
         if follows_synapses or ahead:
             maps = ComposedMapRows(self, ports, ahead, beside)
-            functions |= {"composed": maps.text(), "derive": maps.derive}
+            functions |= {"composed": maps.write_functions(), "derive": maps.derive}
             n_derived = len(maps.derived)
         n_traced = len(self.columns.trees)  # those that synapses read come first
-        functions |= {"step": f"{self.start()}\n{self.step()}", "sweep": self.sweep()}
+        functions |= {"step": f"{self.write_start()}\n{self.write_step()}", "sweep": self.write_backward_step()}
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees),
@@ -160,7 +160,7 @@ class Generator(Derived):
 
     @property
     def n_adjoint(self) -> int:
-        """Columns of the backward pass, see `generate`."""
+        """Columns of the backward pass, see `generate_model`."""
         return self.n + bool(self.by.v) + len(self.by.learns.names) + ("I_e" in self.by.learns.names)
 
     @property
@@ -177,7 +177,7 @@ class Generator(Derived):
 
     # ---- functions ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> str:
+    def write_start(self) -> str:
         """Write the function that fills the row of `kept` before the first step."""
         lines = []
         for k, tree in enumerate(self.keeps):
@@ -202,7 +202,7 @@ class Generator(Derived):
             ]
         )
 
-    def step(self) -> str:
+    def write_step(self) -> str:
         """Write a step of neurons."""
         equations = self.model.equations
         names = {name: f"s{k}[j]" for k, name in enumerate(self.states)}
@@ -211,37 +211,37 @@ class Generator(Derived):
         loop = Loop(self.columns, names)
         loop.terms = equations.terms
         for name in (*self.states, *self.ports):
-            names[name] = loop.let(names[name])
+            names[name] = loop.assign_variable(names[name])
         read = set().union(*(names_of(tree, self.by.terms) for tree in (*equations.step.values(), *self.by.keeps)))
         if "I" in read:
-            names["I"] = loop.let("current[j]")
+            names["I"] = loop.assign_variable("current[j]")
         if "z" in read:
-            names["z"] = loop.let("z[j]")
-        counter = loop.let("refractory[j]")
+            names["z"] = loop.assign_variable("z[j]")
+        counter = loop.assign_variable("refractory[j]")
         if "refractory" in read or self.flags:
-            names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
-        new = {name: loop.literal(tree) for name, tree in equations.step.items()}
+            names["refractory"] = loop.assign_variable(f"{counter} > ZERO ? ONE : ZERO")
+        new = {name: loop.write_literal(tree) for name, tree in equations.step.items()}
         loop.known.clear()  # from here on a state is the new one
         loop.terms = self.by.terms
         names |= {OLD + name: names[name] for name in self.states} | new
         lines = loop.lines
         lines.append(f"const REAL left = {counter} > ONE ? {counter} - ONE : ZERO;")
-        x = loop.literal(equations.spike)
+        x = loop.write_literal(equations.spike)
         names["x"] = x
-        psi = loop.literal(equations.surrogate)
+        psi = loop.write_literal(equations.surrogate)
         lines.append(f"psi[j] = {counter} <= ONE ? {psi} : ZERO;")
         lines.append(f"const REAL crossed = ({x} >= ZERO) & ({counter} <= ONE) ? ONE : ZERO;")
         lines.append("const REAL fired = is_forced && due[j] >= ZERO ? due[j] : crossed;")
         lines.append("z[j] = fired;")
         lines.append("refractory[j] = fired != ZERO ? (shared ? first_t_ref : t_ref[j]) : left;")
-        after = {name: loop.literal(tree) for name, tree in equations.reset.items()}
+        after = {name: loop.write_literal(tree) for name, tree in equations.reset.items()}
         for k, name in enumerate(self.states):
             value = f"fired != ZERO ? {after[name]} : {new[name]}" if name in after else new[name]
             lines.append(f"s{k}[j] = {value};")
         lines += [f"p{k}[j] = ZERO;" for k in range(len(self.ports))]
         refractory = names["refractory"]
         for k, tree in enumerate(self.keeps):
-            value = f"fired + ({refractory} + {refractory})" if tree == FLAGS else loop.value(tree)
+            value = f"fired + ({refractory} + {refractory})" if tree == FLAGS else loop.name_value(tree)
             lines.append(f"q{k}[j] = {value};")
         pointers = {f"s{k}": f"REAL *restrict s{k} = state + {k} * stride" for k in range(self.n)}
         pointers |= {f"p{k}": f"REAL *restrict p{k} = port + {k} * stride" for k in range(len(self.ports))}
@@ -279,17 +279,17 @@ class Generator(Derived):
             ]
         )
 
-    def sweep(self) -> str:
+    def write_backward_step(self) -> str:
         """Write a step backward: gamma, lam~, B, and lam of the step before."""
         by, n = self.by, self.n
         loop, pointers = self.derivative_names()
         pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(self.n_adjoint)}
         pointers |= {f"b{p}": f"REAL *restrict b{p} = credit + {p} * port_stride" for p in range(1, len(self.ports))}
-        lam = {k: loop.let(f"a{k}[j]") for k in range(n)}
-        terms = [loop.let(f"{loop.let('share * signal[j]')} + rate[j]")]
-        terms += [loop.let(f"a{n}[j]")] if by.v else []
-        terms += [loop.times(tree, lam[k]) for k, tree in by.gap.items()]
-        q = loop.let(f"{loop.let('credit[j]')} * {loop.sum(terms)}")
+        lam = {k: loop.assign_variable(f"a{k}[j]") for k in range(n)}
+        terms = [loop.assign_variable(f"{loop.assign_variable('share * signal[j]')} + rate[j]")]
+        terms += [loop.assign_variable(f"a{n}[j]")] if by.v else []
+        terms += [loop.write_product(tree, lam[k]) for k, tree in by.gap.items()]
+        q = loop.assign_variable(f"{loop.assign_variable('credit[j]')} * {loop.write_sum(terms)}")
         followed = [self.states.index(name) for name in self.follow]
         back: dict[int, str] = {}
         for j in range(n):
@@ -297,20 +297,24 @@ class Generator(Derived):
             others = {k: tree for k, tree in reset.items() if k != j}
             own = lam[j]
             if j in followed:
-                kept = loop.times(reset[j], lam[j]) if j in reset else "ZERO"
-                own = lam[j] if kept == lam[j] else loop.let(f"{loop.names[SPIKED]} != ZERO ? {kept} : {lam[j]}")
+                kept = loop.write_product(reset[j], lam[j]) if j in reset else "ZERO"
+                own = (
+                    lam[j]
+                    if kept == lam[j]
+                    else loop.assign_variable(f"{loop.names[SPIKED]} != ZERO ? {kept} : {lam[j]}")
+                )
             if others:
-                cross = loop.dot(others, lam)
-                own = loop.sum([own, loop.let(f"{loop.names[SPIKED]} != ZERO ? {cross} : ZERO")])
-            back[j] = loop.sum([own, *([loop.times(by.h[j], q)] if j in by.h else [])])
+                cross = loop.write_dot_product(others, lam)
+                own = loop.write_sum([own, loop.assign_variable(f"{loop.names[SPIKED]} != ZERO ? {cross} : ZERO")])
+            back[j] = loop.write_sum([own, *([loop.write_product(by.h[j], q)] if j in by.h else [])])
         for p in range(len(self.ports)):
-            value = loop.dot(self.by_column(by.U, p), back) or "ZERO"
+            value = loop.write_dot_product(self.by_column(by.U, p), back) or "ZERO"
             loop.lines.append(f"{f'b{p}' if p else 'credit'}[j] = {value};")
         for j in range(n):
-            loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
+            loop.lines.append(f"a{j}[j] = {loop.write_dot_product(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
-            loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
-        self.sweep_learned(loop, lam, q, back)
+            loop.lines.append(f"a{n}[j] = {loop.write_dot_product(by.v, back)};")
+        self.add_learned_gradients(loop, lam, q, back)
         rows = {f"before{k}": f"-{self.row}" for k in range(by.n_kept)}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
@@ -344,22 +348,22 @@ class Generator(Derived):
             ]
         )
 
-    def sweep_learned(self, loop: Loop, lam: Mapping[int, str], q: str, back: Mapping[int, str]) -> None:
+    def add_learned_gradients(self, loop: Loop, lam: Mapping[int, str], q: str, back: Mapping[int, str]) -> None:
         """Add to the gradients by parameters what a step adds."""
         learned, first = self.learned, self.n + bool(self.by.v)
         for k in range(len(self.by.learns.names)):
-            terms = [loop.dot(self.by_column(learned.q, k), back)]
-            if now := loop.dot(self.by_column(learned.current, k), back):
+            terms = [loop.write_dot_product(self.by_column(learned.q, k), back)]
+            if now := loop.write_dot_product(self.by_column(learned.current, k), back):
                 loop.lines.append(f"a{first + len(self.by.learns.names)}[j] = {now};")
-            terms += [now, loop.times(learned.x[k], q) if k in learned.x else ""]
-            if reset := loop.dot(self.by_column(learned.r, k), lam):
-                terms.append(loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset} : ZERO"))
-            if found := loop.sum(filter(None, terms)):
+            terms += [now, loop.write_product(learned.x[k], q) if k in learned.x else ""]
+            if reset := loop.write_dot_product(self.by_column(learned.r, k), lam):
+                terms.append(loop.assign_variable(f"{loop.names[SPIKED]} != ZERO ? {reset} : ZERO"))
+            if found := loop.write_sum(filter(None, terms)):
                 loop.lines.append(f"a{first + k}[j] = a{first + k}[j] + {found};")
 
-    def trace(self) -> str:
+    def write_trace(self) -> str:
         """Write a step of the traces of synapses, a function for each port, and of learned parameters."""
-        bodies = [self.trace_of(p) for p in range(len(self.ports) + len(self.by.learns.names))]
+        bodies = [self.write_port_trace(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
         cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
         return "\n".join(
@@ -378,23 +382,23 @@ class Generator(Derived):
             ]
         )
 
-    def trace_of(self, port: int) -> str:
-        """Write a step of the traces of synapses onto one port; or of a parameter, see `generate`."""
+    def write_port_trace(self, port: int) -> str:
+        """Write a step of the traces of synapses onto one port; or of a parameter, see `generate_model`."""
         by, n, learned = self.by, self.n, max(port - len(self.ports), -1)
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
-        eps = {k: loop.let(f"x{k}[j]") for k in range(n)}
-        before = loop.let(f"x{n}[j]") if by.v else ""
+        eps = {k: loop.assign_variable(f"x{k}[j]") for k in range(n)}
+        before = loop.assign_variable(f"x{n}[j]") if by.v else ""
         new: dict[int, str] = {}
         for i in range(n):
-            terms = [loop.times(tree, eps[j]) for j, tree in self.by_row(by.J, i).items()]
-            terms += [loop.times(by.v[i], before)] if i in by.v else []
-            terms += [loop.times(by.U[i, port], "arrived")] if (i, port) in by.U else []
-            terms += [loop.literal(self.learned.q[i, learned])] if (i, learned) in self.learned.q else []
+            terms = [loop.write_product(tree, eps[j]) for j, tree in self.by_row(by.J, i).items()]
+            terms += [loop.write_product(by.v[i], before)] if i in by.v else []
+            terms += [loop.write_product(by.U[i, port], "arrived")] if (i, port) in by.U else []
+            terms += [loop.write_literal(self.learned.q[i, learned])] if (i, learned) in self.learned.q else []
             if (i, learned) in self.learned.current:
-                terms.append(loop.times(self.learned.current[i, learned], "arrived"))
+                terms.append(loop.write_product(self.learned.current[i, learned], "arrived"))
             if terms:
-                new[i] = loop.sum(terms)
+                new[i] = loop.write_sum(terms)
         e, after = self.end_step(loop, new, learned)
         after |= {n: e} if by.v else {}
         loop.lines.append(f"e[j] = {e or 'ZERO'};")
@@ -411,7 +415,7 @@ class Generator(Derived):
             self.written,
         )
 
-    def decay(self) -> str:
+    def write_decay(self) -> str:
         """Write steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
         by, n = self.by, self.n
         loop = Loop(self.columns, dict.fromkeys(by.moving, ""))
@@ -420,15 +424,16 @@ class Generator(Derived):
             if not outlives_cutoff(by, k):
                 loop.lines.append(f"x{k}[j] = ZERO;")
                 continue
-            own = loop.literal(by.J[k, k])
-            value = loop.let(f"NAME(real_power)({own}, n_steps) * x{k}[j]")
+            own = loop.write_literal(by.J[k, k])
+            value = loop.assign_variable(f"NAME(real_power)({own}, n_steps) * x{k}[j]")
             if k in by.v and by.moving.isdisjoint(names_of(by.v[k])):
-                before = loop.let(f"NAME(real_power)({own}, n_steps - 1) * {loop.times(by.v[k], loop.let(f'x{n}[j]'))}")
-                value = loop.sum([value, before])
+                added = loop.write_product(by.v[k], loop.assign_variable(f"x{n}[j]"))
+                before = loop.assign_variable(f"NAME(real_power)({own}, n_steps - 1) * {added}")
+                value = loop.write_sum([value, before])
             loop.lines.append(f"x{k}[j] = {value};")
         if by.v:
             loop.lines.append(f"x{n}[j] = ZERO;")
-        return function(
+        return write_function(
             "void NAME(decay)",
             "int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace, "
             "int64_t trace_stride",

@@ -40,7 +40,7 @@ CONDITIONS = ("<", "<=", ">", ">=", "==", "!=", "and", "or", "not")  # operators
 INSTEAD = {"^": "**", "%": "no remainder", "&": "and", "|": "or", "~": "not", "[": "(", "]": ")", "{": "(", "}": ")"}
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def suggest_nearest(name: str, known: Collection[str]) -> str:
     """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= NAME else []
     return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})", 300)
@@ -56,7 +56,7 @@ def check_name(name: object, here: str) -> None:
         raise InputError(f"{here}: name '{name}' has a meaning in expressions already; take another")
 
 
-def parse(
+def parse_expression(
     text: object,
     names: Collection[str],
     here: str,
@@ -100,7 +100,7 @@ def parse(
         raise InputError(f"{here} = {quote(text)} must be an expression in quotes, or a number")
     if len(text) > LENGTH and not internal:
         raise InputError(f"{here} has {len(text)} characters, must have at most {LENGTH}")
-    return _Parser(text, names, here, internal, moments, unknown).tree()
+    return _Parser(text, names, here, internal, moments, unknown).parse_text()
 
 
 class _Parser:
@@ -119,40 +119,40 @@ class _Parser:
         self.moments, self.unknown = moments, unknown
         self.words = MOMENTS if unknown else ()  # a parser of rules
 
-    def tree(self) -> Tree:
+    def parse_text(self) -> Tree:
         """Return the tree of the whole text."""
         if odd := re.search(r"[^A-Za-z0-9_.+\-*/()<>=!, \t\r\n]", self.text):
             instead = INSTEAD.get(odd[0])
-            self.fail(odd.start(), f"{quote(odd[0])} is not allowed" + (f", write {instead}" if instead else ""))
+            self.raise_at(odd.start(), f"{quote(odd[0])} is not allowed" + (f", write {instead}" if instead else ""))
         flat = re.sub(r"\s", " ", self.text)
         start = len(flat) - len(flat.lstrip())
         if not flat.strip():
-            self.fail(0, "is empty")
+            self.raise_at(0, "is empty")
         depth = 0
         for place, letter in enumerate(flat):
             depth += (letter == "(") - (letter == ")")
             if depth > DEPTH:
-                self.fail(place, f"is nested deeper than {DEPTH} levels")
+                self.raise_at(place, f"is nested deeper than {DEPTH} levels")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 body = ast.parse(flat.strip(), mode="eval").body
         except SyntaxError as problem:
-            self.fail(start + (problem.offset or 1) - 1, f"cannot be read: {problem.msg}")
+            self.raise_at(start + (problem.offset or 1) - 1, f"cannot be read: {problem.msg}")
         except (RecursionError, MemoryError):
-            self.fail(0, f"is nested deeper than {DEPTH} levels")
+            self.raise_at(0, f"is nested deeper than {DEPTH} levels")
         except ValueError as problem:  # numbers of thousands of digits
-            self.fail(0, f"cannot be read: {shorten(str(problem), 100)}")
+            self.raise_at(0, f"cannot be read: {shorten(str(problem), 100)}")
         self.offset = start
-        return self.convert(body, 0)
+        return self.convert_node(body, 0)
 
-    def convert(self, node: ast.AST, depth: int) -> Tree:
+    def convert_node(self, node: ast.AST, depth: int) -> Tree:
         """Return the tree of a node, or raise if something in it is not allowed, or no finite number."""
         if depth > DEPTH:
             self.fail_at(node, f"is nested deeper than {DEPTH} levels")
         tree = self.convert_one(node, depth)
         if tree[0] not in ("number", "name") and not self.internal and not names_of(tree):
-            value = float(evaluate(tree, {}))
+            value = float(evaluate_tree(tree, {}))
             if not math.isfinite(value):
                 self.fail_at(node, f"{shorten(write(tree), 100)} is {value}, must be a finite number")
         return tree
@@ -160,30 +160,30 @@ class _Parser:
     def convert_one(self, node: ast.AST, depth: int) -> Tree:
         """Return the tree of a node."""
 
-        def inner(*nodes: ast.AST) -> list[Tree]:
-            return [self.convert(item, depth + 1) for item in nodes]
+        def convert_children(*nodes: ast.AST) -> list[Tree]:
+            return [self.convert_node(item, depth + 1) for item in nodes]
 
         match node:
             case ast.Constant():
-                return self.number(node)
+                return self.read_number(node)
             case ast.Name():
-                return self.name(node)
+                return self.read_name(node)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-                return (OPERATORS[type(op)], *inner(left, right))
+                return (OPERATORS[type(op)], *convert_children(left, right))
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return inner(operand)[0]
+                return convert_children(operand)[0]
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() as operand):
-                return ("number", -self.number(operand)[1])
+                return ("number", -self.read_number(operand)[1])
             case ast.UnaryOp(op=ast.USub() | ast.Not() as op, operand=operand):
-                return (OPERATORS[type(op)], *inner(operand))
+                return (OPERATORS[type(op)], *convert_children(operand))
             case ast.BoolOp(op=op, values=values):
-                return self.fold(OPERATORS[type(op)], inner(*values))
+                return self.fold_operands(OPERATORS[type(op)], convert_children(*values))
             case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in OPERATORS for op in ops):
-                items = inner(left, *others)
+                items = convert_children(left, *others)
                 pairs = [(OPERATORS[type(op)], items[k], items[k + 1]) for k, op in enumerate(ops)]
-                return self.fold("and", pairs)
+                return self.fold_operands("and", pairs)
             case ast.Call():
-                return self.call(node, inner)
+                return self.read_call(node, convert_children)
         texts = {
             ast.IfExp: "'if ... else' is not allowed, write where(condition, a, b)",
             ast.Tuple: "a comma stands only between the arguments of a function",
@@ -192,7 +192,7 @@ class _Parser:
         }
         self.fail_at(node, f"{texts.get(type(node), 'is not allowed')}; allowed are {ALLOWED}")
 
-    def number(self, node: ast.Constant) -> Tree:
+    def read_number(self, node: ast.Constant) -> Tree:
         """Return a finite real number; a truth value, which Python holds for one, is none."""
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
             self.fail_at(node, f"{quote(node.value)} must be a real number")
@@ -204,34 +204,36 @@ class _Parser:
             self.fail_at(node, "is too large for a number")
         return ("number", value)
 
-    def name(self, node: ast.Name) -> Tree:
+    def read_name(self, node: ast.Name) -> Tree:
         """Return a known name."""
         if node.id in FUNCTIONS:
-            self.fail_at(node, f"{node.id} is a function: {self.usage(node.id)}")
+            self.fail_at(node, f"{node.id} is a function: {self.format_usage(node.id)}")
         if node.id not in self.names:
             if self.unknown:
                 raise InputError(self.unknown(node.id)) from None
-            self.fail_at(node, f"unknown name {quote(node.id)}{nearest(node.id, self.names)}")
+            self.fail_at(node, f"unknown name {quote(node.id)}{suggest_nearest(node.id, self.names)}")
         return ("name", node.id)
 
-    def call(self, node: ast.Call, inner: Callable[..., list[Tree]]) -> Tree:
+    def read_call(self, node: ast.Call, inner: Callable[..., list[Tree]]) -> Tree:
         """Return a function with its arguments."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if self.internal and name in INTERNAL:
             return (name, *inner(*node.args))
         if name in self.words:
-            return self.moment(name, node)
+            return self.read_moment(name, node)
         if name not in FUNCTIONS:
-            problem = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
+            problem = (
+                f"unknown function {quote(name)}{suggest_nearest(name, FUNCTIONS)}" if name else "this cannot be called"
+            )
             self.fail_at(node, problem)
         count = len(node.args)
         if node.keywords or any(isinstance(item, ast.Starred) for item in node.args):
-            self.fail_at(node, f"arguments are given by place alone: {self.usage(name)}")
+            self.fail_at(node, f"arguments are given by place alone: {self.format_usage(name)}")
         if count != FUNCTIONS[name] and not (name in ("min", "max") and count > 2):
-            self.fail_at(node, f"{name} takes {FUNCTIONS[name]} arguments, not {count}: {self.usage(name)}")
-        return self.fold(name, inner(*node.args)) if name in ("min", "max") else (name, *inner(*node.args))
+            self.fail_at(node, f"{name} takes {FUNCTIONS[name]} arguments, not {count}: {self.format_usage(name)}")
+        return self.fold_operands(name, inner(*node.args)) if name in ("min", "max") else (name, *inner(*node.args))
 
-    def moment(self, word: str, node: ast.Call) -> Tree:
+    def read_moment(self, word: str, node: ast.Call) -> Tree:
         """Return a name at another moment."""
         if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], ast.Name):
             self.fail_at(node, f"{word} takes one name: {word}(a)")
@@ -241,12 +243,12 @@ class _Parser:
         return ("name", name)
 
     @staticmethod
-    def usage(name: str) -> str:
+    def format_usage(name: str) -> str:
         """Return how a function is written."""
         return f"{name}({'condition, a, b' if name == 'where' else ', '.join('ab'[: FUNCTIONS[name]])})"
 
     @staticmethod
-    def fold(operator: str, items: list[Tree]) -> Tree:
+    def fold_operands(operator: str, items: list[Tree]) -> Tree:
         """Return a chain of operands as one tree, from the left."""
         result = items[0]
         for item in items[1:]:
@@ -255,9 +257,9 @@ class _Parser:
 
     def fail_at(self, node: ast.AST, problem: str) -> NoReturn:
         """Raise `InputError` at a node."""
-        self.fail(self.offset + getattr(node, "col_offset", 0), problem)
+        self.raise_at(self.offset + getattr(node, "col_offset", 0), problem)
 
-    def fail(self, place: int, problem: str) -> NoReturn:
+    def raise_at(self, place: int, problem: str) -> NoReturn:
         """Raise `InputError` at a place of the text."""
         near = quote(self.text[place : place + 20].strip() or self.text[-20:])
         raise InputError(f"{self.here}: at character {place + 1} (near {near}): {problem}") from None
@@ -283,7 +285,7 @@ class Repeat(NamedTuple):
     update: dict[str, Tree]
     terms: dict[str, Tree]
 
-    def tree(self) -> Tree:
+    def to_tree(self) -> Tree:
         """Return it as a tree."""
         variables = [(("name", name), start, self.update[name]) for name, start in self.start.items()]
         terms = [item for name, tree in self.terms.items() for item in (("name", name), tree)]
@@ -291,7 +293,7 @@ class Repeat(NamedTuple):
         return ("repeat", ("number", float(self.times)), count, *(item for some in variables for item in some), *terms)
 
     @classmethod
-    def of(cls, tree: Tree) -> Repeat:
+    def from_tree(cls, tree: Tree) -> Repeat:
         """Return what a tree holds."""
         _, (_, times), (_, count), *items = tree
         end = 3 * int(count)
@@ -305,11 +307,11 @@ def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> se
     names, waiting = set[str](), [tree]
     while waiting:
         found, given = set[str](), set[str]()
-        for node in walk(waiting.pop()):
+        for node in walk_tree(waiting.pop()):
             if node[0] == "name":
                 found.add(node[1])
             elif node[0] == "repeat":
-                loop = Repeat.of(node)
+                loop = Repeat.from_tree(node)
                 given |= loop.start.keys() | loop.terms.keys()
         found -= names | given
         names |= found
@@ -318,14 +320,14 @@ def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> se
 
 
 def with_terms(values: Given, terms: Mapping[str, Tree], by: SimpleNamespace | None = None) -> Values:
-    """Return values by name, and those of terms, which may name earlier ones; arguments as of `evaluate`."""
+    """Return values by name, and those of terms, which may name earlier ones; arguments as of `evaluate_tree`."""
     found = dict(values)
     for name, tree in terms.items():
-        found[name] = evaluate(tree, found, REAL if by is None else by)
+        found[name] = evaluate_tree(tree, found, REAL if by is None else by)
     return found
 
 
-def walk(tree: Tree) -> Iterator[Tree]:
+def walk_tree(tree: Tree) -> Iterator[Tree]:
     """Yield a tree and all trees in it."""
     waiting = [tree]
     while waiting:
@@ -335,13 +337,13 @@ def walk(tree: Tree) -> Iterator[Tree]:
             waiting += node[:0:-1]
 
 
-def replace(tree: Tree, values: Mapping[str, Tree]) -> Tree:
+def replace_names(tree: Tree, values: Mapping[str, Tree]) -> Tree:
     """Return a tree with trees in place of names."""
     if tree[0] == "name":
         return values.get(tree[1], tree)
     if tree[0] == "number":
         return tree
-    return (tree[0], *(replace(item, values) for item in tree[1:]))
+    return (tree[0], *(replace_names(item, values) for item in tree[1:]))
 
 
 # strength of binding, for brackets
@@ -360,17 +362,17 @@ def write(tree: Tree) -> str:
         return f"{kind}({', '.join(map(write, items))})"
     own = _STRENGTH[kind]
 
-    def within(item: Tree, equal: bool) -> str:
+    def write_operand(item: Tree, equal: bool) -> str:
         weak = _STRENGTH.get(item[0], 9) if item[0] != "number" or math.copysign(1.0, item[1]) > 0 else 7
         chained = own == 4 and weak == 4  # a comparison of a comparison is no chain
         return f"({write(item)})" if weak < own or (weak == own and not equal) or chained else write(item)
 
     if kind == "neg":
-        return f"-({write(items[0])})" if items[0][0] == "number" else f"-{within(items[0], True)}"
+        return f"-({write(items[0])})" if items[0][0] == "number" else f"-{write_operand(items[0], True)}"
     if kind == "not":
-        return f"not {within(items[0], True)}"
+        return f"not {write_operand(items[0], True)}"
     space = "" if kind in ("*", "/", "**") else " "
-    return f"{within(items[0], kind != '**')}{space}{kind}{space}{within(items[1], kind == '**')}"
+    return f"{write_operand(items[0], kind != '**')}{space}{kind}{space}{write_operand(items[1], kind == '**')}"
 
 
 def _real_power(x: Numbers, y: Numbers) -> Numbers:
@@ -422,7 +424,7 @@ REAL = _list_operations(
 COMPLEX = _list_operations(complex, np.real, exp=np.exp, log=np.log, sqrt=np.sqrt, tanh=np.tanh, power=operator.pow)
 
 
-def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
+def evaluate_tree(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
     """Return the value of a tree.
 
     Parameters
@@ -440,10 +442,10 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
         Numbers of the broadcast shape; conditions are 0 or 1.
     """
     with np.errstate(all="ignore"):  # once, as it takes as long as an operation
-        return _evaluate(tree, values, by)
+        return _evaluate_node(tree, values, by)
 
 
-def _evaluate(tree: Tree, values: Given, by: SimpleNamespace) -> Numbers:
+def _evaluate_node(tree: Tree, values: Given, by: SimpleNamespace) -> Numbers:
     kind, *items = tree
     match kind:
         case "number":
@@ -451,12 +453,12 @@ def _evaluate(tree: Tree, values: Given, by: SimpleNamespace) -> Numbers:
         case "name":
             return values[items[0]]
         case "expm":
-            return exponential(items, values, by)
+            return compute_exponential(items, values, by)
         case "repeat":
-            return repeated(Repeat.of(tree), values, by)
+            return run_loop(Repeat.from_tree(tree), values, by)
         case "entry":
             return values[items[0][1]][int(items[1][1])]
-    return by.operations[kind](*(_evaluate(item, values, by) for item in items))
+    return by.operations[kind](*(_evaluate_node(item, values, by) for item in items))
 
 
 def compile_tree(tree: Tree, constants: Given) -> Callable[[Given], Numbers]:
@@ -465,10 +467,10 @@ def compile_tree(tree: Tree, constants: Given) -> Callable[[Given], Numbers]:
     if kind == "name" and items[0] not in constants:
         return operator.itemgetter(items[0])
     if names_of(tree) <= constants.keys():
-        value = evaluate(tree, constants)
+        value = evaluate_tree(tree, constants)
         return lambda values: value
     if kind not in REAL.operations:
-        return lambda values: _evaluate(tree, values, REAL)
+        return lambda values: _evaluate_node(tree, values, REAL)
     operation, parts = REAL.operations[kind], [compile_tree(item, constants) for item in items]
     if len(parts) == 2:  # faster than the general case
         a, b = parts
@@ -476,16 +478,16 @@ def compile_tree(tree: Tree, constants: Given) -> Callable[[Given], Numbers]:
     return lambda values: operation(*[part(values) for part in parts])
 
 
-def repeated(loop: Repeat, values: Given, by: SimpleNamespace) -> list[Numbers]:
+def run_loop(loop: Repeat, values: Given, by: SimpleNamespace) -> list[Numbers]:
     """Return the last values of the variables of a loop."""
-    now = {**values, **{name: evaluate(start, values, by) for name, start in loop.start.items()}}
+    now = {**values, **{name: evaluate_tree(start, values, by) for name, start in loop.start.items()}}
     for _ in range(loop.times):
         read = with_terms(now, loop.terms, by)
-        now |= {name: evaluate(update, read, by) for name, update in loop.update.items()}
+        now |= {name: evaluate_tree(update, read, by) for name, update in loop.update.items()}
     return [now[name] for name in loop.start]
 
 
-def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:
+def compute_exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:
     """Return an entry of the exponential of a matrix: row, column, then the entries row by row; for each neuron alone.
 
     Several entries of one are computed at once where `by` has a list `exponentials`, for the same values.
@@ -494,14 +496,14 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     known = getattr(by, "exponentials", [])
     result = next((result for trees, result in known if trees == matrix), None)
     if result is None:
-        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), by.kind) for item in matrix))
+        entries = np.broadcast_arrays(*(np.asarray(evaluate_tree(item, values, by), by.kind) for item in matrix))
         with np.errstate(all="ignore"):
-            result = _exponential(entries)
+            result = _compute_matrix_exponential(entries)
         known.append((matrix, result))
     return result[row][column]
 
 
-def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+def _compute_matrix_exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """Return the exponential of a matrix whose entries are given row by row.
 
     Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.
@@ -513,7 +515,7 @@ def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     halvings = exponent - (part == 0.5)  # a norm of at most 1/2 is left
     A = A * np.ldexp(1.0, -halvings)
 
-    def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def multiply_matrices(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         total = a[:, 0, None] * b[0]
         for k in range(1, n):
             total = total + a[:, k, None] * b[k]
@@ -521,7 +523,7 @@ def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
 
     result = one = np.broadcast_to(np.eye(n)[:, :, None], A.shape)
     for k in range(16, 0, -1):  # 1 + A/1 (1 + A/2 (1 + ...))
-        result = one + product(A, result) / k
+        result = one + multiply_matrices(A, result) / k
     for k in range(int(halvings.max(initial=0))):
-        result = np.where(k < halvings, product(result, result), result)
+        result = np.where(k < halvings, multiply_matrices(result, result), result)
     return [[result[i, j].reshape(shape) if shape else result[i, j, 0] for j in range(n)] for i in range(n)]

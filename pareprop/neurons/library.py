@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import files
 from ..errors import InputError
 from ..values import Values
-from .language import nearest
+from .language import suggest_nearest
 from .model import NeuronModel, models_of
 
 FOLDER = Path(__file__).parent / "models"
@@ -50,7 +50,7 @@ def get_definition(name: str) -> NeuronModel:
     Parameters
     ----------
     name : str
-        One of `names()`.
+        One of `list_names()`.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def get_definition(name: str) -> NeuronModel:
     """
     if name in read_tables():
         return NeuronModel.from_dict(name, read_tables()[name])
-    raise InputError(f"unknown neuron model {name!r}{nearest(name, list_names())}")
+    raise InputError(f"unknown neuron model {name!r}{suggest_nearest(name, list_names())}")
 
 
 def load_definitions(path: str | Path) -> dict[str, NeuronModel]:

@@ -22,10 +22,10 @@ from .language import (
     RESERVED,
     Tree,
     check_name,
-    evaluate,
+    evaluate_tree,
     names_of,
-    nearest,
-    parse,
+    parse_expression,
+    suggest_nearest,
     with_terms,
     write,
 )
@@ -191,23 +191,23 @@ class NeuronModel(entries.Definition):
             "traces": traces,
             "records": records,
         }
-        self._take(tables, description, source)
+        self._set_common(tables, description, source)
         self.constants = self._given["constants"]
         named = list(ports) if isinstance(ports, Mapping) else ports
-        self.ports = entries.names(f"{self.here}: ports", named, MOST["ports"])
-        self.positive = self._positive(ports) if isinstance(ports, Mapping) else frozenset[str]()
-        self.follow = entries.names(f"{self.here}: follow", follow, MOST["states"])
+        self.ports = entries.check_names(f"{self.here}: ports", named, MOST["ports"])
+        self.positive = self._list_positive_ports(ports) if isinstance(ports, Mapping) else frozenset[str]()
+        self.follow = entries.check_names(f"{self.here}: follow", follow, MOST["states"])
         self.current_from, self.integrator, self.substeps = current_from, integrator, substeps
         self.spike, self.surrogate = spike, surrogate
-        self.nest = entries.words(f"{self.here}: nest", nest)
+        self.nest = entries.check_words(f"{self.here}: nest", nest)
         own = {key: getattr(self, key) for key in ("parameters", "constants", "states", "ports")}
         self._check_own_names(own | {"records": self._given["records"]})
         self._check_keys()
-        self._parse()
+        self._parse_equations()
 
     # ---- checking ----------------------------------------------------------------------------------------------------
 
-    def _positive(self, ports: Mapping[str, object]) -> frozenset[str]:
+    def _list_positive_ports(self, ports: Mapping[str, object]) -> frozenset[str]:
         """Return the ports onto which weights are at least 0."""
         for name, sign in ports.items():
             if sign not in SIGNS:
@@ -247,7 +247,9 @@ class NeuronModel(entries.Definition):
         for key in ("step", "dynamics", "jumps", "reset", "traces"):
             for name in given[key]:
                 if name not in self.states:
-                    raise InputError(f"{here}: {key}: unknown state {quote(name)}{nearest(str(name), self.states)}")
+                    raise InputError(
+                        f"{here}: {key}: unknown state {quote(name)}{suggest_nearest(str(name), self.states)}"
+                    )
         missing = [name for name in self.states if name not in (*given["step"], *given["dynamics"])]
         if missing:
             raise InputError(f"{here}: {' or '.join(ways)} of state '{missing[0]}' is missing")
@@ -256,19 +258,24 @@ class NeuronModel(entries.Definition):
                 raise InputError(f"{here}: jumps: state '{name}' has a step, which takes what arrives itself")
         for name in self.follow:
             if name not in given["reset"]:
-                wrong = "is not in reset" if name in self.states else f"is not a state{nearest(name, self.states)}"
+                wrong = (
+                    "is not in reset" if name in self.states else f"is not a state{suggest_nearest(name, self.states)}"
+                )
                 raise InputError(f"{here}: follow: {quote(name)} {wrong}")
         self._check_length(self.spike, self.surrogate)
 
-    def _parse(self) -> None:
+    def _parse_equations(self) -> None:
         fixed = [*COMMON, *(name for name in self.parameters if name not in COMMON), "dt"]
         self._constant_trees = {}
         for name, text in self.constants.items():
-            self._constant_trees[name] = parse(text, fixed, f"{self.here}: constants: {name}")
+            self._constant_trees[name] = parse_expression(text, fixed, f"{self.here}: constants: {name}")
             fixed.append(name)
         states, ports = list(self.states), list(self.ports)
         moving = [*states, *fixed, *ports, "I", "z", "refractory"]
-        initial = {key: parse(value, fixed, f"{self.here}: states: {key}") for key, (value, _) in self.states.items()}
+        initial = {
+            key: parse_expression(value, fixed, f"{self.here}: states: {key}")
+            for key, (value, _) in self.states.items()
+        }
         self._trees = {"initial": initial}
         for key, names in (
             ("step", moving),
@@ -279,16 +286,17 @@ class NeuronModel(entries.Definition):
             ("records", [*states, *fixed]),
         ):
             self._trees[key] = {
-                name: parse(text, names, f"{self.here}: {key}: {name}") for name, text in self._given[key].items()
+                name: parse_expression(text, names, f"{self.here}: {key}: {name}")
+                for name, text in self._given[key].items()
             }
-        self._spike = parse(self.spike, [*states, *fixed], f"{self.here}: spike")
+        self._spike = parse_expression(self.spike, [*states, *fixed], f"{self.here}: spike")
         self._require_distance(self._spike)
         here = f"{self.here}: surrogate"
         if isinstance(self.surrogate, str) and len(self.surrogate) <= NAME and self.surrogate.isidentifier():
             if self.surrogate not in SURROGATES:
-                hint = nearest(self.surrogate, SURROGATES)
+                hint = suggest_nearest(self.surrogate, SURROGATES)
                 raise InputError(f"{here}: unknown name {quote(self.surrogate)}{hint}, or an expression in x")
-        self._surrogate = parse(SURROGATES.get(self.surrogate, self.surrogate), ["x", *fixed], here)
+        self._surrogate = parse_expression(SURROGATES.get(self.surrogate, self.surrogate), ["x", *fixed], here)
 
     def _require_distance(self, tree: Tree) -> None:
         """Raise `InputError` if `spike` is a comparison somewhere, but for the conditions of `where`."""
@@ -310,9 +318,9 @@ class NeuronModel(entries.Definition):
         """Trees that kernels compute; `dynamics` has become a step."""
         trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", dict(self._trees["step"])
         if trees["dynamics"]:
-            from .dynamics import integrate
+            from .dynamics import integrate_dynamics
 
-            how, integrated = integrate(
+            how, integrated = integrate_dynamics(
                 self.here, trees["dynamics"], trees["jumps"], self.integrator, self.substeps, made
             )
             step |= integrated
@@ -401,7 +409,7 @@ class NeuronModel(entries.Definition):
         values: Values = {**self.defaults, **given, "dt": dt_ms}
         by = SimpleNamespace(**vars(REAL), exponentials=[])
         for name, tree in (self.equations.constants if constants is None else constants).items():
-            values[name] = evaluate(tree, values, by)
+            values[name] = evaluate_tree(tree, values, by)
             if finite:
                 self._require_finite(f"constants: {name}", values[name], tree, values)
         return values
@@ -409,7 +417,7 @@ class NeuronModel(entries.Definition):
     def compute_initial(self, values: Given, finite: bool = True) -> Values:
         """Return the initial value of each state from what `complete_values` returned."""
         trees = self._trees["initial"]
-        states = {name: evaluate(tree, values) for name, tree in trees.items()}
+        states = {name: evaluate_tree(tree, values) for name, tree in trees.items()}
         for name, value in states.items() if finite else ():
             self._require_finite(f"states: {name}", value, trees[name], values)
         return states
@@ -423,20 +431,20 @@ class NeuronModel(entries.Definition):
         after: Values = {}  # numbers or arrays
         for key, trees in (("step", self.equations.step), ("traces", self.equations.traces)):
             for name, tree in trees.items():
-                value = evaluate(tree, now)
+                value = evaluate_tree(tree, now)
                 after |= {name: value} if key == "step" else {}
                 self._require_finite(f"{key}: {name} at the initial state", value, tree, now)
         then = values | after
-        x = evaluate(self.equations.spike, then)
+        x = evaluate_tree(self.equations.spike, then)
         self._require_finite("spike at the initial state", x, self.equations.spike, then)
         self._require_finite(
             "surrogate at the initial state",
-            evaluate(self.equations.surrogate, then | {"x": x}),
+            evaluate_tree(self.equations.surrogate, then | {"x": x}),
             self.equations.surrogate,
             then | {"x": x},
         )
         for name, tree in self.equations.reset.items():
-            self._require_finite(f"reset: {name} at the initial state", evaluate(tree, then), tree, then)
+            self._require_finite(f"reset: {name} at the initial state", evaluate_tree(tree, then), tree, then)
 
     def _require_finite(self, key: str, value: AnyValue, tree: Tree, values: Given) -> None:
         if np.all(np.isfinite(value)):
@@ -457,14 +465,14 @@ class NeuronModel(entries.Definition):
     def to_dict(self) -> Values:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
         definition: Values = {"description": self.description, "source": self.source, "nest": self.nest}
-        definition |= self._forms("parameters", "constants", "states") | {"ports": self._ports()}
-        definition |= self._forms("step", "dynamics", "jumps", "traces")
-        definition |= {"integrator": self.integrator, "spike": self.spike} | self._forms("reset")
-        definition |= {"follow": list(self.follow), "surrogate": self.surrogate} | self._forms("records")
+        definition |= self._list_forms("parameters", "constants", "states") | {"ports": self._list_ports()}
+        definition |= self._list_forms("step", "dynamics", "jumps", "traces")
+        definition |= {"integrator": self.integrator, "spike": self.spike} | self._list_forms("reset")
+        definition |= {"follow": list(self.follow), "surrogate": self.surrogate} | self._list_forms("records")
         definition |= {"substeps": self.substeps} if self.substeps != 1 else {}
         return entries.without_empty(definition | ({"current_from": 0} if self.current_from == 0 else {}))
 
-    def _ports(self) -> AnyValue:
+    def _list_ports(self) -> AnyValue:
         if self.positive:
             return {name: SIGNS[name not in self.positive] for name in self.ports}
         return list(self.ports) if self.ports != ("arriving",) else []
@@ -492,7 +500,7 @@ class NeuronModel(entries.Definition):
         InputError
             As the class does, and for unknown keys.
         """
-        return entries.make("neuron model", _KEYS, cls, name, given, origin)
+        return entries.make_definition("neuron model", _KEYS, cls, name, given, origin)
 
     def to_json(self) -> str:
         """Return the definition as one line of JSON; the order of entries is kept."""
@@ -534,13 +542,13 @@ class NeuronModel(entries.Definition):
         wanted = tuple(sorted({*names, *self.also_keeps}))
         if wanted == self.also_keeps:
             return self
-        return self._with(also_keeps=wanted)
+        return self._copy_with(also_keeps=wanted)
 
     def learning_through(self, through: str) -> NeuronModel:
         """Return the model with traces that follow a part of its derivatives: "all", "no own spike" or "leak"."""
-        return self if through == self.through else self._with(through=through)
+        return self if through == self.through else self._copy_with(through=through)
 
-    def _with(self, **attributes: AnyValue) -> NeuronModel:
+    def _copy_with(self, **attributes: AnyValue) -> NeuronModel:
         other = copy(self)
         other.__dict__.pop("digest", None)
         vars(other).update(attributes)
@@ -583,4 +591,4 @@ def models_of(given: object, origin: str) -> dict[str, NeuronModel]:
     InputError
         If one is wrong.
     """
-    return entries.make_all("neuron_models", NeuronModel.from_dict, given, origin)
+    return entries.make_definitions("neuron_models", NeuronModel.from_dict, given, origin)

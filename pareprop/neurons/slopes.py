@@ -10,7 +10,7 @@ ZERO: Tree = ("number", 0.0)
 ONE: Tree = ("number", 1.0)
 
 
-def times(a: Tree, b: Tree) -> Tree:
+def multiply_trees(a: Tree, b: Tree) -> Tree:
     """Return a product; nothing is multiplied by 1 or 0."""
     if ZERO in (a, b):
         return ZERO
@@ -19,21 +19,21 @@ def times(a: Tree, b: Tree) -> Tree:
     return ("*", a, b)
 
 
-def plus(a: Tree, b: Tree) -> Tree:
+def add_trees(a: Tree, b: Tree) -> Tree:
     """Return a sum; 0 is not added."""
     if ZERO in (a, b):
         return b if a == ZERO else a
     return ("-", a, b[1]) if b[0] == "neg" else ("+", a, b)
 
 
-def negative(tree: Tree) -> Tree:
+def negate_tree(tree: Tree) -> Tree:
     """Return minus a tree."""
     if tree[0] == "number":
         return ("number", -tree[1])
     return tree[1] if tree[0] == "neg" else ("neg", tree)
 
 
-def differentiate(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
+def differentiate_tree(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
     """Return the derivative of a tree by a name, `ZERO` if it has none.
 
     `inner` holds derivatives of names that stand for trees, by that name and `name`. A branch that is not taken has no
@@ -47,34 +47,36 @@ def differentiate(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) 
     if kind in ("*", "/"):
         return _of_product(tree, name, inner)
     *conditions, a, b = items if kind == "where" else (*items, ZERO)[:2]
-    da, db = (differentiate(item, name, inner) for item in (a, b))
+    da, db = (differentiate_tree(item, name, inner) for item in (a, b))
     if kind == "where":
-        return _choose(conditions[0], da, db)
+        return _choose_tree(conditions[0], da, db)
     if kind in ("min", "max"):
-        return _choose(("<=" if kind == "min" else ">=", a, b), da, db)
+        return _choose_tree(("<=" if kind == "min" else ">=", a, b), da, db)
     if kind in ("+", "-"):
-        return plus(da, db if kind == "+" else negative(db))
+        return add_trees(da, db if kind == "+" else negate_tree(db))
     if kind == "**":
-        by_base = times(b, ("**", a, plus(b, ("number", -1.0)) if b[0] != "number" else ("number", b[1] - 1.0)))
-        return plus(times(da, by_base), times(db, times(tree, ("log", a))))
+        by_base = multiply_trees(
+            b, ("**", a, add_trees(b, ("number", -1.0)) if b[0] != "number" else ("number", b[1] - 1.0))
+        )
+        return add_trees(multiply_trees(da, by_base), multiply_trees(db, multiply_trees(tree, ("log", a))))
     if da == ZERO:
         return ZERO
     match kind:
         case "neg":
-            return negative(da)
+            return negate_tree(da)
         case "abs":
-            return _choose((">=", a, ZERO), da, negative(da))
+            return _choose_tree((">=", a, ZERO), da, negate_tree(da))
         case "exp":
-            return times(tree, da)
+            return multiply_trees(tree, da)
         case "tanh":
-            return times(("-", ONE, ("*", tree, tree)), da)
+            return multiply_trees(("-", ONE, ("*", tree, tree)), da)
         case "log":
             return ("/", da, a)
     assert kind == "sqrt"
     return ("/", da, ("*", ("number", 2.0), tree))
 
 
-def _choose(condition: Tree, a: Tree, b: Tree) -> Tree:
+def _choose_tree(condition: Tree, a: Tree, b: Tree) -> Tree:
     return a if a == b else ("where", condition, a, b)
 
 
@@ -83,13 +85,15 @@ def _of_product(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) ->
     terms, after = [], ONE
     while tree[0] in ("*", "/"):
         kind, before, item = tree
-        slope = differentiate(item, name, inner)
+        slope = differentiate_tree(item, name, inner)
         if slope != ZERO:
-            own = times(before, slope) if kind == "*" else negative(times(("/", tree, item), slope))
-            terms.append(times(own, after))
-        after = times(after, item) if kind == "*" else ("/", after, item)
+            own = (
+                multiply_trees(before, slope) if kind == "*" else negate_tree(multiply_trees(("/", tree, item), slope))
+            )
+            terms.append(multiply_trees(own, after))
+        after = multiply_trees(after, item) if kind == "*" else ("/", after, item)
         tree = before
-    terms.append(times(differentiate(tree, name, inner), after))
+    terms.append(multiply_trees(differentiate_tree(tree, name, inner), after))
     while len(terms) > 1:  # not deeper than need be
-        terms = [plus(terms[k], terms[k + 1]) if k + 1 < len(terms) else terms[k] for k in range(0, len(terms), 2)]
+        terms = [add_trees(terms[k], terms[k + 1]) if k + 1 < len(terms) else terms[k] for k in range(0, len(terms), 2)]
     return terms[0]

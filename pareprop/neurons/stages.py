@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from .expressions import Loop, Substeps, arguments_of, function
+from .expressions import Loop, Substeps, arguments_of, write_function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
 ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
@@ -65,18 +65,18 @@ def over_neurons(
     str
         C of the function.
     """
-    buffers, loops = cut(loop.lines)
+    buffers, loops = split_loop(loop.lines)
     may_share = "shared" in arguments_of(arguments)
     if len(loops) == 1 and (writes or not rows) and not loop.substeps:
-        return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=may_share)
-    head, known = [*head, *_buffers(buffers)], arguments
+        return write_function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=may_share)
+    head, known = [*head, *_declare_buffers(buffers)], arguments
     for substeps in loop.substeps.values():
         head += _take_substeps(substeps, loop, known, pointers, written)
-        pointers = {**pointers, **_arrays(substeps)}
+        pointers = {**pointers, **_declare_arrays(substeps)}
         known += f", REAL *{substeps.name}"
     size = BLOCK if loops[1:] or loop.substeps else ONE_LOOP
     fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
-    block = function(
+    block = write_function(
         f"inline ALWAYS void NAME({name}_block)",
         arguments,
         pointers,
@@ -107,10 +107,10 @@ def _take_substeps(
 ) -> list[str]:
     """Return what stands in C for substeps of a block, taken by a function of `written`, one for all that are alike."""
     texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, loop.lines) if found}
-    needed = _needed([name for line in substeps.start for name in _names(line, texts)], texts)
+    needed = _list_needed([name for line in substeps.start for name in _find_names(line, texts)], texts)
     start = [f"const REAL {name} = {text};" for name, text in texts.items() if name in needed]
-    buffers, first = cut([*start, *substeps.start])
-    more, bodies = cut(substeps.body.lines)
+    buffers, first = split_loop([*start, *substeps.start])
+    more, bodies = split_loop(substeps.body.lines)
     statements = "\n".join(line for lines in (*first, *bodies) for line in lines)
     body = Loop(loop.columns, {})
     body.used = {c: None for c in sorted(loop.used) if re.search(rf"\bc{c}\b", statements)}
@@ -119,12 +119,12 @@ def _take_substeps(
     words |= set(re.findall(r"\w+", " ".join(read.values())))
     words -= {"n", "stride", "constant", "shared"}
     own = [item for item in arguments.split(", ") if item.split()[-1].lstrip("*") in words]
-    text = function(
+    text = write_function(
         "NOT_INLINED void NAME({})",
         ", ".join([*_FIXED, *own, f"const int shared, REAL *{substeps.name}"]),
-        read | _arrays(substeps),
+        read | _declare_arrays(substeps),
         body,
-        _buffers([*buffers, *more]),
+        _declare_buffers([*buffers, *more]),
         loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"],
         may_share=True,
     )
@@ -135,17 +135,17 @@ def _take_substeps(
     return [array, f"NAME({name})({', '.join(given)});"]
 
 
-def _arrays(substeps: Substeps) -> dict[str, str]:
+def _declare_arrays(substeps: Substeps) -> dict[str, str]:
     """Return declarations of the arrays of substeps by name."""
     names = (f"{substeps.name}_{k}" for k in range(len(substeps.start)))
     return {name: f"REAL *restrict {name} = {substeps.name} + {k} * {BLOCK}" for k, name in enumerate(names)}
 
 
-def _buffers(names: Iterable[str]) -> list[str]:
+def _declare_buffers(names: Iterable[str]) -> list[str]:
     return [f"REAL {name}[{BLOCK}] __attribute__((aligned(64)));" for name in names]
 
 
-def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
+def split_loop(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     """Cut the body of a loop where a long function needs the result of another, or a choice.
 
     Parameters
@@ -164,10 +164,10 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     long = {name: found[1] for name, text in texts.items() if (found := _LONG.fullmatch(text))}
     depth: dict[str, int] = {}  # longest chain of long functions that leads to a value
     for name, text in texts.items():
-        depth[name] = max((depth[other] + (other in long) for other in _names(text, texts)), default=0)
+        depth[name] = max((depth[other] + (other in long) for other in _find_names(text, texts)), default=0)
     last = max((depth[name] + 1 for name in long), default=0)  # has none
     stages = [[name for name in long if depth[name] == stage] for stage in range(last + 1)]
-    if last < 2 and not any(" ? " in texts[name] for name in _needed(long.values(), texts)):
+    if last < 2 and not any(" ? " in texts[name] for name in _list_needed(long.values(), texts)):
         return [], [lines]
     written = [line for line in lines if not _DEFINED.fullmatch(line)]
     stage_of = dict.fromkeys(long, -1)  # where a value is computed, before that stage or in it
@@ -175,7 +175,7 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     loops: list[list[str]] = []
     place_of: dict[int, int] = {}  # stage to its first loop
     for stage, functions in enumerate(stages):
-        waiting = [long[name] for name in functions] or [name for line in written for name in _names(line, texts)]
+        waiting = [long[name] for name in functions] or [name for line in written for name in _find_names(line, texts)]
         needed: dict[str, str] = {}
         while waiting:
             name = waiting.pop()
@@ -183,7 +183,7 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
                 continue
             if stage_of.setdefault(name, stage) == stage or _LOADED.fullmatch(texts[name]):
                 needed[name] = texts[name]
-                waiting += _names(texts[name], texts)
+                waiting += _find_names(texts[name], texts)
             else:
                 needed[name] = f"{name}_of[j]"
                 if name not in buffers:
@@ -201,16 +201,16 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     return [f"{name}_of" for name in buffers], loops
 
 
-def _needed(names: Iterable[str], texts: Mapping[str, str]) -> set[str]:
+def _list_needed(names: Iterable[str], texts: Mapping[str, str]) -> set[str]:
     """Return the names, and those that their definitions need."""
     needed, waiting = set(), list(names)
     while waiting:
         if (name := waiting.pop()) not in needed:
             needed.add(name)
-            waiting += _names(texts[name], texts)
+            waiting += _find_names(texts[name], texts)
     return needed
 
 
-def _names(text: str, known: Mapping[str, str]) -> list[str]:
+def _find_names(text: str, known: Mapping[str, str]) -> list[str]:
     """Return the names in C that are known."""
     return [word for word in re.findall(r"\w+", text) if word in known]

@@ -38,7 +38,7 @@ class Kept:
     refractory: bool
 
 
-def choose(
+def choose_stored_terms(
     model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, Tree], held: Collection[str] = ()
 ) -> Kept:
     """Return what must be kept.
@@ -60,11 +60,11 @@ def choose(
         As few numbers as possible.
     """
     graph = _Graph(model, terms, held)
-    roots = [tree for tree in derivatives if graph.add(tree)]
+    roots = [tree for tree in derivatives if graph.add_tree(tree)]
     if model.follow:
-        graph.add(FLAGS)
+        graph.add_tree(FLAGS)
         roots.append(FLAGS)
-    cut = graph.cut(roots)
+    cut = graph.find_cut(roots)
     names: list[Tree] = [("name", name) for name in (*model.states, *model.ports, "I")]
     trees = [name for name in names if name in cut or name[1] in model.also_keeps]
     trees += [tree for tree in graph.sources if tree in cut and tree not in (*trees, FLAGS)]
@@ -83,9 +83,9 @@ class _Graph:
     model : NeuronModel
         The model.
     terms : Mapping of str to tuple
-        As of `choose`.
+        As of `choose_stored_terms`.
     held : collection of str
-        As of `choose`.
+        As of `choose_stored_terms`.
 
     Attributes
     ----------
@@ -99,17 +99,17 @@ class _Graph:
         self._states, self._reset = set(model.states), model.equations.reset
         self._plain = {*model.states, *model.ports, "I", *held}
 
-    def add(self, tree: Tree) -> bool:
+    def add_tree(self, tree: Tree) -> bool:
         """Add a tree and all from which it is computed; return whether it varies."""
         if tree not in self.sources:
-            found = self._found(tree)
-            found = [source for source in dict.fromkeys(found) if source == _START or self.add(source)]
+            found = self._list_sources(tree)
+            found = [source for source in dict.fromkeys(found) if source == _START or self.add_tree(source)]
             if not found:
                 return False
             self.sources[tree] = found
         return True
 
-    def _found(self, tree: Tree) -> list[Tree]:
+    def _list_sources(self, tree: Tree) -> list[Tree]:
         kind, *items = tree
         if kind == "number":
             return []
@@ -133,22 +133,22 @@ class _Graph:
         read = sorted(names_of(self._reset[name]) & self._states) if name in self._reset else []
         return [("name", name), *(("name", other) for other in read), *([FLAGS] if name in self._reset else [])]
 
-    def cut(self, roots: list[Tree]) -> set[Tree]:
+    def find_cut(self, roots: list[Tree]) -> set[Tree]:
         """Return the fewest trees through which all ways to the roots lead, those nearest to the start."""
         # of each tree, the way in and the way out are joined by an edge that takes one unit of flow
         room: dict[tuple[Tree, bool], dict[tuple[Tree, bool], int]] = {}
 
-        def join(first: tuple[Tree, bool], second: tuple[Tree, bool], size: int) -> None:
+        def add_edge(first: tuple[Tree, bool], second: tuple[Tree, bool], size: int) -> None:
             room.setdefault(first, {})[second] = size
             room.setdefault(second, {}).setdefault(first, 0)
 
         for tree, sources in self.sources.items():
             never = tree[0] in (*CONDITIONS, "repeat") or tree in (("name", "z"), ("name", "refractory"))
-            join((tree, False), (tree, True), _MANY if never else 1)
+            add_edge((tree, False), (tree, True), _MANY if never else 1)
             for source in sources:
-                join((source, True), (tree, False), _MANY)
+                add_edge((source, True), (tree, False), _MANY)
         for root in roots:
-            join((root, True), (_END, False), _MANY)
+            add_edge((root, True), (_END, False), _MANY)
         while True:
             came_from = {(_START, True): (_START, True)}
             waiting = [(_START, True)]

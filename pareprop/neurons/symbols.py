@@ -59,7 +59,7 @@ class Condition(Function):
 
 
 @cache
-def _condition(operator: str) -> type:
+def _make_condition(operator: str) -> type:
     names = {"<": "Below", "<=": "AtMost", ">": "Above", ">=": "AtLeast", "==": "Same", "!=": "Other"}
     return type(names.get(operator, operator.capitalize() + "Of"), (Condition,), {"operator": operator})
 
@@ -84,7 +84,7 @@ def to_sympy(tree: Tree, here: str) -> Foreign:
     InputError
         If it holds a number that is not finite, or not real, once names that cancel are gone.
     """
-    return _finite(_to_sympy(tree), here)
+    return _require_finite(_to_sympy(tree), here)
 
 
 def _to_sympy(tree: Tree) -> Foreign:
@@ -102,7 +102,7 @@ def _to_sympy(tree: Tree) -> Foreign:
         "-": lambda: a - b,
         "*": lambda: a * b,
         "/": lambda: a / b,
-        "**": lambda: _power(a, b),
+        "**": lambda: _make_power(a, b),
         "neg": lambda: -a,
         "exp": lambda: sympy.exp(a),
         "log": lambda: sympy.log(a),
@@ -110,14 +110,14 @@ def _to_sympy(tree: Tree) -> Foreign:
         "tanh": lambda: sympy.tanh(a),
         "detach": lambda: Detach(a),
         "where": lambda: Where(a, *rest),
-        "min": lambda: Where(_condition("<=")(a, b), a, b),
-        "max": lambda: Where(_condition(">=")(a, b), a, b),
-        "abs": lambda: Where(_condition(">=")(a, Integer(0)), a, -a),
+        "min": lambda: Where(_make_condition("<=")(a, b), a, b),
+        "max": lambda: Where(_make_condition(">=")(a, b), a, b),
+        "abs": lambda: Where(_make_condition(">=")(a, Integer(0)), a, -a),
     }
-    return operations[kind]() if kind in operations else _condition(kind)(a, *rest)
+    return operations[kind]() if kind in operations else _make_condition(kind)(a, *rest)
 
 
-def _power(base: Foreign, exponent: Foreign) -> Foreign:
+def _make_power(base: Foreign, exponent: Foreign) -> Foreign:
     """Return a power; SymPy takes powers of numbers, and of factors that are numbers, exactly."""
     if exponent.is_Integer:
         factor, size = base.as_coeff_Mul()[0], abs(int(exponent))
@@ -150,12 +150,12 @@ def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
         If a number in it is not finite, or not real.
     """
     try:
-        return _from_sympy(_finite(expression, here), moving)
+        return _from_sympy(_require_finite(expression, here), moving)
     except OverflowError:  # SymPy has exact numbers that are too large for a float
         raise InputError(f"{here} holds a number that is not finite, or not real") from None
 
 
-def _finite(expression: Foreign, here: str) -> Foreign:
+def _require_finite(expression: Foreign, here: str) -> Foreign:
     """Return an expression; raise `InputError` if it holds what is no finite real number, such as 1/0 or sqrt(-1)."""
     if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
         raise InputError(f"{here} holds a number that is not finite, or not real")
@@ -163,10 +163,10 @@ def _finite(expression: Foreign, here: str) -> Foreign:
 
 
 def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
-    def back(item: object) -> Tree:
+    def convert_item(item: object) -> Tree:
         return _from_sympy(item, moving)
 
-    def order(item: Tree) -> tuple[bool, str]:
+    def make_sort_key(item: Tree) -> tuple[bool, str]:
         return bool(names_of(item) & moving), write(item)
 
     if expression.is_Symbol:
@@ -176,21 +176,25 @@ def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
             raise OverflowError
         return ("number", value)
     if expression.is_Add:
-        return _sum(sorted((_signed(back(item)) for item in expression.args), key=lambda pair: order(pair[1])))
+        return _add_terms(
+            sorted(
+                (_split_sign(convert_item(item)) for item in expression.args), key=lambda pair: make_sort_key(pair[1])
+            )
+        )
     if expression.is_Mul:
-        return _product(expression, back, order)
+        return _convert_product(expression, convert_item, make_sort_key)
     if expression.is_Pow:
         base, exponent = expression.args
         if exponent == sympy.Rational(1, 2):
-            return ("sqrt", back(base))
+            return ("sqrt", convert_item(base))
         if _is_negative(exponent):
-            return ("/", ONE, back(sympy.Pow(base, -exponent)))
-        return ("**", back(base), back(exponent))
+            return ("/", ONE, convert_item(sympy.Pow(base, -exponent)))
+        return ("**", convert_item(base), convert_item(exponent))
     names = {sympy.exp: "exp", sympy.log: "log", sympy.tanh: "tanh", Where: "where", Detach: "detach"}
     name = names.get(expression.func) or getattr(expression.func, "operator", None)
     if name is None or (name in CONDITIONS and not isinstance(expression, Condition)):
         raise ValueError(f"{expression.func} has no place in a neuron model")
-    items = [back(item) for item in expression.args]
+    items = [convert_item(item) for item in expression.args]
     return items[0] if name == "detach" else (name, *items)
 
 
@@ -198,17 +202,17 @@ def _is_negative(expression: Foreign) -> bool:
     return bool(expression.as_coeff_Mul()[0] < 0)
 
 
-def _signed(tree: Tree) -> tuple[bool, Tree]:
+def _split_sign(tree: Tree) -> tuple[bool, Tree]:
     """Return whether a term is subtracted, and the term without its sign."""
     if tree[0] == "neg":
         return True, tree[1]
     return (True, ("number", -tree[1])) if tree[0] == "number" and tree[1] < 0 else (False, tree)
 
 
-def _sum(terms: list[tuple[bool, Tree]]) -> Tree:
+def _add_terms(terms: list[tuple[bool, Tree]]) -> Tree:
     ordered = sorted(terms, key=lambda pair: pair[0])  # stable: those that are added come first
     if len(ordered) > WIDE:
-        return _sum([(False, _sum(ordered[k : k + WIDE])) for k in range(0, len(ordered), WIDE)])
+        return _add_terms([(False, _add_terms(ordered[k : k + WIDE])) for k in range(0, len(ordered), WIDE)])
     negative, total = ordered[0]
     total = ("neg", total) if negative else total
     for negative, term in ordered[1:]:
@@ -216,11 +220,11 @@ def _sum(terms: list[tuple[bool, Tree]]) -> Tree:
     return total
 
 
-def _times(a: Tree, b: Tree) -> Tree:
+def _multiply_trees(a: Tree, b: Tree) -> Tree:
     return ("*", a, b)
 
 
-def _product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callable[[Tree], tuple]) -> Tree:
+def _convert_product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callable[[Tree], tuple]) -> Tree:
     above, below = [], []
     sign = _is_negative(expression)
     for item in sympy.Mul.make_args(-expression if sign else expression):
@@ -236,11 +240,11 @@ def _product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callab
         up = sorted((item for item in above if order(item)[0] == moves), key=order)
         down = sorted((item for item in below if order(item)[0] == moves), key=order)
         while len(up) > WIDE:
-            up = [reduce(_times, up[k : k + WIDE]) for k in range(0, len(up), WIDE)]
+            up = [reduce(_multiply_trees, up[k : k + WIDE]) for k in range(0, len(up), WIDE)]
         while len(down) > WIDE:
-            down = [reduce(_times, down[k : k + WIDE]) for k in range(0, len(down), WIDE)]
+            down = [reduce(_multiply_trees, down[k : k + WIDE]) for k in range(0, len(down), WIDE)]
         for item in up:
-            result = item if result is None else _times(result, item)
+            result = item if result is None else _multiply_trees(result, item)
         for item in down:
             result = ("/", ONE if result is None else result, item)
     result = ONE if result is None else result

@@ -37,11 +37,11 @@ class Terms:
         """All names that vary with time."""
         return frozenset(self._moving)
 
-    def add(self, name: str, tree: Tree) -> Tree:
+    def add_term(self, name: str, tree: Tree) -> Tree:
         """Return a new name, which begins with `name`, for a tree; names and numbers are returned as they are."""
         if tree[0] in ("number", "name"):
             return tree
-        name = self._take(name)
+        name = self._take_name(name)
         if self._moving.isdisjoint(names_of(tree)):
             self.constants[name] = tree
         else:
@@ -51,7 +51,7 @@ class Terms:
 
     def add_variable(self, name: str) -> str:
         """Return a new name, which begins with `name`, for what varies without a tree, such as a variable of a loop."""
-        name = self._take(name)
+        name = self._take_name(name)
         self._moving.add(name)
         return name
 
@@ -59,13 +59,13 @@ class Terms:
         """Return the terms from a place on, which stand within a loop from now on, not here."""
         return {name: self.terms.pop(name) for name in list(self.terms)[first:]}
 
-    def _take(self, name: str) -> str:
+    def _take_name(self, name: str) -> str:
         while name in self._taken:
             name += "_"
         self._taken.add(name)
         return name
 
-    def expect(self, here: str, tree: Tree, names: Collection[str]) -> bool:
+    def check_derivatives(self, here: str, tree: Tree, names: Collection[str]) -> bool:
         """Return whether the derivatives of a tree by names are long; `InputError` if too long, with those before."""
         parts = count_parts(tree, names)
         self._parts += parts
@@ -79,11 +79,11 @@ class Terms:
 
 def count_parts(tree: Tree, names: Collection[str]) -> int:
     """Return how many nodes the derivatives of a tree by names have together."""
-    slopes = _parts(tree)[1]
+    slopes = _count_nodes(tree)[1]
     return sum(slopes.get(name, 0) for name in names)
 
 
-def _parts(tree: Tree) -> tuple[int, dict[str, int]]:
+def _count_nodes(tree: Tree) -> tuple[int, dict[str, int]]:
     """Return how many nodes a tree has, and, by name, its derivatives that are not 0.
 
     Repeated trees count each time: `min`, `max` and `abs` become `where`, and in the derivative of a product each
@@ -92,7 +92,7 @@ def _parts(tree: Tree) -> tuple[int, dict[str, int]]:
     kind, *items = tree
     if kind in ("number", "name"):
         return 1, {items[0]: 1} if kind == "name" else {}
-    found = [_parts(item) for item in items]
+    found = [_count_nodes(item) for item in items]
     sizes, slopes = [size for size, _ in found], [slope for _, slope in found]
     repeats = {"min": 2, "max": 2, "abs": 3}.get(kind, 1)
     size = 1 + repeats * sum(sizes)

@@ -43,11 +43,11 @@ def unit_of(text: str) -> Unit | None:
             return None
         base, prefix = _BASE[match[2] or "1"], _PREFIX[match[1] or ""]
         power = sign * int(match[3] or 1)
-        total = _add(total, (prefix, *base[1:]), power)
+        total = _multiply_units(total, (prefix, *base[1:]), power)
     return total
 
 
-def _add(a: Unit, b: Unit, times: int) -> Unit:
+def _multiply_units(a: Unit, b: Unit, times: int) -> Unit:
     return a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2], a[3] + times * b[3]
 
 
@@ -58,16 +58,16 @@ def unit_of_port(model: NeuronModel, port: str) -> str:
     units = {name: unit_of(text) for name, text in model.units.items()} | {"dt": unit_of("ms"), "I": None}
     reader = _Solver("", units, [])
     for name, tree in equations.constants.items():
-        units[name] = reader.of(tree)
+        units[name] = reader.find_unit(tree)
     for name, tree in (model.jumps or equations.step).items():
-        found = reader.solve(tree, port, units[name])
+        found = reader.solve_unit(tree, port, units[name])
         if found is not None:
             texts = (f"{prefix}{base}{per}" for per in ("", "/ms") for base in ("1", *_BASE) for prefix in _PREFIX)
             return next((text for text in texts if unit_of(text) == found), "")
     return ""
 
 
-def mismatches(model: NeuronModel) -> list[str]:
+def list_mismatches(model: NeuronModel) -> list[str]:
     """Return a line for each place where units do not fit.
 
     Parameters
@@ -92,7 +92,7 @@ def mismatches(model: NeuronModel) -> list[str]:
     units |= {"dt": unit_of("ms"), "I": units["I_e"], "z": NONE, "refractory": NONE} | dict.fromkeys(model.ports)
     equations = model.equations
     for name, tree in equations.constants.items():
-        units[name] = Reader(f"constants: {name}", units, lines).of(tree)
+        units[name] = UnitReader(f"constants: {name}", units, lines).find_unit(tree)
     units |= dict.fromkeys(equations.terms)
     for key, trees in (
         ("states", equations.initial),
@@ -102,79 +102,82 @@ def mismatches(model: NeuronModel) -> list[str]:
         ("reset", equations.reset),
     ):
         for name, tree in trees.items():
-            unit = Reader(f"{key}: {name}", units, lines).of(tree)
+            unit = UnitReader(f"{key}: {name}", units, lines).find_unit(tree)
             wanted = states[name]
             per = " per ms" if key == "dynamics" else ""
-            wanted = _add(wanted, _PER_MS, 1) if per and wanted is not None else wanted
+            wanted = _multiply_units(wanted, _PER_MS, 1) if per and wanted is not None else wanted
             if unit is not None and wanted is not None and unit != wanted:
-                lines.append(f"{key}: {name}: has unit {_show(unit)}, the state{per} {_show(wanted)}")
-    units["x"] = Reader("spike", units, lines).of(equations.spike)
-    Reader("surrogate", units, lines).of(equations.surrogate)
+                lines.append(f"{key}: {name}: has unit {_format_unit(unit)}, the state{per} {_format_unit(wanted)}")
+    units["x"] = UnitReader("spike", units, lines).find_unit(equations.spike)
+    UnitReader("surrogate", units, lines).find_unit(equations.surrogate)
     return list(dict.fromkeys(lines))
 
 
-def _show(unit: Unit) -> str:
+def _format_unit(unit: Unit) -> str:
     names = [f"{name}{'' if power == 1 else f'^{power}'}" for name, power in zip("VAs", unit[1:], strict=True) if power]
     scale = f"10^{unit[0]} " if unit[0] else ""
     return f"{scale}{' '.join(names) or '1'}"
 
 
-class Reader:
+class UnitReader:
     """Finds the unit of one expression; None where a number or an input without a unit decides it."""
 
     def __init__(self, here: str, units: Mapping[str, Unit | None], lines: list[str]) -> None:
         self.here, self.units, self.lines = here, units, lines
 
-    def of(self, tree: Tree) -> Unit | None:
+    def find_unit(self, tree: Tree) -> Unit | None:
         """Return the unit of a tree."""
         kind, *items = tree
         if kind == "number":
             return None
         if kind == "name":
             return self.units.get(items[0])
-        units = [self.of(item) for item in items]
+        units = [self.find_unit(item) for item in items]
         first, second = units[0], units[-1]
         if kind in ("*", "/") and first is not None and second is not None:
-            return _add(first, second, 1 if kind == "*" else -1)
+            return _multiply_units(first, second, 1 if kind == "*" else -1)
         if kind == "**":
             power = items[1][1] if items[1][0] == "number" else None
             if power is None or first is None or not float(power).is_integer():
                 return None
-            return _add(NONE, first, int(power))
+            return _multiply_units(NONE, first, int(power))
         if kind in ("+", "-", "min", "max", *CONDITIONS[:6]):
-            unit = self.same(items, units)
+            unit = self.require_same_unit(items, units)
             return NONE if kind in CONDITIONS else unit
         if kind in ("neg", "abs", "detach"):
             return units[0]
         if kind == "where":
-            return self.same(items[1:], units[1:])
+            return self.require_same_unit(items[1:], units[1:])
         if kind in ("exp", "log", "tanh"):
             if first is not None and first != NONE:
-                self.lines.append(f"{self.here}: {kind}({write(items[0])}): its argument has unit {_show(first)}")
+                self.lines.append(
+                    f"{self.here}: {kind}({write(items[0])}): its argument has unit {_format_unit(first)}"
+                )
             return NONE
         if kind == "sqrt" and first is not None and all(a % 2 == 0 for a in first):
             return first[0] // 2, first[1] // 2, first[2] // 2, first[3] // 2
         return NONE if kind in CONDITIONS else None
 
-    def same(self, items: list[Tree], units: list[Unit | None]) -> Unit | None:
+    def require_same_unit(self, items: list[Tree], units: list[Unit | None]) -> Unit | None:
         """Return the unit that two trees share."""
         a, b = units
         if a is not None and b is not None and a != b:
             texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(write, items)]
             self.lines.append(
-                f"{self.here}: {texts[0]} has unit {_show(a)}, {texts[1]} {_show(b)}; they stand side by side"
+                f"{self.here}: {texts[0]} has unit {_format_unit(a)}, {texts[1]} {_format_unit(b)}; "
+                "they stand side by side"
             )
         return b if a is None else a
 
 
-class _Solver(Reader):
+class _Solver(UnitReader):
     """Finds the unit of one name from that of an expression; numbers have none."""
 
-    def of(self, tree: Tree) -> Unit | None:
+    def find_unit(self, tree: Tree) -> Unit | None:
         """Return the unit of a tree."""
-        return NONE if tree[0] == "number" else super().of(tree)
+        return NONE if tree[0] == "number" else super().find_unit(tree)
 
-    def solve(self, tree: Tree, name: str, unit: Unit | None) -> Unit | None:
+    def solve_unit(self, tree: Tree, name: str, unit: Unit | None) -> Unit | None:
         """Return the unit of a name in a tree that has a unit; None if it is not there, or not known."""
         kind, *items = tree
         if unit is None or kind == "number":
@@ -183,8 +186,8 @@ class _Solver(Reader):
             return unit if items[0] == name else None
         wanted = [(item, unit) for item in items[kind == "where" :]] if kind in SUMS else []
         if kind in ("*", "/"):
-            first, second = map(self.of, items)
+            first, second = map(self.find_unit, items)
             sign = 1 if kind == "/" else -1
-            wanted += [(items[0], _add(unit, second, sign))] if second is not None else []
-            wanted += [(items[1], _add(unit, first, -1))] if first is not None and kind == "*" else []
-        return next((found for part in wanted if (found := self.solve(part[0], name, part[1])) is not None), None)
+            wanted += [(items[0], _multiply_units(unit, second, sign))] if second is not None else []
+            wanted += [(items[1], _multiply_units(unit, first, -1))] if first is not None and kind == "*" else []
+        return next((found for part in wanted if (found := self.solve_unit(part[0], name, part[1])) is not None), None)

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from ..errors import InputError
-from ..neurons.language import Tree, evaluate, names_of, replace, walk
+from ..neurons.language import Tree, evaluate_tree, names_of, replace_names, walk_tree
 from ..neurons.model import NeuronModel
 from ..neurons.slopes import ZERO
 from ..neurons.terms import PARTS
@@ -159,10 +159,10 @@ class BoundRule:
     def _translate_model_tree(self, tree: Tree, row: str) -> Tree:
         """Return a tree of the model with names of what it kept of a step (`row`)."""
         names = {name: ("name", f"{row if name in self.model.states else 'model'} {name}") for name in names_of(tree)}
-        return replace(tree, {**names, "dt": ("name", "dt")})
+        return replace_names(tree, {**names, "dt": ("name", "dt")})
 
     def _translate_tree(self, tree: Tree, own: Mapping[str, Tree]) -> Tree:
-        return replace(tree, {**self._at_moment, **own})
+        return replace_names(tree, {**self._at_moment, **own})
 
     def _eliminate_states(self, forms: Mapping[str, Form], credit: Form) -> StepCoefficients:
         """Return the coefficients; a state whose old value nobody reads is substituted away."""
@@ -172,7 +172,7 @@ class BoundRule:
         room = PARTS
         for name, form in forms.items():
             whole[name] = _substitute_new_states(form, whole)
-            room -= sum(1 for part in whole[name].values() for _ in islice(walk(part), room + 1))
+            room -= sum(1 for part in whole[name].values() for _ in islice(walk_tree(part), room + 1))
             if room < 0:
                 raise InputError(
                     f"{self.rule.here}, synapse, {name}: with the states above in place of {NEW}(...), coefficients "
@@ -249,7 +249,7 @@ class BoundRule:
         given : Mapping
             Parameters of the rule that are no defaults, one value or one for each target.
         of_model : Mapping
-            Parameters and constants of the targets, as `Program.values` returns them.
+            Parameters and constants of the targets, as `Program.compute_values` returns them.
         dt_ms : float
             Time step.
         kappa : float or ndarray
@@ -258,7 +258,7 @@ class BoundRule:
         values: Values = {f"model {name}": value for name, value in of_model.items()}
         values |= {**self.rule.defaults, **given, "dt": dt_ms, "kappa": kappa}
         for name, tree in self.rule.constants.items():
-            values[name] = evaluate(self._translate_tree(tree, {}), values)
+            values[name] = evaluate_tree(self._translate_tree(tree, {}), values)
             _require_finite(f"{self.rule.here}, constants, {name}", values[name])
         return values
 
@@ -267,7 +267,7 @@ class BoundRule:
         found = {}
         for name in self.states:
             tree = self.rule.initial.get(name, ZERO)
-            found[name] = evaluate(self._translate_tree(tree, {}), values)
+            found[name] = evaluate_tree(self._translate_tree(tree, {}), values)
             _require_finite(f"{self.rule.here}, states, {name}", found[name])
         return found
 

@@ -12,10 +12,10 @@ from ..errors import InputError
 from ..neurons import compile as compiler
 from ..neurons import library as models
 from ..neurons.compile import Part
-from ..neurons.language import Tree, evaluate, names_of, walk
+from ..neurons.language import Tree, evaluate_tree, names_of, walk_tree
 from ..neurons.model import NeuronModel
 from ..neurons.stored_terms import FLAGS
-from ..neurons.units import NONE, Reader, unit_of
+from ..neurons.units import NONE, UnitReader, unit_of
 from ..values import Given, Numbers, Values
 from .bound import NOW, WAS, BoundRule
 from .definition import LearningRule
@@ -212,7 +212,7 @@ def _list_unit_mismatches(rule: LearningRule, model: NeuronModel) -> list[str]:
     units |= {"dt": unit_of("ms"), "z": NONE, "before z": NONE, "refractory": NONE, "kappa": NONE, "pre": NONE}
     for key, trees in (("constants", rule.constants), ("states", rule.initial), ("neuron", rule.neuron)):
         for name, tree in trees.items():
-            unit = Reader(f"{key}: {name}", units, lines).of(tree)
+            unit = UnitReader(f"{key}: {name}", units, lines).find_unit(tree)
             if key == "constants":
                 units[name] = unit
             elif name in rule.states and None not in (unit, units[name]) and unit != units[name]:
@@ -225,7 +225,7 @@ class _Trial:
 
     def __init__(self, bound: BoundRule, program: RuleProgram, dt_ms: float, values: Given) -> None:
         self.bound, self.program, self.dt = bound, program, dt_ms
-        of_model = compiler.compile_model(bound.model, parts=()).values(values, dt_ms)
+        of_model = compiler.compile_model(bound.model, parts=()).compute_values(values, dt_ms)
         self.values = bound.compute_values({}, of_model, dt_ms, 0.95)
         self.rest = bound.model.compute_initial(of_model)
         self.kept = LiteralRule(bound, self.values, 1).kept
@@ -238,7 +238,7 @@ class _Trial:
         found = dict.fromkeys(
             node[1] if node[0] == "where" else ("-", *node[1:])
             for tree in trees
-            for node in walk(tree)
+            for node in walk_tree(tree)
             if node[0] in ("max", "min", "where")
         )
         return [tree for tree in found if moving & self.bound.list_reached_names([tree])]
@@ -286,7 +286,7 @@ class _Trial:
             given = self.rows[t + 1], self.rows[t], self._get_signals(t)
             total = total + strings.step(*given, self.arrivals[t])
             for side, tree in zip(sides, self.thresholds, strict=True):
-                above = np.asarray(evaluate(tree, strings.known)) > 0
+                above = np.asarray(evaluate_tree(tree, strings.known)) > 0
                 side |= above.any(), not above.all()
             values = {**strings.neuron, **strings.synapse, "the gradient": total}
             if wrong := [name for name, value in values.items() if not np.all(np.isfinite(value))]:
@@ -349,7 +349,7 @@ class _Trial:
         for t in range(self.steps):
             given = self.rows[t + 1], self.rows[t], self._get_signals(t)
             strings.step(*given, self.arrivals[t])
-            sizes.append(float(np.abs(evaluate(tree, strings.known)).max()))
+            sizes.append(float(np.abs(evaluate_tree(tree, strings.known)).max()))
         return float(np.nanmax(sizes))
 
     def compute_window(self) -> tuple[np.ndarray, np.ndarray, float]:

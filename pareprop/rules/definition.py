@@ -8,8 +8,8 @@ from functools import cached_property
 
 from ..errors import InputError, quote
 from ..neurons import entries
-from ..neurons.language import NAME, Tree, check_name, names_of, parse
-from ..neurons.slopes import negative
+from ..neurons.language import NAME, Tree, check_name, names_of, parse_expression
+from ..neurons.slopes import negate_tree
 from ..values import Given, Values
 from .linear import AFTER, BEFORE, NEW, Form, Linear
 
@@ -92,8 +92,8 @@ class LearningRule(entries.Definition):
             "neuron": neuron,
             "synapse": synapse,
         }
-        self._take(tables, description, source)
-        self.reads = entries.names(f"{self.here}: reads", reads, MOST["reads"])
+        self._set_common(tables, description, source)
+        self.reads = entries.check_names(f"{self.here}: reads", reads, MOST["reads"])
         if (gradient is None) == (change is None):
             raise InputError(f"{self.here}: gradient or change, one of them")
         self._final = ("gradient", gradient) if change is None else ("change", change)
@@ -149,12 +149,12 @@ class LearningRule(entries.Definition):
         self.gradient = tree if key == "gradient" else ("neg", tree)
         self.credit = linear.read_form(tree, f"{self.here}, {key}")
         if key == "change":
-            self.credit = {name: negative(part) for name, part in self.credit.items()}
+            self.credit = {name: negate_tree(part) for name, part in self.credit.items()}
 
     def _parse_expression(self, text: object, names: list[str], moments: Collection[str], key: str, name: str) -> Tree:
         here = f"{self.here}, {key}{f', {name}' if name else ''}"
 
-        def unknown(found: str) -> str:
+        def describe_unknown(found: str) -> str:
             if found == "w":
                 return f"{here}: a rule may not read the weight w"
             word, _, of = found.rpartition(" ")
@@ -163,7 +163,7 @@ class LearningRule(entries.Definition):
                 return f"{here}: {word}({shown}) is not known here{self._advise_moment(word, of, shown, names, key)}"
             return f"{here}: {shown} is not known here; known are {', '.join(dict.fromkeys(names))}"
 
-        return parse(text, names, here, moments=moments, unknown=unknown)
+        return parse_expression(text, names, here, moments=moments, unknown=describe_unknown)
 
     def _advise_moment(self, word: str, name: str, shown: str, names: list[str], key: str) -> str:
         """Return what to write in place of a name at a moment that it has no value at."""
@@ -200,8 +200,8 @@ class LearningRule(entries.Definition):
     def to_dict(self) -> Values:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
         definition: Values = {"description": self.description, "source": self.source}
-        definition |= self._forms("parameters", "constants") | {"reads": list(self.reads)}
-        definition |= self._forms("states", "neuron", "synapse")
+        definition |= self._list_forms("parameters", "constants") | {"reads": list(self.reads)}
+        definition |= self._list_forms("states", "neuron", "synapse")
         return entries.without_empty(definition | {self._final[0]: self._final[1]})
 
     def __repr__(self) -> str:
@@ -270,8 +270,8 @@ def from_dict(name: str, given: object, origin: str = "") -> Rule:
         As the class does, and for unknown keys.
     """
     if isinstance(given, Mapping) and "rule" in given:
-        return entries.make("rule", ("rule", "through", "filter"), _make_eprop, name, given, origin)
-    return entries.make("rule", KEYS, LearningRule, name, given, origin)
+        return entries.make_definition("rule", ("rule", "through", "filter"), _make_eprop, name, given, origin)
+    return entries.make_definition("rule", KEYS, LearningRule, name, given, origin)
 
 
 def _make_eprop(name: str, rule: object, **options: str) -> Eprop:
@@ -283,4 +283,4 @@ def _make_eprop(name: str, rule: object, **options: str) -> Eprop:
 
 def read_rules(given: object, origin: str) -> dict[str, Rule]:
     """Return the rules of a table `rules` or `learning_rules`, name to definition; `origin`: where it stands."""
-    return entries.make_all("rules", from_dict, given, origin)
+    return entries.make_definitions("rules", from_dict, given, origin)

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from ..neurons.compile import Part
-from ..neurons.derive import derive
-from ..neurons.expressions import Columns, Loop, function
+from ..neurons.derive import derive_model
+from ..neurons.expressions import Columns, Loop, write_function
 from ..neurons.generate import Generator, source_of
 from ..neurons.language import Tree, names_of
 from ..neurons.slopes import ONE as ONE_TREE
@@ -69,7 +69,7 @@ class RuleGenerator:
     def __init__(self, bound: BoundRule) -> None:
         self.name, self.digest, self.here = bound.name, bound.digest, bound.here
         self.bound, self.columns, self.numbers = bound, Columns(), list[Tree]()
-        derived = derive(bound.model)
+        derived = derive_model(bound.model)
         flags = [FLAGS] if derived.spiked or derived.refractory else []
         self.kept = [*derived.keeps, *flags]
         steps = bound.steps
@@ -118,17 +118,17 @@ class RuleGenerator:
         if tree[0] == "number":
             return
         if not self._is_varying(tree):
-            self.columns.place(tree)
+            self.columns.place_tree(tree)
         elif tree not in self.numbers:
             self.numbers.append(tree)
 
     def _write_coefficient(self, tree: Tree, loop: Loop, number: str) -> str:
         """Return C of a coefficient, where the numbers of a step are read as `number` says."""
         if tree[0] == "number":
-            return loop.number(tree[1])
+            return loop.write_number(tree[1])
         if not self._is_varying(tree):
-            return loop.value(tree)
-        return loop.let(number.format(k=self.numbers.index(tree)))
+            return loop.name_value(tree)
+        return loop.assign_variable(number.format(k=self.numbers.index(tree)))
 
     def _write_step(self) -> str:
         """Compute a step: new states of `neuron`, and the numbers that vary."""
@@ -148,17 +148,19 @@ class RuleGenerator:
         loop.terms = bound.terms
         if FLAGS in self.kept:
             place = self.kept.index(FLAGS)
-            now, was = (loop.let(f"{array}{place}[j]") for array in ("kept", "before"))
+            now, was = (loop.assign_variable(f"{array}{place}[j]") for array in ("kept", "before"))
             for name, flag in (("z", now), (f"{WAS} z", was)):
-                names[name] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
-            names["refractory"] = loop.let(f"{now} >= R(2.0) ? ONE : ZERO")
+                names[name] = loop.assign_variable(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
+            names["refractory"] = loop.assign_variable(f"{now} >= R(2.0) ? ONE : ZERO")
         for name in bound.states:
-            names[f"{OLD} {name}"] = loop.let(names[f"{OLD} {name}"])
-        lines = [f"{_NUMBER.format(k=k)} = {loop.literal(tree)};" for k, tree in enumerate(self.numbers)]
-        lines += [f"state{k}[j] = {loop.literal(('name', f'{NEW} {name}'))};" for k, name in enumerate(bound.states)]
+            names[f"{OLD} {name}"] = loop.assign_variable(names[f"{OLD} {name}"])
+        lines = [f"{_NUMBER.format(k=k)} = {loop.write_literal(tree)};" for k, tree in enumerate(self.numbers)]
+        lines += [
+            f"state{k}[j] = {loop.write_literal(('name', f'{NEW} {name}'))};" for k, name in enumerate(bound.states)
+        ]
         loop.lines += lines
         given = ("constant", "before", "kept", "psi", "L", "F", "M", "state", "number")
-        return function(
+        return write_function(
             "inline ALWAYS void NAME(step_body)",
             f"int64_t n, int64_t stride, const int64_t across, const REAL *constant, {_ROW}",
             pointers,
@@ -172,22 +174,26 @@ class RuleGenerator:
         loop = Loop(self.columns, {})
         pointers = {f"lam{k}": f"REAL *restrict lam{k} = lam + {k} * across" for k in range(size)}
 
-        def coefficient(tree: Tree) -> str:
+        def write_coefficient(tree: Tree) -> str:
             return self._write_coefficient(tree, loop, number)
 
         later = {}
         for k in range(size):
-            own = loop.let(f"lam{k}[j]")
-            later[k] = loop.let(f"{own} + {coefficient(steps['w'][k])}") if k in steps["w"] else own
-        terms = [loop.let(f"{coefficient(tree)} * {later[k]}") for k, tree in steps["U"].items()]
-        terms += [] if self.bound.steps.v == ("number", 0.0) else [coefficient(self.bound.steps.v)]
-        lines = [f"B[j] = {loop.sum(terms) or 'ZERO'};"]
+            own = loop.assign_variable(f"lam{k}[j]")
+            later[k] = loop.assign_variable(f"{own} + {write_coefficient(steps['w'][k])}") if k in steps["w"] else own
+        terms = [loop.assign_variable(f"{write_coefficient(tree)} * {later[k]}") for k, tree in steps["U"].items()]
+        terms += [] if self.bound.steps.v == ("number", 0.0) else [write_coefficient(self.bound.steps.v)]
+        lines = [f"B[j] = {loop.write_sum(terms) or 'ZERO'};"]
         for k in range(size):
-            terms = [loop.let(f"{coefficient(tree)} * {later[a]}") for (a, b), tree in self.M.items() if b == k]
-            terms += [coefficient(steps["w0"][k])] if k in steps["w0"] else []
-            lines.append(f"lam{k}[j] = {loop.sum(terms) or 'ZERO'};")
+            terms = [
+                loop.assign_variable(f"{write_coefficient(tree)} * {later[a]}")
+                for (a, b), tree in self.M.items()
+                if b == k
+            ]
+            terms += [write_coefficient(steps["w0"][k])] if k in steps["w0"] else []
+            lines.append(f"lam{k}[j] = {loop.write_sum(terms) or 'ZERO'};")
         loop.lines += lines
-        return function(
+        return write_function(
             "inline ALWAYS void NAME(sweep_body)",
             "int64_t n, int64_t stride, const int64_t across, const REAL *constant, const REAL *restrict number, "
             "REAL *lam, REAL *restrict B",
@@ -202,24 +208,28 @@ class RuleGenerator:
         loop = Loop(self.columns, {})
         loop.lines.append("const int64_t to = target[j];")
 
-        def coefficient(tree: Tree) -> str:
+        def write_coefficient(tree: Tree) -> str:
             if tree[0] != "number" and not self._is_varying(tree):
-                return loop.let(f"own[{self._index_target_constant(tree)} + to * N_OWN]")
+                return loop.assign_variable(f"own[{self._index_target_constant(tree)} + to * N_OWN]")
             return self._write_coefficient(tree, loop, "number[{k} * stride + to]")
 
-        old = {k: loop.let(f"x[{k} * x_stride + j]") for k in range(size)}
-        credit = [loop.let(f"{coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
+        old = {k: loop.assign_variable(f"x[{k} * x_stride + j]") for k in range(size)}
+        credit = [loop.assign_variable(f"{write_coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
         new = {}
         for k in range(size):
-            terms = [loop.let(f"{coefficient(tree)} * {old[b]}") for (a, b), tree in self.M.items() if a == k]
-            terms += [loop.let(f"{coefficient(steps['U'][k])} * arrived")] if k in steps["U"] else []
-            new[k] = loop.sum(terms) or "ZERO"
-        credit += [loop.let(f"{coefficient(tree)} * {new[k]}") for k, tree in steps["w"].items()]
+            terms = [
+                loop.assign_variable(f"{write_coefficient(tree)} * {old[b]}")
+                for (a, b), tree in self.M.items()
+                if a == k
+            ]
+            terms += [loop.assign_variable(f"{write_coefficient(steps['U'][k])} * arrived")] if k in steps["U"] else []
+            new[k] = loop.write_sum(terms) or "ZERO"
+        credit += [loop.assign_variable(f"{write_coefficient(tree)} * {new[k]}") for k, tree in steps["w"].items()]
         if self.bound.steps.v != ("number", 0.0):
-            credit.append(loop.let(f"{coefficient(self.bound.steps.v)} * arrived"))
+            credit.append(loop.assign_variable(f"{write_coefficient(self.bound.steps.v)} * arrived"))
         # long decays would end in subnormal numbers, which take a hundred times as long
         lines = [f"x[{k} * x_stride + j] = {new[k]} < TINY && {new[k]} > -TINY ? ZERO : {new[k]};" for k in range(size)]
-        loop.lines += [*lines, f"C[j] -= {loop.sum(credit) or 'ZERO'};"]
+        loop.lines += [*lines, f"C[j] -= {loop.write_sum(credit) or 'ZERO'};"]
         return "\n".join(
             [
                 "#undef TINY",
@@ -331,23 +341,25 @@ class RuleGenerator:
         for row in self.order:
             for a, column in (key for key in self.keys if key[0] == row):
                 if (a, column) not in self.moving:
-                    new[a, column] = loop.let(f"at[{self.table.index(('full', a, column))} * columns + each * j]")
+                    new[a, column] = loop.assign_variable(
+                        f"at[{self.table.index(('full', a, column))} * columns + each * j]"
+                    )
                     continue
                 terms = [
-                    loop.let(f"{coefficient(tree)} * {old[b, column]}")
+                    loop.assign_variable(f"{coefficient(tree)} * {old[b, column]}")
                     for (c, b), tree in self.M.items()
                     if c == row and (b, column) in old
                 ]
-                new[a, column] = loop.sum(terms) or "ZERO"
+                new[a, column] = loop.write_sum(terms) or "ZERO"
         for column in self.order:
             terms = [old["q", column]]
             for part, values in (("w", new), ("w0", old)):
                 terms += [
-                    loop.let(f"{coefficient(tree)} * {values[a, column]}")
+                    loop.assign_variable(f"{coefficient(tree)} * {values[a, column]}")
                     for a, tree in self.coefficients[part].items()
                     if (a, column) in values
                 ]
-            new["q", column] = loop.sum(terms)
+            new["q", column] = loop.write_sum(terms)
         return new
 
     def _write_map(self) -> str:
@@ -356,11 +368,11 @@ class RuleGenerator:
             return ""
         n_states, loop = len(self.bound.states), Loop(self.columns, {})
 
-        def coefficient(tree: Tree) -> str:
+        def write_coefficient(tree: Tree) -> str:
             return self._write_coefficient(tree, loop, _NUMBER.replace("across", "stride"))
 
-        def tabled(row: str, *column: object) -> str:
-            return loop.let(f"{row}[{self.table.index(column)} * columns + each * j]")
+        def read_table(row: str, *column: object) -> str:
+            return loop.assign_variable(f"{row}[{self.table.index(column)} * columns + each * j]")
 
         pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.moving))}
         loop.lines += [
@@ -368,10 +380,12 @@ class RuleGenerator:
             "const int closes = each ? (u & (((int64_t)1 << power) - 1)) == 0 : ends;",
         ]
         old = {
-            key: loop.let(f"m{self.moving.index(key)}[j]") if key in self.moving else tabled("was", "now", *key)
+            key: loop.assign_variable(f"m{self.moving.index(key)}[j]")
+            if key in self.moving
+            else read_table("was", "now", *key)
             for key in self.keys
         }
-        new, now = self._compose_map(loop, coefficient, old), {}
+        new, now = self._compose_map(loop, write_coefficient, old), {}
         ends = [f"last[{k} * stride + j] = {new[key]};" for k, key in enumerate(self.moving)]
         loop.lines += [
             "if (closes) {",
@@ -381,29 +395,33 @@ class RuleGenerator:
         ]
         for key in self.keys:
             if key in self.moving:
-                now[key] = loop.let(f"closes ? {'ONE' if key[0] == key[1] else 'ZERO'} : {new[key]}")
+                now[key] = loop.assign_variable(f"closes ? {'ONE' if key[0] == key[1] else 'ZERO'} : {new[key]}")
             else:
-                now[key] = tabled("at", "now", *key)
+                now[key] = read_table("at", "now", *key)
         enters: dict[int, str] = {}
         for a in self.entering:
             if a not in self.entries:
-                enters[a] = tabled("at", "enters", a)
+                enters[a] = read_table("at", "enters", a)
                 continue
             U = self.coefficients["U"]
-            total = coefficient(U[a]) if a in U else "ZERO"
+            total = write_coefficient(U[a]) if a in U else "ZERO"
             for b in (b for b in self.order if b != a and (a, b) in now and b in enters):
-                total = loop.let(f"{total} - {now[a, b]} * {enters[b]}")
-            enters[a] = loop.let(f"({total}) * {tabled('at', 'inverse', a)}")
+                total = loop.assign_variable(f"{total} - {now[a, b]} * {enters[b]}")
+            enters[a] = loop.assign_variable(f"({total}) * {read_table('at', 'inverse', a)}")
         w, U = self.coefficients["w"], self.coefficients["U"]
-        terms = [loop.let(f"{coefficient(tree)} * {coefficient(U[k])}") for k, tree in w.items() if k in U]
-        terms += [] if self.bound.steps.v == ("number", 0.0) else [coefficient(self.bound.steps.v)]
-        total = loop.sum(terms) or "ZERO"
+        terms = [
+            loop.assign_variable(f"{write_coefficient(tree)} * {write_coefficient(U[k])}")
+            for k, tree in w.items()
+            if k in U
+        ]
+        terms += [] if self.bound.steps.v == ("number", 0.0) else [write_coefficient(self.bound.steps.v)]
+        total = loop.write_sum(terms) or "ZERO"
         for k, y in enters.items():
-            total = loop.let(f"{total} - {now['q', k]} * {y}")
+            total = loop.assign_variable(f"{total} - {now['q', k]} * {y}")
         left = [total if key == "f" else enters[int(key)] for key in self.entries]
         loop.lines += [f"m{k}[j] = {now[key]};" for k, key in enumerate(self.moving)]
         loop.lines += [f"entry[{k} * stride + j] = {value};" for k, value in enumerate(left)]
-        return function(
+        return write_function(
             "inline ALWAYS void NAME(map_body)",
             "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict number, REAL *state, "
             "REAL *restrict entry, REAL *end, int64_t n_ends, const REAL *restrict was, const REAL *restrict at, "
@@ -449,7 +467,7 @@ class RuleGenerator:
 
     def _index_target_constant(self, tree: Tree) -> int:
         """Return the place of a constant among those of a target that synapses read."""
-        place = self.columns.place(tree)
+        place = self.columns.place_tree(tree)
         if place not in self.own:
             self.own.append(place)
         return self.own.index(place)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..errors import InputError
 from ..neurons.language import CONDITIONS, MOMENTS, Tree, names_of, write
-from ..neurons.slopes import ONE, ZERO, negative, times
+from ..neurons.slopes import ONE, ZERO, multiply_trees, negate_tree
 
 NEW, BEFORE, AFTER = MOMENTS  # words before a name, as in "before V_m"
 Form = dict[str, Tree]  # name of a state (with its moment) or "pre" to its coefficient
@@ -67,10 +67,10 @@ class Linear:
             return {name: ("where", items[0], a.get(name, ZERO), b.get(name, ZERO)) for name in {**a, **b}}
         if kind in ("+", "-"):
             a, b = (self.read_form(item, here) for item in items)
-            return add_forms(a, b if kind == "+" else {name: negative(part) for name, part in b.items()})
+            return add_forms(a, b if kind == "+" else {name: negate_tree(part) for name, part in b.items()})
         if kind in ("neg", "detach"):
             form = self.read_form(items[0], here)
-            return {name: negative(part) for name, part in form.items()} if kind == "neg" else form
+            return {name: negate_tree(part) for name, part in form.items()} if kind == "neg" else form
         held = [item for item in items if not self.names.isdisjoint(names_of(item))]
         if kind == "*" and len(held) == 2:
             raise InputError(f"{here}: {_format_tree(tree)} is not linear: both factors hold synapse states or pre")
@@ -90,7 +90,7 @@ class Linear:
 
 def scale_form(form: Form, factor: Tree) -> Form:
     """Return a form times a factor."""
-    return {name: times(factor, part) for name, part in form.items()}
+    return {name: multiply_trees(factor, part) for name, part in form.items()}
 
 
 def add_forms(a: Form, b: Form) -> Form:

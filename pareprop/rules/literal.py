@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..neurons.derive import derive
+from ..neurons.derive import derive_model
 from ..neurons.language import compile_tree, names_of
 from ..neurons.stored_terms import FLAGS
 from ..values import Given, Numbers
@@ -36,7 +36,7 @@ class LiteralRule:
 
     def __init__(self, bound: BoundRule, values: Given, n: int | tuple[int, ...]) -> None:
         self._bound, self._n, self.known = bound, n, dict(values)
-        derived = derive(bound.model)
+        derived = derive_model(bound.model)
         self.kept = [*derived.keeps, *([FLAGS] if derived.spiked or derived.refractory else [])]
         names = [(k, tree[1]) for k, tree in enumerate(self.kept) if tree != FLAGS]
         self._rows = [(k, f"{NOW} {name}", f"{WAS} {name}") for k, name in names]

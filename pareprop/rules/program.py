@@ -13,7 +13,7 @@ from .. import elementary
 from ..arrays import allocate_aligned
 from ..neurons import compile as compiler
 from ..neurons.compile import Part
-from ..neurons.language import Tree, evaluate
+from ..neurons.language import Tree, evaluate_tree
 from ..values import Given, Later
 from .bound import BoundRule
 
@@ -101,7 +101,7 @@ class RuleProgram:
 
     def load_parts(self, parts: Iterable[Part], comm: Later = None) -> None:
         """Load parts that are not loaded; collective over `comm`, as `neurons.compile.compile_model`."""
-        if lacking := [part for part in parts if compiler.is_lacked(comm, part in self._loaded)]:
+        if lacking := [part for part in parts if compiler.is_missing(comm, part in self._loaded)]:
             for part, content in zip(lacking, compiler.fetch_parts(self._generator, comm, lacking), strict=True):
                 self._loaded.setdefault(part, compiler.load_library(content))
 
@@ -118,7 +118,7 @@ class RuleProgram:
         """Return the constants of n targets, float64 (n_constants, n), from `BoundRule.compute_values`."""
         columns = np.empty((self.n_constants, n))
         for column, tree in zip(columns, self._columns, strict=True):
-            column[:] = evaluate(tree, values)
+            column[:] = evaluate_tree(tree, values)
         return columns
 
     def select_synapse_constants(self, constants: np.ndarray) -> np.ndarray:
@@ -129,14 +129,14 @@ class RuleProgram:
         """Return the `BlockTable` of n targets, from `BoundRule.compute_values`."""
         if not self.n_entries:
             return BlockTable(np.zeros(n, real), np.zeros((1, 0, 1), real), True)
-        keeps = [np.broadcast_to(np.abs(np.asarray(evaluate(tree, values), float)), n) for tree in self._diagonal]
+        keeps = [np.broadcast_to(np.abs(np.asarray(evaluate_tree(tree, values), float)), n) for tree in self._diagonal]
         least = np.minimum(np.min(keeps, axis=0, initial=1.0), 1.0)
         fades = -elementary.log(np.maximum(least, 1e-300))
         powers = np.arange(LONGEST, 0, -1)
         span = elementary.log(LOSS[np.dtype(real).itemsize])
         shift = np.select([np.ldexp(fades, power) <= span for power in powers], [*powers.astype(real)], real(0))
         given: dict[Tree, np.ndarray] = {
-            tree: np.broadcast_to(np.asarray(evaluate(tree, values), float), n).astype(real)
+            tree: np.broadcast_to(np.asarray(evaluate_tree(tree, values), float), n).astype(real)
             for tree in self._generator.list_table_trees()
         }
         shared = all(bool(np.all(row == row[:1])) for row in (shift, *given.values()))

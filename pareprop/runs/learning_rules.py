@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import terminal
 from ..errors import InputError, quote
 from ..neurons import library as models
-from ..neurons.language import nearest
+from ..neurons.language import suggest_nearest
 from ..neurons.model import NeuronModel
 from ..rules import library
 from ..rules.check import RuleCheck, check_rule, find_neurons
@@ -56,7 +56,7 @@ def _find_neuron(source: str, name: str | None) -> NeuronModel | None:
         own = models.load_definitions(source)
     if name not in own:
         raise InputError(
-            f"--neuron {quote(name)} is no neuron model of the package{nearest(name, models.list_names())}"
+            f"--neuron {quote(name)} is no neuron model of the package{suggest_nearest(name, models.list_names())}"
         )
     return own[name]
 

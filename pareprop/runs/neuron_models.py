@@ -14,7 +14,7 @@ from ..network.parameters import parse_setting, validate_values
 from ..neurons import library
 from ..neurons.check import Check, check_model
 from ..neurons.compile import cache_folder, fill_cache
-from ..neurons.language import nearest
+from ..neurons.language import suggest_nearest
 from ..neurons.model import NeuronModel
 from ..storage.disk import output_errors
 from ..values import Foreign
@@ -71,11 +71,12 @@ def find_definitions(
         return [library.get_definition(source)]
     if not source.endswith((".toml", ".json")) and not Path(source).exists():
         raise InputError(
-            f"{quote(source)} is not a file, and no {kind} of the package{nearest(source, library.list_names())}"
+            f"{quote(source)} is not a file, and no {kind} of the package"
+            f"{suggest_nearest(source, library.list_names())}"
         )
     found = library.load_definitions(source)
     if name is not None and name not in found:
-        raise InputError(f"{source}: unknown {kind} {quote(name)}{nearest(name, found)}")
+        raise InputError(f"{source}: unknown {kind} {quote(name)}{suggest_nearest(name, found)}")
     if out is not None and name is None and len(found) > 1:
         raise InputError(
             f"{source} holds {terminal.format_count(len(found), kind)}: name one with {option} for a picture"
@@ -89,7 +90,9 @@ def parse_values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float
     for setting in settings:
         key, value = parse_setting(setting)
         if key not in model.defaults:
-            raise InputError(f"--set {quote(setting)}: unknown parameter {quote(key)}{nearest(key, model.defaults)}")
+            raise InputError(
+                f"--set {quote(setting)}: unknown parameter {quote(key)}{suggest_nearest(key, model.defaults)}"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"--set {quote(setting)}: {key} must be a number")
         values[key] = float(value)

@@ -11,14 +11,14 @@ from pareprop import kernels
 from pareprop.neurons import built_in, library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import Part, compile_model
-from pareprop.neurons.language import evaluate, parse
+from pareprop.neurons.language import evaluate_tree, parse_expression
 from pareprop.neurons.surrogates import SURROGATES
 
 
 def test_the_default_surrogates_are_in_the_package() -> None:
     """None is compiled by its first user, who may have no compiler."""
     for name in library.nest_names():
-        assert kernels.neuron_models.find(built_in.find(name, built_in.DEFAULT).digest), name
+        assert kernels.neuron_models.find(built_in.find_model(name, built_in.DEFAULT).digest), name
     assert kernels.neuron_models.find(library.get_definition("adex").digest) is None
 
 
@@ -31,7 +31,7 @@ def test_wheels_have_all_surrogates(tmp_path: Path) -> None:
     for surrogates, option in ((SURROGATES, "-DPAREPROP_MODELS"), ([built_in.DEFAULT], "-P")):
         done = subprocess.run([*command, option], capture_output=True, text=True, check=True)
         for name in library.nest_names():
-            found = {each for each in SURROGATES if f'"{built_in.find(name, each).digest}"' in done.stdout}
+            found = {each for each in SURROGATES if f'"{built_in.find_model(name, each).digest}"' in done.stdout}
             assert found == {*surrogates}, name
     subprocess.run([*command, "-DPAREPROP_MODELS", "-fsyntax-only", "-Werror"], check=True, stdout=subprocess.DEVNULL)
 
@@ -39,14 +39,14 @@ def test_wheels_have_all_surrogates(tmp_path: Path) -> None:
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_each_surrogate_is_that_of_its_formula(surrogate: str) -> None:
     """At a step of a neuron of NEST's from the package, or compiled here, in the voltage before."""
-    model = built_in.find("iaf_psc_delta", surrogate)
+    model = built_in.find_model("iaf_psc_delta", surrogate)
     cells = Cells(compile_model(model, parts=[Part("step")]), 30, {"V_th": -55.0}, 1.0, kinds=("step",))
     cells.state[:] = np.random.default_rng(2).uniform(0.0, 20.0, cells.state.shape)
     psi = cells.step(np.zeros((1, 30)), np.zeros(30))[1]
-    named = cells.program.values({"V_th": -55.0}, 1.0)
+    named = cells.program.compute_values({"V_th": -55.0}, 1.0)
     named |= dict(zip(model.states, cells.state, strict=True))
-    x = evaluate(model.equations.spike, named)
-    expected = evaluate(parse(SURROGATES[surrogate], ["x", *named], "psi"), named | {"x": x})
+    x = evaluate_tree(model.equations.spike, named)
+    expected = evaluate_tree(parse_expression(SURROGATES[surrogate], ["x", *named], "psi"), named | {"x": x})
     np.testing.assert_allclose(psi[cells.z == 0], expected[cells.z == 0], rtol=1e-12)
 
 
@@ -72,10 +72,14 @@ def test_states_counted_from_a_parameter_are_those_of_the_same_neuron(name: str)
         written, shifted = getattr(model.equations, key), getattr(moved.equations, key)
         assert written.keys() == shifted.keys()
         for state, tree in written.items():
-            expected = evaluate(tree, values | now | rest) - (values["E_L"] if state in voltages else 0.0)
-            np.testing.assert_allclose(evaluate(shifted[state], values | lowered | rest), expected, rtol=0, atol=1e-11)
+            expected = evaluate_tree(tree, values | now | rest) - (values["E_L"] if state in voltages else 0.0)
+            np.testing.assert_allclose(
+                evaluate_tree(shifted[state], values | lowered | rest), expected, rtol=0, atol=1e-11
+            )
     np.testing.assert_allclose(
-        evaluate(moved.equations.spike, values | lowered), evaluate(model.equations.spike, values | now), atol=1e-11
+        evaluate_tree(moved.equations.spike, values | lowered),
+        evaluate_tree(model.equations.spike, values | now),
+        atol=1e-11,
     )
     for state, initial in moved.compute_initial(values).items():
         expected = model.compute_initial(values)[state] - (values["E_L"] if state in voltages else 0.0)
@@ -99,7 +103,9 @@ def test_constants_that_are_shared_give_the_same_bits(name: str, real: type) -> 
             before = cells.before.copy()
             z, psi, kept = cells.step(ports.copy(), level)
             cells.before[...] = kept
-            found.append([z, psi, kept, cells.state.copy(), cells.sweep(before, kept, 0.1, signal, rate, own, psi)])
+            found.append(
+                [z, psi, kept, cells.state.copy(), cells.run_backward_step(before, kept, 0.1, signal, rate, own, psi)]
+            )
         for first, second in zip(*found, strict=True):
             np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(*adjoint)

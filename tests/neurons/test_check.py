@@ -185,7 +185,7 @@ def test_traces_that_a_spike_ends() -> None:
 def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that could not fail would be worth nothing."""
     model = NeuronModel.from_dict("mine", LEAKY | {"step": {"V_m": "alpha*V_m*tanh(V_m) + (1 - alpha)*R*I + arriving"}})
-    by = deriving.derive(model)
+    by = deriving.derive_model(model)
     monkeypatch.setitem(by.J, (0, 0), ("*", ("number", 1.01), by.J[0, 0]))
     found = model.check()
     assert not found.passed and "derivatives" in found.errors[0]
@@ -201,7 +201,7 @@ def test_parameters_that_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None
         "C_m, I_e, V_min, V_reset"
     )
     names = ("I_e", "R", "V_th", "tau_m")
-    by = deriving.derive(model, deriving.Learns(names))
+    by = deriving.derive_model(model, deriving.Learns(names))
     monkeypatch.setitem(by.learned.q, (0, 3), ("*", ("number", 1.01), by.learned.q[0, 3]))
     (error,) = model.check().errors
     assert error.startswith("largest difference of derivatives by parameters")

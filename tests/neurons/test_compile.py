@@ -53,7 +53,7 @@ def test_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, _ = sorted(cache.iterdir())
     before = file.stat().st_mtime_ns
     compiling._programs.clear()
-    monkeypatch.setattr(compiling, "_compile", None)  # what is in the cache is not compiled again
+    monkeypatch.setattr(compiling, "_compile_parts", None)  # what is in the cache is not compiled again
     assert half(compiling.compile_model(MODEL)) == 0.2
     assert file.stat().st_mtime_ns == before and not file.stat().st_mode & 0o022
 
@@ -96,7 +96,7 @@ def test_all_that_generates_code_decides_the_name_of_a_file(monkeypatch: pytest.
     here, read = Path(compiling.__file__).parent, list[str]()
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.stem), whole(path))[1])
-    compiling._key(MODEL)
+    compiling._compute_key(MODEL)
     seen, waiting = set[str](), {"generate"}
     while waiting:
         name = waiting.pop()
@@ -157,7 +157,7 @@ def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: py
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     parts = [compiling.Part(kind, precision) for kind in compiling._FUNCTIONS for precision in ("double", "single")]
     parts += [compiling.Part("composed", precision, (0,), beside=False) for precision in ("double", "single")]
-    assert all(map(compiling.compile_model(MODEL, parts=parts).has, parts))
+    assert all(map(compiling.compile_model(MODEL, parts=parts).has_part, parts))
     with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
         compiling.fill_cache(MODEL, ["v9"])
 
@@ -308,21 +308,21 @@ def test_a_start_loads_no_sympy() -> None:
 def test_sizes_and_errors_of_constants() -> None:
     more = {"parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"}, "step": {"u": "k*u + arriving"}}
     program = compiling.compile_model(NeuronModel.from_dict("mine", TINY | more))
-    assert program.constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
+    assert program.compute_constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
     with pytest.raises(InputError, match="constants: k is inf, where tau = 0"):
-        program.constants({"tau": np.array([1.0, 0.0])}, 1.0)
+        program.compute_constants({"tau": np.array([1.0, 0.0])}, 1.0)
 
 
 def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the standard error, which is a terminal or the log of a job."""
-    said, real = list[tuple[str, bool]](), compiling._source
+    said, real = list[tuple[str, bool]](), compiling._generate_source
 
     def slowly(*what: object) -> str:
         while len(said) < 2:
             time.sleep(0.001)
         return real(*what)
 
-    monkeypatch.setattr(compiling, "_source", slowly)
+    monkeypatch.setattr(compiling, "_generate_source", slowly)
     monkeypatch.setattr(terminal, "PATIENCE", 0.01)
     monkeypatch.setattr(terminal, "echo", lambda text, *, err: said.append((text, err)))
     assert half(compiling.compile_model(MODEL)) == 0.2

@@ -223,7 +223,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
     """Of NEST's own neurons: four numbers without adaptation, eight with it, then those of one more trace."""
     rows = {0: "Z", 1: "E"} | {kind: kind for kind in "BX"}
     for name, n in (("iaf", 4), ("iaf_psc_delta_adapt", 8)):
-        found = ComposedMaps(Generator(built_in.find(name, "piecewise_linear")), ahead=True)
+        found = ComposedMaps(Generator(built_in.find_model(name, "piecewise_linear")), ahead=True)
         assert found.first_beside == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
         for key, place in found.place.items():
             made = rows[key[1]] if key[0] == "P" else key[0].replace("G", "Q")
@@ -232,8 +232,8 @@ def test_places_are_those_that_checkpoints_name() -> None:
 
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
     for name in library.nest_names():
-        program = compile_model(built_in.find(name, built_in.DEFAULT))
-        assert program.has(Part("composed", "single", (0,), ahead=True)) == ("bsshslm" not in name)
+        program = compile_model(built_in.find_model(name, built_in.DEFAULT))
+        assert program.has_part(Part("composed", "single", (0,), ahead=True)) == ("bsshslm" not in name)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pareprop import NeuronModel
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile_model
-from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, derive
+from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, derive_model
 
 N, T = 24, 80
 # everything that the language knows, and every way in which something can vary
@@ -141,7 +141,7 @@ def test_traces_and_sweep(name: str) -> None:
         for p in range(ports):
             entering = slow.U[:, :, p] * arrivals[t]
             eps[p], e[p] = twin.trace(now, np.arange(N), eps[p], e[p], entering)
-            found = fast.trace(p, before, kept, psi, arrivals[t], traces[p])
+            found = fast.advance_trace(p, before, kept, psi, arrivals[t], traces[p])
             scale = np.abs(eps[p]).max() + 1e-9
             np.testing.assert_allclose(found, e[p], rtol=1e-8, atol=1e-9 * scale)
             np.testing.assert_allclose(traces[p][:K].T, eps[p], rtol=1e-8, atol=1e-9 * scale)
@@ -150,7 +150,7 @@ def test_traces_and_sweep(name: str) -> None:
     adjoint, gradient = np.zeros((fast.program.n_adjoint, N)), np.zeros((ports, N))
     for t in reversed(range(T)):
         before, kept, psi = rows[t]
-        credit = fast.sweep(before, kept, share, np.ascontiguousarray(L[t]), rate, adjoint, psi)
+        credit = fast.run_backward_step(before, kept, share, np.ascontiguousarray(L[t]), rate, adjoint, psi)
         gradient += credit * arrivals[t]
     assert np.abs(total).max() > 0
     np.testing.assert_allclose(gradient, total, rtol=1e-8, atol=1e-10 * size.max())
@@ -160,7 +160,7 @@ def learnable(name):
     """All parameters of a model that spikes depend on."""
     model = definition(name)
     names = tuple(sorted(key for key in model.defaults if key not in NEVER_LEARNED))
-    learned = derive(model, Learns(names)).learned
+    learned = derive_model(model, Learns(names)).learned
     return tuple(key for k, key in enumerate(names) if learned.list_paths(model, k))
 
 
@@ -182,7 +182,7 @@ def test_traces_and_sweep_of_parameters(name: str) -> None:
                 new = np.einsum("sij,sj->si", slow.J, eps[k]) + slow.v * e[k][:, None] + q
                 e[k] = slow.psi * (np.sum(slow.h * new, axis=1) + x)
                 eps[k] = np.einsum("sij,sj->si", slow.R, new) + r + slow.gap * e[k][:, None]
-            found = fast.trace(len(slow.ports) + k, before, kept, psi, 1.0, traces[k])
+            found = fast.advance_trace(len(slow.ports) + k, before, kept, psi, 1.0, traces[k])
             scale = np.abs(eps[k]).max() + 1e-9
             np.testing.assert_allclose(found, e[k], rtol=1e-8, atol=1e-9 * scale)
             np.testing.assert_allclose(traces[k, : slow.K].T, eps[k], rtol=1e-8, atol=1e-9 * scale)
@@ -190,8 +190,8 @@ def test_traces_and_sweep_of_parameters(name: str) -> None:
             size[k] += np.abs((share * L[t] + rate) * e[k])
     adjoint = np.zeros((fast.program.n_adjoint, N))
     for t in reversed(range(T)):
-        fast.sweep(*rows[t][:2], share, np.ascontiguousarray(L[t]), rate, adjoint, rows[t][2])
-    *_, slopes = fast.program.renew({"surrogate_gradient_width": 1.0}, fast.dt, N)
+        fast.run_backward_step(*rows[t][:2], share, np.ascontiguousarray(L[t]), rate, adjoint, rows[t][2])
+    *_, slopes = fast.program.recompute_columns({"surrogate_gradient_width": 1.0}, fast.dt, N)
     first_column = fast.program.n_adjoint - len(names) - ("I_e" in names)
     found = adjoint[first_column : first_column + len(names)]
     found = found + np.einsum("in,kin->kn", adjoint[: slow.K], slopes)
@@ -205,9 +205,9 @@ def test_steps_keep_what_learned_values_were() -> None:
     for online in (False, True):
         *_, (_, fast, _, _, psi, before, kept) = islice(run("small", learns=Learns(("d", "tau"), online)), 30)
         for value in ({}, {"tau": 3.0, "d": 0.5}):
-            fast.constant[:] = fast.program.constants({"surrogate_gradient_width": 0.7} | value, 1.0, N)
+            fast.constant[:] = fast.program.compute_constants({"surrogate_gradient_width": 0.7} | value, 1.0, N)
             trace = np.ones((fast.program.n_traces, N))
-            fast.trace(0, before, kept, psi, 1.0, trace)
+            fast.advance_trace(0, before, kept, psi, 1.0, trace)
             found[online, bool(value)] = trace
     np.testing.assert_array_equal(found[True, False], found[True, True])
     np.testing.assert_allclose(found[True, False], found[False, False], rtol=1e-12)
@@ -225,7 +225,7 @@ def test_past_a_cutoff(name: str) -> None:
         if slow.kept[k, 0]:
             carried = own[:, k] ** 4 * slow.v[:, k] * e if slow.kept[k, 1] else 0.0
             expected[:, k] = own[:, k] ** 5 * eps[:, k] + carried
-    fast.decay(5, traces)
+    fast.decay_trace(5, traces)
     np.testing.assert_allclose(traces[:K].T, expected, rtol=1e-10, atol=1e-14)
     assert not traces[K:].any()
 

@@ -43,14 +43,14 @@ class CompiledCells(twin.Cells):
 
     def reset(self):
         for kind, cells in zip(self.kinds, self.cells, strict=True):
-            cells.state[:] = cells.program.initial(kind.env | {}, self.dt, kind.n)
+            cells.state[:] = cells.program.compute_initial(kind.env | {}, self.dt, kind.n)
             cells.z[:], cells.refractory[:] = 0, 0
 
     def restart(self):
         """Let traces start anew, as at the beginning of an interval."""
         for cells in self.cells:
             cells.before = np.zeros((cells.program.n_kept, cells.n))
-            cells._call(
+            cells._call_function(
                 "start", cells.n, cells.n, self.dt, cells.constant, cells.state, cells.z, cells.refractory, cells.before
             )
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pareprop import InputError, NeuronModel
 from pareprop.neurons import compile as compiler
 from pareprop.neurons import library, terms
-from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, _Deriving, derive
-from pareprop.neurons.language import evaluate, parse, with_terms, write
+from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, _Deriving, derive_model
+from pareprop.neurons.language import evaluate_tree, parse_expression, with_terms, write
 from pareprop.neurons.stored_terms import OLD
 
 GOOD = {
@@ -128,7 +128,7 @@ def nested(text: str, times: int) -> str:
 @pytest.mark.parametrize("text", ["abs({} - 1)", "min({}, E_L)", "max(E_L, {})"])
 def test_derivatives_that_would_not_end(text: str) -> None:
     with pytest.raises(InputError, match=r"'mine': step: V_m: the derivatives up to here may have .* parts"):
-        derive(made(step={"V_m": nested(text, 45)}))
+        derive_model(made(step={"V_m": nested(text, 45)}))
 
 
 def test_derivatives_of_many_terms_and_factors() -> None:
@@ -141,7 +141,7 @@ def test_derivatives_of_many_terms_and_factors() -> None:
         return items[0] if not half else f"({operator.join(halved(part, operator) for part in both)})"
 
     step = f"{halved(terms, '+')} + {halved(factors, '*')} + arriving"
-    J = evaluate(derive(made(step={"V_m": step})).J[0, 0], {OLD + "V_m": 0.01})
+    J = evaluate_tree(derive_model(made(step={"V_m": step})).J[0, 0], {OLD + "V_m": 0.01})
     by_hand = sum(k * np.exp(0.01 * k) for k in range(1, 150))
     by_hand += np.prod([1 + 0.01 * k for k in range(1, 70)]) * sum(k / (1 + 0.01 * k) for k in range(1, 70))
     np.testing.assert_allclose(J, by_hand, rtol=1e-12)
@@ -153,10 +153,12 @@ LONG = "*".join(f"tanh({k}*V_m + exp({k}*V_m))" for k in range(1, 61))
 def test_a_long_product_is_not_written_out() -> None:
     """Its derivative has 60 terms of 60 factors: written out, these are 25 000 lines of C."""
     model = made(step={"V_m": f"{LONG} + arriving"})
-    assert compiler._source(model, compiler.Part("quick", "double"), NO_LEARNS).count("\n") < 12_000
+    assert compiler._generate_source(model, compiler.Part("quick", "double"), NO_LEARNS).count("\n") < 12_000
     given = {"exp": np.exp, "tanh": np.tanh, "V_m": -0.01 + 1e-30j}
     by_complex_step = eval(LONG, {}, given).imag / 1e-30
-    np.testing.assert_allclose(evaluate(derive(model).J[0, 0], {OLD + "V_m": -0.01}), by_complex_step, rtol=1e-12)
+    np.testing.assert_allclose(
+        evaluate_tree(derive_model(model).J[0, 0], {OLD + "V_m": -0.01}), by_complex_step, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,15 +183,15 @@ def test_what_is_long_and_linear_is_integrated_exactly() -> None:
 def test_derivatives_of_long_trees_are_those_of_sympy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = library.get_definition(name)
     learns = Learns(tuple(sorted({*model.parameters, "I_e"} - {*NEVER_LEARNED})))
-    by_sympy = _Deriving(model, learns).derivatives()
+    by_sympy = _Deriving(model, learns).derive_all()
     monkeypatch.setattr(terms, "LONG", -1)
-    found, read = _Deriving(model, learns).derivatives(), dict[str, float]()
+    found, read = _Deriving(model, learns).derive_all(), dict[str, float]()
     for by in (by_sympy, found):
         names = {*model.names, *(OLD + state for state in model.states), "dt"}
         values = {key: float(np.random.default_rng(sum(map(ord, key))).uniform(0.5, 2.0)) for key in sorted(names)}
         read = with_terms(with_terms(values, model.equations.constants | by.constants), by.terms)
         tables = [by.J, by.U, by.v, by.h, by.R, *vars(by.learned).values()]
-        numbers = [{at: evaluate(tree, read) for at, tree in table.items()} for table in tables]
+        numbers = [{at: evaluate_tree(tree, read) for at, tree in table.items()} for table in tables]
         if by is by_sympy:
             wanted = numbers
     for table, by_symbols in zip(numbers, wanted, strict=True):
@@ -200,12 +202,12 @@ def test_derivatives_of_long_trees_are_those_of_sympy(name: str, monkeypatch: py
 def test_a_branch_that_is_not_taken_has_no_part_in_a_long_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terms, "LONG", -1)
     text = "where(V_m > 0, log(V_m), V_m)*min(V_m, exp(1000 - V_m)) + abs(V_m)**2/(V_m - 3) + V_m**V_m - 2*V_m/V_m/5"
-    by = _Deriving(made(step={"V_m": f"{text} + arriving"}), NO_LEARNS).derivatives()
+    by = _Deriving(made(step={"V_m": f"{text} + arriving"}), NO_LEARNS).derive_all()
     a = 1.0 + np.log(1.5) + (2 * 1.5 * (1.5 - 3) - 1.5**2) / (1.5 - 3) ** 2 + 1.5**1.5 * (np.log(1.5) + 1)
-    np.testing.assert_allclose(evaluate(by.J[0, 0], {OLD + "V_m": 1.5}), a, rtol=1e-12)
+    np.testing.assert_allclose(evaluate_tree(by.J[0, 0], {OLD + "V_m": 1.5}), a, rtol=1e-12)
     wanted = 2 * -1.0 + (2 * -1.0 * (-1.0 - 3) - 1.0) / (-1.0 - 3) ** 2
-    by = _Deriving(made(step={"V_m": text.replace(" + V_m**V_m", "") + " + arriving"}), NO_LEARNS).derivatives()
-    np.testing.assert_allclose(evaluate(by.J[0, 0], {OLD + "V_m": -1.0}), wanted, rtol=1e-12)
+    by = _Deriving(made(step={"V_m": text.replace(" + V_m**V_m", "") + " + arriving"}), NO_LEARNS).derive_all()
+    np.testing.assert_allclose(evaluate_tree(by.J[0, 0], {OLD + "V_m": -1.0}), wanted, rtol=1e-12)
 
 
 def test_more_code_than_a_compiler_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,18 +232,18 @@ def test_more_code_than_a_compiler_takes_is_refused(monkeypatch: pytest.MonkeyPa
 )
 def test_what_is_no_number_once_it_is_simplified(changes: dict, told: str) -> None:
     with pytest.raises(InputError, match=f"^neuron model 'mine': {told}.* holds a number that is not finite"):
-        derive(made(**changes))
+        derive_model(made(**changes))
 
 
 def test_powers_of_numbers_are_taken_by_floats() -> None:
     """An exact power of these numbers would fill the memory."""
     tiny, near = "(1/3)**(2**40)", "(999999999/1000000000)**1000000000"
-    by = derive(made(step={"V_m": f"{tiny}*V_m*V_m + {near}*V_m + arriving"}))
-    J = evaluate(by.J[0, 0], {OLD + "V_m": 1.0})
+    by = derive_model(made(step={"V_m": f"{tiny}*V_m*V_m + {near}*V_m + arriving"}))
+    J = evaluate_tree(by.J[0, 0], {OLD + "V_m": 1.0})
     np.testing.assert_allclose(J, np.exp(1e9 * np.log1p(-1e-9)), rtol=1e-6)
     for power in ("(2*V_m)**(2**40)", "((((2*V_m)**64)**64)**64)**64"):
         with pytest.raises(InputError, match="step: V_m: its derivative by V_m holds a number that is not finite"):
-            derive(made(step={"V_m": f"{power} + arriving"}))
+            derive_model(made(step={"V_m": f"{power} + arriving"}))
 
 
 def test_division_by_zero_at_the_start() -> None:
@@ -308,16 +310,16 @@ TREES = st.recursive(
 @example(("**", ("number", -0.0), ("number", 0.0)))
 @given(TREES)
 def test_what_is_written_reads_the_same(tree: tuple) -> None:
-    again = parse(write(tree), ["a", "b"], "here", internal=True)
+    again = parse_expression(write(tree), ["a", "b"], "here", internal=True)
     values = {"a": np.array([0.5, -1.5]), "b": np.array([2.0, 0.25])}
-    np.testing.assert_array_equal(evaluate(again, values), evaluate(tree, values))
+    np.testing.assert_array_equal(evaluate_tree(again, values), evaluate_tree(tree, values))
 
 
 @settings(max_examples=300)
 @given(st.text(alphabet="ab()+-*/<>=., 19enotrwh_\n\t", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        parse(text, ["a", "b"], "here")
+        parse_expression(text, ["a", "b"], "here")
     except InputError as problem:
         assert "\n" not in str(problem)
 

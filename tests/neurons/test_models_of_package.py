@@ -108,7 +108,7 @@ def test_a_spike_ends_traces_of_hodgkin_huxley() -> None:
         assert np.all(z == z[0])
         spiked += [t] * bool(z[0])
         for k, (trace, arrival) in enumerate(zip(traces, (first, second), strict=True)):
-            cells.trace(0, before, kept, psi, float(t == arrival), trace)
+            cells.advance_trace(0, before, kept, psi, float(t == arrival), trace)
             found = trace[: len(states), 4]
             wanted = (cells.state[:, 2 * k] - cells.state[:, 2 * k + 1]) / (2.0 * step)
             own = [s for s in spiked if s >= arrival]

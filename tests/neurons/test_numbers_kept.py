@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from pareprop.neurons.derive import Derivatives, derive
-from pareprop.neurons.language import CONDITIONS, Tree, names_of, walk
+from pareprop.neurons.derive import Derivatives, derive_model
+from pareprop.neurons.language import CONDITIONS, Tree, names_of, walk_tree
 from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.stored_terms import OLD
 
@@ -65,11 +65,11 @@ def trees_of(by: Derivatives) -> list[Tree]:
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_no_fewer_numbers_would_do(step: str, follow: list[str]) -> None:
     """What is kept suffices, and no smaller set does."""
-    by = derive(model(step, follow))
+    by = derive_model(model(step, follow))
     moving = {"V", "g", OLD + "V", OLD + "g", "x_in", "I", "z", "refractory"}
     kept = {*by.keeps, *([("flags",)] if by.spiked or by.refractory else [])}
     assert len(kept) == by.n_kept and suffices(by, kept, {"V"}, moving)
-    every = {node for tree in trees_of(by) for node in walk(tree) if names_of(node) & moving}
+    every = {node for tree in trees_of(by) for node in walk_tree(tree) if names_of(node) & moving}
     every = {node for node in every if node[0] not in CONDITIONS and node[1] not in ("z", "refractory")}
     every |= {("name", "V"), ("name", "g"), ("flags",)}
     always = {("flags",)} if follow else set()  # whether it spiked is read by itself

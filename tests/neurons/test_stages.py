@@ -10,7 +10,7 @@ import pytest
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile_model
-from pareprop.neurons.stages import BLOCK, cut
+from pareprop.neurons.stages import BLOCK, split_loop
 
 PYTHON = {"exp": math.sin, "log": math.cos, "tanh": math.atan}  # any functions will do
 
@@ -53,7 +53,7 @@ def test_stages_compute_the_same() -> None:
     n_cut = 0
     for seed in range(300):
         lines = draw(seed)
-        buffers, loops = cut(lines)
+        buffers, loops = split_loop(lines)
         n_cut += len(loops) > 1
         expected, found = run([lines], [], 3), run(loops, buffers, 3)
         assert all(found[name] == expected[name] for name in ("a", "b", "c", "out")), seed
@@ -82,7 +82,7 @@ def test_blocks_do_not_matter(real: type) -> None:
         adjoint = np.zeros((program.n_adjoint, len(which)), real)
         given = [np.ascontiguousarray(values[which], real) for values in (signal, rate)]
         for before, kept, psi in zip(rows[-2::-1], rows[:0:-1], found[-2::-3], strict=True):
-            found += [cells.sweep(before, kept, 0.1, *given, adjoint, psi), adjoint.copy()]
+            found += [cells.run_backward_step(before, kept, 0.1, *given, adjoint, psi), adjoint.copy()]
         return found
 
     together = go(np.arange(n))

@@ -9,8 +9,8 @@ from scipy.linalg import expm
 from pareprop import InputError, NeuronModel
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile_model
-from pareprop.neurons.derive import derive
-from pareprop.neurons.language import evaluate, with_terms
+from pareprop.neurons.derive import derive_model
+from pareprop.neurons.language import evaluate_tree, with_terms
 from pareprop.neurons.stored_terms import OLD
 
 LINEAR = {
@@ -203,17 +203,17 @@ def advanced(integrator, f, x, dt):
 def test_large_systems_are_derived(definition: dict, integrator: str, substeps: int) -> None:
     """Step and derivatives of systems whose expressions would be too long, if each stage repeated those before."""
     model = NeuronModel.from_dict("mine", definition | {"integrator": integrator, "substeps": substeps})
-    equations, by, names = model.equations, derive(model), list(model.states)
+    equations, by, names = model.equations, derive_model(model), list(model.states)
     start = [-58.0, 0.06, 0.55, 0.33, 3.0, 2.0] if definition is TRAUB else [0.3, -0.2, 0.5]
     x, dt, current, fixed = np.array(start), 0.02, 100.0, model.complete_values({}, 0.02)
     now = fixed | dict(zip(names, start, strict=True)) | dict.fromkeys(model.ports, 0.0)
     now |= {"I": current, "z": 0.0, "refractory": 0.0}
-    step = [evaluate(tree, with_terms(now, equations.terms)) for tree in equations.step.values()]
+    step = [evaluate_tree(tree, with_terms(now, equations.terms)) for tree in equations.step.values()]
     old = {OLD + name: value for name, value in zip(names, start, strict=True)}
     read = with_terms(now | old, by.constants | by.terms)
     J = np.zeros((len(names), len(names)))
     for place, tree in by.J.items():
-        J[place] = evaluate(tree, read)
+        J[place] = evaluate_tree(tree, read)
 
     def advance(at):
         for _ in range(substeps):
@@ -274,7 +274,7 @@ def test_what_is_linear_in_parts_is_not_linear(text: str) -> None:
 def test_what_is_linear_is_seen_however_it_is_written(text: str) -> None:
     given = {"parameters": {"g": [-0.2, "1/ms"]}, "states": {"V_m": [0.5, "mV"]}, "spike": "V_m - 1"}
     model = NeuronModel.from_dict("mine", given | {"dynamics": {"V_m": f"{text} + I**2"}})
-    found = evaluate(model.equations.step["V_m"], model.complete_values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
+    found = evaluate_tree(model.equations.step["V_m"], model.complete_values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
     np.testing.assert_allclose(found, 0.5 * np.exp(-0.1) + 9 * (1 - np.exp(-0.1)) / 0.2, rtol=1e-12)
 
 

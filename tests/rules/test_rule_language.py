@@ -11,7 +11,7 @@ import pareprop
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.neurons import library as models
-from pareprop.neurons.language import evaluate
+from pareprop.neurons.language import evaluate_tree
 from pareprop.rules import library
 from pareprop.rules.bound import BoundRule
 from pareprop.rules.check import check_rule
@@ -191,9 +191,9 @@ def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[
     """New states and the gradient of a step, from the strings alone; `values`: all that belongs to the target."""
     known, new = {**values, **old, "pre": pre}, {}
     for name, tree in rule.synapse.items():
-        new[name] = evaluate(tree, known | {f"new {key}": value for key, value in new.items()})
+        new[name] = evaluate_tree(tree, known | {f"new {key}": value for key, value in new.items()})
     later = {**known, **new} | {f"before {key}": value for key, value in old.items()}
-    return new, evaluate(rule.gradient, later)
+    return new, evaluate_tree(rule.gradient, later)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_coefficients_equal_the_strings(name: str) -> None:
         names |= {f"was {key}": target[f"before {key}"], f"was after {key}": target[f"before {key}"]}
 
     def value(tree: tuple) -> float:
-        return float(evaluate(tree, names))
+        return float(evaluate_tree(tree, names))
 
     steps = bound.steps
     x = {k: sum(value(tree) * old[b] for (a, b), tree in steps.M.items() if a == k) for k in bound.synapse_states}

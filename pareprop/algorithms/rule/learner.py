@@ -49,7 +49,7 @@ class Learner:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
         given = network.values_of(piece, np.arange(self.first, self.last))
-        of_model = network.program_of(at.post).values(given, model.dt_ms)
+        of_model = network.program_of(at.post).compute_values(given, model.dt_ms)
         parameters = {
             name: cell_values(model, at.post, f"{at.rule.name}/{name}", value, low, low + n)
             for name, value in at.parameters.items()

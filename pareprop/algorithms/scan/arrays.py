@@ -44,7 +44,7 @@ class ComposedMaps(Struct):
         self._composed = {name: (network.program_of(post), of) for name, (post, of) in wanted.items() if of}
         scanned = [item for item in table.plans if item.algorithm.name == "scan"]
         places = layout.MAPS * any(item.request.definition is None for item in scanned)
-        sizes = [program.composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
+        sizes = [program.get_composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
         width = round_to_lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         wholes = [round_to_lines(maps + others) + round_to_lines(entries) for maps, others, entries, *_ in sizes]
         derived = max((size for *_, size, _ in sizes), default=0)
@@ -63,7 +63,7 @@ class ComposedMaps(Struct):
     def address_of(self, post: Population) -> int:
         """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
         found = self._composed.get(post.name)
-        return found[0].composed_address(found[1]) if found else 0
+        return found[0].get_composed_address(found[1]) if found else 0
 
     def _list_arrays(self) -> list[Array]:
         """List what composed maps keep; the names are the same on all ranks."""
