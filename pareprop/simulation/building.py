@@ -16,25 +16,10 @@ from ..timers import Timers
 
 
 def build_engine(model: Model, n_steps: int, exchange: Exchange, settings: Settings, timers: Timers) -> Engine:
-    """Collective: build this rank's share of a network and its engine, and connect the ranks.
+    """Collective: build this rank's part of a network and its engine, and connect the ranks.
 
-    Parameters
-    ----------
-    model : Model
-        The network.
-    n_steps : int
-        Most steps of a sample.
-    exchange : Exchange
-        Exchange of this rank's group of ranks.
-    settings : Settings
-        Settings of the variant.
-    timers : Timers
-        Seconds by phase, which the engine adds to.
-
-    Raises
-    ------
-    InputError
-        If the network cannot be built so, or has no room; on all ranks.
+    Samples have at most `n_steps` steps; `exchange` joins this rank's group of ranks, and the engine adds to `timers`.
+    Raises an `InputError` on all ranks if the network cannot be built so, or the memory is too small.
     """
     world, sizes = exchange.replicas.world or exchange.comm, [model.size(role) for role in ("recurrent", "readout")]
     with share_errors(world):

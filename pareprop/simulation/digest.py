@@ -34,12 +34,8 @@ def hash_synapses(
 ) -> Iterator[np.ndarray]:
     """Collective: yield on rank 0 the synapses of a projection as records of `SYNAPSE`, by target, source, delay.
 
-    Parameters
-    ----------
-    weight : ndarray or None
-        Float64, in place of the table's, such as weights with pending updates applied, or delays that learn.
-    first : int
-        Index in the table of the synapse that `weight[0]` belongs to.
+    `weight` is float64, in place of the table's, such as weights with pending updates applied, or learned delays;
+    `weight[0]` belongs to synapse `first` of the table.
     """
     own = _hash_own_synapses(table, span, table.weight if weight is None else weight, first)
     return _merge_parts(comm, span, own) if table.by_source else collectives.send_items_to_root(comm, own)
@@ -98,12 +94,8 @@ class Digest:
     ) -> None:
         """Collective: add the weights, and delays that learn.
 
-        Parameters
-        ----------
-        shown : dict or None
-            id(table) to weights in place of the table's.
-        delays : dict or None
-            Name of a projection to the delays of its synapses, see `Engine.show_delays`.
+        `shown` maps id(table) to weights in place of the table's; `delays` maps names of projections to the delays of
+        their synapses, see `Engine.show_delays`.
         """
         real = delays or {}
         self._chain_hashes(

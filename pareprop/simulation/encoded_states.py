@@ -27,17 +27,8 @@ KEPT = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of t
 def split_state(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     """Return the state of an observer or a loss as JSON and arrays.
 
-    Parameters
-    ----------
-    owner : str
-        Whose state it is, for messages: "observer NAME".
-    state : dict
-        The state.
-
-    Raises
-    ------
-    InputError
-        If the state holds what a checkpoint cannot keep; names the place.
+    `owner` is named in messages: "observer NAME". Raises an `InputError` if a checkpoint cannot store a part of the
+    state; it names the place.
     """
     if type(state) is not dict or not all(type(key) is str and len(key) < 500 for key in state):
         raise InputError(f"{owner}: state() must return a dict with texts as keys, not {quote(state)}")

@@ -33,18 +33,10 @@ from .task import ClosedTask
 
 
 class Episodes:
-    """Runs the episodes of a task on an engine.
+    """Runs the episodes of a task on an engine of either variant.
 
-    Parameters
-    ----------
-    task : ClosedTask
-        The task.
-    model : Model
-        The network.
-    engine : Engine
-        Of either variant.
-    timers : Timers
-        Seconds by phase; the environment's seconds are added as `environment`.
+    Seconds are added to `timers` by phase, the environment's as `environment`. Raises an `InputError` if task and
+    network do not fit.
 
     Attributes
     ----------

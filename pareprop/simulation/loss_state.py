@@ -19,15 +19,7 @@ WATCHED = 10  # training samples in which changes are looked for: each costs two
 
 
 class LossState:
-    """Guards the state of a loss while samples run.
-
-    Parameters
-    ----------
-    loss : Loss
-        The loss.
-    notices : Notices
-        Receive the warning of a loss that changes without `state` and `load_state`.
-    """
+    """Guards the state of a loss while samples run; warns if it changes without `state` and `load_state`."""
 
     def __init__(self, loss: Loss, notices: Notices) -> None:
         self._loss, self._notices, self._to_look = loss, notices, WATCHED

@@ -46,12 +46,7 @@ FEW = 50  # a loss that is called step by step is compared with its errors in ab
 class Notices:
     """The notices of a simulation, each once.
 
-    Parameters
-    ----------
-    speaks : bool
-        Whether this rank prints them.
-    silent : bool
-        Whether there are none, on any rank.
+    `speaks` is whether this rank prints them; with `silent` there are none, on any rank.
 
     Attributes
     ----------
@@ -238,16 +233,8 @@ def list_network_notices(
 ) -> Iterator[tuple[str, str]]:
     """Collective: yield the notices (kind, line) of a network that was built, the same on all ranks.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share of the network.
-    plan : NetworkPlan or None
-        How each projection learns, in the spike variant.
-    exchange : Exchange
-        Exchange of the ranks that hold the network.
-    n_steps : int
-        Steps of a sample.
+    `network` is this rank's part, `exchange` joins the ranks that hold the network. In the spike variant `plan` has the
+    algorithm of each projection. Samples have `n_steps` steps.
     """
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))

@@ -23,12 +23,7 @@ from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 
 class Pieces:
-    """The sample that is being run, piece by piece.
-
-    Parameters
-    ----------
-    engine : Engine
-        Of either variant.
+    """The present sample of an engine of either variant, piece by piece.
 
     Attributes
     ----------

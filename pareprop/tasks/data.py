@@ -324,14 +324,9 @@ class Data(TaskBase):
 
 
 class DataSplit:
-    """The parts of a file's samples that train, validate and test.
+    """The parts of a file's samples that train, validate and test, by the settings of a task.
 
-    Parameters
-    ----------
-    task : Data
-        The settings.
-    n_samples, n_first : int
-        Number of all samples, and of samples of `data`; the others are of `test_data`.
+    Of `n_samples` samples the first `n_first` are of `data`, the others of `test_data`.
     """
 
     def __init__(self, task: Data, n_samples: int, n_first: int) -> None:

@@ -17,16 +17,9 @@ N_PIXELS = 2 * SIDE * SIDE
 
 
 class SampleOrders:
-    """Orders of the recordings of each phase: a new one for each epoch of training.
+    """Orders of the recordings of each phase: a new one for each epoch of training, with `seed`.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the orders.
-    n_train, n_test : int
-        Numbers of recordings.
-    hold_out : int
-        Training recordings that validate.
+    `n_train` and `n_test` are numbers of recordings; `hold_out` training recordings validate.
 
     Attributes
     ----------
@@ -52,14 +45,8 @@ class SampleOrders:
 class PixelSpikes:
     """Spikes of recordings, one input neuron for each used pixel.
 
-    Parameters
-    ----------
-    splits : sequence of Recordings or SyntheticDigits
-        Recordings that train, and those that test.
-    pixels : np.ndarray
-        Used pixels, sorted, see `index_pixels`.
-    n_step : int
-        Steps of a recording.
+    `splits` are the recordings that train, and the ones that test; `pixels` are the used pixels, sorted, see
+    `index_pixels`. A recording has `n_step` steps.
     """
 
     def __init__(self, splits: Sequence[Recordings | SyntheticDigits], pixels: np.ndarray, n_step: int) -> None:
