@@ -71,7 +71,7 @@ __all__ = [
     "sweep",
 ]
 
-_HOMES = {  # module of each name: it is imported when the name is used, so that a start takes what it needs
+_HOMES = {  # module of each name: it is imported when the name is used, so that a start loads few modules
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),

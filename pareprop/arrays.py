@@ -30,7 +30,7 @@ class Array:
     values : np.ndarray
         Of neurons along the last axis, of rows or synapses along the first, of any shape if of the rank.
     per : str
-        What it belongs to; an array "rank" is the same on every rank.
+        Its owner; an array "rank" is the same on every rank.
     saved : bool
         Whether a state keeps it; others are derived, or written before they are read.
     ring : str

@@ -19,7 +19,7 @@ def find_powercap_folder() -> Path:
 
 
 class Meter:
-    """Tells the joules of laps, of all processor packages of this machine and their memory; NaN where it does not tell.
+    """Measures the joules of laps, of all processor packages of this machine and their memory; NaN without counters.
 
     Counters start again at their range, at full load after some minutes; more often than once in a lap is not noticed.
     """

@@ -27,7 +27,7 @@ TEXT_LIMIT = 2**20  # longer texts, in bytes, are refused
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
 NOT_KEPT = "synapses_not_kept"  # attribute of `results.h5` without synapses: their number
 OBJECTS = 100_000  # HDF5 files with more groups and datasets are refused
-# errors that h5py raises for a damaged file, beside OSError
+# errors other than OSError that h5py raises for a damaged file
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError, SystemError)
 
 
@@ -116,7 +116,7 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def read_npy(path: str | Path, kinds: str = "fiub") -> np.ndarray:
-    """Read a `.npy` file of numbers; `kinds` are those of the types that are read, "V" of structured arrays.
+    """Read a `.npy` file of numbers; `kinds` are the kinds of the accepted types, "V" of structured arrays.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Identify the installation: version of the package, digests of its sources and of those of its kernels."""
+"""Identify the installation: version of the package, digests of its sources and of its kernels' sources."""
 
 from __future__ import annotations
 

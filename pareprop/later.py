@@ -1,4 +1,4 @@
-"""What is imported when it is used: on a parallel file system, each module costs each rank some calls at its start."""
+"""Modules that are imported on use: on a parallel file system, each module costs each rank some calls at its start."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from .errors import InputError, ParepropError, StateError
 
 CGROUPS = Path("/sys/fs/cgroup")
-GROUP_LIMITS = {  # of version 2, alone or beside version 1, and of version 1: folders and files, by kind of group
+GROUP_LIMITS = {  # of version 2, alone or with version 1, and of version 1: folders and files, by kind of group
     "": (("", "memory.max"), ("unified", "memory.max")),
     "memory": (("memory", "memory.limit_in_bytes"),),
 }
 PROCESSORS = Path("/sys/devices/system/cpu")
-BUSY = 0.1  # cores that other programs keep busy, above which a measurement is told as disturbed
+BUSY = 0.1  # cores that other programs keep busy, above which a measurement is reported as disturbed
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
@@ -123,7 +123,7 @@ def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str])
 
 def describe_shortage(problem: MemoryError) -> ParepropError:
     """Return the error for a `MemoryError`: `InputError` if one array exceeds the memory of the machine."""
-    shape, dtype = getattr(problem, "shape", None), getattr(problem, "dtype", None)  # as NumPy tells them
+    shape, dtype = getattr(problem, "shape", None), getattr(problem, "dtype", None)  # as NumPy has them
     if isinstance(shape, tuple) and dtype is not None:
         try:
             require_bytes(math.prod(shape) * dtype.itemsize, f"an array of shape {shape}")
@@ -175,7 +175,7 @@ def job_seconds_left() -> float:
 
 
 def processor_name() -> str:
-    """Return the name of this processor as the system tells it, or its architecture."""
+    """Return the name of this processor as the system reports it, or its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

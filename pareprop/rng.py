@@ -1,7 +1,7 @@
 """Random numbers that depend on (seed, purpose, id, index) alone, never on the rank or on the order of the draws.
 
-A purpose names what is drawn, such as ``"rec->rec/weight"``; with the seed it gives a 128-bit key. Under a key every id
-has a stream of its own, that of ``numpy.random.Philox(key=key, counter=[0, id, 0, 0])``.
+A purpose names the drawn numbers, such as ``"rec->rec/weight"``; with the seed it gives a 128-bit key. Under a key
+every id has a separate stream, as of ``numpy.random.Philox(key=key, counter=[0, id, 0, 0])``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def make_key(seed: int, purpose: str) -> np.ndarray:
     seed : int
         Seed of the run.
     purpose : str
-        What is drawn; different purposes give independent numbers.
+        Purpose of the numbers; different purposes give independent numbers.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def bernoulli_of(
     n_steps : int
         Number of steps.
     number : int or None
-        Number of the first source in the result; the next ones count on. None: that of a range, else 0.
+        Number of the first source in the result; the next ones count on. None: the range's, else 0.
 
     Returns
     -------

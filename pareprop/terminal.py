@@ -19,7 +19,7 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
     """Print a text, on the standard error with `err`, with a newline after it if `nl`.
 
     Control characters, which may come from a name in a file, are shown as escapes. If the reader of a pipe has gone, as
-    `head` does, the text is dropped and the command goes on.
+    `head` does, the text is dropped and the command continues.
     """
     stream = sys.stderr if err else sys.stdout
     try:

@@ -29,7 +29,7 @@ class Timers:
 
 
 class Phase:
-    """A block of code that is timed; a class of its own because small networks enter several in a millisecond.
+    """A block of code that is timed; a separate class because small networks enter several in a millisecond.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Names for `Any`, by the reason why there is no better type; where `Any` itself stands, the reason stands beside it.
+"""Names for `Any`, by the reason why there is no better type; where `Any` itself stands, the reason stands next to it.
 
 Values by name come from scripts, TOML, JSON or HDF5: their types are known only where they are checked.
 """
