@@ -7,9 +7,9 @@
 "functions": elementary functions, and all functions of two neuron models generated from equations, in both precisions,
 as C programs for this machine, for ARM with NEON, and with SVE off and on; all must print the same hashes.
 
-"digests": in a folder lie Debian's Python for arm64 with its libraries (`apt-get` has lists of its own: it asks for no
+"digests": in a folder lie Debian's Python for arm64 with its libraries (`apt-get` has separate lists: it needs no
 root, and the system stays as it is), PyPI's wheels for aarch64, and the package, built by its own build with the cross
-compiler. There the cases of tests/test_digests.py run; their digests must be those of tests/digests.json. What lies in
+compiler. There the cases of tests/test_digests.py run; their digests must equal tests/digests.json. What lies in
 the folder already is taken as it is, and kernels that did not change are not compiled again.
 
 Prints a line for each; ends with 1 if one differs. QEMU keeps the order in which its own machine accesses memory: it
@@ -105,7 +105,7 @@ def run(program: Path, compiler: list[str], runners: Iterable[list[str]]) -> Ite
 
 
 def compare_functions(models: Iterable[str] = MODELS, kinds: Iterable[str] = tuple(KINDS)) -> bool:
-    """Compare the hashes of each kind of processor with those of this machine; return whether all are equal."""
+    """Compare the hashes of each kind of processor with this machine's; return whether all are equal."""
     compiler, qemu = find_tools()
     same = True
     for name in models:
@@ -157,7 +157,7 @@ class Machine:
         return self.site.is_dir() and stamp.is_file() and stamp.read_text() == self._stamp()
 
     def prepare(self) -> None:
-        """Make what is not there yet."""
+        """Make missing files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.python is None:
             self._unpack_debian()
@@ -165,7 +165,7 @@ class Machine:
         self._build()
 
     def _unpack_debian(self) -> None:
-        """Unpack Debian's packages; `apt-get` finds what they depend on as if this were a machine without any."""
+        """Unpack Debian's packages; `apt-get` finds their dependencies as if this machine had no packages."""
         state = self.folder / "apt"
         for part in ("lists/partial", "archives/partial"):
             (state / part).mkdir(parents=True, exist_ok=True)
@@ -210,15 +210,15 @@ class Machine:
             shutil.copytree(ROOT / name, self.source / name, ignore=ignored)  # with the times of the files
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy2(ROOT / name, self.source)
-        told = self.folder / "sysconfig"
-        told.mkdir(exist_ok=True)
+        sysconfig = self.folder / "sysconfig"
+        sysconfig.mkdir(exist_ok=True)
         data = next((self.root / "usr/lib" / python.name).glob("_sysconfigdata_*aarch64-linux-gnu.py"))
-        shutil.copy(data, told)
+        shutil.copy(data, sysconfig)
         include = self.root / "usr/include"
         environment = os.environ | {
             "_PYTHON_SYSCONFIGDATA_NAME": data.stem,
             "_PYTHON_HOST_PLATFORM": "linux-aarch64",
-            "PYTHONPATH": str(told),
+            "PYTHONPATH": str(sysconfig),
             "PAREPROP_PORTABLE": "1",
             "CC": self.compiler,
             "CFLAGS": f"-I{include / python.name} -I{include}",
@@ -262,7 +262,7 @@ class Machine:
 
 
 def compare_digests(machine: Machine, cases: list[str]) -> bool:
-    """Compare digests with those of the table; return whether all are equal."""
+    """Compare digests with the table; return whether all are equal."""
     table = json.loads(TABLE.read_text())["digests"]
     if unknown := [case for case in cases if case not in table]:
         stop(f"no case '{unknown[0]}' in {TABLE.name}, which has {', '.join(table)}")

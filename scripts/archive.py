@@ -4,7 +4,7 @@
     python scripts/archive.py             # build/pareprop-VERSION.tar.gz of the latest commit, and its SHA-256
     python scripts/archive.py v0.2.0 --out releases
 
-Archives and GitHub read CITATION.cff at the top of what they are given; in the repository the metadata stand once.
+Archives and GitHub read CITATION.cff at the top of an archive; in the repository the metadata stand once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def git(*arguments: str) -> str:
 def citation(project: dict, date: str) -> str:
     """Return CITATION.cff, in YAML, from the table [project] and the date of the release.
 
-    Several licences there would be a choice: it has that of the program, not the one of a file of data.
+    Several licences there would be a choice: it has the program's licence, not the licence of a data file.
     """
     entries = {
         "cff-version": "1.2.0",

@@ -4,10 +4,10 @@
     python scripts/compare_tutorials.py --data N-MNIST    # a folder with its Train.zip and Test.zip
 
 Prints two tables: seconds of the whole scripts, and how far the runs agree. Spikes, losses and weights of a tutorial
-are compared with NEST's, those of the interval variant also with --nest-losses;
+are compared with NEST's, tutorials of the interval variant also with --nest-losses;
 digests are compared between ranks. With --rounding tutorials that amplify rounding are compared with themselves, on
 another number of threads or with numbers moved by 1e-13. Needs the extra `peer`; takes half an hour on a free machine.
-What is in the folder of results is not run again.
+Runs with results in the folder are not repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def prepare(folder: Path, name: str, data: Path | None) -> None:
     if name == "handwriting":
         shutil.copy(find_shipped("chaos_handwriting.txt"), folder)
     if name == "n-mnist":
-        shutil.copy(find_shipped("NMNIST_pixels_blocklist.txt"), folder)  # beside edited ones
+        shutil.copy(find_shipped("NMNIST_pixels_blocklist.txt"), folder)  # next to edited ones
         for part in PARTS:
             if not (folder / "468j46mzdv-1" / part).exists():
                 if data is None:
@@ -99,7 +99,7 @@ def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) 
 
 
 def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
-    """What rounding does: the time of the first other spike in runs that differ by it alone, by what was changed.
+    """Return the time of the first different spike in runs that differ by rounding alone, by the change.
 
     NEST's N-MNIST against itself, and handwriting with --nest-losses against itself.
     """

@@ -68,13 +68,13 @@ class Contest:
 
     Attributes
     ----------
-    name, variant : what it is
+    name, variant : of the contest
     n_samples : samples per run
     sizes : of the network of `pareprop bench` (neurons, indegree, inputs), or None for a task
     n_steps : of a sample of that network
     neuron : its neuron model
-    synapse : NEST's name of the synapses onto neurons, without the ending of the variant; with another one than that of
-        e-prop, the network of `plastic_model`
+    synapse : NEST's name of the synapses onto neurons, without the ending of the variant; with another one than
+        e-prop's, the network of `plastic_model`
     """
 
     name: str

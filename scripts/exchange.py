@@ -2,7 +2,7 @@
 
 Prints microseconds per round of one step, one readout: of the bare MPI call of the same sizes, of pareprop's round
 without spikes and with more and more spikes per rank, and of packing and unpacking messages on the slowest rank. Within
-a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes each rank a node of its own, so that both ways to send
+a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes each rank a separate node, so that both ways to send
 between nodes are measured. `--share` of the neurons have targets on each rank.
 """
 

@@ -1,8 +1,8 @@
 """Test the tests: change the code at random places, one at a time, and run the tests that reach the place.
 
 Works on a copy of the checkout, in one process after another. `mutations.py` draws the changes from a seed; kernels are
-rebuilt each time. One run of the rooms' tests with coverage tells which of them run a line and how long they
-take: of a mutation these are run, the fastest first, then those of its room that start ranks. Prints a line for each,
+rebuilt each time. One run of the rooms' tests with coverage finds the tests of each line and their
+times: of a mutation these run, the fastest first, then tests of its room that start ranks. Prints a line for each,
 then a table of how many were found, and the survivors. `--map FILE` keeps what the run with coverage measured.
 
     nice -n 19 python scripts/mutate.py --count 300 --kernels 24 --seed 1
@@ -166,7 +166,7 @@ class Tests:
             if code < -1:
                 raise TimeoutError  # killed, such as for its memory
             if code == -1 and self.pytest(self.clean, tests, limit, selected, *skipped)[0] == -1:
-                raise TimeoutError  # without the mutation, too: the machine is too busy to tell
+                raise TimeoutError  # without the mutation, too: the machine is too busy
             if failed is None:
                 return "takes too long" if code == -1 else f"pytest ends with {code}"
             if self.pytest(self.clean, [failed[1]], limit, selected)[0] == 0:
@@ -176,7 +176,7 @@ class Tests:
         return None
 
     def try_mutation(self, tree: Path, mutation: Mutation) -> str:
-        """Tell "found" and by what, or "survived"."""
+        """Return "found" with the test that found it, or "survived"."""
         quick = self.list_reaching(mutation)
         ranks = ROOMS[mutation.room][1] if mutation.room in ROOMS else KERNELS[1]
         failing = self.find_failing(tree, quick, QUICK)
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="mutations of Python modules [200]")
     parser.add_argument("--kernels", type=int, default=24, help="mutations of kernels, a rebuild each [24]")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="number of the first one, to go on from [0]")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one, to continue from [0]")
     parser.add_argument("--seconds", type=float, default=60, help="time of the tests of one mutation [60]")
     parser.add_argument("--map", type=Path, help="file that keeps which tests run which line")
     parser.add_argument("--quick", action="store_true", help="leave out tests that start ranks")

@@ -96,7 +96,7 @@ def _list_given(params: Any) -> dict[str, Any]:
 def run(case: Case, n_samples: int, learn: bool, threads: int = 1) -> dict[str, Any]:
     """Simulate in this process, which must be fresh; without `learn` all synapses are static ones.
 
-    With learning every source spikes once more after the last sample, because NEST works off a synapse's share of
+    With learning every source spikes once more after the last sample, because NEST applies a synapse's update of
     a sample when its source spikes next: so NEST, too, does all the work of `n_samples`.
 
     Returns

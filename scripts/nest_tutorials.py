@@ -1,7 +1,7 @@
 """Find NEST's e-prop tutorials in its wheel, run one of them unchanged, and compare two runs.
 
 As a script, run by NEST's Python or by `pareprop nest`: `nest_tutorials.py TUTORIAL.py RESULT.npz` runs a tutorial and
-keeps what it computed.
+stores its results.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def agreement(one: Any, other: Any) -> dict[str, float | None]:
 
 
 def main() -> None:
-    """Run a tutorial unchanged; its folder is the first of the path, as if Python had been told to run it."""
+    """Run a tutorial unchanged; its folder is the first of the path, as if Python ran it."""
     script, kept = sys.argv[1:]
     sys.argv, sys.path[0] = [script], str(Path(script).resolve().parent)
     variables = runpy.run_path(script, run_name="__main__")

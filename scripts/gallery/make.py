@@ -107,7 +107,7 @@ def table(results: dict[str, dict]) -> str:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--data", default="", help="Folder of N-MNIST; without it those entries are left as they are.")
-@click.option("--again", is_flag=True, help="Run also what has a run directory already.")
+@click.option("--again", is_flag=True, help="Run also examples that have a run directory.")
 def main(names: tuple[str, ...], data: str, again: bool) -> None:
     """Remake the entries NAMES, or all."""
     record = HERE / "results.json"

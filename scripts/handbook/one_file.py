@@ -3,7 +3,7 @@
 
     python scripts/handbook/one_file.py    # needs the extra `docs`
 
-`pareprop help handbook` tells where it is.
+`pareprop help handbook` prints its path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BUILT = ROOT / "build" / "handbook-one"
 PAGE = BUILT / "scripts" / "handbook" / "index.html"
 LINK = re.compile(r'<link rel="stylesheet"[^>]*?href="([^"?#]+)[^"]*"[^>]*>')
 IMAGE = re.compile(r'(<img [^>]*?src=")([^":?#]+)(")')
-SCRIPT = re.compile(  # and what does nothing without one
+SCRIPT = re.compile(  # and parts that do nothing without one
     r'<script\b[^>]*>.*?</script>|<link (?!rel="stylesheet")[^>]*>|<form class="sidebar-search-container".*?</form>',
     re.DOTALL,
 )

@@ -102,7 +102,7 @@ def optimizers() -> list[str]:
 
 
 def losses() -> list[str]:
-    """Losses of readouts, then that of rewards."""
+    """Losses of readouts, then the loss of rewards."""
     return table(
         ("`loss`", "variants", "unit of outputs", "what it is"),
         [
@@ -153,7 +153,7 @@ def recorded() -> list[str]:
 
 
 def surrogates() -> list[str]:
-    """Surrogate gradients with their formulas; the parameters are those of height h and width w."""
+    """Surrogate gradients with their formulas; the parameters are height h and width w."""
     short = {"surrogate_gradient_height": "h", "(1/surrogate_gradient_width)": "1/w", "surrogate_gradient_width": "w"}
     rows = []
     for name, formula in SURROGATES.items():

@@ -6,8 +6,8 @@ Needs NEST 3.10 (extra `peer`). Both simulate the same model, the one of task `m
 at rest, total numbers of synapses, normal weights and delays within the same bounds, Poisson input; synapses and input
 are drawn by each with its own numbers. The first 500 ms (`--warm-up`) are left out. Written: `microcircuit.csv`, a row
 for each population and simulator with mean and standard deviation over the seeds; `times.csv`; `environment.json`, the
-machine and the versions; `microcircuit.png`, and the spikes of each run, so that a call with the same `--out` goes on
-where one was interrupted. The full network, without NEST:
+machine and the versions; `microcircuit.png`, and the spikes of each run, so that a call with the same `--out` continues
+after an interruption. The full network, without NEST:
 
     python scripts/race/microcircuit.py --scale 1 --ranks 2 --only pareprop --seconds 1.5
 """
@@ -167,8 +167,8 @@ def start(arguments: list[str], ranks: int, name: str, seed: int, path: Path) ->
     """Simulate in a separate process, or on ranks."""
     command = [sys.executable, __file__, *arguments, "--worker", json.dumps([name, seed, str(path)])]
     if name != "NEST" and ranks > 1:
-        beside = Path(sys.executable).with_name("mpirun")  # of a virtual environment that is not activated
-        command = [str(beside) if beside.exists() else "mpirun", "-n", str(ranks), *command]
+        mpirun = Path(sys.executable).with_name("mpirun")  # of a virtual environment that is not activated
+        command = [str(mpirun) if mpirun.exists() else "mpirun", "-n", str(ranks), *command]
     print(f"{name}, seed {seed} ...", flush=True)
     subprocess.run(command, check=True)
 

@@ -4,8 +4,8 @@
     python scripts/results/make.py digits reach                   # these rows
     python scripts/results/make.py shd --data SHD_FOLDER          # with data that must be there
 
-Each row is a sweep over seeds in `runs/results/NAME`; what is finished there is not trained again, and an interrupted
-one goes on. Only rows that are named change, and only if all of their seeds are done.
+Each row is a sweep over seeds in `runs/results/NAME`; finished runs are not trained again, and an interrupted
+one continues. Only rows that are named change, and only if all of their seeds are done.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Row:
     Attributes
     ----------
     what, network, rule : str
-        What is learned, by what.
+        Task, network and learning rule.
     source : str
         Task, or configuration of this folder.
     settings : str
