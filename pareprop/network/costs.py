@@ -87,7 +87,7 @@ class TableCosts:
 
 
 def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
-    """Return the costs and lengths of all chunks of neurons, as `cuts.cut_equally` takes them."""
+    """Return the costs and lengths of all chunks of neurons, as `choose_equal_bounds` takes them."""
     costs, lengths = [], []
     of_group: dict[str, list[Projection]] = {group.name: [] for group in model.of_role("recurrent")}
     for item in model.projections:

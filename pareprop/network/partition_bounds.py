@@ -49,18 +49,18 @@ def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> n
     if not n or n_sharing == 1:
         return list_first_ids(n, size, 1)
     (costs, lengths), tables = list_costs(model), TableCosts(model)
-    bounds = _cut_evenly(tables, costs, lengths, size)
-    places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
+    bounds = _choose_even_bounds(tables, costs, lengths, size)
+    places = None if nodes is None else _choose_node_bounds(model, costs, lengths, bounds, nodes)
     if nodes is None or places is None:
         return bounds
     parts = [
-        _cut_evenly(tables, costs[low:high], lengths[low:high], ranks, sum(lengths[:low]))[:-1]
+        _choose_even_bounds(tables, costs[low:high], lengths[low:high], ranks, sum(lengths[:low]))[:-1]
         for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
     ]
     return np.concatenate([*parts, bounds[-1:]])
 
 
-def is_given() -> bool:
+def has_given_bounds() -> bool:
     """Return whether PAREPROP_CUTS says which neurons each rank has."""
     return bool(os.environ.get(VARIABLE))
 
@@ -113,7 +113,7 @@ def _find_delay_between(model: Model, firsts: np.ndarray) -> float:
     return min((delay for delay, first, last in _list_spans(model) if low[first] != high[last]), default=np.inf)
 
 
-def _cut_nodes(
+def _choose_node_bounds(
     model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
 ) -> np.ndarray | None:
     """Return the first chunk of each node, and the number of chunks; None if equal cuts are as good."""
@@ -139,15 +139,15 @@ def _cut_nodes(
     return None
 
 
-def _cut_evenly(
+def _choose_even_bounds(
     tables: TableCosts, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0
 ) -> np.ndarray:
-    """Cut neurons from `first` on so that ranks cost the same, synapse tables included.
+    """Choose bounds of neurons from `first` on so that ranks cost the same, synapse tables included.
 
-    What tables cost is known for a given cut alone: so ids are cut anew, by the tables' costs in the cuts before.
+    The cost of tables is known for given bounds alone: so they are chosen again with the costs at the last bounds.
     """
     ids, whole = np.cumsum([first, *lengths]), sum(sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True))
-    bounds = best = first + cut_equally(costs, lengths, size)
+    bounds = best = first + choose_equal_bounds(costs, lengths, size)
     least, expected = np.inf, np.zeros(size, np.int64)
     for k in range(TRIES):
         added = tables.estimate_ranks(bounds)
@@ -158,11 +158,13 @@ def _cut_evenly(
             break
         expected = added if k == 0 else (expected + added) // 2  # a mean: else the same neurons would go to and fro
         shares = np.maximum((whole + int(expected.sum())) // size - expected, 0)
-        bounds = first + cut_equally(costs, lengths, size, shares)
+        bounds = first + choose_equal_bounds(costs, lengths, size, shares)
     return best
 
 
-def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int, shares: np.ndarray | None = None) -> np.ndarray:
+def choose_equal_bounds(
+    costs: list[np.ndarray], lengths: list[int], size: int, shares: np.ndarray | None = None
+) -> np.ndarray:
     """Cut ids so that costs are as equal as whole neurons allow.
 
     Parameters

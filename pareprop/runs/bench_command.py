@@ -17,7 +17,7 @@ from ..storage.disk import output_errors
 from ..values import AnyValue, Given
 from . import benchmark
 from .options import GivenPath
-from .provenance import tell_environment
+from .provenance import describe_environment
 
 
 def _make_option(name: str, field: FieldInfo) -> click.Option:
@@ -46,7 +46,7 @@ def run_bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -
     if json_file and not Path(json_file).absolute().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
     figures = benchmark.run(chosen, exchange)
-    figures["environment"] = tell_environment(exchange.comm)
+    figures["environment"] = describe_environment(exchange.comm)
     if exchange.rank:
         return
     environment = figures["environment"]
@@ -57,7 +57,7 @@ def run_bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -
     terminal.echo(f"train        {figures['train_seconds']:9.3f} s, {fired:.2f} spikes/s per neuron")
     terminal.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
     terminal.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
-    terminal.echo(f"{figures['core_hours']:.3g} core hours{_tell_counters(figures)}")
+    terminal.echo(f"{figures['core_hours']:.3g} core hours{_describe_counters(figures)}")
     terminal.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         everything = figures | chosen.model_dump()
@@ -66,7 +66,7 @@ def run_bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -
     terminal.echo(f"digest: {figures['digest']}")
 
 
-def _tell_counters(figures: Given) -> str:
+def _describe_counters(figures: Given) -> str:
     """Return what the counters of the machines say, and of joules why they say nothing."""
     others = f"; other programs kept {figures['other_cores']:.1f} cores busy" if "other_cores" in figures else ""
     if "joules" not in figures:

@@ -117,7 +117,7 @@ def _describe_action(number: int, part: Values, names: list[str], given: list[st
         "@id": f"#part-{number}",
         "@type": "CreateAction",
         "name": f"pareprop {part.get('command', 'run')}",
-        "description": f"{provenance.tell_iterations(part)}, ranks: {part.get('ranks', 1)}",
+        "description": f"{provenance.describe_iterations(part)}, ranks: {part.get('ranks', 1)}",
         "instrument": {"@id": "#pareprop"},
         "object": [{"@id": name} for name in given],
         "result": [{"@id": name} for name in names if name not in given],

@@ -67,7 +67,7 @@ class Log(Observer):
         self._try_writing(self._files.add_iteration, simulation)
         if not self._said and now >= self._begun + FIRST and self._is_timed(simulation.iteration):
             self._said = True
-            self._tell_duration(simulation.iteration)
+            self._report_duration(simulation.iteration)
         validated = len(self.phases.history.validations) > self._validated
         if validated or now >= self._next:
             self._validated, self._next = len(self.phases.history.validations), now + EVERY
@@ -109,7 +109,7 @@ class Log(Observer):
         """Return the seconds that the remaining iterations will take, by the mean of those after the first one."""
         return (monotonic() - self._settled) / (done - self._first - 1) * (self.n_iterations - done)
 
-    def _tell_duration(self, done: int) -> None:
+    def _report_duration(self, done: int) -> None:
         """Say how long the run will take."""
         left, to_come = self._estimate_remaining(done), self.n_iterations - done
         if left > SHORT:

@@ -168,4 +168,4 @@ def describe_parameters(names: tuple[str, ...]) -> Iterator[str]:
             value, unit_ = model.defaults[name], model.units[name]
             yield f"  {name} ({unit_}): default {'none' if abs(value) == FLOAT_MAX else f'{value:g}'}"
     if not names:
-        yield f"given by equations: {', '.join(by_equations)}; `pareprop help parameters NAME` tells theirs"
+        yield f"given by equations: {', '.join(by_equations)}; `pareprop help parameters NAME` prints theirs"

@@ -107,7 +107,7 @@ def collect_facts(simulation: Watched) -> Values:
     return entries
 
 
-def tell_environment(comm: object = None) -> dict[str, str]:
+def describe_environment(comm: object = None) -> dict[str, str]:
     """Return the environment of a measurement: date, processor, versions, MPI, flags; all as text."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -231,7 +231,7 @@ class Provenance(Observer):
         if not math.isnan(taken := math.fsum(joules)):
             self.parts[-1]["joules"] = round(taken, 3)
         if simulation.exchange.size > 1:
-            self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
+            self.parts[-1] |= {"rounds": _describe_intervals(simulation), "cuts": _describe_bounds(simulation)}
 
 
 def _summarize_memory(peaks: Sequence[int]) -> dict[str, int]:
@@ -280,7 +280,7 @@ def count_parts(part: Values) -> int:
     return part.get("parts", 1)
 
 
-def _tell_rounds(simulation: Watched) -> Values:
+def _describe_intervals(simulation: Watched) -> Values:
     """Return how often ranks of rank 0's node exchanged spikes, and nodes messages, in this part of a run."""
     engine, nodes = simulation.engine, simulation.exchange.node_starts
     meeting = engine.channel.meeting
@@ -296,7 +296,7 @@ def _tell_rounds(simulation: Watched) -> Values:
     }
 
 
-def _tell_cuts(simulation: Watched) -> list[Values]:
+def _describe_bounds(simulation: Watched) -> list[Values]:
     """Return each division of the neurons among ranks: first neuron of each rank, and the iteration after which."""
     return [
         {"after_iteration": done, "first_neurons": bounds[:-1][:SHOWN].tolist()} for done, bounds in simulation.cuts
@@ -332,7 +332,7 @@ def read(directory: Path) -> Values:
     return content
 
 
-def _cut_line(value: Values) -> str:
+def _format_bounds(value: Values) -> str:
     """Return the first neurons of ranks as text."""
     return f"after iteration {value['after_iteration']} ranks begin at {', '.join(map(str, value['first_neurons']))}"
 
@@ -345,7 +345,7 @@ def _memory_lines(value: Values) -> Iterator[str]:
             yield f"{name} {value[name] / 2**20:.0f} MiB{rank}"
 
 
-def tell_iterations(part: Values) -> str:
+def describe_iterations(part: Values) -> str:
     """Return the iterations of a part as text; of one that runs or was killed the last is not known."""
     last = "?" if part.get("state") == "running" else part.get("last_iteration")  # written at the end
     return f"iterations {part.get('first_iteration')} to {last}"
@@ -358,7 +358,7 @@ def format_lines(content: Values) -> list[str]:
     for part in content["parts"]:
         first, done = done + 1, done + count_parts(part)
         which = f"part {done}" if first == done else f"parts {first} to {done}"
-        texts.append(f"{which}: {tell_iterations(part)}")
+        texts.append(f"{which}: {describe_iterations(part)}")
         for key, value in part.items():
             if key in ("rank_seconds", "parts"):  # for the report
                 continue
@@ -367,7 +367,7 @@ def format_lines(content: Values) -> list[str]:
             elif key == "memory_of_ranks":
                 value = ", ".join(_memory_lines(value))
             elif key == "cuts":
-                value = "; ".join(map(_cut_line, value))
+                value = "; ".join(map(_format_bounds, value))
             elif isinstance(value, dict):
                 value = ", ".join(f"{name} {entry}" for name, entry in value.items())
             if not key.endswith("_iteration") and value != "":

@@ -238,7 +238,7 @@ class Run:
         simulation, before = self.simulation, self.simulation.iteration
         lines = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
-            terminal.echo("\n".join(lines + self._tell_length()))
+            terminal.echo("\n".join(lines + self._describe_length()))
             terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.compute_digest()[:16]}")
         try:
             losses = simulation.train(self.last)
@@ -267,7 +267,7 @@ class Run:
             self._report_end()
             terminal.echo(f"digest: {digest}")
 
-    def _tell_length(self) -> list[str]:
+    def _describe_length(self) -> list[str]:
         """Return a line on a training that has ended before, or ends before the iteration that was asked for."""
         task, until = self.config.task, self.until
         done, total = self.simulation.iteration, task.iterations

@@ -45,13 +45,13 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"a neuron keeps at most {kept} steps of history, however long the run",
         f"training: {format_count(model.size('recurrent'), 'neuron')}, {format_count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
-        *_tell_samples(simulation, task),
-        *_tell_models(model),
+        *_describe_samples(simulation, task),
+        *_describe_models(model),
         *(warnings if network.endswith(mpi.UNUSED) else []),
     ]
 
 
-def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
+def _describe_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     """Return a line on which samples train, validate and test; none where a task makes as many as are asked for."""
     n_train = count_available(simulation.task, "train")
     if not n_train:
@@ -76,7 +76,7 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     return [f"samples: {', '.join(texts)}; a pass through those that train (an epoch) takes {size}"]
 
 
-def _tell_models(model: Model) -> list[str]:
+def _describe_models(model: Model) -> list[str]:
     """Return a line on the numbers that models given by equations keep; [] without such models."""
     kept = [f"{name} {count}" for name, count in count_kept(model).items()]
     return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []

@@ -17,7 +17,7 @@ from ..runs import provenance
 from ..runs.config import SECTIONS, Config
 from ..runs.directory import RESULTS
 from ..runs.outcome import read_test_result, read_training_result, read_validation_result, settings_of
-from ..storage.checkpoint_read import list_differences, tell_few
+from ..storage.checkpoint_read import describe_few, list_differences
 from ..storage.disk import output_errors, replace_file
 from ..values import Given, Values
 from .collect import write_csv
@@ -216,7 +216,7 @@ class Sweep:
             before[section], now[section] = ({key: part[key] for key in common} for part in (old, new))
         if changes := list_differences(before, now):
             raise InputError(
-                f"--out {self.folder}: {run.name} was trained with another configuration: {tell_few(changes)}; "
+                f"--out {self.folder}: {run.name} was trained with another configuration: {describe_few(changes)}; "
                 "choose another folder"
             )
 

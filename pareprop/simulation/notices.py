@@ -282,7 +282,7 @@ def _make_hint(item: Plastic) -> str:
     """Return what helps against traces that explode."""
     post = item.span.projection.post
     if given_by_equations(post):
-        return f"check() of neuron model '{post.model}' tells why"
+        return f"check() of neuron model '{post.model}' states why"
     return "a lower surrogate_gradient_height makes them smaller"
 
 

@@ -300,7 +300,7 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
             kept[section] = {
                 key: kept[section][key] for key in kept[section] if key in known or key.startswith(FINGERPRINT)
             }
-    changes = _tell_contents(kept.get("task"), identity.get("task")) + list_differences(kept, identity)
+    changes = _describe_contents(kept.get("task"), identity.get("task")) + list_differences(kept, identity)
     if isinstance(networks[0], dict) and isinstance(networks[1], dict):
         changes += list_fact_differences(networks[0], networks[1])
     elif networks[0] != networks[1]:
@@ -310,10 +310,10 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
         changes.insert(0, f"pareprop {manifest['version']}, now {__version__}")
         way = ""
     if changes:
-        raise InputError(f"{path} belongs to another run: {tell_few(changes)}{way}")
+        raise InputError(f"{path} belongs to another run: {describe_few(changes)}{way}")
 
 
-def _tell_contents(kept: object, task: object) -> list[str]:
+def _describe_contents(kept: object, task: object) -> list[str]:
     """Return a line for each file whose fingerprint differs; `kept` takes over the other one, so as not to differ."""
     if not isinstance(kept, dict) or not isinstance(task, dict):
         return []
@@ -336,7 +336,7 @@ def list_differences(old: Given, new: Given, prefix: str = "") -> list[str]:
     return changes
 
 
-def tell_few(changes: Sequence[str]) -> str:
+def describe_few(changes: Sequence[str]) -> str:
     """Return some differences as text: the first ones, and the number of the others."""
     more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
     return "; ".join([*changes[:FEW], *more])

@@ -17,7 +17,7 @@ import numpy as np
 from ..machine import find_available_memory
 from ..network.costs import estimate_rank_costs
 from ..network.model import Model
-from ..network.partition_bounds import choose_bounds, is_given
+from ..network.partition_bounds import choose_bounds, has_given_bounds
 from ..network.sharing import count_synapses
 from ..parallel import collectives
 from ..parallel.exchange import Ranks
@@ -82,7 +82,7 @@ def repartition_neurons(simulation: Simulation, last: int, spent: float = 0.0) -
     on its neurons since the last partition; 0 if unknown.
     """
     exchange, comm = simulation.exchange, simulation.exchange.comm
-    if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
+    if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or has_given_bounds():
         return False
     if collectives.max_over_ranks(comm, not all(observer.movable for observer in simulation.observers)):
         return False

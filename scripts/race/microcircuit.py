@@ -206,7 +206,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
     """Write and print the tables, draw the figure."""
     from scipy.stats import ks_2samp, ttest_ind
 
-    from pareprop.runs.provenance import tell_environment
+    from pareprop.runs.provenance import describe_environment
 
     with open(options.out / "microcircuit.csv", "w", newline="") as file:
         table = csv.writer(file)
@@ -239,7 +239,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
                 cells = [times["synapses"], times["build"], times["seconds"] / model_seconds, times["memory"]]
                 table.writerow([name, seed, f"{cells[0]:.0f}", *(f"{cell:.4g}" for cell in cells[1:])])
                 print(f"{name}, seed {seed}: build {cells[1]:.1f} s, {cells[2]:.2f} s per s, {cells[3]:.0f} MiB")
-    (options.out / "environment.json").write_text(json.dumps(tell_environment(), indent=1) + "\n")
+    (options.out / "environment.json").write_text(json.dumps(describe_environment(), indent=1) + "\n")
     draw(options, {name: [measured for measured, _ in items] for name, items in runs.items()})
 
 

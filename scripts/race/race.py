@@ -104,9 +104,9 @@ def show(row: dict[str, Any]) -> list[str]:
 def tell_about() -> dict[str, str]:
     """Return the machine and the versions."""
     from pareprop.machine import find_available_memory
-    from pareprop.runs.provenance import tell_environment
+    from pareprop.runs.provenance import describe_environment
 
-    found = tell_environment() | {"peers": f"NEST {tell_version('nest-simulator')}"}
+    found = describe_environment() | {"peers": f"NEST {tell_version('nest-simulator')}"}
     return found | {"cores": str(os.cpu_count()), "memory": f"{find_available_memory() / 2**30:.0f} GiB"}
 
 

@@ -21,7 +21,7 @@ from pareprop.network import from_tables, synapse_table, to_tables, totals
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
-from pareprop.network.partition_bounds import LONGEST, VARIABLE, choose_bounds, count_round_steps, cut_equally
+from pareprop.network.partition_bounds import LONGEST, VARIABLE, choose_bounds, choose_equal_bounds, count_round_steps
 from pareprop.parallel.exchange import Exchange
 from pareprop.simulation import Simulation
 
@@ -333,7 +333,7 @@ def test_no_rank_costs_more_than_its_share_and_a_neuron(lengths: list[int], size
         np.array(data.draw(st.lists(cost, min_size=n, max_size=n) | st.lists(cost, min_size=1, max_size=1)))
         for n in lengths
     ]
-    bounds = cut_equally(costs, lengths, size)
+    bounds = choose_equal_bounds(costs, lengths, size)
     each = np.concatenate([np.broadcast_to(cost, n) for cost, n in zip(costs, lengths, strict=True)])
     assert bounds[0] == 0 and bounds[-1] == len(each) and np.all(np.diff(bounds) >= 0) and len(bounds) == size + 1
     for low, high in itertools.pairwise(bounds):

@@ -54,7 +54,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(provenance, "_describe_mpi", lambda: "MPI")
     monkeypatch.setattr(provenance.mpi, "describe_interconnect", lambda: "")
     monkeypatch.setattr(provenance, "_find_commit", lambda: "")
-    monkeypatch.setattr(provenance, "_tell_rounds", lambda simulation: {"within_nodes": 10**9})
+    monkeypatch.setattr(provenance, "_describe_intervals", lambda simulation: {"within_nodes": 10**9})
     return SimpleNamespace(
         world=ManyRanks(peaks),
         replicas=Replicas(),
