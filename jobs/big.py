@@ -97,7 +97,7 @@ def main(
     report = Report()
     simulation = Simulation(model, task, exchange, [report, Progress(intervals)])
     synapses = collectives.sum_over_ranks(
-        exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values())
+        exchange.comm, sum(len(table.weight) for table in simulation.network.list_tables().values())
     )
     show = click.echo if exchange.rank == 0 else (lambda text: None)
     build = simulation.timers.seconds["build"]

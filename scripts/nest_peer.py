@@ -60,7 +60,7 @@ def case_of(
 ) -> Case:
     """Take the arrays out of `model`, whose readouts share one set of parameters."""
     network, parts = LocalNetwork(model, 0, 1), {}
-    for table in network.tables().values():
+    for table in network.list_tables().values():
         for span in table.spans:
             ends = span.projection.pre, span.projection.post
             for source, target, _, index in table.yield_chunks(span):

@@ -139,7 +139,10 @@ ALLOWED = {
     ("neurons/terms.py", "sum((slopes.get(name, 0) for name in names))"): EXACT,
     ("neurons/composed_map_rows.py", "sum((k < p for k in self.ports))"): EXACT,
     ("rules/generate.py", "sum((key[0] == k for key in pairs))"): EXACT,
-    ("engines/rules.py", "sum({id(item.constant): item.constant.nbytes for item in self.learners}.values())"): EXACT,
+    (
+        "engines/rule_kernels.py",
+        "sum({id(item.constant): item.constant.nbytes for item in self.learners}.values())",
+    ): EXACT,
     ("rules/check.py", "np.sum(self._run_backward() * self.arrivals, axis=0)"): CHECKS,
     ("engines/rewiring.py", "np.diff(parts).sum(axis=(1, 2))"): EXACT,
     ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,

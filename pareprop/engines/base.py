@@ -16,7 +16,7 @@ import numpy as np
 
 from ..algorithms.plan import Algorithms, NetworkPlan
 from ..errors import InputError, quote
-from ..network.local import LocalNetwork, target_rate
+from ..network.local import LocalNetwork, compute_target_rate
 from ..network.losses import LOSSES, Context, Evaluation, Loss
 from ..network.model import Model
 from ..network.partition_bounds import count_round_steps
@@ -330,7 +330,7 @@ class Engine(ABC):
     def _open(self, length: int, inputs: SpikeLog) -> Channel:
         """Collective: allocate logs of `length` steps, sums and signals, connect the ranks, and bind the kernel."""
         network, model = self.network, self.network.model
-        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
+        expected = compute_target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
         longest = self.steps_alone if alone else self.round_steps

@@ -35,7 +35,7 @@ class Cells:
     state : dict
         Name to array (n_neurons,) or (.., n_neurons) of their state, in the model's precision.
     constants : dict
-        Constants of the readouts, see `LocalNetwork.readout_constants`.
+        Constants of the readouts, see `LocalNetwork.compute_readout_constants`.
     y : np.ndarray
         float64 (n_readouts,), voltages of the readouts from E_L.
     neurons, readouts : object
@@ -44,7 +44,7 @@ class Cells:
 
     def __init__(self, network: LocalNetwork, kernels: ModuleType) -> None:
         n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
-        self.parameters = network.parameters(kernels.Neurons)
+        self.parameters = network.select_kernel_arrays(kernels.Neurons)
         self._initial, widths = network.initial, network.widths
         self.states = copy_aligned(network.initial, real)
         arriving = allocate_aligned((max(widths["ports"], 1), n), real)
@@ -83,7 +83,7 @@ class Cells:
         if widths["states"]:
             self.state |= {"arriving": arriving, "states": self.states}
         self._network = network
-        self.constants = network.readout_constants()
+        self.constants = network.compute_readout_constants()
         self.y = self.constants["V_init"].copy()
         names = ("alpha", "zeta", "drive", "V_min")
         self.readouts = kernels.Readouts(
@@ -147,7 +147,7 @@ class Cells:
         np.asarray(self.neurons.background_keys)[...] = self._background.make_keys(stream)
 
     def renew(self, pieces: Iterable[LocalPopulation]) -> None:
-        """Copy what `LocalNetwork.relearn` computed into the kernel's arrays."""
+        """Copy what `LocalNetwork.update_learned` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)
         for piece in pieces:
             mine = slice(piece.first, piece.last)

@@ -23,7 +23,7 @@ from ..network.model import Model
 from ..network.partition_bounds import choose_bounds
 from ..network.synapse_table import count_bytes, count_spread_steps, pays_index
 from ..values import Later
-from . import rules
+from . import rule_kernels
 
 SPIKING = ("input", "recurrent")
 SAMPLE = 20_000  # neurons of which arrays are made to count bytes, at most
@@ -70,7 +70,7 @@ def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkP
     waiting = max((count_spread_steps(model, item) for item in model.projections), default=0)
     parts[f"buffer of later arrivals at {n} neurons"] = float(n * real * waiting * ports)
     parts["parameters that learn"] = _count_parameters(model, n)
-    none, one = (rules.count_bytes(model, n_steps, k) * (plan is None) for k in (0, 1))
+    none, one = (rule_kernels.count_bytes(model, n_steps, k) * (plan is None) for k in (0, 1))
     parts[f"what learning rules keep of {n} neurons"] = float(none + n * (one - none))
     return parts
 
@@ -171,7 +171,7 @@ def _count_kept(model: Model) -> int:
 def _count_history(model: Model, plan: NetworkPlan, table: TablePlan, n: int) -> float:
     """Return the bytes that algorithms and histories keep of n neurons in the spike variant."""
     sample = max(1, min(n, SAMPLE))
-    rank: Later = rules.Nobody(model, sample)
+    rank: Later = rule_kernels.Nobody(model, sample)
     rank.incoming = SimpleNamespace(blocks=np.zeros((len(table.plans), layout.BLOCK_COLUMNS), np.int64))
     arrays = [item for kind in STRUCTS for item in kind(rank, plan, (table, table), 1).arrays if item.per == "neuron"]
     steps = table.kept_steps() + plan.m + 3

@@ -25,7 +25,7 @@ from .cells import Cells
 from .learning_signal import Taught
 from .parameters import Parameters
 from .plasticity import plastic, share_rates
-from .rules import IntervalRules, Kinds
+from .rule_kernels import IntervalRules, Kinds
 from .state import State
 
 EMPTY = SpikeLog(0, 0)

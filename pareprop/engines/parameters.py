@@ -135,11 +135,11 @@ class Parameters:
         """Compute the neurons of this rank anew from the present values."""
         for name, piece in self._pieces.items():
             values = {item.parameter: item.values for item in self.items if item.population.name == name}
-            self._slopes[name] = self._network.relearn(piece, values)
+            self._slopes[name] = self._network.update_learned(piece, values)
         self._cells.renew(self._pieces.values())
 
     def slopes(self, population: Population) -> np.ndarray:
-        """Return derivatives of initial states of this rank's neurons of a population, see `LocalNetwork.relearn`."""
+        """Return derivatives of initial states of a population's neurons here, see `LocalNetwork.update_learned`."""
         return self._slopes[population.name]
 
     @property

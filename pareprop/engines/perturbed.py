@@ -14,7 +14,7 @@ from ..kernels import layout
 from ..network import perturbations
 from ..network.connectivity import Population
 from ..network.drawing import find_local_range
-from ..network.local import LocalNetwork, cell_values
+from ..network.local import LocalNetwork, draw_cell_values
 from ..network.perturbations import Applied, Dropout, Injection, Silence
 from ..parallel.partition import find_overlap
 from ..parallel.spike_log import SpikeLog
@@ -187,7 +187,7 @@ class Perturbing:
         model, population = self._network.model, self._population(item)
         low, high = find_local_range(model, population, *self._network.neurons)
         mean, std = (
-            cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low, high)
+            draw_cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low, high)
             for name in ("mean", "std")
         )
         perturbations.check_std(f"inject '{item.name}'", std, low)

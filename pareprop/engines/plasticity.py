@@ -10,10 +10,10 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import signs as kernel
 from ..network import rewire, scaled, signs
+from ..network.connection_rules import RULES
 from ..network.model import Model
 from ..network.optimizers import Optimizer
 from ..network.parameters import Scaled
-from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..rules.definition import Eprop, Rule
 from .delays import LearnedDelays

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..network.local import LocalNetwork, given_by_equations
+from ..network.local import LocalNetwork, is_custom_model
 from ..network.model import Model, equations_of
 from ..neurons.language import evaluate_tree
 from ..values import Values
@@ -125,11 +125,11 @@ class Dynamics:
         states = {name: np.full((n_steps, len(local)), np.nan) for name in names}
         for piece in self._network.pieces:
             chosen, program = np.flatnonzero((local >= piece.first) & (local < piece.last)), piece.program
-            if not len(chosen) or not given_by_equations(piece.population):
+            if not len(chosen) or not is_custom_model(piece.population):
                 continue
             tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
             if program.definition.records:
-                values = self._network.values_of(piece, local[chosen])
+                values = self._network.get_parameters(piece, local[chosen])
                 constants = program.compute_values(values, self._network.model.dt_ms) | tracks
                 trees = program.definition.records
                 tracks |= {name: evaluate_tree(tree, constants) for name, tree in trees.items()}

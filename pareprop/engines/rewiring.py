@@ -20,9 +20,9 @@ import numpy as np
 
 from .. import rng
 from ..kernels import rewire as kernel
+from ..network.connection_rules import RULES
 from ..network.delays import DistanceDelay
 from ..network.optimizers import Optimizer
-from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from .moving import MovingSynapses
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network.learning import bind_rule, find_at, list_rules, rule_of
-from ..network.local import cell_values
+from ..network.local import draw_cell_values
 from ..network.rule_options import definition_of
 from ..parallel.spike_log import SpikeLog
 from ..rules.definition import LearningRule
@@ -43,14 +43,14 @@ class RuleTraces(Traces):
         bound = bind_rule(at, definition)
         of_model: Values = definition.defaults
         if n:
-            given = network.values_of(network.piece_of[post.name], local)
+            given = network.get_parameters(network.piece_of[post.name], local)
             of_model = network.program_of(post).compute_values(given, model.dt_ms)
         targets = chosen.target
         parameters = {
-            name: cell_values(model, post, f"{at.rule.name}/{name}", value, 0, post.size)[targets]
+            name: draw_cell_values(model, post, f"{at.rule.name}/{name}", value, 0, post.size)[targets]
             for name, value in at.parameters.items()
         }
-        readouts = network.readout_constants()["alpha"]
+        readouts = network.compute_readout_constants()["alpha"]
         kappa = of_model["kappa"] if self._online else (float(readouts.min()) if len(readouts) else 0.0)
         values = bound.compute_values(parameters, of_model, model.dt_ms, kappa) if n else {}
         self._literal = LiteralRule(bound, values, n)

@@ -152,7 +152,7 @@ class Spike(Engine):
             "adaptive": network.following.adaptive_place,
             "dropped": np.zeros(network.n_readouts, network.feedback.weight.dtype),
         }
-        rates = network.parameters(kernels.Rates) | {"f_av": memory.history["f_av"], "dt": model.dt_ms}
+        rates = network.select_kernel_arrays(kernels.Rates) | {"f_av": memory.history["f_av"], "dt": model.dt_ms}
         return kernels.Engine(
             {item.kind: item.rows for item in memory.tables}
             | {name: getattr(kernels, item.kind)(item.kernel()) for name, item in memory.structs.items()}

@@ -18,7 +18,7 @@ from ..network import transmission
 from ..network.connectivity import Projection
 from ..network.features import list_features
 from ..network.learning import is_plain, rule_of
-from ..network.local import given_by_equations
+from ..network.local import is_custom_model
 from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..network.unsupported import list_features_of, require_supported
@@ -183,7 +183,7 @@ def _follows_equations(projection: Projection) -> bool:
     """Return whether traces of a projection's synapses are those of compiled equations."""
     if projection.post.role != "recurrent" or isinstance(rule_of(projection), LearningRule):
         return False
-    return given_by_equations(projection.post) or not is_plain(projection)
+    return is_custom_model(projection.post) or not is_plain(projection)
 
 
 class Traces:
@@ -254,13 +254,13 @@ class Traces:
         post, local = projection.post, self._target - network.neurons[0]
         program = network.program_of(post, getattr(rule_of(projection), "through", "all"))
         self._engine.dynamics.keeps_derivatives = True
-        values = network.values_of(network.piece_of[post.name], local) if len(local) else {}
+        values = network.get_parameters(network.piece_of[post.name], local) if len(local) else {}
         return Equations(Cells(program, len(local), values, network.model.dt_ms), projection.port_index)
 
     def _define(self) -> LiteralRule:
         """Return the definition with the constants of the synapses."""
         network, params = self._engine.network, self._chosen.projection.post.params
-        model, readouts, kind = network.model, network.readout_constants(), "iaf"
+        model, readouts, kind = network.model, network.compute_readout_constants(), "iaf"
         kappa = float(readouts["alpha"][0]) if network.n_readouts else 0.0
         if self._online:
             kappa = getattr(params, "kappa", 0.0)  # readouts have none

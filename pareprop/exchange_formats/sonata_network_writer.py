@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..later import h5py
 from ..network import of_nest
 from ..network.connectivity import Population, Projection
-from ..network.local import cell_values
+from ..network.local import draw_cell_values
 from ..network.model import Model
 from ..network.parameters import Distribution
 from ..sonata.edge_files import SHORT_TERM
@@ -162,7 +162,7 @@ def _collect_parameters(model: Model, population: Population) -> Values:
         if isinstance(value, str | bool):
             parameters[key] = value
             continue
-        drawn = cell_values(model, population, key, value, 0, population.size)
+        drawn = draw_cell_values(model, population, key, value, 0, population.size)
         parameters[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
     equations = _find_equations(model, population)
     return of_nest.convert_to_nest(equations, parameters) if equations else parameters

@@ -87,7 +87,7 @@ class Clock(Observer):
                 )
         self._record_taps()
         self._synapses = {
-            span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
+            span.projection.name: (table, span) for table in self.network.list_tables().values() for span in table.spans
         }
         self._watched = [self._find_watched_synapses(tap) for tap in taps.weights]
 
@@ -160,7 +160,7 @@ class Clock(Observer):
 
     def set_counted_since(self, first: int) -> None:
         """Set the step from which spikes count at new synapses of a run; logs start with NEST's step `first`."""
-        for table in self.network.tables().values() if self.counted_since else ():
+        for table in self.network.list_tables().values() if self.counted_since else ():
             since = table.map_blocks(lambda item: self.counted_since.get(item.name, 0))
             table.blocks[:, layout.SINCE] = np.maximum(np.array(since, np.int64) - first, 0)
 

@@ -14,7 +14,7 @@ from ..engines.interval_gradient import IntervalGradient
 from ..engines.learning_signal import project_errors
 from ..engines.traces import define
 from ..kernels import layout
-from ..network.local import LocalNetwork, given_by_equations
+from ..network.local import LocalNetwork, is_custom_model
 from ..parallel.spike_log import SpikeLog
 
 EARLY = 1  # step of the next interval in which a spike comes too early
@@ -37,7 +37,7 @@ def subtract_lost_signals(
     """
     signal = project_errors(network, error[None], np.arange(network.neurons[1] - network.neurons[0]))[0]
     for piece in network.pieces:
-        if given_by_equations(piece.population):  # onto which NEST has no e-prop synapses
+        if is_custom_model(piece.population):  # onto which NEST has no e-prop synapses
             signal[piece.first : piece.last] = 0.0
     table = network.incoming
     gradient, first_counted = collected.arrays[id(table)], table.blocks[:, layout.SINCE]

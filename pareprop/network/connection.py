@@ -54,7 +54,7 @@ class Connection(Frozen):
     """How a projection connects two populations.
 
     A new option is a field here. `connectivity.resolve` checks whether it fits the populations, the class of the
-    connectivity rule (`rules`, `streamed_rules`) whether it fits that rule.
+    connectivity rule (`connection_rules`, `streamed_rules`) whether it fits that rule.
 
     Attributes
     ----------

@@ -19,9 +19,9 @@ from ..sonata import edges
 from ..values import AnyValue
 from . import delays, parameters, rule_options, scaled, signs
 from .connection import Connection
+from .connection_rules import OPTIONS, RULES
 from .optimizers import Optimizer
 from .rewire import check_projection as check_rewired
-from .rules import OPTIONS, RULES
 
 Role = Literal["input", "current", "recurrent", "readout"]
 ENDS = {

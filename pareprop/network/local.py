@@ -50,7 +50,7 @@ class LocalPopulation:
     first, last : int
         Half-open range of the rank's neurons.
     values : dict or None
-        Where neurons learn: name to float64 (n,), all of their parameters as they are now; see `LocalNetwork.relearn`.
+        Where neurons learn: name to float64 (n,), all of their present parameters; see `LocalNetwork.update_learned`.
     """
 
     index: int
@@ -94,7 +94,7 @@ class LocalNetwork:
     following : TiedFeedback
         Feedback that follows readout synapses.
     cells : dict
-        Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
+        Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_compute_parameters`.
     pieces : list of LocalPopulation
         A piece for each population with neurons here.
     piece_table : np.ndarray
@@ -186,7 +186,7 @@ class LocalNetwork:
         groups = self.model.of_role("recurrent")
         self.kept = list_kept(self.model)
         known = {item.name: self.program_of(item) for item in groups}
-        by_equations = [known[item.name] for item in groups if given_by_equations(item)]
+        by_equations = [known[item.name] for item in groups if is_custom_model(item)]
         self.widths = {name: max((getattr(item, f"n_{name}") for item in by_equations), default=0) for name in WIDTHS}
         for name in ("constants", "kept", "adjoint"):
             self.widths[name] = max(getattr(item, f"n_{name}") for item in known.values())
@@ -196,15 +196,15 @@ class LocalNetwork:
             if low == high:
                 continue
             start = self.model.offset(population) + low - first
-            check_drawn(self.model, population, low, high)
-            program, values = known[population.name], self._values(population, low, high)
+            check_drawn_parameters(self.model, population, low, high)
+            program, values = known[population.name], self._collect_values(population, low, high)
             for name, optimizer in population.learn.items():
                 here = f"population '{population.name}': learn: {name}"
                 learned.require_start(here, values[name], optimizer, low)
             with np.errstate(over="ignore"):  # infinite values are refused when the run begins
-                parts.append(self._parameters(population, program, low, high, values))
+                parts.append(self._compute_parameters(population, program, low, high, values))
                 constants = program.compute_constants(values, self.model.dt_ms, high - low)
-            given = given_by_equations(population)  # `Cells` has the initial states of others
+            given = is_custom_model(population)  # `Cells` has the initial states of others
             initial = program.compute_initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
             columns.append((start, constants, initial))
             own = values if population.learn else None
@@ -215,7 +215,7 @@ class LocalNetwork:
         names = (
             parts[0]
             if parts
-            else self._parameters(groups[0], known[groups[0].name], 0, 0, self._values(groups[0], 0, 0))
+            else self._compute_parameters(groups[0], known[groups[0].name], 0, 0, self._collect_values(groups[0], 0, 0))
         )
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
@@ -230,7 +230,7 @@ class LocalNetwork:
         """Return the compiled model of a population, see the function of that name."""
         return program_of(population, self.kept[population.name], through)
 
-    def relearn(self, piece: LocalPopulation, values: Given) -> np.ndarray:
+    def update_learned(self, piece: LocalPopulation, values: Given) -> np.ndarray:
         """Set parameters that learned, and compute what follows from them: constants and initial states.
 
         Parameters
@@ -257,56 +257,58 @@ class LocalNetwork:
         self.initial[: len(initial), first:last] = initial
         return slopes
 
-    def values_of(self, piece: LocalPopulation, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    def get_parameters(self, piece: LocalPopulation, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """Return all parameters of neurons (local indices `chosen`) of a piece that is given by equations."""
         members = find_local_range(self.model, piece.population, *self.neurons)
-        values = piece.values or self._values(piece.population, *members)
+        values = piece.values or self._collect_values(piece.population, *members)
         return {name: value[chosen - piece.first] for name, value in values.items()}
 
-    def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
+    def _collect_values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return those parameters of neurons [low, high) of a population that its equations name."""
         known = definition_of(population).defaults
         values = {
             name: getattr(population.params, name) for name in type(population.params).model_fields if name in known
         }
-        return {name: cell_values(self.model, population, name, value, low, high) for name, value in values.items()}
+        return {
+            name: draw_cell_values(self.model, population, name, value, low, high) for name, value in values.items()
+        }
 
-    def _parameters(
+    def _compute_parameters(
         self, population: Population, program: Program, low: int, high: int, values: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps.
 
-        `values` are those of neurons [low, high) that `_values` returned.
+        `values` are those of neurons [low, high) that `_collect_values` returned.
         """
 
-        def get(name: str, default: float = 0.0) -> np.ndarray:
+        def get_values(name: str, default: float = 0.0) -> np.ndarray:
             value = getattr(population.params, name, default)
-            return cell_values(self.model, population, name, default if value is None else value, low, high)
+            return draw_cell_values(self.model, population, name, default if value is None else value, low, high)
 
         dt, params = self.model.dt_ms, population.params
-        named = {"f_target": get("f_target") / 1000.0, **{name: get(name) for name in PLAIN}}
-        if given_by_equations(population):
+        named = {"f_target": get_values("f_target") / 1000.0, **{name: get_values(name) for name in PLAIN}}
+        if is_custom_model(population):
             zero = np.zeros(high - low)
-            return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
-        E_L = get("E_L")
+            return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get_values("t_ref") / dt)}
+        E_L = get_values("E_L")
         constants = program.compute_values(values, dt)
         return named | {
-            "t_ref": round_up_steps(get("t_ref"), dt),
+            "t_ref": round_up_steps(get_values("t_ref"), dt),
             "E_L": E_L,
-            "V_th": get("V_th") - E_L,
-            "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
+            "V_th": get_values("V_th") - E_L,
+            "V_init": get_values("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
             **{
                 name: np.broadcast_to(constants.get(name, other), high - low)
                 for name, other in (("alpha", 0.0), ("zeta", 1.0), ("rho", 0.0))
             },
         }
 
-    def parameters(self, kernel: type) -> dict[str, np.ndarray]:
+    def select_kernel_arrays(self, kernel: type) -> dict[str, np.ndarray]:
         """Return the arrays of `cells` that a kernel class has as attributes, in the model's precision."""
         real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
         return chosen if real is np.float64 else {name: copy_aligned(array, real) for name, array in chosen.items()}
 
-    def readout_constants(self) -> dict[str, np.ndarray]:
+    def compute_readout_constants(self) -> dict[str, np.ndarray]:
         """Return the constants of all readouts.
 
         Returns
@@ -341,7 +343,7 @@ class LocalNetwork:
                 parts_of[name].append(np.full(group.size, value))
         return {name: np.concatenate([np.zeros(0), *parts]) for name, parts in parts_of.items()}
 
-    def dense_feedback(self) -> np.ndarray:
+    def build_dense_feedback(self) -> np.ndarray:
         """Return feedback weights onto this rank's neurons, float64 (n_readouts, n); 0 where there is no connection."""
         weights = np.zeros((self.n_readouts, self.neurons[1] - self.neurons[0]))
         for span in self.feedback.spans:
@@ -351,7 +353,7 @@ class LocalNetwork:
                 np.add.at(weights, place, self.feedback.weight[index])
         return weights
 
-    def tables(self) -> dict[str, SynapseTable]:
+    def list_tables(self) -> dict[str, SynapseTable]:
         """Return the synapse tables by kind."""
         return {
             "incoming": self.incoming,
@@ -362,7 +364,7 @@ class LocalNetwork:
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind."""
-        memory = {name: table.nbytes for name, table in self.tables().items()}
+        memory = {name: table.nbytes for name, table in self.list_tables().items()}
         memory["mirror"] = self.following.nbytes  # a name that readers of benchmarks know
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
 
@@ -383,7 +385,9 @@ def require_summable(table: SynapseTable) -> None:
             )
 
 
-def cell_values(model: Model, population: Population, name: str, value: AnyValue, low: int, high: int) -> np.ndarray:
+def draw_cell_values(
+    model: Model, population: Population, name: str, value: AnyValue, low: int, high: int
+) -> np.ndarray:
     """Return values of a parameter for the cells [low, high) of a population.
 
     Parameters
@@ -411,7 +415,7 @@ def cell_values(model: Model, population: Population, name: str, value: AnyValue
     return np.full(high - low, float(value))
 
 
-def check_drawn(model: Model, population: Population, low: int, high: int) -> None:
+def check_drawn_parameters(model: Model, population: Population, low: int, high: int) -> None:
     """Raise `InputError` if a parameter of a neuron [low, high) of a population is drawn out of its bounds."""
     params = population.params
     kind: type[Frozen] = type(params)
@@ -419,7 +423,7 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
         names = [name for name in (bound.name, bound.limit) if isinstance(name, str)]
         drawn = [name for name in names if isinstance(getattr(params, name), Distribution)]
         values = [
-            cell_values(model, population, name, value, low, high)
+            draw_cell_values(model, population, name, value, low, high)
             for name in names
             if drawn and (value := getattr(params, name)) is not None
         ]
@@ -431,7 +435,7 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
         )
 
 
-def given_by_equations(population: Population) -> bool:
+def is_custom_model(population: Population) -> bool:
     """Return whether the model of a population is given by equations, not one of NEST's own e-prop neurons."""
     return hasattr(population.params, "definition")
 
@@ -457,11 +461,11 @@ def program_of(population: Population, kept: tuple[str, ...], through: str = "al
 
 def count_kept(model: Model) -> dict[str, int]:
     """Return the numbers that neurons given by equations keep of a step for derivatives, psi among them, by model."""
-    kept, groups = list_kept(model), filter(given_by_equations, model.of_role("recurrent"))
+    kept, groups = list_kept(model), filter(is_custom_model, model.of_role("recurrent"))
     return {item.model: 1 + program_of(item, kept[item.name]).n_kept for item in groups}
 
 
-def target_rate(model: Model) -> float:
+def compute_target_rate(model: Model) -> float:
     """Return the mean target rate of the recurrent neurons in Hz, the expected rate where nothing better is known."""
     groups = model.of_role("recurrent")
     rates = [(group.size, group.params.f_target) for group in groups]

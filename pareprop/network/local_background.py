@@ -9,7 +9,7 @@ from ..arrays import copy_aligned
 from ..kernels import layout
 from . import background
 from .drawing import find_local_range
-from .local import LocalNetwork, cell_values
+from .local import LocalNetwork, draw_cell_values
 from .parameters import is_number
 
 
@@ -43,7 +43,7 @@ class LocalBackground:
                 continue
             first = model.offset(item.post) - network.neurons[0]
             rates, weight = (
-                cell_values(model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
+                draw_cell_values(model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
                 for name in ("rate_hz", "weight")
             )
             if item.post.requires_positive(item.port):

@@ -73,11 +73,11 @@ class Weighted(Protocol):
         """Return parameters of all cells of a population, (size,) each."""
 
 
-def _adds(kind: type[Perturbation], target: str, *examples: str) -> Callable[..., Applied]:
+def _make_adder(kind: type[Perturbation], target: str, *examples: str) -> Callable[..., Applied]:
     """Return the method of `Model` that adds a kind of perturbation, documented by the class of the kind."""
 
     def add(self: Model, of: Population | Projection, **options: object) -> Applied:
-        return self._perturb(kind, of, options)
+        return self._apply_perturbation(kind, of, options)
 
     summary = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes\n")[0]
     place = PLACE.replace("Connection", kind.__name__)
@@ -421,11 +421,11 @@ class Model:
 
     def inputs(self, name: str, size: int, sign: object = 0) -> Population:
         """Add a population of spike sources, driven by each sample's raster; `sign` as for `neurons`."""
-        return self._add(Population(name, size, "input"), sign)
+        return self._add_population(Population(name, size, "input"), sign)
 
     def currents(self, name: str, size: int) -> Population:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
-        return self._add(Population(name, size, "current"))
+        return self._add_population(Population(name, size, "current"))
 
     @document_parameters(lambda variant: variant.neurons)
     def neurons(
@@ -487,7 +487,7 @@ class Model:
         if learn:
             kind, values = learned.convert_to_equations(kind, values, f"population '{name}'")
         if isinstance(kind, NeuronModel):
-            checked: Neuron | CustomNeuron = self._parameters(name, size, kind, values)
+            checked: Neuron | CustomNeuron = self._check_parameters(name, size, kind, values)
         else:
             checked = parameters.validate_values(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
@@ -496,7 +496,7 @@ class Model:
             optimizers = learned.check_learned(f"population '{name}'", checked, learn)
         learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
         population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
-        added = self._add(population, sign)
+        added = self._add_population(population, sign)
         self._note_refractory_steps(added)
         defaults = {key: field.default for key, field in type(checked).model_fields.items()}
         self._note_large_values(f"population '{name}'", checked.__dict__, defaults)
@@ -539,7 +539,7 @@ class Model:
             require_read(self.eprop, known, here)
         return known
 
-    def _parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> CustomNeuron:
+    def _check_parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> CustomNeuron:
         """Return the checked parameters of a population whose model is given by equations."""
         here = f"population '{name}'"
         if surrogate := values.pop("surrogate_gradient_function", None):
@@ -576,7 +576,7 @@ class Model:
         """
         require_read(self.eprop, self.eprop.readout, f"population '{name}'")
         checked = parameters.validate_values(self.eprop.readout, values, f"population '{name}'")
-        return self._add(Population(name, size, "readout", "readout", checked))
+        return self._add_population(Population(name, size, "readout", "readout", checked))
 
     def local_readouts(self, name: str, of: Population | Sequence[Population], **values: object) -> LocalReadouts:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
@@ -707,22 +707,26 @@ class Model:
                 self.notes.append(f"{here}: {key} is 0, it has no effect")
         return added
 
-    silence = _adds(
+    silence = _make_adder(
         Silence,
         "Neurons or inputs. Without `phases` they are silent in tests.",
         "inhibition = model.silence(inhibitory, phases=[], start_ms=50.0)",
         "simulation.test(100), simulation.test(100, perturb=[inhibition])",
     )
-    inject = _adds(
+    inject = _make_adder(
         Injection,
         "Neurons. Without `phases` the current flows in all phases.",
         "model.inject(neurons, mean=200.0, std=50.0)  # noise, in all phases",
         'model.inject(neurons, mean=-500.0, phases=["test"], start_ms=100.0, stop_ms=200.0)',
     )
-    dropout = _adds(Dropout, "Neurons or inputs. Without `phases` spikes are lost in training.")
-    cut = _adds(Cut, "What `connect` returned, onto neurons or readouts. Without `phases` nothing arrives in tests.")
+    dropout = _make_adder(Dropout, "Neurons or inputs. Without `phases` spikes are lost in training.")
+    cut = _make_adder(
+        Cut, "What `connect` returned, onto neurons or readouts. Without `phases` nothing arrives in tests."
+    )
 
-    def _perturb(self, kind: type[Perturbation], target: Population | Projection, options: Values) -> Applied:
+    def _apply_perturbation(
+        self, kind: type[Perturbation], target: Population | Projection, options: Values
+    ) -> Applied:
         name = perturbations.name_perturbation(kind, target, options.get("name"))
         return self.add_perturbation(target, parameters.validate_values(kind, options, f"{kind.kind} '{name}'"))
 
@@ -897,7 +901,7 @@ class Model:
             what = f"a spike at port {definition.ports[place]} changes no trace of model {definition.name}"
             self.notes.append(f"{here}: learns nothing by e-prop, as {what}; plastic=False says that it is meant")
 
-    def _add(self, population: Population, sign: AnyValue = 0) -> Population:
+    def _add_population(self, population: Population, sign: AnyValue = 0) -> Population:
         check_population(population)
         population = replace(population, size=int(population.size))
         if population.name in self._names_of("populations"):
@@ -933,7 +937,7 @@ def equations_of(model: Model) -> dict[str, NeuronModel]:
     return found
 
 
-def describe(model: Model) -> str:
+def describe_model(model: Model) -> str:
     """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON.
 
     Backgrounds and perturbations (a line for each) stand there if there are any.

@@ -20,8 +20,8 @@ Described = Any  # a `Projection`, whose module imports this one
 class ConnectionRule(ABC):
     """A connectivity rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
 
-    A new rule is a subclass in `rules` with its number and its draw in `topology.pyx`, or one in `streamed_rules` with
-    its `yield_chunks`; and one entry of `RULES`.
+    A new rule is a subclass in `connection_rules` with its number and its draw in `topology.pyx`, or one in
+    `streamed_rules` with its `yield_chunks`; and one entry of `RULES`.
 
     Attributes
     ----------

@@ -93,7 +93,7 @@ def require_all(network: LocalNetwork, comm: Comm) -> None:
     """
     n_read: dict[tuple[Path, str], int] = {}
     read: dict[tuple[Path, str], Edges] = {}
-    for table in network.tables().values():
+    for table in network.list_tables().values():
         for span in table.spans:
             if (edges := span.projection.edges) is not None:
                 key = edges.path, edges.name

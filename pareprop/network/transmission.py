@@ -23,7 +23,7 @@ def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np
     def find_values(name: str) -> np.ndarray:
         value = getattr(given, name)
         if isinstance(value, Distribution):
-            key = f"{projection.pre.name}/{projection.name}/transmission/{name}"  # as of `local.cell_values`
+            key = f"{projection.pre.name}/{projection.name}/transmission/{name}"  # as of `local.draw_cell_values`
             drawn = value.draw_values(rng.make_key(model.seed, key), source)[:, 0]
             _require_bounds(f"projection '{projection.name}': transmission", name, drawn)
             return drawn

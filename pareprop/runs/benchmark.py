@@ -279,7 +279,7 @@ def run(bench: Bench, exchange: Exchange) -> Values:
         spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collectives.sum_over_ranks(
-        comm, sum(len(table.weight) for table in simulation.network.tables().values())
+        comm, sum(len(table.weight) for table in simulation.network.list_tables().values())
     )
     bytes_of_synapses = collectives.sum_over_ranks(comm, simulation.bytes_of_synapses())
     shares = collectives.gather_values(comm, RankFigures.read_simulation(simulation))

@@ -18,7 +18,7 @@ import numpy as np
 from .. import files, terminal
 from ..engines import footprint
 from ..errors import InputError
-from ..network.model import Model, describe
+from ..network.model import Model, describe_model
 from ..parallel import collectives
 from ..parallel.agreement import require_agreement
 from ..parallel.exchange import Exchange
@@ -134,7 +134,7 @@ class Run:
             "seed": task.seed,
             "config": self.config.to_json(),
             "config_digest": self.config.compute_digest(),
-            "model": describe(model),
+            "model": describe_model(model),
             **task.list_attributes(),
         }
         annealing = Annealing(task.schedule, task.decay_iterations, task.list_scheduled())

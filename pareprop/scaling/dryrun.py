@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engines.base import Settings
 from ..errors import InputError
-from ..network.local import target_rate
+from ..network.local import compute_target_rate
 from ..network.model import Model
 from ..parallel.drawn_spikes import DryChannel, DryExchange
 from ..runs.benchmark import PHASES, RankFigures
@@ -60,7 +60,7 @@ def run(
     if not 0 <= rank < ranks:
         raise InputError(f"rank = {rank} must lie in 0 to {ranks - 1}")
     n, dt = model.size("recurrent"), model.dt_ms / 1000.0
-    others = target_rate(model) if rate_hz is None else rate_hz
+    others = compute_target_rate(model) if rate_hz is None else rate_hz
     dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)
     rounds = replace(settings, round_steps=settings.round_steps or task.n_steps)  # engines cut it to the min-delay
     clock = _Clock()
@@ -98,7 +98,7 @@ def run(
 
 def warn_of_rate(model: Model, rate_hz: float) -> list[str]:
     """Return a warning if neurons with a target rate (`f_target`) fire at a rate far from it."""
-    target = target_rate(model)
+    target = compute_target_rate(model)
     regulated = all(np.any(getattr(group.params, "c_reg", 0.0)) for group in model.of_role("recurrent"))
     if not regulated or target <= 0 or 1 / MAX_RATE_FACTOR <= rate_hz / target <= MAX_RATE_FACTOR:
         return []

@@ -11,7 +11,7 @@ import numpy as np
 from ..engines import footprint
 from ..machine import file_rss_bytes, rss_bytes
 from ..network.costs import estimate_rank_costs
-from ..network.local import target_rate
+from ..network.local import compute_target_rate
 from ..network.partition_bounds import choose_bounds
 from ..network.sharing import count_synapses
 from ..parallel.exchange import Alone
@@ -88,7 +88,7 @@ def predict_runs(
     """
     program = rss_bytes(), file_rss_bytes()
     measured = _time_largest_ranks(subject, several, samples, rate_hz, progress) if builds else {}
-    rate = target_rate(subject.model) if rate_hz is None else rate_hz
+    rate = compute_target_rate(subject.model) if rate_hz is None else rate_hz
     if measured and rate_hz is None:
         rate = measured[min(measured)].rate_hz
     return [_predict_run(subject, ranks, ranks_per_node, costs, rate, measured, program) for ranks in several], rate
@@ -99,7 +99,7 @@ def _time_largest_ranks(
 ) -> dict[int, dryrun.DryRun]:
     """Build and simulate the largest rank for each number of ranks with affordable ranks, or for two other numbers."""
     model, n_steps = subject.model, subject.task.n_steps
-    synapses, spikes = count_synapses(model), (rate_hz or target_rate(model)) * n_steps * model.dt_ms / 1000.0
+    synapses, spikes = count_synapses(model), (rate_hz or compute_target_rate(model)) * n_steps * model.dt_ms / 1000.0
     steps = synapses * spikes + model.size("recurrent") * n_steps
     least = max(1, math.ceil(synapses / MAX_SYNAPSES), math.ceil(steps / MAX_STEPS))
     chosen = {ranks for ranks in several if ranks >= least}

@@ -21,7 +21,7 @@ SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("we
 
 def list_tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
     """Return each projection that carries spikes with its synapse table, in the model's order of definition."""
-    spans = {span.projection.name: (table, span) for table in network.tables().values() for span in table.spans}
+    spans = {span.projection.name: (table, span) for table in network.list_tables().values() for span in table.spans}
     return [spans[projection.name] for projection in network.model.projections]
 
 

@@ -878,7 +878,7 @@ class Simulation:
 
     def bytes_of_synapses(self) -> int:
         """Return the bytes of topology, weights, gradients and optimizer state on this rank."""
-        return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
+        return sum(table.nbytes for table in self.network.list_tables().values()) + self.engine.nbytes()["gradients"]
 
 
 def is_counted(phase: str, learn: bool) -> bool:

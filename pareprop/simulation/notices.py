@@ -20,7 +20,7 @@ from ..engines.sample import Sample
 from ..errors import ParepropWarning, shorten
 from ..network.connectivity import Projection
 from ..network.learning import lacks_rates, reads_signals, rule_of
-from ..network.local import LocalNetwork, given_by_equations
+from ..network.local import LocalNetwork, is_custom_model
 from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import default_optimizer
@@ -248,7 +248,9 @@ def list_network_notices(
             start, end = applied.options.start_ms, n_steps * model.dt_ms
             when = f"start_ms = {start:g} is not before the end of samples, {end:g} ms"
             yield f"perturbation {applied.name}", f"{applied.kind} '{applied.name}': no effect, as {when}"
-    for table in () if model.eprop.is_online else network.tables().values():  # the spike variant delivers them later
+    for table in (
+        () if model.eprop.is_online else network.list_tables().values()
+    ):  # the spike variant delivers them later
         for span in table.spans:
             item = span.projection
             latest = n_steps if item.pre.role == "input" else n_steps - 1
@@ -281,7 +283,7 @@ def _list_each_step_notices(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
 def _make_hint(item: Plastic) -> str:
     """Return what helps against traces that explode."""
     post = item.span.projection.post
-    if given_by_equations(post):
+    if is_custom_model(post):
         return f"check() of neuron model '{post.model}' states why"
     return "a lower surrogate_gradient_height makes them smaller"
 

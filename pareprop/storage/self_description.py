@@ -16,7 +16,7 @@ from ..engines.parameters import SUMMARY
 from ..engines.recorded import RECORDED_UNITS
 from ..later import h5py
 from ..network.connectivity import RULES, Population, Projection
-from ..network.local import cell_values
+from ..network.local import draw_cell_values
 from ..network.model import Model
 from ..network.optimizers import OF_VALUES, OF_WEIGHTS
 from ..network.parameters import Distribution
@@ -141,7 +141,7 @@ def _write_parameter(
         return
     data = group.create_dataset(name, (population.size,), "f8")
     for low, high in _list_blocks(population.size):
-        data[low:high] = cell_values(model, population, drawn_as or name, value, low, high)
+        data[low:high] = draw_cell_values(model, population, drawn_as or name, value, low, high)
     if drawn:
         data.attrs["drawn_from"] = str(value)
     name_axes(group, name, ("neuron",))

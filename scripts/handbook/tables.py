@@ -16,11 +16,11 @@ from pareprop import cli
 from pareprop.engines.recorded import RECORDED_UNITS
 from pareprop.engines.traces import TRACES_UNITS
 from pareprop.errors import InputError
+from pareprop.network.connection_rules import RULES
 from pareprop.network.losses import LOSSES
 from pareprop.network.model import Model
 from pareprop.network.optimizers import OPTIMIZERS
 from pareprop.network.reward import Reward
-from pareprop.network.rules import RULES
 from pareprop.network.unsupported import MEANINGS, UNSUPPORTED
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library

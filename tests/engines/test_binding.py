@@ -52,7 +52,7 @@ def test_recorder(variant: str, precision: str) -> None:
     ("variant", "name"), [(variant, name) for variant in NETWORKS for name in names_of_parameters(variant)]
 )
 def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases, parameters = NETWORKS[variant], LocalNetwork.parameters
+    cases, parameters = NETWORKS[variant], LocalNetwork.select_kernel_arrays
     monkeypatch.setattr(
         LocalNetwork,
         "parameters",

@@ -28,7 +28,7 @@ def network(
 
 def tables_of(simulation: Simulation) -> dict[str, SynapseTable]:
     """Tables of synapses that learn, by the role of their targets."""
-    spans = [(table, span.projection) for table in simulation.network.tables().values() for span in table.spans]
+    spans = [(table, span.projection) for table in simulation.network.list_tables().values() for span in table.spans]
     return {item.post.role: table for table, item in spans if item.pre.role != "readout"}
 
 

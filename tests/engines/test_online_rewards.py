@@ -240,10 +240,10 @@ def test_samples_without_learning_change_no_weight() -> None:
     for index in range(4):
         run.run_sample(index, "train", learn=True)
     run.run_sample(0, "test", learn=False)
-    before = [table.weight.copy() for table in run.network.tables().values()]
+    before = [table.weight.copy() for table in run.network.list_tables().values()]
     for index in range(1, 4):
         run.run_sample(index, "test", learn=False)
-    for table, weight in zip(run.network.tables().values(), before, strict=True):
+    for table, weight in zip(run.network.list_tables().values(), before, strict=True):
         np.testing.assert_array_equal(table.weight, weight)
 
 

@@ -260,10 +260,10 @@ def test_feedback_follows_the_weights_of_readouts(feedback: str, reset: bool | N
     run = Simulation(
         network(feedback, GradientDescent(eta=3e-4, batch_size=2)), Noise(), settings=SpikeSettings(40, reset=reset)
     )
-    before = run.network.dense_feedback().copy()
+    before = run.network.build_dense_feedback().copy()
     readouts = dense_readouts(run)
     run.train(3)
-    change, expected = run.network.dense_feedback() - before, dense_readouts(run) - readouts
+    change, expected = run.network.build_dense_feedback() - before, dense_readouts(run) - readouts
     np.testing.assert_allclose(change, expected, rtol=0, atol=1e-15)
     assert np.abs(change).max() > 1e-4
 

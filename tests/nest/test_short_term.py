@@ -144,5 +144,5 @@ def test_values_by_source_go_to_the_sources() -> None:
     nest.Connect(pre[1:], post, "all_to_all", {"synapse_model": MODEL, "U": np.full((3, 1), 0.2), "u": 0.2})
     nest.Connect(pre, post[:1], "all_to_all", {"synapse_model": MODEL, "U": [[0.7, 0.2]], "u": [[0.7, 0.2]]})
     nest.Simulate(1.0)
-    (span,) = [span for table in nest.kernel.kernel.clock.network.tables().values() for span in table.spans]
+    (span,) = [span for table in nest.kernel.kernel.clock.network.list_tables().values() for span in table.spans]
     assert span.projection.transmission.U.tolist() == [0.7, 0.2] and span.projection.transmission.tau_rec == 800.0

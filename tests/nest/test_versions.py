@@ -10,7 +10,7 @@ from tutorials import find_shipped, run
 
 import pareprop.nest as nest
 from pareprop.nest import errors
-from pareprop.network.local import cell_values
+from pareprop.network.local import draw_cell_values
 
 FILE = "pytests/synapses/test_eprop_bsshslm_2020_plasticity.py"
 
@@ -74,7 +74,7 @@ def wired() -> dict[str, float]:
     population = network.pieces[0].population
     names = (name for name, value in population.params if not isinstance(value, str | None))
     return {
-        name: float(cell_values(network.model, population, name, getattr(population.params, name), 0, 1)[0])
+        name: float(draw_cell_values(network.model, population, name, getattr(population.params, name), 0, 1)[0])
         for name in names
     }
 

@@ -85,7 +85,7 @@ def test_an_interrupted_training_is_not_tested():
 
 
 def weights(simulation: Simulation) -> np.ndarray:
-    return np.concatenate([table.weight.copy() for table in simulation.network.tables().values()])
+    return np.concatenate([table.weight.copy() for table in simulation.network.list_tables().values()])
 
 
 def test_only_a_phase_with_a_learning_rate_learns():

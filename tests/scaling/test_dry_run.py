@@ -113,7 +113,9 @@ def test_rate_of_the_others(variant):
     bench = Bench(neurons=400, indegree=40, inputs=20, steps=400, variant=variant)
     model, task = bench.build_model(), bench.make_task()
     free = dryrun.run(model, task, 4, 1, settings(variant, 400), warmup=2)
-    assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != local.target_rate(model)
+    assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != local.compute_target_rate(
+        model
+    )
     assert dryrun.run(model, task, 4, 1, settings(variant, 400), rate_hz=7.0).others_hz == pytest.approx(7.0)
 
 

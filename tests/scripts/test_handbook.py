@@ -10,10 +10,10 @@ import ranks
 from pages import ROOT, blocks, furnish
 
 import pareprop
+from pareprop.network.connection_rules import RULES
 from pareprop.network.losses import LOSSES
 from pareprop.network.neurons import SURROGATES
 from pareprop.network.optimizers import OPTIMIZERS
-from pareprop.network.rules import RULES
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 

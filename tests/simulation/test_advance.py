@@ -258,9 +258,9 @@ def test_factors_of_errors() -> None:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_nothing_is_learned_without_learn(variant: str) -> None:
     run = Simulation(network(variant), Feedback())
-    before = [table.weight.copy() for table in run.network.tables().values()]
+    before = [table.weight.copy() for table in run.network.list_tables().values()]
     run.advance(2 * N_STEPS + 3, learn=False)
-    assert all(map(np.array_equal, before, (table.weight for table in run.network.tables().values())))
+    assert all(map(np.array_equal, before, (table.weight for table in run.network.list_tables().values())))
     assert run.iteration == 2
 
 

@@ -52,8 +52,8 @@ def test_a_schedule_is_what_is_set_by_hand() -> None:
             by_hand.set_eta(4 * eta if item.name == "rec->out" else eta, item.name)
         by_hand.set_c_H(0.1 * share)
         by_hand.train(k + 1)
-    for name, table in simulation.network.tables().items():
-        np.testing.assert_allclose(table.weight, by_hand.network.tables()[name].weight, rtol=0, atol=1e-12)
+    for name, table in simulation.network.list_tables().items():
+        np.testing.assert_allclose(table.weight, by_hand.network.list_tables()[name].weight, rtol=0, atol=1e-12)
     np.testing.assert_allclose(simulation.losses, by_hand.losses, rtol=1e-12)
     assert simulation.engine.loss.c_H == 0.0
     unchanged = Simulation(task.build_model(), task, settings=task.make_settings())

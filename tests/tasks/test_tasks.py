@@ -182,7 +182,7 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
             for item in run.model.of_role("recurrent")
         ],
         "readout": run.model.of_role("readout")[0].params.model_dump(exclude={"V_min"}),
-        "w_fb": run.network.dense_feedback().T,
+        "w_fb": run.network.build_dense_feedback().T,
         "inputs": np.concatenate([raster(sample.inputs, chosen.n_steps, chosen.n_inputs) for sample in samples]),
         "targets": np.concatenate([sample.target for sample in samples]),
         "optimizer": run.model.optimizer.model_dump(exclude={*OF_VALUES}, exclude_none=True),

@@ -32,5 +32,7 @@ class ErrorSums(Struct):
 
     def kernel(self) -> Values:
         """Return the sums, and powers of the decay of readouts in a step."""
-        powers = elementary.power(self._network.readout_constants()["alpha"], np.arange(self._block + 1)[:, None])
+        powers = elementary.power(
+            self._network.compute_readout_constants()["alpha"], np.arange(self._block + 1)[:, None]
+        )
         return {"sums": self._sums, "block": self._block, "powers": powers}

@@ -10,7 +10,7 @@ from ...arrays import allocate_aligned
 from ...network import learning
 from ...network.connectivity import Projection
 from ...network.learning import RuleAt
-from ...network.local import LocalNetwork, cell_values
+from ...network.local import LocalNetwork, draw_cell_values
 from ...network.rule_options import definition_of
 from ...rules.program import BlockTable, RuleProgram, compile_rule
 
@@ -48,10 +48,10 @@ class Learner:
         if piece is None:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
-        given = network.values_of(piece, np.arange(self.first, self.last))
+        given = network.get_parameters(piece, np.arange(self.first, self.last))
         of_model = network.program_of(at.post).compute_values(given, model.dt_ms)
         parameters = {
-            name: cell_values(model, at.post, f"{at.rule.name}/{name}", value, low, low + n)
+            name: draw_cell_values(model, at.post, f"{at.rule.name}/{name}", value, low, low + n)
             for name, value in at.parameters.items()
         }
         kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
