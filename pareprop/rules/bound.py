@@ -30,16 +30,9 @@ MOST_COMPOSED = 4  # rules with more states of a synapse are not composed: maps 
 
 @dataclass(frozen=True)
 class StepCoefficients:
-    """Coefficients of a step, those that are not 0, by states of a synapse that are kept.
+    """Coefficients of a step that are not 0: `M` by state and state before the step, `U`, `w` and `w0` by state.
 
-    Attributes
-    ----------
-    M : dict of (str, str) to tuple
-        By state and state before the step.
-    U, w, w0 : dict of str to tuple
-        By state.
-    v : tuple
-        What an arrival adds to the gradient at once.
+    An arrival adds `v` to the gradient at once. Only states that a synapse stores have coefficients.
     """
 
     M: dict[tuple[str, str], Tree]
@@ -52,30 +45,15 @@ class StepCoefficients:
 def list_read_names(rule: LearningRule, model: NeuronModel) -> tuple[str, ...]:
     """Return the names that the model must keep of each step for a rule: states (before the reset), `I`, `z` and such.
 
-    Raises
-    ------
-    InputError
-        For a name that the model has not, or a moment of what is no state.
+    `InputError` for a name that the model lacks, or for a moment of a name that is not a state.
     """
     return BoundRule(rule, model).kept_names
 
 
 class BoundRule:
-    """A rule at neurons of one model.
+    """A rule at neurons of one model; `origin` is the parameter that is 0 mV in the model's kernels, "" for none.
 
-    Parameters
-    ----------
-    rule : LearningRule
-        The rule.
-    model : NeuronModel
-        The model of the targets.
-    origin : str
-        Parameter that is 0 mV in the model's kernels, "" for none.
-
-    Raises
-    ------
-    InputError
-        For a name that the model has not, or a moment of what is no state.
+    `InputError` for a name that the model lacks, or for a moment of a name that is not a state.
     """
 
     def __init__(self, rule: LearningRule, model: NeuronModel, origin: str = "") -> None:
@@ -157,7 +135,7 @@ class BoundRule:
         return tree
 
     def _translate_model_tree(self, tree: Tree, row: str) -> Tree:
-        """Return a tree of the model with names of what it kept of a step (`row`)."""
+        """Return a tree of the model in which states have the names of a stored step, `NOW` or `WAS` (`row`)."""
         names = {name: ("name", f"{row if name in self.model.states else 'model'} {name}") for name in names_of(tree)}
         return replace_names(tree, {**names, "dt": ("name", "dt")})
 
@@ -231,7 +209,7 @@ class BoundRule:
 
     @property
     def varying_names(self) -> set[str]:
-        """Names that vary with time, but for terms."""
+        """Names that vary with time, without terms."""
         rows = {f"{row} {name}" for name in (*self.model.states, "I") for row in (NOW, WAS)}
         signals = {"z", f"{WAS} z", "psi", "refractory", "L", "F", "M"}
         return rows | signals | {f"{OLD} {name}" for name in self.states}
@@ -242,18 +220,11 @@ class BoundRule:
         return hashlib.sha256(f"{self.rule.digest} {self.model.digest} {self.origin}".encode()).hexdigest()
 
     def compute_values(self, given: Given, of_model: Given, dt_ms: float, kappa: object) -> Values:
-        """Return the constants, by name.
+        """Return the constants by name.
 
-        Parameters
-        ----------
-        given : Mapping
-            Parameters of the rule that are no defaults, one value or one for each target.
-        of_model : Mapping
-            Parameters and constants of the targets, as `Program.compute_values` returns them.
-        dt_ms : float
-            Time step.
-        kappa : float or ndarray
-            Decay of the filter of learning signals.
+        `given` has parameters of the rule that are not defaults, one value or one for each target; `of_model` has
+        parameters and constants of the targets, from `Program.compute_values`; `kappa` is the decay of the filter of
+        learning signals.
         """
         values: Values = {f"model {name}": value for name, value in of_model.items()}
         values |= {**self.rule.defaults, **given, "dt": dt_ms, "kappa": kappa}

@@ -116,28 +116,15 @@ def check_rule(
 ) -> RuleCheck:
     """Compare the compiled ways to evaluate a rule with its equations as written, and look for names never read.
 
-    Parameters
-    ----------
-    rule : LearningRule
-        The rule.
-    model : NeuronModel or None
-        Neurons to try it at; None: those of `find_neurons`.
-    dt_ms : float
-        Time step.
-    values : Mapping of str to float or None
-        Parameters of the neurons that are not defaults.
-
-    Raises
-    ------
-    InputError
-        If no neurons of the package have what the rule reads.
+    Without `model`, the neurons of `find_neurons` are tried. `values` has parameters of the neurons that are not
+    defaults. `InputError` if no neurons of the package have the names that the rule reads.
     """
     model = model or find_neurons(rule)
     bound = BoundRule(rule, model.with_saved(BoundRule(rule, model).kept_names))
     program = compile_rule(bound, parts=[Part("rule_interval"), Part("rule_spike")])
     sizes = {name: getattr(program, name) for name in ("n_states", "n_synapse", "n_numbers", "n_map")}
     found = RuleCheck(rule, model.name, sizes)
-    with np.errstate(all="ignore"):  # what is not finite is reported
+    with np.errstate(all="ignore"):  # numbers that are not finite are reported
         trial = _Trial(bound, program, dt_ms, values or {})
         wanted, found.crossed, wrong = trial.cross_thresholds()
         found.thresholds = len(trial.thresholds)
@@ -278,7 +265,7 @@ class _Trial:
     def evaluate_literally(self) -> tuple[np.ndarray, int, str]:
         """Go through the equations as written.
 
-        Return the gradient of a synapse onto each target, how many thresholds states crossed, and what was not finite.
+        Return the gradient of a synapse onto each target, the number of crossed thresholds, and the first bad number.
         """
         strings, total = LiteralRule(self.bound, self.values, self.n), np.zeros(self.n)
         sides = np.zeros((len(self.thresholds), 2), bool)

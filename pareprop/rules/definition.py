@@ -13,7 +13,7 @@ from ..neurons.slopes import negate_tree
 from ..values import Given, Values
 from .linear import AFTER, BEFORE, NEW, Form, Linear
 
-#: names of a step besides those of a neuron's step
+#: names of a step in addition to the names of a neuron's step
 SIGNALS = ("z", "psi", "x", "I", "refractory", "dt", "L", "F", "M", "kappa")
 WORDS = {"psi", "L", "F", "M", "kappa", "pre", NEW, BEFORE, AFTER}  # names that a rule cannot define itself
 LEARNED = {"L", "M"}  # signals that are known late in the spike variant
@@ -255,19 +255,8 @@ Rule = LearningRule | Eprop
 def from_dict(name: str, given: object, origin: str = "") -> Rule:
     """Return the rule that a table describes.
 
-    Parameters
-    ----------
-    name : str
-        Name of the rule.
-    given : Mapping
-        As `to_dict` returns it.
-    origin : str
-        Where the table stands, for messages.
-
-    Raises
-    ------
-    InputError
-        As the class does, and for unknown keys.
+    `given` is a table as `to_dict` returns it; `origin` names its place in messages. `InputError` as for the class, and
+    for unknown keys.
     """
     if isinstance(given, Mapping) and "rule" in given:
         return entries.make_definition("rule", ("rule", "through", "filter"), _make_eprop, name, given, origin)

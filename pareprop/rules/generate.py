@@ -42,10 +42,7 @@ _ROW = (
 class RuleGenerator:
     """Writes the functions of a rule, as `neurons.compile.Compilable`.
 
-    Parameters
-    ----------
-    bound : BoundRule
-        The rule at neurons of a model that keeps what the rule reads.
+    The model of the bound rule stores the quantities that the rule reads.
 
     Attributes
     ----------
@@ -256,7 +253,7 @@ class RuleGenerator:
         return [self.M.get((k, k), ZERO) for k in range(len(self.index))]
 
     def _list_keys(self) -> list[tuple[int | str, int]]:
-        """Return the keys of a map: the diagonal, what is below it, then q."""
+        """Return the keys of a map: the diagonal, the entries below the diagonal, then q."""
         if not self.bound.can_compose:
             return []
         size = len(self.index)
@@ -299,12 +296,8 @@ class RuleGenerator:
     def fill_table(self, given: Mapping[Tree, np.ndarray], shift: np.ndarray) -> np.ndarray:
         """Return the table of numbers by place of a step in its block, (steps of the longest block, columns, n).
 
-        Parameters
-        ----------
-        given : dict
-            Coefficient to its values, (n,) of the type of the table.
-        shift : ndarray
-            int, (n,), steps of a block as a power of 2.
+        `given` has the values of each coefficient, (n,) of the type of the table; `shift`, int (n,), is log2 of the
+        steps of a block.
         """
         one, steps = given[ONE_TREE], 1 << int(np.max(shift, initial=0))
         table = np.zeros((steps, len(self.table), len(one)), one.dtype)

@@ -13,13 +13,7 @@ Form = dict[str, Tree]  # name of a state (with its moment) or "pre" to its coef
 
 
 class Linear:
-    """Reads expressions as linear ones.
-
-    Parameters
-    ----------
-    states : iterable of str
-        Names of a synapse's states.
-    """
+    """Reads expressions as linear ones in the states of a synapse, given by name."""
 
     def __init__(self, states: Iterable[str]) -> None:
         names = list(states)
@@ -28,17 +22,7 @@ class Linear:
     def read_form(self, tree: Tree, here: str) -> Form:
         """Return the coefficients of an expression as it is written.
 
-        Parameters
-        ----------
-        tree : tuple
-            The expression.
-        here : str
-            Rule, key and state, for messages.
-
-        Raises
-        ------
-        InputError
-            One line that names the term which is not linear.
+        `here` names rule, key and state in messages. `InputError` names the term that is not linear.
         """
         form = self._try_form(tree, here)
         return form if form is not None else self._require_zero(tree, here)

@@ -15,14 +15,8 @@ from .linear import BEFORE, NEW
 class LiteralRule:
     """States of synapses that learn by a rule, and of their targets.
 
-    Parameters
-    ----------
-    bound : BoundRule
-        The rule at neurons of a model.
-    values : Mapping
-        Constants that `BoundRule.compute_values` returned, one value or one for each synapse.
-    n : int or tuple of int
-        Shape of the synapses.
+    `values` are the constants from `BoundRule.compute_values`, one value or one for each synapse; `n` is the shape of
+    the synapses.
 
     Attributes
     ----------
@@ -61,16 +55,10 @@ class LiteralRule:
         self.synapse = {name: np.zeros(self._n) for name in self._bound.rule.synapse}
 
     def step(self, now: np.ndarray, was: np.ndarray, signals: Given, pre: Numbers) -> Numbers:
-        """Go through a step; return what it adds to the gradient.
+        """Advance by a step; return its part of the gradient.
 
-        Parameters
-        ----------
-        now, was : ndarray
-            (n_kept, n), what the neurons kept of the step and of the one before.
-        signals : Mapping
-            `psi`, `L`, `F` and `M`.
-        pre : ndarray
-            (n,), arrivals.
+        `now` and `was`, (n_kept, n), hold the stored quantities of the step and of the step before; `signals` has
+        `psi`, `L`, `F` and `M`; `pre`, (n,), are the arrivals.
         """
         known = self.known
         known |= {**signals, "pre": pre, **self.synapse, **{f"{OLD} {name}": self.neuron[name] for name in self.neuron}}
