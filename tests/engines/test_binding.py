@@ -55,7 +55,7 @@ def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: py
     cases, parameters = NETWORKS[variant], LocalNetwork.select_kernel_arrays
     monkeypatch.setattr(
         LocalNetwork,
-        "parameters",
+        "select_kernel_arrays",
         lambda self, kernel: {key: array for key, array in parameters(self, kernel).items() if key != name},
     )
     with pytest.raises(TypeError, match=rf"^Neurons: missing \['{name}'\], unknown \[\]$"):
