@@ -101,7 +101,7 @@ class CompiledRow(reference.Row):
             return np.zeros(len(self.targets))
         for g, inside, local, part, port, trace in self.parts:
             columns = [np.ascontiguousarray(row[..., local]) for row in self.cells.rows[u][g]]
-            self.e[inside] = part.trace(port, *columns, float(z), trace)
+            self.e[inside] = part.advance_trace(port, *columns, float(z), trace)
         _, L, F = history.neuron(u, self.targets)
         self.ebar = self.kappa * self.ebar + self.e
         self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * self.e
@@ -110,7 +110,7 @@ class CompiledRow(reference.Row):
     def decay(self, n):
         if n > 0:
             for *_, part, _, trace in self.parts:
-                part.decay(int(n), trace)
+                part.decay_trace(int(n), trace)
             self.ebar, self.ereg = self.ebar * self.kappa**n, self.ereg * self.kappa_reg**n
 
 
@@ -132,7 +132,9 @@ def interval_gradients(net, start, T):
         credit = {"in": np.zeros(net.n_rec), "rec": np.zeros(net.n_rec)}
         for k, (own, place) in enumerate(zip(cells.cells, cells.slices, strict=True)):
             before, kept, psi = cells.rows[start + t][k]
-            found = own.sweep(before, kept, 1.0 - kappa, signal[place].copy(), reg[place].copy(), adjoint[k], psi)
+            found = own.run_backward_step(
+                before, kept, 1.0 - kappa, signal[place].copy(), reg[place].copy(), adjoint[k], psi
+            )
             for key, total in credit.items():
                 total[place] = found[cells.port[key][place], np.arange(own.n)]
         g[:, : net.n_in] += credit["in"][:, None] * reference.input_arrivals(net, start, t)
