@@ -24,22 +24,10 @@ def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> n
     """Return the first neuron of each rank, and the number of all: int64 (size + 1,), the same on all ranks.
 
     Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and at ends of areas,
-    as long as no node costs more than `BALANCE` times the mean; delays count more.
-
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    size : int
-        Number of ranks.
-    nodes : np.ndarray or None
-        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
-
-    Raises
-    ------
-    InputError
-        If PAREPROP_CUTS does not name the first neuron of each rank but the first one, ascending; or if the ranks do
-        not share the network.
+    as long as no node costs more than `BALANCE` times the mean; delays count more. `size` is the number of ranks;
+    `nodes` has the first rank of each node, and the number of ranks, int64 (n_nodes + 1,); None: one node. Raises an
+    `InputError` if PAREPROP_CUTS does not name the first neuron of each rank after the first, ascending, or if the
+    ranks do not share the network.
     """
     n, n_sharing, given = model.size("recurrent"), count_sharing(model, size), os.environ.get(VARIABLE)
     if given and n_sharing < size:

@@ -14,24 +14,10 @@ RATE = 10.0  # assumed firing rate in Hz
 
 
 def count_sharing(model: Model, size: int) -> int:
-    """Return how many ranks, from rank 0 on, have neurons: all of them, or one if the network is small.
+    """Return the number of ranks, from rank 0 on, that have neurons: all `size` of them, or 1 if the network is small.
 
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    size : int
-        Number of ranks.
-
-    Returns
-    -------
-    int
-        1 or `size`, the same on all ranks: a rule on counts.
-
-    Raises
-    ------
-    InputError
-        If PAREPROP_SHARE_ABOVE is not a whole number of at least 0.
+    The result follows from counts of the whole network, so it is the same on all ranks. Raises an `InputError` if
+    PAREPROP_SHARE_ABOVE is not a whole number of at least 0.
     """
     text = os.environ.get(VARIABLE, "")
     if text and not text.isdecimal():
