@@ -15,18 +15,15 @@ import numpy as np
 
 from ..engines.parameters import Parameter
 from ..engines.recorded import RECORDED_UNITS, recorded_states
-from ..engines.rule_traces import traces_of
-from ..engines.traces import TRACES_UNITS, Chosen, Traces, compile_traces
-from ..network.connectivity import Projection
-from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..engines.traces import TRACES_UNITS
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import combined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile
-from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record, list_neurons
-from .results import choose_evenly
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, Record, list_neurons
+from .recorded_synapses import RecordedSynapses, RecordedTraces, choose_synapses
 from .spike_block import SpikeBlock
 
 SPIKE = ("iteration", "step", "id")
@@ -42,16 +39,14 @@ class Recorder(Observer):
 
     everywhere = False
     _file: GrowingFile | None
+    _synapses: dict[str, RecordedSynapses]  # by projection
+    _traces: RecordedTraces | None
 
     def __init__(self, directory: Path, settings: Record) -> None:
         self.directory, self.settings = directory, settings
         self.parts: list[Values] = []  # ended parts, see `combined_file.combine_files`
-        self._file = None
-        # by projection: traces of this rank's recorded synapses, and the number of those on the ranks before
-        self._traces: dict[str, tuple[Traces, int]] = {}
-        self._kept: dict[str, np.ndarray] = {}  # states of traces of all ranks, from a checkpoint
-        # by projection whose delays learn: recorded synapses by their places in canonical order, as indices change
-        self._moving: dict[str, tuple[ProjectionSlice, np.ndarray]] = {}
+        self._file = self._traces = None
+        self._loaded: dict[str, np.ndarray] = {}  # states of traces of all ranks, from a checkpoint
 
     def start(self, simulation: Watched) -> None:
         """Open the file of this part of the run."""
@@ -59,14 +54,12 @@ class Recorder(Observer):
         first, last = network.neurons
         ids = list_neurons(self.settings, simulation.model)
         self.ids = ids[(ids >= first) & (ids < last)]
-        self._selected, self._traces, self._moving = [], {}, {}
-        for name, table, index, columns, before, projection in self._list_weights(simulation):
-            self._selected.append((name, table, index, columns))
-            if self._trace_names or SYNAPSES in self.settings.what:
-                compile_traces(simulation.engine, projection)
-                self._traces[name] = traces_of(simulation.engine, Chosen(projection, **columns)), before
-        self._restore_traces()
-        self._parameters = dict(self._choose_parameters(simulation)) if PARAMETERS in self.settings.what else {}
+        self._synapses = dict(choose_synapses(simulation, self.settings))
+        self._traces = RecordedTraces(simulation, self.settings.what, self._synapses)
+        if self._loaded:
+            self._traces.load_states(self._loaded)
+            self._loaded = {}
+        self._parameters = dict(_choose_parameters(simulation, self.ids)) if PARAMETERS in self.settings.what else {}
         self._blocks: dict[str, SpikeBlock] = {}
         for name in [name for name in ("spikes", "input_spikes") if name in self.settings.what]:
             sources = network.n_recurrent if name == "spikes" else network.n_inputs
@@ -76,26 +69,14 @@ class Recorder(Observer):
         self._file = None
         self._open(simulation)
 
-    def _choose_parameters(self, simulation: Watched) -> Iterator[tuple[str, tuple[Parameter, np.ndarray, np.ndarray]]]:
-        """Yield each parameter that learns: name, (parameter, indices of recorded values, ids in the population)."""
-        for item in simulation.engine.parameters.items:
-            first = simulation.network.neurons[0]
-            places = self.ids[(self.ids >= first + item.mine.start) & (self.ids < first + item.mine.stop)] - first
-            ids = places + first - simulation.model.offset(item.population)
-            if item.optimizer.shared:
-                places = ids = np.arange(int(simulation.exchange.rank == 0))
-            else:
-                places = places - item.mine.start
-            yield item.name, (item, places, ids)
-
     def _open(self, simulation: Watched) -> None:
         """Collective: open the file of this rank."""
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
         self._written: dict[str, list[int]] = {name: [] for name in self._blocks}
         path = self.directory / f"part-{len(self.parts):03d}-rank-{rank:05d}.h5"
         constants = {"state/id": self.ids} if self._keeps_state else {}
-        for name, _, _, columns in self._selected:
-            constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
+        for name, synapses in self._synapses.items():
+            constants |= {f"weights/{name}/{key}": values for key, values in synapses.columns.items()}
         constants |= {f"parameters/{name}/id": ids for name, (_, _, ids) in self._parameters.items()}
         attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.settings.step}
         streams = dict(self._describe_columns(simulation, rank))
@@ -103,37 +84,6 @@ class Recorder(Observer):
             self.directory.mkdir(parents=True, exist_ok=True)
         with on_disk(comm, "recording", path):
             self._file = GrowingFile(path, streams, constants, attributes, self.settings.compression)
-
-    @property
-    def _trace_names(self) -> list[str]:
-        return [name for name in TRACES_UNITS if name in self.settings.what]
-
-    def _list_tracks(self, projection: str) -> list[str]:
-        """Return the names of the quantities of synapses of a projection that are recorded in each step."""
-        if projection not in self._traces:
-            return []
-        states = self._traces[projection][0].names if SYNAPSES in self.settings.what else []
-        return [*self._trace_names, *(f"state_{name}" for name in states)]
-
-    def _restore_traces(self) -> None:
-        """Restore the traces of this rank's synapses from a checkpoint."""
-        for name, (item, before) in self._traces.items() if self._kept else ():
-            state = item.state()
-            item.load_state(
-                {
-                    key: self._kept[f"traces/{name}/{key}"][..., before : before + value.shape[-1]]
-                    for key, value in state.items()
-                }
-            )
-        self._kept = {}
-
-    def _keep_traces(self, comm: object) -> dict[str, np.ndarray]:
-        """Collective: return the states of the traces of all ranks, last axis: synapses."""
-        kept: dict[str, np.ndarray] = {}
-        for name, (item, _) in self._traces.items():
-            parts = collectives.gather_values(comm, item.state())
-            kept |= {f"traces/{name}/{key}": np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
-        return kept
 
     @property
     def _keeps_state(self) -> bool:
@@ -164,71 +114,36 @@ class Recorder(Observer):
             unit = item.population.params.definition.units[item.parameter]
             yield f"parameters/{name}/value", Column("f8", (len(places),), unit, ("sample", "neuron"))
         units = {item.name: item.weight_unit for item in simulation.model.projections}
-        for name, _, index, _ in self._selected:
+        for name, synapses in self._synapses.items():
+            n = len(synapses.index)
             unit = units[name] or "1"
             if "weights" in what:
-                yield f"weights/{name}/weight", Column("f8", (len(index),), unit, ("sample", "synapse"))
-            if DELAYS in what and name in self._moving:
-                yield f"weights/{name}/delay_real", Column("f8", (len(index),), "steps", ("sample", "synapse"))
-            for key in self._list_tracks(name):
+                yield f"weights/{name}/weight", Column("f8", (n,), unit, ("sample", "synapse"))
+            if DELAYS in what and synapses.learns_delays:
+                yield f"weights/{name}/delay_real", Column("f8", (n,), "steps", ("sample", "synapse"))
+            for key in self._traces.list_tracks(name) if self._traces else ():
                 axes, own = ("sample and step", "synapse"), _invert_unit(unit) if key in TRACES_UNITS else "1"
-                yield f"weights/{name}/{key}", Column("f8", (len(index),), own, axes)
-
-    def _list_weights(
-        self, simulation: Watched
-    ) -> Iterator[tuple[str, SynapseTable, np.ndarray, dict[str, np.ndarray], int, Projection]]:
-        """Collective: yield for each projection this rank's synapses with recorded weights or traces.
-
-        As (name, table, their indices in it, their constants, number of those on the ranks before, projection).
-        """
-        if {"weights", DELAYS, SYNAPSES, *TRACES_UNITS}.isdisjoint(self.settings.what):
-            return
-        comm, rank = simulation.exchange.comm, simulation.exchange.rank
-        for table in (simulation.network.incoming, simulation.network.outgoing):
-            for span in table.spans:
-                if self.settings.projections and span.projection.name not in self.settings.projections:
-                    continue
-                counts = collectives.gather_values(comm, span.last - span.first)
-                before, total = sum(counts[:rank]), sum(counts)
-                kept = (
-                    choose_evenly(total, self.settings.synapses or total) - before if total else np.zeros(0, np.int64)
-                )
-                first = int(np.count_nonzero(kept < 0))
-                kept = kept[(kept >= 0) & (kept < counts[rank])]
-                synapses = table.list_columns(span)
-                if table.by_source:  # the order in which the ranks' shares follow one another
-                    source, target, delay, _ = synapses
-                    synapses = synapses[:, np.lexsort((target, delay, source))]
-                source, target, delay, index = synapses[:, kept]
-                columns = {"source": source, "target": target, "delay": delay}
-                if span.projection.learn_delay:
-                    self._moving[span.projection.name] = span, kept
-                yield span.projection.name, table, index, columns, first, span.projection
+                yield f"weights/{name}/{key}", Column("f8", (n,), own, axes)
 
     def _is_due(self, simulation: Watched, index: int, phase: str) -> bool:
         first = simulation.iteration * simulation.model.optimizer.batch_size
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
-    def _computes_traces(self, simulation: Watched, index: int, phase: str) -> bool:
-        """Return whether traces are computed for a sample: for all of them, unless samples start anew."""
-        return bool(self._traces) and (not simulation.engine.resets or self._is_due(simulation, index, phase))
-
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine to record the chosen neurons, in addition to other observers' requests."""
-        if self._keeps_state and self._is_due(simulation, index, phase):
+        is_due = self._is_due(simulation, index, phase)
+        if self._keeps_state and is_due:
             simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self.ids))
-        if self._computes_traces(simulation, index, phase):
-            wanted = [item.record for item, _ in self._traces.values()]
-            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, np.concatenate(wanted)))
+        if self._traces and self._traces.need_sample(simulation, is_due):
+            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self._traces.neurons))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""
         engine, traces = simulation.engine, {}
-        if self._computes_traces(simulation, outcome.index, outcome.phase):
-            log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
-            for name, (item, _) in self._traces.items():
-                traces[name] = item.record_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
-        if not self._is_due(simulation, outcome.index, outcome.phase):
+        is_due = self._is_due(simulation, outcome.index, outcome.phase)
+        if self._traces and self._traces.need_sample(simulation, is_due):
+            traces = self._traces.record_sample(simulation, outcome)
+        if not is_due:
             return
         file = self._file
         assert file is not None  # `start` was before
@@ -257,17 +172,15 @@ class Recorder(Observer):
         for name, (parameter, places, _) in self._parameters.items():
             file.add_rows(f"parameters/{name}/value", parameter.values[None, places])
         for name, tracks in traces.items():
-            for key in self._list_tracks(name):
+            for key in self._traces.list_tracks(name) if self._traces else ():
                 file.add_rows(f"weights/{name}/{key}", every(tracks[key]))
         shown, delays = engine.show_weights(), engine.show_delays()
-        for name, table, index, _ in self._selected:
-            if name in self._moving:
-                span, kept = self._moving[name]
-                index = table.list_columns(span)[3, kept]
+        for name, synapses in self._synapses.items():
+            table, index = synapses.table, synapses.find_indices()
             if "weights" in self.settings.what:
                 file.add_rows(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
-            if DELAYS in self.settings.what and name in self._moving:
-                file.add_rows(f"weights/{name}/delay_real", delays[name][None, index - span.first])
+            if DELAYS in self.settings.what and synapses.learns_delays:
+                file.add_rows(f"weights/{name}/delay_real", delays[name][None, index - synapses.span.first])
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Write the buffers if they are large: now, as a failure between iterations leaves a complete state."""
@@ -297,11 +210,12 @@ class Recorder(Observer):
 
     def state(self, simulation: Watched) -> Values:
         """Collective: write the buffers; return the files and their numbers of rows."""
+        comm = simulation.exchange.comm
+        traces = self._traces.gather_states(comm) if self._traces else {}
         if self._file is None:
-            return {"parts": list(self.parts), **self._keep_traces(simulation.exchange.comm)}
+            return {"parts": list(self.parts), **traces}
         self._write_buffers(simulation)
-        comm, path = simulation.exchange.comm, self._file.path
-        carried = self._keep_traces(comm)
+        path = self._file.path
         files = collectives.gather_values(comm, (path.name, dict(self._file.rows), dict(self._file.crcs)))
         names, rows, crcs = zip(*files, strict=True)
         part = {
@@ -312,12 +226,12 @@ class Recorder(Observer):
         }
         with on_disk(comm, "recording", path):  # the checkpoint refers to these rows
             self._file.sync_rows()
-        return {"parts": [*self.parts, part], **carried}
+        return {"parts": [*self.parts, part], **traces}
 
     def load_state(self, state: Values) -> None:
         """Continue after the parts listed in a checkpoint."""
         self.parts = combined_file.check_parts(self.directory, state["parts"])
-        self._kept = {name: value for name, value in state.items() if name.startswith("traces/")}
+        self._loaded = {name: value for name, value in state.items() if name.startswith("traces/")}
 
     def require_readable(self, state: Values, rank: int, size: int) -> None:
         """Read this rank's share of the files that a checkpoint refers to; raise a ValueError if one is damaged."""
@@ -347,6 +261,21 @@ class Recorder(Observer):
         if not collectives.max_over_ranks(simulation.exchange.comm, lost):
             return ""
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
+
+
+def _choose_parameters(
+    simulation: Watched, recorded: np.ndarray
+) -> Iterator[tuple[str, tuple[Parameter, np.ndarray, np.ndarray]]]:
+    """Yield each parameter that learns: name, (parameter, indices of recorded values, ids in the population)."""
+    for item in simulation.engine.parameters.items:
+        first = simulation.network.neurons[0]
+        places = recorded[(recorded >= first + item.mine.start) & (recorded < first + item.mine.stop)] - first
+        ids = places + first - simulation.model.offset(item.population)
+        if item.optimizer.shared:
+            places = ids = np.arange(int(simulation.exchange.rank == 0))
+        else:
+            places = places - item.mine.start
+        yield item.name, (item, places, ids)
 
 
 def _name_column(state: str) -> str:
