@@ -36,6 +36,7 @@ DRIVES = {
     "glif3": (150.0, 200.0),
     "glif5": (150.0, 200.0),
     "iaf_cond_exp": (10.0, 250.0),
+    "iaf_psc_alpha": (100.0, 370.0),
     "iaf_psc_exp": (100.0, 370.0),
     "izhikevich": (8.0, 5.0),
     "resonate_and_fire": (60.0, 0.0),

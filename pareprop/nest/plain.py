@@ -21,6 +21,7 @@ MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
         "iaf_psc_exp", {"V_m": -70.0, "tau_syn_in": 2.0, "delta": 0.0, "rho": 0.01},
         {"delta": "spikes follow from the voltage alone", "rho": "spikes follow from the voltage alone"},
     ),
+    "iaf_psc_alpha": ("iaf_psc_alpha", {"V_m": -70.0, "V_min": -FLOAT_MAX}, {"V_min": "there is no lowest voltage"}),
     "iaf_psc_delta": (
         "iaf_psc_delta", {"V_m": -70.0, "refractory_input": False},
         {"refractory_input": "use eprop_iaf_psc_delta, which has it"},

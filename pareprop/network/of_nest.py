@@ -18,9 +18,21 @@ LISTS = {"k": "asc_decay", "asc_amp": "asc_amps", "asc_r": "asc_r", "tau_syn": "
 RENAMED = {nest: own for own, nest in LISTS.items()}
 RECEPTOR = "receptor_"
 DYNAMICS = ("states", "constants", "dynamics", "jumps", "step", "spike", "reset", "ports")  # of equations
-SAME = ("iaf_psc_exp", "izhikevich", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # in scripts, spike by spike
+SAME = (
+    "iaf_psc_exp",
+    "iaf_psc_alpha",
+    "izhikevich",
+    "eprop_iaf_psc_delta",
+    "eprop_iaf_psc_delta_adapt",
+)  # in scripts, spike by spike
 OTHERWISE = ("iaf_cond_exp",)  # which NEST integrates otherwise; weights are conductances, above 0 at both ports
-WRITTEN = ("iaf_psc_exp", "glif_psc", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # to files of SONATA
+WRITTEN = (
+    "iaf_psc_exp",
+    "iaf_psc_alpha",
+    "glif_psc",
+    "eprop_iaf_psc_delta",
+    "eprop_iaf_psc_delta_adapt",
+)  # to files of SONATA
 
 
 def find_model(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:

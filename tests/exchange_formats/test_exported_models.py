@@ -30,6 +30,7 @@ MODELS = {  # variant, model: parameters, scale of weights, ports, whether NEST 
     ("spike", "iaf_adapt"): ({"adapt_beta": 0.1}, 6.0, None, True),
     ("spike", "iaf_psc_delta"): ({"I_e": 300.0, "V_reset": -68.0}, 6.0, None, True),
     ("spike", "iaf_psc_exp"): ({"I_e": 300.0}, 500.0, TWO, True),
+    ("spike", "iaf_psc_alpha"): ({"I_e": 300.0}, 300.0, TWO, True),
     ("spike", "izhikevich"): ({"I_e": 3.0}, 8.0, None, True),
     ("spike", "iaf_cond_exp"): ({"t_ref": 1.0}, 4.0, TWO, True),
     ("spike", "adex"): ({"I_e": 300.0}, 3000.0, None, False),

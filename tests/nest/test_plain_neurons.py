@@ -51,6 +51,7 @@ GLIF = {"tau_syn": [2.0, 4.0], "after_spike_currents": True, "asc_amps": [-5.0, 
 GLIF5 = GLIF | {"spike_dependent_threshold": True, "adapting_threshold": True, "tau_syn": [2.0, 4.0, 6.0]}
 KINDS = {  # model: parameters, receptors, scale of the weights, current
     "iaf_psc_exp": ({"tau_syn_in": 5.0, "I_e": 300.0}, "{}", 400.0, 50.0),
+    "iaf_psc_alpha": ({"tau_syn_in": 5.0, "I_e": 300.0}, "{}", 250.0, 50.0),
     "iaf_psc_delta": ({"I_e": 300.0, "V_reset": -68.0}, "{}", 6.0, 20.0),
     "izhikevich": ({"I_e": 3.0}, "{}", 8.0, 2.0),
     "glif_psc": (GLIF, "{'receptor_type': 1}, {'receptor_type': 2}", 60.0, 200.0),

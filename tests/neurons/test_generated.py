@@ -79,6 +79,7 @@ DRIVE = {  # by the beginning of a name: size of what arrives, largest current
     "hh": (30.0, 900.0),
     "adex": (400.0, 300.0),
     "two_compartment": (6.0, 150.0),
+    "iaf_psc_alpha": (400.0, 300.0),
     "iaf_psc_exp": (600.0, 300.0),
     "glif": (400.0, 200.0),
 }

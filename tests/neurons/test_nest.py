@@ -51,13 +51,14 @@ def drawn(steps, seed, count=60):
     return np.sort(np.random.default_rng(seed).choice(np.arange(5, steps), count, replace=False))
 
 
+@pytest.mark.parametrize("model", ["iaf_psc_exp", "iaf_psc_alpha"])
 @pytest.mark.parametrize("dt", [1.0, 0.1])
-def test_iaf_psc_exp(nest, dt: float) -> None:
+def test_synaptic_currents_of_both_signs(nest, model: str, dt: float) -> None:
     params = {"tau_syn_ex": 3.0, "tau_syn_in": 7.0, "V_reset": -68.0, "I_e": 420.0, "t_ref": 2.0}
     steps = round(300 / dt)
     spikes, weights = [drawn(steps, 1), drawn(steps, 2)], [400.0, -300.0]
-    theirs, times = simulate(nest, "iaf_psc_exp", params, dt, steps, spikes, weights)
-    ours, fired = advance("iaf_psc_exp", params, dt, steps, spikes, weights, np.full(steps, 420.0))
+    theirs, times = simulate(nest, model, params, dt, steps, spikes, weights)
+    ours, fired = advance(model, params, dt, steps, spikes, weights, np.full(steps, 420.0))
     assert len(fired) > 3
     np.testing.assert_array_equal(fired + 1, np.rint(times / dt)[: len(fired)])
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11)
