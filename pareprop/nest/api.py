@@ -20,7 +20,16 @@ from ..values import AnyValue, Given, Values
 from . import logic, math, random, raster_plot, voltage_trace
 from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
-from .errors import MOST, NESTError, NESTErrors, explain_errors, format_output, make_lookup_error, make_refusal
+from .errors import (
+    MOST,
+    NESTError,
+    NESTErrors,
+    explain_errors,
+    format_output,
+    make_lookup_error,
+    make_refusal,
+    warn_once,
+)
 from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
@@ -35,7 +44,7 @@ REFUSED = {
     "DisableStructuralPlasticity": "connections stay as they are made, nothing is to be done",
     "SonataNetwork": "Model.from_sonata of the package pareprop reads circuit_config.json",
     "Compartments": "neurons are points",
-    "Receptors": "neurons are points", "Install": "there are no modules, neuron models are part of pareprop",
+    "Receptors": "neurons are points",
     "PlotLayer": "plot the positions yourself", "PlotSources": _PLACES, "PlotTargets": _PLACES,
     "PlotProbabilityParameter": _PLACES, "GetPosition": _PLACES, "Displacement": _PLACES, "Distance": _PLACES,
     "FindCenterElement": _PLACES, "FindNearestElement": _PLACES, "GetSourceNodes": _ITSELF,
@@ -160,6 +169,17 @@ def _pick_values(values: Given, keys: AnyValue, where: str) -> AnyValue:
 def CopyModel(existing: str, new: str, params: Given | None = None) -> None:
     """Make a model under another name, with other defaults."""
     kernel.models.copy(existing, new, params or {}, kernel.resolution)
+
+
+def Install(module_name: str) -> None:
+    """Load nothing, and say so: where a module's models are in pareprop, a script needs no module."""
+    if not isinstance(module_name, str):
+        raise NESTErrors.TypeMismatch(f"module_name = {quote(module_name)} must be the name of a module")
+    warn_once(
+        f"nest.Install({quote(module_name)}) loads nothing: pareprop simulates the module's models if it has them "
+        "under the same names",
+        kernel.exchange.rank,
+    )
 
 
 def GetStatus(nodes: NodeCollection | SynapseCollection, keys: AnyValue = None, output: str = "") -> AnyValue:

@@ -30,6 +30,7 @@ FUNCTIONS = {  # function to its usual arguments; names of objects stand for the
     "SetDefaults": ("'eprop_iaf'", "{'V_th': 1.0}"),
     "GetDefaults": ("'eprop_iaf'", "'V_th'"),
     "CopyModel": ("'eprop_iaf'", "'copy'", "{}"),
+    "Install": ("'mymodule'",),
     "GetStatus": ("neurons", "'V_th'"),
     "SetStatus": ("neurons", "{'V_th': 1.0}"),
     "GetNodes": ("{}",),

@@ -13,6 +13,7 @@ import ranks
 from commands import apart
 
 import pareprop.nest as nest
+from pareprop.nest.errors import NESTWarning
 
 NESTErrors = nest.NESTErrors
 PARAMETERS = {"E_L": 0.0, "V_m": 0.0, "V_th": 0.5, "C_m": 1.0, "c_reg": 1.0, "f_target": 300.0}
@@ -174,6 +175,18 @@ REFUSED = {
     "nest.spatial": lambda: nest.spatial.grid,
     "pairwise_poisson": lambda: nest.Connect(nest.Create("eprop_iaf"), nest.Create("eprop_iaf"), "pairwise_poisson"),
 }
+
+
+def test_modules_are_not_loaded() -> None:
+    """A script goes on with models of the same names, and a name that is unknown is refused where it is used."""
+    nest.ResetKernel()
+    with pytest.warns(NESTWarning, match=r"nest\.Install\('eprop_module'\) loads nothing: pareprop simulates"):
+        nest.Install("eprop_module")
+    assert len(nest.Create("eprop_iaf_psc_delta", 2)) == 2
+    with pytest.raises(NESTErrors.UnknownModelName, match="my_neuron"):
+        nest.Create("my_neuron")
+    with pytest.raises(NESTErrors.TypeMismatch, match="module_name = 5 must be the name"):
+        nest.Install(5)
 
 
 def test_more_nodes_than_memory_holds() -> None:
