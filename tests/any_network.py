@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from corridor import CorridorTask
 
-from pareprop.algorithms.plan import ALGORITHMS
+from pareprop.algorithms.choice import ALGORITHMS
 from pareprop.engines.base import Settings
 from pareprop.engines.sample import Sample
 from pareprop.network.losses import Loss

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import networks
 import numpy as np
 
-from pareprop.algorithms.plan import ALGORITHMS, NetworkPlan
+from pareprop.algorithms.choice import ALGORITHMS, choose_algorithms
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network.model import Model
@@ -198,7 +198,7 @@ def algorithms_without(model: Model, *names: str) -> dict[str, str] | None:
         plan.request.projection.name: next(
             item.name for item in ALGORITHMS.values() if item.name not in names and not item.why_not(plan.request)
         )
-        for plan in NetworkPlan(model).plans.values()
+        for plan in choose_algorithms(model).plans.values()
         if plan.learns and plan.request.post.role == "recurrent"
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..arrays import Array
 from ..kernels import layout
@@ -28,6 +28,35 @@ class Cost:
     step: float = 0.0
 
 
+class Struct(ABC):
+    """Arrays of an algorithm on a rank: a struct of the kernels, which the algorithm's folder declares.
+
+    Attributes
+    ----------
+    name, kind : str
+        Attribute of the kernel that holds the struct, and the kernel's class of it.
+    arrays : list of Array
+        All that it keeps.
+    n_steps : int
+        Steps of the histories of neurons that it keeps beside rings; 0 if none.
+    block_steps : int
+        Steps of its blocks, if checkpoints depend on them; else 0.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    arrays: list[Array]
+    n_steps = 0
+    block_steps = 0
+
+    @abstractmethod
+    def kernel(self) -> Values:
+        """Return the values of the struct by name."""
+
+
+Structs = tuple[type[Any], ...]  # classes of `Struct`; Any: of neurons and of tables are built from other arguments
+
+
 class Algorithm(ABC):
     """An algorithm: an order in which gradients of synapses are evaluated.
 
@@ -35,9 +64,22 @@ class Algorithm(ABC):
     ----------
     name : str
         Name in arguments and messages, and of its folders.
+    learns : bool
+        Whether weights learn.
+    reads_maps : bool
+        Whether synapses read composed maps of steps of their targets.
+    follows_neurons : bool
+        Whether synapses follow derivatives of their targets step by step.
+    structs, table_structs : tuple of type
+        Classes of `Struct`: arrays of neurons and readouts, and of synapses and rows of a table.
     """
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = True
+    reads_maps: ClassVar[bool] = False
+    follows_neurons: ClassVar[bool] = False
+    structs: ClassVar[Structs] = ()
+    table_structs: ClassVar[Structs] = ()
 
     @abstractmethod
     def why_not(self, request: Request) -> str | None:
@@ -93,23 +135,3 @@ class OntoNeurons(Algorithm):
         kept["zbar"] = self.keeps_traces and request.own_zbar and request.definition is None
         kept["eps"] = self.keeps_traces and request.adapts
         return {name for name, needed in kept.items() if needed}
-
-
-class Struct(ABC):
-    """Arrays of an algorithm on a rank: a struct of the kernels, which the algorithm's folder declares.
-
-    Attributes
-    ----------
-    name, kind : str
-        Attribute of the kernel that holds the struct, and the kernel's class of it.
-    arrays : list of Array
-        All that it keeps.
-    """
-
-    name: ClassVar[str]
-    kind: ClassVar[str]
-    arrays: list[Array]
-
-    @abstractmethod
-    def kernel(self) -> Values:
-        """Return the values of the struct by name."""

@@ -1,25 +1,20 @@
-"""`ALGORITHMS`, the list of all, and the plan of a network: an algorithm for each projection, and tables of kernels."""
+"""`NetworkPlan`: the algorithm of each projection, and what kernels need to know of it in their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ..errors import InputError, quote
 from ..kernels import layout
 from ..network import learning
 from ..network.connectivity import Population, Projection
-from ..network.features import list_features
 from ..network.local import program_of
 from ..network.model import Model
-from ..network.optimizers import OPTIMIZERS, Optimizer
-from ..network.parameters import suggest_name
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
-from ..network.unsupported import require_supported
 from ..neurons.compile import Part, compile_model
 from ..neurons.derive import NO_LEARNS
 from ..parallel.mpi import Comm
@@ -27,23 +22,11 @@ from ..rules.bound import BoundRule
 from ..rules.program import compile_rule
 from .base import Algorithm
 from .idle import tabulate_idle_steps
-from .lines.algorithm import Lines
-from .prefix.algorithm import Prefix, block_length
-from .readout.algorithm import Readout, readout_block_length
-from .request import Request, filters_apart, lags
-from .rule.algorithm import Rule
-from .scan.algorithm import Scan
-from .static.algorithm import Static
-from .steps.algorithm import Steps
+from .request import Request
 
-ALGORITHMS: dict[str, Algorithm] = {
-    item.name: item for item in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
-}  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
-RULE_FOLD_STEPS = 256  # as FOLD_STEPS, for rules given by equations, while an arrival has not entered the traces yet
 TRACES = tuple(f"trace_{k}" for k in range(64))  # names of synapses' traces of neurons given by equations
 BLOCK_SETTINGS = np.asarray(layout.example_settings()).dtype
-Algorithms = str | Mapping[str, str]  # what a user asks for: one for all projections onto neurons, or by name
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Plan:
     @property
     def learns(self) -> bool:
         """Whether weights learn."""
-        return not isinstance(self.algorithm, Static)
+        return self.algorithm.learns
 
     @property
     def numbers(self) -> set[str]:
@@ -86,15 +69,6 @@ class Plan:
         if request.definition is None or request.post.role == "readout":
             return 0
         return program_of(request.post, request.kept, request.through or "all").n_traces
-
-    @property
-    def why_each_step(self) -> str | None:
-        """Why synapses take time steps one by one, if optimize_each_step = False would spare them that; else None."""
-        request, reason = self.request, self.request.needs_steps
-        if reason is None or not self.algorithm.takes_each_step(request):
-            return None
-        other = replace(request, at_arrivals=True)
-        return None if _choose_algorithm(other, None).takes_each_step(other) else reason
 
     @cached_property
     def settings(self) -> dict[str, object]:
@@ -158,13 +132,14 @@ class TablePlan:
         optimizers = [plan.request.optimizer for plan in plans]
         self.settings["idle"], self.idle_steps = tabulate_idle_steps(optimizers)
 
-    def chosen(self, *names: str) -> np.ndarray:
-        """Return which blocks learn by one of some algorithms, bool (n_blocks,)."""
-        return np.array([plan.algorithm.name in names for plan in self.plans], bool)
+    def chosen(self, name: str) -> np.ndarray:
+        """Return which blocks learn by an algorithm, bool (n_blocks,)."""
+        return np.array([plan.algorithm.name == name for plan in self.plans], bool)
 
-    def uses(self, *names: str) -> bool:
-        """Return whether a block learns by one of some algorithms."""
-        return bool(self.chosen(*names).any())
+    @cached_property
+    def reads_maps(self) -> np.ndarray:
+        """Which blocks read composed maps of steps, bool (n_blocks,)."""
+        return np.array([plan.algorithm.reads_maps for plan in self.plans], bool)
 
     @cached_property
     def is_counted(self) -> bool:
@@ -201,20 +176,14 @@ class TablePlan:
         return max((plan.algorithm.kept_steps(self.longest_cutoff()) for plan in self.plans), default=1)
 
 
+@dataclass(frozen=True)
 class NetworkPlan:
     """The plans of all projections that bring spikes, the same on all ranks.
 
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    algorithms : str, Mapping of str to str or None
-        What the user asks for: one for all projections that learn onto neurons, or name to algorithm. A name is that of
-        a projection, or of a population: then of all projections that learn onto it. Projections onto one population
-        may learn by different algorithms.
-
     Attributes
     ----------
+    plans : dict
+        Name of a projection to its plan.
     d_out, m : int
         Delay to readouts, and steps by which learning signals lag behind.
     block, readout_block : int
@@ -223,32 +192,15 @@ class NetworkPlan:
         Filters of the traces: 2 if a population filters for its regularization apart.
     beside : bool
         Whether there is a trace beside ebar.
-
-    Raises
-    ------
-    InputError
-        If the spike variant does not know a loss, an optimizer or a delay of the model, or an algorithm does not fit.
     """
 
-    def __init__(self, model: Model, algorithms: Algorithms | None = None) -> None:
-        require_known(model)
-        loop = lags(model)
-        is_apart, kept, learners = filters_apart(model), learning.list_kept(model), learning.index_rules(model)
-        self.d_out, self.m, self.sets = loop.d_out, loop.m, 1 + is_apart
-        self.beside = is_apart or model.is_rewarded
-        self.block, self.readout_block = block_length(model), readout_block_length(model)
-        items = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
-        requests = {
-            item.name: Request(
-                model, item, self.m, self.block, is_apart, kept.get(item.post.name, ()),
-                learners.get(item.name, layout.NO_LEARNER),
-            )
-            for item in items
-        }  # fmt: skip
-        asked = {} if algorithms is None else _list_asked(requests, algorithms)
-        self.plans = {
-            name: Plan(request, _choose_algorithm(request, asked.get(name))) for name, request in requests.items()
-        }
+    plans: dict[str, Plan]
+    d_out: int
+    m: int
+    block: int
+    readout_block: int
+    sets: int
+    beside: bool
 
     @property
     def algorithms(self) -> dict[str, str]:
@@ -266,7 +218,7 @@ class NetworkPlan:
     @cached_property
     def _stepped(self) -> set[tuple[str, str]]:
         """Names of populations with the part of their derivatives that synapses follow step by step."""
-        plans = [plan for plan in self.plans.values() if isinstance(plan.algorithm, Steps)]
+        plans = [plan for plan in self.plans.values() if plan.algorithm.follows_neurons]
         return {(plan.request.post.name, plan.request.through or "all") for plan in plans}
 
     def composed(self, post: Population) -> Part | None:
@@ -292,7 +244,7 @@ class NetworkPlan:
                 self.beside,
             )
             for key, plans in onto.items()
-            if any(isinstance(plan.algorithm, Scan) for plan in plans)
+            if any(plan.algorithm.reads_maps for plan in plans)
         }
 
     def of_table(self, table: SynapseTable) -> TablePlan:
@@ -328,56 +280,3 @@ def _list_parts(model: Model, post: Population, plan: NetworkPlan | None, throug
     kinds += ["sweep"] if plan is None else ["trace"] * plan.follows(post, through)
     maps = plan.composed(post) if plan and through == "all" else None
     return [*(Part(kind, model.precision) for kind in kinds), *([maps] if maps else [])]
-
-
-def _choose_algorithm(request: Request, asked: str | None) -> Algorithm:
-    """Return the first algorithm that fits, or the one that is asked for if it does."""
-    if asked is None:
-        return next(item for item in ALGORITHMS.values() if not item.why_not(request))
-    if reason := ALGORITHMS[asked].why_not(request):
-        raise InputError(f"algorithms: projection '{request.projection.name}' cannot learn by '{asked}': {reason}")
-    return ALGORITHMS[asked]
-
-
-def _list_asked(requests: Mapping[str, Request], algorithms: object) -> dict[str, str]:
-    """Return the algorithms that are asked for by name of the projection."""
-    plastic = [item for item in requests.values() if item.projection.plastic and item.post.role == "recurrent"]
-    if isinstance(algorithms, str):
-        algorithms = dict.fromkeys((item.projection.name for item in plastic), algorithms)
-    if not isinstance(algorithms, Mapping):
-        raise InputError(
-            f"algorithms = {quote(algorithms)} must be the name of an algorithm, "
-            "or a table of projections and algorithms"
-        )
-    targets, asked = {item.post.name for item in plastic}, dict[str, str]()
-    for name, wanted in algorithms.items():
-        if not isinstance(wanted, str) or wanted not in ALGORITHMS:
-            hint = suggest_name(str(wanted), ALGORITHMS)
-            raise InputError(f"algorithms: {quote(name)}: unknown algorithm {quote(wanted)}{hint}")
-        if name in requests:
-            asked[name] = wanted
-        elif name in targets:
-            onto = [item.projection.name for item in plastic if item.post.name == name]
-            asked = dict.fromkeys(onto, wanted) | asked
-        else:
-            hint = suggest_name(str(name), [*requests, *targets])
-            raise InputError(
-                f"algorithms: {quote(name)} is no projection, nor a population of neurons that learns{hint}"
-            )
-    return asked
-
-
-def require_known(model: Model) -> None:
-    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
-    require_supported("", list_features(model))
-    for readouts in model.of_role("readout") if not model.is_rewarded else ():
-        model.eprop.require_known(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
-    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
-    for owner, optimizer in ({"": model.optimizer} | owners).items():
-        own = optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step
-        if own and model.optimizer.batch_size == 1:
-            known = ", ".join(OPTIMIZERS)
-            raise InputError(
-                f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "
-                f"take at each spike (known: {known})"
-            )

@@ -1,4 +1,4 @@
-"""What algorithms keep on a rank: `STRUCTS`, the list of all structs, and what synapses of a table keep for any."""
+"""`STRUCTS` and `TABLE_STRUCTS`: what all algorithms keep on a rank, and what they share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from ..kernels import layout, optimizers
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..values import Values
-from .base import Struct
-from .lines.arrays import Lines
+from .base import Struct, Structs
+from .choice import ALGORITHMS
 from .plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
-from .prefix.arrays import PrefixSums, TDErrors
-from .readout.arrays import ErrorSums, count_errors
-from .rule.arrays import SpikeRules
-from .scan.arrays import ComposedMaps, ScanRows
+from .readout.arrays import count_errors
 
 LATEST = 2 * FOLD_STEPS  # steps of an optimizer of which numbers are kept
 
@@ -41,9 +38,6 @@ class Histories(Struct):
         widths, real = self._network.widths, self._network.model.kernels.real
         shape = widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK
         return self._rings | {"found": allocate_aligned(shape, real)}
-
-
-STRUCTS = (Histories, ErrorSums, PrefixSums, TDErrors, ComposedMaps, Lines, SpikeRules)  # of neurons and readouts
 
 
 class Traces(Struct):
@@ -94,4 +88,10 @@ class Optimizing(Struct):
         return self._arrays | self._idle | {"moments": self.moments, "total": np.zeros(0)}
 
 
-TABLE_STRUCTS = (Traces, Optimizing, ScanRows)  # of the synapses and rows of a table
+def _list_structs(attribute: str, *shared: type) -> Structs:
+    """Return classes of shared structs, then those that algorithms name, each once."""
+    return tuple(dict.fromkeys([*shared, *(item for of in ALGORITHMS.values() for item in getattr(of, attribute))]))
+
+
+STRUCTS = _list_structs("structs", Histories)  # of neurons and readouts
+TABLE_STRUCTS = _list_structs("table_structs", Traces, Optimizing)  # of the synapses and rows of a table

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..algorithms.plan import Algorithms, NetworkPlan
+from ..algorithms.choice import Algorithms
+from ..algorithms.plan import NetworkPlan
 from ..errors import InputError, quote
 from ..network.local import LocalNetwork, compute_target_rate
 from ..network.losses import LOSSES, Context, Evaluation, Loss
@@ -48,7 +49,7 @@ class Settings:
     round_steps : int
         Steps between exchanges, 0 for the min-delay.
     algorithms : str, Mapping of str to str or None
-        Algorithms that are asked for, see `NetworkPlan`; the interval variant has one.
+        Algorithms that are asked for, see `choose_algorithms`; the interval variant has one.
     """
 
     learning_window: int

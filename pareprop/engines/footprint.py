@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ..algorithms.choice import choose_algorithms
 from ..algorithms.plan import FOLD_STEPS, NetworkPlan, TablePlan
 from ..algorithms.structs import STRUCTS
 from ..arrays import count_array_bytes
@@ -52,7 +53,7 @@ def require(
 
 def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkPlan | None = None) -> dict[str, float]:
     """Return the bytes of each part of a rank with neurons [first, last), by what they are."""
-    plan = plan or (NetworkPlan(model) if model.eprop.is_online else None)
+    plan = plan or (choose_algorithms(model) if model.eprop.is_online else None)
     n, real, groups = last - first, np.dtype(model.kernels.real).itemsize, model.of_role("recurrent")
     onto, ports = _Projections(model, plan, first, last), max([1, *(len(group.ports) for group in groups)])
     parts = {f"state of {n} neurons": n * (8.0 * PARAMETERS + real * STATE)}
@@ -118,7 +119,8 @@ class _Projections:
             items = [item for item in model.projections if item.post.role == role and item.pre.role in SPIKING]
             table = plan.of_projections(items)
             self.table = self.table or table
-            self._numbers[role] = len(table.numbers), table.learns * (layout.BOOK_COLUMNS + 1 + table.uses("scan"))
+            of_row = layout.BOOK_COLUMNS + 1 + bool(table.reads_maps.any())
+            self._numbers[role] = len(table.numbers), table.learns * of_row
 
     def count_bytes(self, item: Projection) -> float:
         """Return the bytes of a projection."""

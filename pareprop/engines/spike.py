@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..algorithms.plan import FOLD_STEPS, Algorithms, NetworkPlan
+from ..algorithms.choice import Algorithms, choose_algorithms
+from ..algorithms.plan import FOLD_STEPS, NetworkPlan
 from ..algorithms.request import lags
 from ..errors import InputError
 from ..kernels import layout
@@ -80,7 +81,7 @@ class Spike(Engine):
     @classmethod
     def plan_of(cls, model: Model, algorithms: Algorithms | None = None) -> NetworkPlan:
         """Return how each projection learns, see `Engine.plan_of`."""
-        return NetworkPlan(model, algorithms)
+        return choose_algorithms(model, algorithms)
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..algorithms.lines.arrays import Lines, line_steps
 from ..algorithms.plan import NetworkPlan
 from ..algorithms.prefix.arrays import TDErrors
 from ..algorithms.rule.arrays import SpikeRules
@@ -89,8 +88,8 @@ class SpikeMemory:
     @property
     def blocks(self) -> list[int]:
         """Steps of the blocks of prefix sums of neurons and of errors; of composed maps and lines, if some are."""
-        maps, lines = [layout.MAP_STEPS] * self.plan.uses("scan"), [line_steps(self._real)] * self.plan.uses("lines")
-        return [self.plan.block, self.plan.readout_block, *maps, *lines]
+        of_structs = [item.block_steps for item in self.structs.values() if item.block_steps]
+        return [self.plan.block, self.plan.readout_block, *of_structs]
 
     def find_table(self, table: SynapseTable) -> TableMemory | None:
         """Return what synapses of a table keep, None for feedback that does not learn."""
@@ -184,7 +183,7 @@ class SpikeMemory:
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
         lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
-        return max(*lengths, self.structs[Lines.name].n_steps)
+        return max(*lengths, *(item.n_steps for item in self.structs.values()))
 
     def nbytes(self) -> dict[str, int]:
         """Return bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""

@@ -65,7 +65,7 @@ class TableMemory:
         kernels, learns, n_rows = network.model.kernels.spike, plan.learns, len(table.row_ptr) - 1
         weighs, batched = learns and table.has_transmission, network.model.optimizer.batch_size > 1
         emitted = _place_emitted(table)
-        chosen = zip(table.map_blocks(attrgetter("post")), plan.chosen("scan"), strict=True)
+        chosen = zip(table.map_blocks(attrgetter("post")), plan.reads_maps, strict=True)
         plan.settings["model"] = table.map_blocks(lambda item: self._address(of_network.plans[item.name].request))
         plan.settings["maps"] = [maps.address_of(post) * scans for post, scans in chosen]
         plan.settings["emitted"] = emitted[:-1]

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from .. import elementary, machine, rng
 from ..algorithms.base import OntoNeurons
-from ..algorithms.plan import ALGORITHMS, Algorithms
+from ..algorithms.choice import ALGORITHMS, Algorithms
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes

@@ -29,7 +29,7 @@ from statistics import fmean
 
 import numpy as np
 
-from ..algorithms.plan import Algorithms
+from ..algorithms.choice import Algorithms
 from ..engines.base import Settings
 from ..engines.delays import LearnedDelays
 from ..engines.firing import find_rates

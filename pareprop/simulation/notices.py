@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ..algorithms.choice import explain_each_step
 from ..algorithms.plan import NetworkPlan
 from ..engines.base import Engine
 from ..engines.plasticity import Plastic
@@ -272,7 +273,7 @@ def _list_each_step_notices(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
     """Yield notices of projections whose synapses take each time step because of `optimize_each_step` alone."""
     names: dict[tuple[str, bool], list[str]] = {}
     for name, item in plan.plans.items():
-        if reason := item.why_each_step:
+        if reason := explain_each_step(item):
             names.setdefault((reason, item.request.optimizer.accumulates), []).append(repr(name))
     for (reason, same), those in names.items():
         what = "weights are the same unless one meets a bound" if same else "it steps at arrivals, to other weights"

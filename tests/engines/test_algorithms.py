@@ -20,7 +20,7 @@ from corridor import CorridorTask
 from params import first
 from reference import run_batches, run_case
 
-from pareprop.algorithms.plan import NetworkPlan
+from pareprop.algorithms.choice import choose_algorithms
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
@@ -408,5 +408,5 @@ def test_maps_are_compiled_where_synapses_take_them(optimizer, asked, ports: tup
     inputs, cells = network.inputs("in", 3), network.neurons("rec", 2, library.get_definition("iaf_psc_exp"))
     for port in ("exc", "inh"):
         network.connect(inputs, cells, port=port, name=port)
-    found = NetworkPlan(network, asked).composed(cells)
+    found = choose_algorithms(network, asked).composed(cells)
     assert (found and found.ports) == ports

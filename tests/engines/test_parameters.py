@@ -29,7 +29,7 @@ from pareprop import (
     Simulation,
     Uniform,
 )
-from pareprop.algorithms.plan import NetworkPlan
+from pareprop.algorithms.choice import choose_algorithms
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
 from pareprop.exchange_formats import nest_template, sonata_network_writer
@@ -503,7 +503,7 @@ def test_refused_elsewhere() -> None:
     with pytest.raises(
         InputError, match=r"go with .* parameters that learn \(rec\.tau_m\): parameters learn from targets"
     ):
-        NetworkPlan(model)
+        choose_algorithms(model)
     own = PASSIVE["parameters"] | {"tau_m_initial": [1.0, "ms"]}
     twice = NeuronModel.from_dict("twice", PASSIVE | {"parameters": own})
     with pytest.raises(InputError, match="learn: tau_m: the model has a parameter 'tau_m_initial'"):

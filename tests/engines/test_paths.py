@@ -7,7 +7,7 @@ import paths
 import pytest
 from small import silence
 
-from pareprop.algorithms.plan import NetworkPlan
+from pareprop.algorithms.choice import choose_algorithms
 from pareprop.errors import ParepropWarning
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, AdamW, GradientDescent, Optimizer, SgdMomentum
@@ -95,7 +95,7 @@ def test_each_step_is_reported_where_arrivals_would_do(optimizer: Optimizer, opt
         more = {"sign": options["sign"]} if "sign" in options else {}
         port = cells.ports[0] if len(cells.ports) > 1 else None
         model.connect(model.inputs("in", 1), cells, port=port, learning_rule=options.get("rule", "eprop"), **more)
-        plan = NetworkPlan(model).plans["in->rec"]
+        plan = choose_algorithms(model).plans["in->rec"]
         chosen.append((plan.algorithm.name, plan.algorithm.code_of(plan.request)))
         if each_step:
             with warnings.catch_warnings():

@@ -12,7 +12,8 @@ from properties import examples
 from reference import run_case
 from spike_networks import changes
 
-from pareprop.algorithms.plan import FOLD_STEPS, NetworkPlan
+from pareprop.algorithms.choice import choose_algorithms
+from pareprop.algorithms.plan import FOLD_STEPS
 from pareprop.algorithms.prefix import arrays as prefix_arrays
 from pareprop.algorithms.prefix.algorithm import LOSS
 from pareprop.errors import InputError
@@ -180,7 +181,7 @@ def test_filters_without_prefix_sums() -> None:
         cells = network.neurons("rec", 2, model, **({"tau_m": 20.0} | params))
         network.connect(network.inputs("in", 1), cells, name="in")
         network.connect(cells, network.readouts("out", 1), delay=m)
-        return NetworkPlan(network).algorithms["in"]
+        return choose_algorithms(network).algorithms["in"]
 
     assert chosen() == chosen(eprop_isi_trace_cutoff=2) == "prefix"
     assert chosen(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == "prefix"
@@ -198,7 +199,7 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
     fast = network.neurons("fast", 1, tau_m=1.0 / 0.6, kappa=np.exp(-1.2), kappa_reg=np.exp(-1.2))
     for cells in (slow, fast):
         network.connect(network.inputs(f"in {cells.name}", 1), cells, name=cells.name)
-    plan = NetworkPlan(network)
+    plan = choose_algorithms(network)
     assert plan.block == 13  # ln 1000 / ln (1 / 0.6)
     assert plan.algorithms == {"slow": "prefix", "fast": "scan"}
     assert slow.params.kappa**-plan.block < LOSS["double"] < fast.params.kappa**-plan.block

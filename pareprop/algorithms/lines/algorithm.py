@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base import Cost
 from ..request import Request
 from ..steps.algorithm import Steps
+from .arrays import WindowLines
 
 BY_LINE = 0.25  # cost of following a synapse through a step, in plain arrivals
 
@@ -13,6 +14,7 @@ class Lines(Steps):
     """Follows synapses step by step, with the same bits as `Steps`."""
 
     name = "lines"
+    structs = (WindowLines,)
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn by it, None if it can."""

@@ -18,14 +18,8 @@ def line_steps(real: type) -> int:
     return LINE // (2 * np.dtype(real).itemsize)
 
 
-class Lines(Struct):
-    """Histories in cache lines, (n_blocks, n_neurons, 2 line_steps), see algorithms/lines/lines.h.
-
-    Attributes
-    ----------
-    n_steps : int
-        Steps that the lines hold; 0 if no synapse reads them.
-    """
+class WindowLines(Struct):
+    """Histories in cache lines, (n_blocks, n_neurons, 2 line_steps), see algorithms/lines/lines.h."""
 
     name, kind = "lines", "Lines"
 
@@ -33,6 +27,7 @@ class Lines(Struct):
         real, n, onto = network.model.kernels.real, network.neurons[1] - network.neurons[0], tables[0]
         steps, kept = line_steps(real), onto.longest_cutoff(onto.chosen("lines")) + plan.m + 2
         n_blocks = (-(-kept // steps) + 1) * plan.uses("lines")  # the first step of a line may be any
+        self.block_steps = steps * plan.uses("lines")
         self._line, self.n_steps = allocate_aligned((n_blocks, n, 2 * steps), real), n_blocks * steps
         columns = range(2 * steps * (n_blocks > 0))
         self.arrays = [Array(f"window_{k}", self._line[:, :, k], whole=self._line) for k in columns]

@@ -8,6 +8,7 @@ from ...network.model import Model
 from ...network.reward import Reward
 from ..base import OntoNeurons
 from ..request import Request, uniform_alpha
+from .arrays import PrefixSums, TDErrors
 
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
 ONLINE_BLOCK = 32  # steps of a block with rewards: episodes begin with one, and powers of gamma lambda count, too
@@ -19,6 +20,7 @@ class Prefix(OntoNeurons):
     """Needs powers of decays within a block of steps that all neurons of a population share."""
 
     name = "prefix"
+    structs = (PrefixSums, TDErrors)
     keeps_traces = False
 
     def why_not(self, request: Request) -> str | None:

@@ -7,12 +7,14 @@ from ...network.model import Model
 from ..base import Algorithm
 from ..prefix.algorithm import LARGEST_BLOCK, LOSS, SMALLEST_BLOCK
 from ..request import Request
+from .arrays import ErrorSums
 
 
 class Readout(Algorithm):
     """The gradient of a synapse is that of its readout's errors, filtered by the spikes of its source."""
 
     name = "readout"
+    structs = (ErrorSums,)
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn by it, None if it can."""

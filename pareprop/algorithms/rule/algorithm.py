@@ -7,6 +7,7 @@ from ...network.rule_options import definition_of
 from ...rules.bound import BoundRule
 from ..base import Cost, OntoNeurons
 from ..request import Request
+from .arrays import SpikeRules
 
 FOLLOWED = 0.5  # cost of following a synapse through a step, in plain arrivals
 ARRIVAL = 1.5  # cost of an arrival, in plain arrivals, where steps compose
@@ -16,6 +17,7 @@ class Rule(OntoNeurons):
     """Follows a rule step by step, or by composed maps of steps."""
 
     name = "rule"
+    structs = (SpikeRules,)
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn by it, None if it can."""

@@ -8,6 +8,7 @@ from ...neurons.language import names_of
 from ...neurons.model import MOST_COMPOSED
 from ..base import Cost, OntoNeurons
 from ..request import Request
+from .arrays import ComposedMaps, ScanRows
 
 # Costs in plain arrivals, measured with two arrivals per neuron and step.
 ARRIVAL = 2.2  # an arrival at NEST's own neurons, adapting, without moments
@@ -20,6 +21,9 @@ class Scan(OntoNeurons):
     """Two maps in a row compose to one: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
 
     name = "scan"
+    reads_maps = True
+    structs = (ComposedMaps,)
+    table_structs = (ScanRows,)
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn by it, None if it can."""

@@ -58,7 +58,7 @@ class ComposedMaps(Struct):
             "derived": allocate_aligned((layout.MAP_STEPS * (width > 0), derived, n), real),
             "records": allocate_aligned((layout.MAP_STEPS * (recorded > 0), n + round_to_lines(1), recorded)),
         }  # fmt: skip
-        self.arrays = self._list_arrays()
+        self.arrays, self.block_steps = self._list_arrays(), layout.MAP_STEPS * plan.uses("scan")
 
     def address_of(self, post: Population) -> int:
         """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
@@ -92,7 +92,7 @@ class ScanRows(Struct):
     name, kind = "scan", "ScanRows"
 
     def __init__(self, table: SynapseTable, plan: TablePlan, real: type) -> None:
-        maps = plan.uses("scan")
+        maps = bool(plan.chosen("scan").any())
         n_rows, n_blocks = (len(table.row_ptr) - 1) * maps, len(table.blocks) * maps
         self._arrays = {
             "mark": np.full(n_rows, NOT_OPEN),

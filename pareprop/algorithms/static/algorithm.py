@@ -10,6 +10,7 @@ class Static(Algorithm):
     """Learns nothing, and keeps nothing."""
 
     name = "static"
+    learns = False
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn by it, None if it can."""

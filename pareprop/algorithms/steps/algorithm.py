@@ -12,6 +12,7 @@ class Steps(OntoNeurons):
     """Follows e-prop literally; the optimizer may step in each time step."""
 
     name = "steps"
+    follows_neurons = True
 
     def takes_each_step(self, request: Request) -> bool:
         """Return whether synapses go through the time steps between two arrivals one by one."""
