@@ -34,7 +34,7 @@ class Report(Observer):
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """One line."""
         engine, inputs = simulation.engine, simulation.task.sample(iteration).inputs
-        self.events += count_events(simulation.network.incoming, inputs, engine.get_heard_spikes(), engine.n, False)
+        self.events += count_events(simulation.network.incoming, inputs, engine.get_received_spikes(), engine.n, False)
         if simulation.exchange.rank == 0:
             click.echo(f"interval {iteration}: loss {loss:.5g}, {simulation.rates[-1]:.2f} spikes/s per neuron")
 

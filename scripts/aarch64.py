@@ -120,7 +120,7 @@ def compare_functions(models: Iterable[str] = MODELS, kinds: Iterable[str] = tup
                 for processor, found in zip(processors, printed, strict=True):
                     other = [line.rpartition(" ")[0] for line, to in zip(wanted, found, strict=True) if line != to]
                     same = same and not other
-                    held = f"{len(wanted) - len(other)} of {len(wanted)} hashes are those of this machine"
+                    held = f"{len(wanted) - len(other)} of {len(wanted)} hashes equal this machine's"
                     more = f"; others are {', '.join(other)}" if other else ""
                     print(f"{name}, {kind} on {processor}: {held}{more}", flush=True)
     return same
@@ -270,7 +270,7 @@ def compare_digests(machine: Machine, cases: list[str]) -> bool:
     other = [case for case, digest in found.items() if table[case] != digest]
     for case, digest in found.items():
         print(f"{digest[:16]}  {case}" + (f": another than {table[case][:16]}" if case in other else ""))
-    print(f"{len(found) - len(other)} of {len(found)} digests are those of {TABLE.name}", flush=True)
+    print(f"{len(found) - len(other)} of {len(found)} digests equal {TABLE.name}", flush=True)
     return not other
 
 
@@ -282,7 +282,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the other Python [build/aarch64]")
     given = parser.parse_args()
     if given.cases and given.what != "digests":
-        stop(f"'{given.cases[0]}': cases are those of `digests`")
+        stop(f"'{given.cases[0]}': only `digests` takes cases")
     same = given.what == "digests" or compare_functions()
     if given.what != "functions":
         machine = Machine(given.folder)

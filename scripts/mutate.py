@@ -224,7 +224,7 @@ def main() -> None:
         tests = Tests(clean, options.seconds, options.map, options.quick)
         for number, mutation in enumerate(chosen[options.first :], options.first):
             if time.monotonic() > end:
-                print(f"out of time; --first {number} goes on")
+                print(f"out of time; --first {number} continues")
                 break
             try:
                 verdict = judge(tree, tests, mutation)

@@ -1,6 +1,6 @@
 """Run a pareprop model and its inputs in NEST 3.10, from plain arrays, for comparisons.
 
-Steps of NEST run behind those of pareprop: generators start with step 1 and every hop takes one step.
+NEST's steps lag behind pareprop's: generators start with step 1, and every hop takes one step.
 """
 
 from __future__ import annotations

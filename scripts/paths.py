@@ -82,8 +82,8 @@ class Subject:
         engine.run(sample, True)
         engine.optimize()
         spent = {name: self.run.timers.seconds.get(name, 0.0) - start.get(name, 0.0) for name in PHASES}
-        table, heard = self.run.network.incoming, engine.get_heard_spikes()
-        self.events = max(benchmark.count_events(table, sample.inputs, heard, self.steps, self.online), 1)
+        table, received = self.run.network.incoming, engine.get_received_spikes()
+        self.events = max(benchmark.count_events(table, sample.inputs, received, self.steps, self.online), 1)
         self.work = getattr(engine.kernel, "work", 0) - before
         self.laps.append({name: seconds / self.events for name, seconds in spent.items()})
 

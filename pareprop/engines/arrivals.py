@@ -17,24 +17,14 @@ from ..timers import Timers
 class Arrivals:
     """Synapses of a table that learn, the spikes that arrive there, and what an arrival adds to their gradient.
 
-    Attributes
-    ----------
-    table : SynapseTable
-        Their table.
-    blocks : np.ndarray
-        Its blocks, in which those learn.
-    inputs, heard : SpikeLog, SegmentedLog
-        Spikes of inputs and neurons.
-    coefficients : np.ndarray
-        (n_steps, n_ports, n_targets).
-    same_step : bool
-        Whether a spike arrives in the step it is emitted, instead of after the delay.
+    `blocks` are the blocks of the table in which the synapses learn; `coefficients` has the shape
+    (n_steps, n_ports, n_targets). With `same_step` a spike arrives in the step in which it is emitted, without delay.
     """
 
     table: SynapseTable
     blocks: np.ndarray
     inputs: SpikeLog
-    heard: SegmentedLog
+    received: SegmentedLog
     coefficients: np.ndarray
     same_step: bool = False
 
@@ -79,9 +69,9 @@ class ArrivalAccumulator:
         parts: Sequence[Arrivals],
         into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]],
     ) -> None:
-        """Add to an array of the table's synapses the coefficients of all arrivals, times a factor of their block.
+        """Add the coefficients of all arrivals, times a factor of their block, to an array of the table's synapses.
 
-        Derivatives by delays are added to `by_delay`.
+        `into` returns the factors of the blocks of a table and that array. Derivatives by delays go to `by_delay`.
         """
         with self._timers.time_phase("credit"):
             for part in parts:
@@ -94,7 +84,7 @@ class ArrivalAccumulator:
                         "row_ptr": table.row_ptr,
                         "target": table.target,
                         "inputs": part.inputs,
-                        "heard": part.heard,
+                        "heard": part.received,
                         "n_ports": coefficients.shape[1],
                         "coefficient": coefficients.reshape(-1, coefficients.shape[2]),
                         "scale": scale,

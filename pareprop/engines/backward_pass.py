@@ -15,17 +15,10 @@ from .learning_signal import Taught, bind_synapses
 class BackwardPass:
     """The backward pass over the neurons and the readouts of a rank.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    cells : Cells
-        Neurons and readouts.
-
     Attributes
     ----------
     kappa : float
-        Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
+        Decay per step of eligibility traces: the decay of the fastest readout, or of local readouts.
     adjoint : np.ndarray
         (n_adjoint, n_neurons), adjoints of the neurons at the start of the interval, after `run`.
     """
@@ -73,7 +66,7 @@ class BackwardPass:
 
 
 def _filter_back(signals: np.ndarray, kappa: float) -> np.ndarray:
-    """Return what follows of signals, (n_steps, n), from each step on, weighted by kappa to the number of steps."""
+    """Return, for each step, the sum of its signal and all later ones, times kappa per step between; (n_steps, n)."""
     filtered = signals.copy()
     for t in range(len(filtered) - 2, -1, -1):
         filtered[t] += kappa * filtered[t + 1]

@@ -45,7 +45,7 @@ class Settings:
     Attributes
     ----------
     learning_window : int
-        Last steps of a sample with a learning signal, where the sample has no window of its own.
+        Last steps of a sample with a learning signal, unless the sample has a `window`.
     round_steps : int
         Steps between exchanges, 0 for the min-delay.
     algorithms : str, Mapping of str to str or None
@@ -69,25 +69,11 @@ class Settings:
 
 
 class Engine(ABC):
-    """One variant of e-prop on this rank's share of a network: runs samples, learns, holds the state in between.
+    """One variant of e-prop on this rank's part of a network: runs samples, learns, holds the state in between.
 
     `Simulation` and the observers use only the names of this class. All ranks call the same methods in the same
     order. A new variant fills in the abstract methods and is named by an entry of `network.variants.VARIANTS`.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    exchange : Exchange
-        Exchange of this rank's group of ranks.
-    settings : Settings
-        Settings of the variant.
-    n_steps : int
-        Steps of every sample.
-    timers : Timers
-        Seconds by phase, added to.
-    plan : NetworkPlan or None
-        What `plan_of` returned.
+    Every sample has `n_steps` steps; `plan` is the result of `plan_of`.
 
     Attributes
     ----------
@@ -100,13 +86,13 @@ class Engine(ABC):
     evaluation : Evaluation
         Errors and loss of the last sample.
     context : Context
-        What losses and hooks of a script see of the present sample.
+        The present sample, as losses and hooks of a script get it.
     log : SpikeLog
-        Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
+        Spikes of the last sample by id: of all neurons on rank 0, of local neurons on other ranks.
     n_spikes : int
         Spikes of the last sample in the whole network.
     inputs : SpikeLog
-        Spikes of the inputs in the last sample, those that perturbations left.
+        Spikes of the inputs in the last sample, without spikes that perturbations removed.
     dynamics : Dynamics
         Which neurons are recorded.
     recorded : Recorded or None
@@ -114,7 +100,7 @@ class Engine(ABC):
     currents : Currents
         Currents that graded sources inject.
     rounds : Rounds
-        Steps between exchanges of all ranks, between those of the ranks of a node, and while messages are under way.
+        Steps between exchanges of all ranks, between exchanges within a node, and while messages are in transit.
 
     Raises
     ------
@@ -124,12 +110,12 @@ class Engine(ABC):
 
     settings_type: ClassVar[type[Settings]]
     learns_at_the_end: bool  # whether weights change in `optimize` alone, not within samples
-    resets: bool  # whether neurons and traces of each sample start anew
-    steps_alone: ClassVar[int]  # steps that a single process runs neurons before its readouts follow
-    follows: ClassVar[bool]  # whether ranks without neurons follow, step by step, one that has all of them
+    resets: bool  # whether neurons and traces are reset before each sample
+    steps_alone: ClassVar[int]  # steps of the neurons, in a single process, before its readouts take these steps
+    follows: ClassVar[bool]  # whether ranks without neurons run step by step behind the one that has all neurons
     time = 0  # step of logs and histories with which the present sample, or the next one, begins
 
-    kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
+    kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has another class
     channel: Channel
     plastic: list[Plastic]
     log: SpikeLog
@@ -176,25 +162,21 @@ class Engine(ABC):
         self.recorded: Recorded | None = None
         self.dynamics = Dynamics(network, n_steps)
 
-    def force(self, ids: np.ndarray, due: np.ndarray) -> None:
-        """Have neurons of the package spike at given steps, and at no others, in the samples that follow.
+    def force(self, ids: np.ndarray, spikes: np.ndarray) -> None:
+        """Make neurons of built-in models spike at given steps, and at no others, in the samples that follow.
 
-        Parameters
-        ----------
-        ids : np.ndarray
-            int64 ascending (n,), neurons of the whole network; other ranks' are left to them.
-        due : np.ndarray
-            bool (n_steps, n), steps of a sample in which they spike.
+        `ids` are the neurons in the whole network, int64 ascending (n,), of which this rank takes its part; `spikes`,
+        bool (n_steps, n), is true in the steps of a sample in which they spike.
         """
         first, last = self.network.neurons
         mine = (ids >= first) & (ids < last)
-        self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
+        self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(spikes[:, mine], np.uint8)}
 
     def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None, test: int | None = None) -> None:
         """Set the perturbations and the streams of random draws of the next sample.
 
-        Perturbations are those of the phase, or those asked for. A sample that does not train has an index `test`: it
-        draws from streams of its phase, by its index; all others from those of the training, in their order.
+        `perturb` replaces the perturbations of the phase. A sample that does not train has an index `test`: it draws
+        from streams of its phase, by its index. Samples that train draw from the training streams, in their order.
         """
         stream = "" if test is None else f"/{phase}"
         self.perturbing.choose(phase, learn, perturb, stream)
@@ -206,7 +188,7 @@ class Engine(ABC):
     def testing(self) -> Iterator[None]:
         """Run samples that do not train; the draws of the training continue as if they had not been run.
 
-        If each sample starts anew, so do the currents that are on their way.
+        If each sample starts from rest, the currents in transit before the test are restored after it.
         """
         begun, carried = self.origin, self.currents.carried.copy()
         yield
@@ -241,8 +223,8 @@ class Engine(ABC):
         """Return the steps of a sample of `n_steps` steps that have a learning signal."""
         return slice(n_steps - self.settings.learning_window, n_steps) if sample.window is None else sample.window
 
-    def evaluate(self, *arguments: Any) -> Evaluation:  # Any: those of `Loss.evaluate`
-        """Return errors and loss of the present sample, or of a step of it, by a loss that sees its context."""
+    def evaluate(self, *arguments: Any) -> Evaluation:  # Any: the arguments of `Loss.evaluate`
+        """Return errors and loss of the present sample, or of one of its steps; the loss may read the context."""
         self.loss.set_context(self.context)
         return self.loss.evaluate(*arguments)
 
@@ -252,9 +234,9 @@ class Engine(ABC):
         return self.network.model.learning_signal is not None or self.network.model.activity is not None
 
     def regularize(self, rate_hz: np.ndarray) -> np.ndarray:
-        """Return the derivatives of the script's loss of firing rates by these, float64 (n,), for its neurons."""
+        """Return the derivatives of the script's loss of firing rates by these rates, float64 (n_neurons,)."""
         loss = self.network.model.activity
-        assert isinstance(loss, Loss)  # else nobody asks
+        assert isinstance(loss, Loss)  # else this is not called
         loss.set_context(self._see(np.arange(self.n_neurons)))
         return loss.evaluate(rate_hz[None].astype(float), self._targets_hz, slice(None)).error[0]
 
@@ -268,7 +250,7 @@ class Engine(ABC):
         return np.bincount(own.ids[: own.ptr[self.n]].astype(np.int64) - first, minlength=self.n_neurons)
 
     def check_activity(self) -> str:
-        """Return what is wrong with the script's loss of firing rates at those of the last sample, see `Loss.check`."""
+        """Check the script's loss of firing rates at the rates of the last sample; return as `Loss.check`."""
         loss, n = self.network.model.activity, self.n_neurons
         if not isinstance(loss, Loss) or not n:
             return ""
@@ -278,49 +260,45 @@ class Engine(ABC):
     def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the learning signals of some of this rank's neurons in a sample, float64 (n_steps, n).
 
-        Parameters
-        ----------
-        error : np.ndarray
-            float64 (n_steps, n_readouts), errors.
-        columns : np.ndarray
-            int64 (n,), the neurons, counted from the first one of this rank.
+        `error` is float64 (n_steps, n_readouts); `columns`, int64 (n,), are the neurons, counted from the first one of
+        this rank.
         """
         return self.shape(self.project(error, columns), error, columns)
 
     def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return what comes through the feedback, see `find_signals`, for the hook to change."""
+        """Return the errors times the feedback weights, see `find_signals`, before the hook changes them."""
         return project_errors(self.network, error, columns)
 
     def shape(self, signal: np.ndarray, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return what the script's hook makes of learning signals, see `find_signals`."""
+        """Return the learning signals that the script's hook makes of `signal`, see `find_signals`."""
         hook = self.network.model.learning_signal
         if hook is None or not signal.size:
             return signal
-        found = hook(signal.copy(), error.copy(), self._see(columns))  # which it may write into
+        found = hook(signal.copy(), error.copy(), self._see(columns))  # the hook may write into its arguments
         if np.shape(found) != signal.shape or np.asarray(found).dtype.kind not in "biuf":
-            told = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else quote(found)
-            raise InputError(f"learning_signal returned {told}, must return numbers of shape {signal.shape}")
+            given = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else quote(found)
+            raise InputError(f"learning_signal returned {given}, must return numbers of shape {signal.shape}")
         return np.asarray(found, float)
 
     def _see(self, columns: np.ndarray) -> Context:
         return replace(self.context, neurons=self.network.neurons[0] + columns)
 
     def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
-        """Return spikes of the inputs, from step `first` of the sample on, without those that perturbations remove."""
+        """Remove the input spikes that perturbations drop; `inputs` start with step `first` of the sample."""
         return self.perturbing.thin(inputs, first, self.first_draw, self.n_steps)
 
     @property
     def is_on_one_rank(self) -> bool:
-        """Whether one rank of several has all neurons, and the others follow it."""
+        """Whether one rank of several has all neurons."""
         return self.exchange.size > 1 and self.network.n_sharing == 1
 
     def _round_lengths(self) -> tuple[int, int]:
         """Return the steps between exchanges of all ranks, and between exchanges of the ranks of a node."""
         network, longest = self.network, self.settings.round_steps
-        if network.n_sharing == 1 and not longest:  # no spike is needed elsewhere
+        if network.n_sharing == 1 and not longest:  # no other rank needs spikes
             return self.n_steps, self.n_steps
         within, between = count_round_steps(network.model, self.n_steps, network.nodes, network.cuts)
-        if network.n_sharing == 1:  # others follow it when messages have come
+        if network.n_sharing == 1:  # other ranks run a round when its messages have come
             within = between
         return min(longest or between, between), min(longest or within, within)
 
@@ -353,21 +331,9 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
-        """Collective: run one sample.
+        """Collective: run one sample, and learn from it with `learn`.
 
-        Parameters
-        ----------
-        sample : Sample
-            Inputs and target.
-        learn : bool
-            Whether to learn from it.
-
-        Returns
-        -------
-        error : np.ndarray
-            float64 (n, n_readouts), 0 outside of the window.
-        loss : float
-            Of this sample.
+        Return its errors, float64 (n, n_readouts), which are 0 outside of the window, and its loss.
         """
 
     @abstractmethod
@@ -380,18 +346,13 @@ class Engine(ABC):
         return math.nan
 
     def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
-        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
+        """Prepare for the next training sample, in leaf `leaf` of its batch, see `parallel.replicas`."""
 
     @abstractmethod
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: begin an episode, whose steps `advance` runs, some at a time.
 
-        Parameters
-        ----------
-        inputs : SpikeLog
-            Spikes of the inputs; those of a step must be known before the step is run.
-        learn : bool
-            Whether to learn from it.
+        Spikes may be added to `inputs` until the step that reads them is run.
         """
 
     @abstractmethod
@@ -415,12 +376,8 @@ class Engine(ABC):
     def feed(self, first: int, piece: Sample) -> None:
         """Take inputs and targets of the next steps of a sample that comes in pieces.
 
-        Parameters
-        ----------
-        first : int
-            First of these steps.
-        piece : Sample
-            These steps alone; target and window are needed in the spike variant, and not read in the interval variant.
+        `piece` has the steps from `first` on alone. The spike variant needs its target and window; the interval variant
+        does not read them.
         """
         last = first + len(piece.inputs.ptr) - 1
         self.inputs.append_steps(first, piece.inputs, last - first)
@@ -429,7 +386,7 @@ class Engine(ABC):
         self.inject(self._amplitudes)
 
     def inject(self, currents: np.ndarray | None) -> None:
-        """Set the currents of a sample, float64 (n_steps, n_currents); again when those of more steps are known."""
+        """Set the currents of a sample, float64 (n_steps, n_currents); called again as more steps become known."""
         injected = self.currents.inject(currents, self.n)
         self.kernel.sample = self._kernels.Sample(
             {
@@ -444,7 +401,7 @@ class Engine(ABC):
         )
 
     def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
-        """Take the action at a decision step, which was run, and the reward since the decision before."""
+        """Take the action at a decision step, which was run, and the reward since the previous decision."""
 
     @abstractmethod
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
@@ -460,8 +417,8 @@ class Engine(ABC):
         """Return the spikes of this rank's neurons, by id, in the last sample; or in the present one so far."""
 
     @abstractmethod
-    def get_heard_spikes(self) -> SpikeLog:
-        """Return the spikes of the last sample that this rank received, by the numbers that rows give to sources."""
+    def get_received_spikes(self) -> SpikeLog:
+        """Return the spikes of the last sample that this rank received, by the numbers of sources in rows."""
 
     def show_signal(self) -> np.ndarray:
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
@@ -469,7 +426,7 @@ class Engine(ABC):
         return signal + self.constants["E_L"] if np.any(self.constants["E_L"]) else signal
 
     def get_weights(self, table: SynapseTable) -> np.ndarray:
-        """Return the weights of a table by which spikes were passed on latest."""
+        """Return the weights of a table with which spikes arrived latest."""
         return table.weight
 
     def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
@@ -482,16 +439,13 @@ class Engine(ABC):
 
     @abstractmethod
     def keep_gradients(self) -> None:
-        """Keep gradients for `gradients`, before the first sample."""
+        """Keep gradients for `gradients`; call before the first sample."""
 
     @abstractmethod
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Return gradients by `id` of the table: of the first batch, or of the run where weights change within samples.
+        """Return gradients by `id` of the table: of the first batch, or of the run if weights change within samples.
 
-        Parameters
-        ----------
-        weights : dict
-            The weights that `show_weights` returned.
+        `weights` are the result of `show_weights`.
         """
 
     def show_delays(self) -> dict[str, np.ndarray]:
@@ -504,7 +458,7 @@ class Engine(ABC):
         self.kernel.recorder = self._kernels.Recorder(self.dynamics.for_kernel())
 
     def _take_dynamics(self, error: np.ndarray, signals: np.ndarray | None = None) -> None:
-        """Take what was recorded in the last sample; `signals`: learning signals of all neurons, if they are known."""
+        """Take the dynamics recorded in the last sample; `signals`: learning signals of all neurons, if computed."""
         local = self.dynamics.local
         self.recorded = None
         if len(local):
@@ -516,7 +470,7 @@ class Engine(ABC):
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
 
     def list_squares(self) -> Iterator[tuple[Plastic, np.ndarray, np.ndarray]]:
-        """Yield projections that keep mean squared gradients, with weights and these, (n_synapses,) of the span."""
+        """Yield projections that keep mean squared gradients: projection, weights, means; (n_synapses,) of the span."""
         for item in self.plastic:
             if "variance" in item.optimizer.moments:
                 yield item, item.table.weight[item.span.synapses], self._squares(item)
@@ -536,19 +490,9 @@ class Engine(ABC):
 
     @abstractmethod
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
-        """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
+        """Load `numbers` and `shared` of a state; the arrays of `state()` are filled next.
 
-        Parameters
-        ----------
-        numbers, shared : dict
-            As in `State`.
-        whole : bool
-            Whether they are those of `state`, else of `state_of_cells`.
-
-        Raises
-        ------
-        InputError
-            If they don't fit the network.
+        With `whole` they come from `state`, else from `state_of_cells`. `InputError` if they don't fit the network.
         """
 
     def refresh(self) -> None:

@@ -15,18 +15,11 @@ from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import Program, is_shared
 from ..values import Values
 
-STATE = ("z", "refractory", "current", "kept")  # one number per neuron, beside v, a and arriving
+STATE = ("z", "refractory", "current", "kept")  # one number per neuron, in addition to v, a and arriving
 
 
 class Cells:
-    """State of the neurons of one rank and of all readouts.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    kernels : ModuleType
-        Kernels of the variant in the precision of the model.
+    """State of the neurons of one rank and of all readouts; `kernels` are those for the variant and the precision.
 
     Attributes
     ----------
@@ -91,7 +84,7 @@ class Cells:
         )
 
     def keep(self, n_rows: int) -> None:
-        """Allocate the history that derivatives need, `n_rows` steps: those of a sample and the one before."""
+        """Allocate the history that derivatives need, `n_rows` steps: the steps of a sample and the one before it."""
         n_kept, n = self._network.widths["kept"], self.states.shape[1]
         if n_kept:
             history = allocate_aligned((n_rows, n_kept, n), self.states.dtype)
@@ -100,7 +93,7 @@ class Cells:
 
     @property
     def history(self) -> np.ndarray:
-        """What derivatives need of the latest steps, (n_rows, n_kept, n)."""
+        """Values of the latest steps that derivatives need, (n_rows, n_kept, n)."""
         return np.asarray(self.neurons.history)
 
     def with_programs(self, programs: list[Program]) -> object:
@@ -111,20 +104,8 @@ class Cells:
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:
         """Return the ring buffer of later arrivals, for projections whose spikes are spread, see `delivery.pxi`.
 
-        Parameters
-        ----------
-        spans : list of ProjectionSlice
-            Projections onto the neurons.
-
-        Returns
-        -------
-        np.ndarray
-            (n_slots, n_ports, n_neurons) in the model's precision; no slots where nothing is spread.
-
-        Raises
-        ------
-        InputError
-            If its indices need more than 32 bits.
+        Its shape is (n_slots, n_ports, n_neurons), without slots if no projection in `spans` is spread. `InputError` if
+        its indices need more than 32 bits.
         """
         n_slots = max((span.ring_steps for span in spans), default=0)
         n_ports, n = np.shape(self.neurons.arriving)
@@ -136,18 +117,18 @@ class Cells:
         return allocate_aligned((n_slots, n_ports, n), self.states.dtype)
 
     def reset(self) -> None:
-        """Let neurons and readouts start from rest."""
+        """Set neurons and readouts to rest."""
         for name in ("v", "a", "z", "refractory"):
             self.state[name][:] = 0.0
         self.states[...] = self._initial
         self.y[:] = 0.0
 
     def draw_from(self, stream: str) -> None:
-        """Let the background draw from the streams whose keys end with `stream`."""
+        """Make the background draw from the streams whose keys end with `stream`."""
         np.asarray(self.neurons.background_keys)[...] = self._background.make_keys(stream)
 
     def renew(self, pieces: Iterable[LocalPopulation]) -> None:
-        """Copy what `LocalNetwork.update_learned` computed into the kernel's arrays."""
+        """Copy the constants that `LocalNetwork.update_learned` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)
         for piece in pieces:
             mine = slice(piece.first, piece.last)

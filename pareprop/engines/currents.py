@@ -11,21 +11,14 @@ from .learning_signal import bind_synapses
 
 
 class Currents:
-    """Currents injected into the neurons of this rank, by the step in which these get them.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    kernels : module
-        Kernels of the variant.
+    """Currents injected into the neurons of this rank, by the step in which they arrive.
 
     Attributes
     ----------
     carried : np.ndarray
-        (longest delay, n_neurons), currents injected in samples before, by the step of the next sample.
+        (longest delay, n_neurons), currents of earlier samples that arrive in each step of the next sample.
     before : np.ndarray
-        The same before the present sample.
+        `carried` before the present sample.
     """
 
     def __init__(self, network: LocalNetwork, kernels: Any) -> None:  # Any: each precision and variant has classes
@@ -41,14 +34,10 @@ class Currents:
         self._by_step = self.carried[:0]
 
     def inject(self, amplitude: np.ndarray | None, n_steps: int) -> np.ndarray:
-        """Return what neurons get in the present sample, (n_steps, n_neurons); no rows without graded sources.
+        """Return the currents that arrive in the present sample, (n_steps, n_neurons); no rows without graded sources.
 
-        Parameters
-        ----------
-        amplitude : np.ndarray or None
-            float64 (n_steps, n_currents), in pA; neurons get them a step later.
-        n_steps : int
-            Steps of the sample; what neurons get after them is carried.
+        `amplitude` is float64 (n_steps, n_currents), in pA; neurons get it a step later. Currents that arrive after
+        `n_steps` steps are carried over.
         """
         if len(self._table.blocks):
             self._by_step = np.zeros((n_steps + len(self.before), self.before.shape[1]), self.before.dtype)
@@ -60,11 +49,11 @@ class Currents:
         return self._by_step[:n_steps]
 
     def carry(self, n_steps: int) -> None:
-        """Keep what neurons get after `n_steps` steps for the next sample."""
+        """Carry currents that arrive after `n_steps` steps over to the next sample."""
         if len(self._by_step):
             self.carried[...] = self._by_step[n_steps:][: len(self.carried)]
 
     @property
     def state(self) -> np.ndarray:
-        """What is carried: a ring, or one value per neuron where currents take one step."""
+        """The carried currents: a ring, or one value per neuron if all currents take one step."""
         return self.carried if len(self.carried) > 1 else self.carried[0]

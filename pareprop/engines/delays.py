@@ -1,8 +1,8 @@
-"""Delays of a projection that learn while its weights do, each synapse its own (interval variant).
+"""Delays of a projection that learn while its weights do, one per synapse (interval variant).
 
 Each synapse keeps a real delay; spikes take the whole one nearest to it, ties to even. The gradient of a delay is the
 mean of the derivatives to either side, as if a spike were shared linearly between the two steps next to its arrival:
-w (B[t + 1] - B[t - 1]) / 2 for an arrival in step t, B[t] what an arrival in step t adds to the gradient of the weight.
+w (B[t + 1] - B[t - 1]) / 2 for an arrival in step t, where it adds B[t] to the gradient of the weight.
 
 Rows of synapses are sorted by source, then delay, and exist for each delay within the bounds. So a synapse moves among
 the rows of its source, on the rank of its target.
@@ -24,24 +24,17 @@ AT_ONCE = 2**16  # synapses that are sorted at a time, about: their values stay 
 class LearnedDelays(MovingSynapses, Optimized):
     """The delays of one projection on this rank with their optimizer and its state.
 
-    Parameters
-    ----------
-    table : SynapseTable
-        Table of the synapses.
-    span : ProjectionSlice
-        The projection.
-
     Attributes
     ----------
     delay : np.ndarray
         (n_synapses,) of the span, delays in steps, of any fraction, in the type of the weights.
     moved : int
-        Synapses that came into another row with the latest step.
+        Synapses that the latest step moved to another row.
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice) -> None:
         rule = span.projection.learn_delay
-        assert rule is not None and rule.low is not None and rule.high is not None  # delays of others stay
+        assert rule is not None and rule.low is not None and rule.high is not None  # else delays do not learn
         n, real = span.last - span.first, table.weight.dtype
         Optimized.__init__(self, rule, n, real)
         MovingSynapses.__init__(self, table, span)
@@ -59,12 +52,12 @@ class LearnedDelays(MovingSynapses, Optimized):
         self.n_steps += 1
         bad = ~np.isfinite(gradient)
         self._rule.step(self.eta, divisor, self.n_steps, gradient, self.delay, **self.moments)
-        if bad.any():  # which bounds would hide; the next sample ends the run
+        if bad.any():  # bounds would hide it; the next sample ends the run
             self.delay[bad] = self.weight[bad] = np.nan
         self.moved = self.sort()
 
     def sort(self) -> int:
-        """Move synapses into the rows of the whole delays nearest to theirs; return how many moved."""
+        """Move each synapse into the row of the whole delay nearest to its delay; return how many moved."""
         ptr, n_delays, moved = self.row_ptr, len(self.span.delays), 0
         ends = ptr[::n_delays].copy()  # of the sources
         source, n_sources = 0, len(ends) - 1

@@ -1,4 +1,4 @@
-"""What an episode hands to the engine: input spikes at its start, and a reply to every action."""
+"""Episodes, as the engine reads them: input spikes at the start, and a reply to every action."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Reply:
     reward : float
         Reward until the next decision.
     terminated : bool
-        Whether the episode came to its end.
+        Whether the episode ended.
     truncated : bool
-        Whether it was cut off in time.
+        Whether a limit of time ended it.
     info : dict of str to float
         Further numbers of the environment, by name.
     observation : np.ndarray
-        float64 (n,), what the spikes stand for.
+        float64 (n,), the observation that the spikes encode.
     """
 
     spikes: SpikeLog
@@ -47,7 +47,7 @@ class Episode(Protocol):
     """One episode of a task in closed loop; a function of (seed, phase, index) and the actions."""
 
     def reset(self) -> Reply:
-        """Begin; the spikes are those of steps 0 to `first` + `sensor_delay` - 1."""
+        """Begin; return the spikes of steps 0 to `first` + `sensor_delay` - 1."""
 
     def step(self, action: int) -> Reply:
         """Take an action, from 0 on."""

@@ -1,4 +1,4 @@
-"""How much populations fired in the last sample; on rank 0 alone, as other ranks do not have all spikes."""
+"""How much populations fired in the last sample; on rank 0 alone, because other ranks do not have all spikes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import Engine
 def _spikes_of(engine: Engine) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the ids of the neurons that spiked, the sizes of the populations, and the steps that were run."""
     sizes = np.array([group.size for group in engine.network.model.of_role("recurrent")])
-    n_steps = min(engine.n, len(engine.log.ptr) - 1)  # an episode that failed had fewer
+    n_steps = min(engine.n, len(engine.log.ptr) - 1)  # an episode that failed has fewer
     return engine.log.ids[: engine.log.ptr[n_steps]], sizes, n_steps
 
 

@@ -1,6 +1,6 @@
 """Estimate the memory of a rank from the description of a network: refusals, `predict` and `jobs` use this formula.
 
-What neurons and rules keep is known once their models are compiled, see `plans.plan.compile_models`.
+The memory of neurons and rules is known once their models are compiled, see `plans.plan.compile_models`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ..values import Later
 from . import rule_kernels
 
 SPIKING = ("input", "recurrent")
-SAMPLE = 20_000  # neurons of which arrays are made to count bytes, at most
-PARAMETERS, STATE = 12, 7  # numbers of a neuron: in double precision, and in that of the model
+SAMPLE = 20_000  # at most so many neurons get arrays when bytes are counted
+PARAMETERS, STATE = 12, 7  # numbers of a neuron: in double precision, and in the precision of the model
 
 
 def require(
@@ -52,7 +52,7 @@ def require(
 
 
 def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkPlan | None = None) -> dict[str, float]:
-    """Return the bytes of each part of a rank with neurons [first, last), by what they are."""
+    """Return the bytes of each part of a rank with neurons [first, last), by a description of the part."""
     plan = plan or (choose_algorithms(model) if model.eprop.is_online else None)
     n, real, groups = last - first, np.dtype(model.kernels.real).itemsize, model.of_role("recurrent")
     onto, ports = _Projections(model, plan, first, last), max([1, *(len(group.ports) for group in groups)])
@@ -76,23 +76,24 @@ def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkP
     return parts
 
 
-def count_heard(model: Model, first: int, last: int) -> dict[str, float]:
-    """Return how many neurons of each population have targets among neurons [first, last), those among them included.
+def count_sources(model: Model, first: int, last: int) -> dict[str, float]:
+    """Return how many neurons of each population have targets among neurons [first, last), which count as well.
 
-    Targets of a source are taken to be drawn independently. Ranks that hear almost all neurons list none.
+    The estimate takes the targets of a source as drawn independently. A rank with almost all neurons as sources keeps
+    no list of them: then all are counted.
     """
     expected = {group.name: 0.0 for group in model.of_role("recurrent")}  # synapses of a source
     for item in model.projections:
         if item.pre.role == item.post.role == "recurrent":
             low, high = _overlap(model, item.post, first, last)
             expected[item.pre.name] += (high - low) * RULES[item.rule].compute_indegree(item) / item.pre.size
-    heard = {}
+    sources = {}
     for group in model.of_role("recurrent"):
         low, high = _overlap(model, group, first, last)
-        heard[group.name] = high - low - (group.size - high + low) * math.expm1(-expected[group.name])
-    if sum(heard.values()) > ALMOST_ALL * model.size("recurrent"):
+        sources[group.name] = high - low - (group.size - high + low) * math.expm1(-expected[group.name])
+    if sum(sources.values()) > ALMOST_ALL * model.size("recurrent"):
         return {group.name: float(group.size) for group in model.of_role("recurrent")}
-    return heard
+    return sources
 
 
 def _overlap(model: Model, group: Population, first: int, last: int) -> tuple[int, int]:
@@ -101,15 +102,15 @@ def _overlap(model: Model, group: Population, first: int, last: int) -> tuple[in
 
 
 class _Projections:
-    """Bytes of projections on a rank with neurons [first, last): synapses, rows, and what both keep to learn.
+    """Bytes of projections on a rank with neurons [first, last): synapses, rows, and the memory of both for learning.
 
-    `table` is the plan of all synapses onto neurons in the spike variant, which keep as many numbers each.
+    In the spike variant `table` is the plan of all synapses onto neurons, each of which keeps as many numbers.
     """
 
     def __init__(self, model: Model, plan: NetworkPlan | None, first: int, last: int) -> None:
         self._model, self._plan, self._ends = model, plan, (first, last)
-        self._heard = count_heard(model, first, last)
-        self._lists = sum(self._heard.values()) < model.size("recurrent")
+        self._sources = count_sources(model, first, last)
+        self._lists = sum(self._sources.values()) < model.size("recurrent")
         self._batched = plan is not None and model.optimizer.batch_size > 1
         self.table: TablePlan | None = None
         self._numbers = dict.fromkeys(("recurrent", "readout"), (int(not _is_direct(model)), 0))
@@ -134,7 +135,7 @@ class _Projections:
             )
         else:
             synapses = (high - low) * rule.compute_indegree(item)
-            senders = self._heard.get(item.pre.name, float(item.pre.size)) * (synapses > 0)
+            senders = self._sources.get(item.pre.name, float(item.pre.size)) * (synapses > 0)
             ids = senders * (self._lists and item.pre.role == "recurrent")
         rows = senders * n_delays
         if item.post.role != "readout" and pays_index(synapses, rows) and not item.moves:
@@ -144,7 +145,7 @@ class _Projections:
             item.plastic and not (item.optimizer or model.optimizer).accumulates,
         )
         n_bytes = count_bytes(model.kernels.real, synapses, rows, n_delays, words, ids, weighs)
-        if self._plan and item.pre.role == "readout":  # feedback has the optimizer of what it follows
+        if self._plan and item.pre.role == "readout":  # adaptive feedback has its readout projection's optimizer
             return n_bytes
         numbers, of_row = self._numbers[item.post.role]
         numbers += self._batched + 2 * adapts * (self._batched or not self._plan)
@@ -158,14 +159,14 @@ class _Projections:
 
 
 def _is_direct(model: Model) -> bool:
-    """Return whether gradients change weights of the interval variant at once, so that no sums of them are kept."""
+    """Return whether the interval variant adds gradients straight to the weights and keeps no sums of gradients."""
     optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
     stay = all(item.learn_delay is None for item in model.projections) and model.optimizer.max_norm is None
     return stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
 
 
 def _count_kept(model: Model) -> int:
-    """Return the numbers that neurons keep of each step for derivatives: all of a rank have as many."""
+    """Return how many numbers per step each neuron keeps for derivatives; all neurons of a rank keep as many."""
     kept = learning.list_kept(model)
     return max((program_of(group, kept[group.name]).n_kept for group in model.of_role("recurrent")), default=0)
 

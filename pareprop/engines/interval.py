@@ -42,7 +42,7 @@ class IntervalSettings(Settings):
     reset : bool
         `eprop_reset_neurons_on_update`.
     keeps_fixed : bool
-        Whether spikes that arrive in step 0 at synapses which do not learn are kept, as in NEST.
+        Whether spikes that arrive in step 0 at fixed synapses are kept, as in NEST.
     """
 
     average_gradient: bool = False
@@ -59,13 +59,13 @@ class IntervalSettings(Settings):
 
 
 class Interval(Engine):
-    """Engine of the interval variant: runs samples of `n_steps` on this rank's share of a network.
+    """Engine of the interval variant: runs samples of `n_steps` steps on this rank's part of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
-    deliver and advance read the log before t, and each rank adds up what its neurons' spikes bring to the readouts;
-    ranks meet, which completes the log up to t + D and these sums; every rank then advances all readouts by them. All
-    of this is one call of the kernel. The backward pass (timer "sweep") and the sums of gradients (timer "credit") need
-    the whole log and all errors; weights change only after them.
+    deliver and advance read the log before t, and each rank sums what arrives at the readouts from its neurons;
+    ranks exchange spikes and sums, which completes both up to t + D; every rank then advances all readouts. One call
+    of the kernel runs all rounds. The backward pass (timer "sweep") and the accumulation of gradients (timer "credit")
+    need the whole log and all errors; weights change only after them.
     """
 
     settings: IntervalSettings
@@ -92,14 +92,14 @@ class Interval(Engine):
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic, window = self.gradient.plastic, settings.learning_window
         normalize([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
-        # (port, neuron) to what arrives there in the first step of the next interval
+        # (port, neuron), and the input that arrives there in the first step of the next interval
         self.first_arrivals: tuple[tuple[np.ndarray, np.ndarray], np.ndarray] | None = None
         self._allocate()
 
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
-        # surrogate gradients as port 0, which the backward pass replaces by what an arrival at each port adds to the
-        # gradient; where delays learn one more step of zeros, as their gradient reads the step after an arrival
+        # surrogate gradients in port 0, which the backward pass replaces by the gradient of an arrival at each port;
+        # one more step of zeros if delays learn, because their gradient reads the step after an arrival
         n_steps = self.n_steps + bool(self.gradient.delays)
         self.psi = allocate_aligned((n_steps, max(network.widths["ports"], 1), n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
@@ -138,14 +138,9 @@ class Interval(Engine):
     def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
         """Begin an interval, whose steps `advance` runs, all at once or some at a time.
 
-        Parameters
-        ----------
-        inputs : SpikeLog
-            Spikes of the inputs; those of a step must be known before the step is run.
-        currents : np.ndarray or None
-            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
-        reset : bool
-            Whether neurons and readouts start from rest.
+        Spikes may be added to `inputs` until the step that reads them is run. `currents`, float64
+        (n_steps, n_currents), are amplitudes of the graded sources in pA. With `reset` neurons and readouts start from
+        rest.
         """
         if self.gradient.is_pending:  # weights change after each sample
             self.optimize()
@@ -181,10 +176,10 @@ class Interval(Engine):
         return self.n_samples == 0
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: end the interval after all of its steps, or an episode after those of its rollout.
+        """Collective: end the interval after all of its steps, or an episode after the steps of its rollout.
 
-        Nothing is read of steps that were not run: arrays and logs keep there what an episode before left. Arguments
-        and results as of `Engine.run`.
+        Arrays and logs may hold values of an earlier episode for steps that were not run, which are not read. Arguments
+        and results as for `Engine.run`.
         """
         channel, T = self.channel, sample.rollout.n_steps if sample.rollout else self.n_steps
         self.n, psi = T, self.psi[:T]
@@ -198,7 +193,7 @@ class Interval(Engine):
             with self.timers.time_phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
         rate, signals = np.zeros(0), None
-        with self.channel.share_errors() if self.has_hooks else nullcontext():  # they may fail on one rank alone
+        with self.channel.share_errors() if self.has_hooks else nullcontext():  # hooks may fail on one rank alone
             if learn or not self.settings.reset:
                 rate = self._find_rate(T)
                 if self.network.model.learning_signal is not None:
@@ -215,7 +210,7 @@ class Interval(Engine):
         return error, loss
 
     def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return learning signals, those of local readouts among them, see `Engine.project`."""
+        """Return learning signals, including the signals of local readouts, see `Engine.project`."""
         signal = super().project(error, columns)
         return signal + self.local.learning_signal(columns) if self.local.rule else signal
 
@@ -231,14 +226,10 @@ class Interval(Engine):
         return rate.astype(self.real, copy=False)
 
     def run_before(self, piece: Sample, readout_steps: int) -> None:
-        """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
+        """Collective: run steps before the first interval, for example until inputs can arrive, without learning.
 
-        Parameters
-        ----------
-        piece : Sample
-            What comes in, in at most as many steps as an interval has.
-        readout_steps : int
-            Steps of the readouts, which may be more.
+        `piece` has the inputs, of at most as many steps as an interval has. Readouts run `readout_steps` steps, which
+        may be more.
         """
         neuron_steps = len(piece.inputs.ptr) - 1
         self.begin(SpikeLog(self.n_steps), None, reset=False)
@@ -251,25 +242,26 @@ class Interval(Engine):
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
-        self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
+        moved = any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic)
+        self._update_subscriptions(moved)
 
     @property
     def gradient_norm(self) -> float:
         """Norm of the gradient of the latest batch, see `Engine.gradient_norm`."""
         return self.gradient.norm
 
-    def _listen(self, moved: bool) -> None:
-        """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
+    def _update_subscriptions(self, moved: bool) -> None:
+        """Collective: send other nodes the ids of neurons with targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:
             self.exchange.update_subscriptions(self.network.list_heard, moved)
 
     def refresh(self) -> None:
         """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
         super().refresh()
-        self._listen(True)
+        self._update_subscriptions(True)
 
     def begin_sample(self, leaf: int) -> None:
-        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
+        """Prepare for the next training sample, in leaf `leaf` of its batch, see `parallel.replicas`."""
         self.gradient.sums.open_leaf(leaf)
 
     def skip(self, n: int, learn: bool) -> None:
@@ -289,8 +281,8 @@ class Interval(Engine):
         """Return the spikes of this rank's neurons in the interval, see `Engine.get_own_spikes`."""
         return self.channel.own_spikes
 
-    def get_heard_spikes(self) -> SpikeLog:
-        """Return the spikes of the last sample that this rank received, see `Engine.get_heard_spikes`."""
+    def get_received_spikes(self) -> SpikeLog:
+        """Return the spikes of the last sample that this rank received, see `Engine.get_received_spikes`."""
         return self.channel.received_spikes.slice_steps(0, self.n)
 
     def show_delays(self) -> dict[str, np.ndarray]:
@@ -298,7 +290,7 @@ class Interval(Engine):
         return {item.span.projection.name: item.delay for item in self.gradient.delays}
 
     def state_within(self) -> State:
-        """Return, beside the weights and moments of `state`, what the rest of the present interval reads."""
+        """Return weights, moments and everything else that the rest of the present interval reads."""
         state = self.state()
         carried = self.currents.before if self._is_within else self.currents.carried
         state.neurons = self.neurons | {"psi": self.psi, "ring": self._ring, "carried": carried}
@@ -315,7 +307,7 @@ class Interval(Engine):
         return state
 
     def state_of_cells(self) -> State:
-        """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
+        """Return the part of `state` that a sample changes before weights change: numbers, neurons and readouts."""
         state = State()
         state.count(self, "n_samples", "tested")
         for item in (*self.plastic, *self.gradient.delays):
@@ -352,7 +344,7 @@ class Interval(Engine):
 
     @property
     def history_steps(self) -> int:
-        """Number of steps of which neurons keep a history: those of one interval."""
+        """Number of steps in the histories of neurons: the steps of one interval."""
         return self.n_steps
 
     def nbytes(self) -> dict[str, int]:

@@ -34,23 +34,9 @@ EMPTY = SpikeLog(0, 0)
 class IntervalGradient:
     """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that use them.
 
-    Where all optimizers are linear in the gradient and step after every sample, `optimize` adds the gradient of
-    `collect` straight to the weights, and no gradient takes memory; `keep` undoes this.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    averaged_steps : int
-        Divisor of the gradients of rules that read learning signals.
-    n_steps : int
-        Steps of an interval.
-    cells : Cells
-        Neurons and readouts.
-    parameters : Parameters
-        Parameters of neurons that learn.
-    timers : Timers
-        Seconds by phase, added to.
+    If all optimizers are linear in the gradient and step after every sample, `optimize` adds the gradient of
+    `collect` straight to the weights, and no gradient takes memory; `keep` undoes this. `averaged_steps` divides the
+    gradients of rules that read learning signals.
 
     Attributes
     ----------
@@ -59,15 +45,15 @@ class IntervalGradient:
     sums : TreeSum
         Sums of the gradients of all tables, then of delays, then of parameters.
     n_collected : int
-        Samples of the batch so far, those of other groups of ranks included.
+        Samples of the batch so far, including the samples of other groups of ranks.
     first : dict or None
-        Where asked for by `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
+        After `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
     norm : float
         With `max_norm`: norm of the gradient of the latest batch, before it was scaled down; NaN before the first one.
     delays : list of LearnedDelays
         Delays that learn.
     kappa : float
-        Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
+        As of `BackwardPass`.
 
     Raises
     ------
@@ -92,7 +78,7 @@ class IntervalGradient:
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
-        stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
+        stay = all(item.learn_delay is None for item in model.projections)  # gradients of delays need the old weights
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._direct = self._direct and model.optimizer.max_norm is None
         self._pending: list[Arrivals] = []  # with which `optimize` changes the weights
@@ -121,18 +107,18 @@ class IntervalGradient:
         self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
     def keep(self) -> None:
-        """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
+        """Keep gradients in separate arrays even if `optimize` needs none, for scripts and tests that read them."""
         self._direct, self.first = False, {}
         self._allocate()
 
     @property
     def arrays(self) -> dict[int, np.ndarray]:
-        """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
+        """Arrays that samples add to, by `id` of the table: the gradient so far if all samples are in one leaf."""
         return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=False)}
 
     @property
     def of_delays(self) -> list[np.ndarray]:
-        """As `arrays`, of each of `delays`: twice the derivatives per unit of weight."""
+        """As `arrays`, for each of `delays`: twice the derivatives per unit of weight."""
         return self.split_delays(self.sums.arrays)
 
     def split_delays(self, sums: list[np.ndarray]) -> list[np.ndarray]:
@@ -144,12 +130,12 @@ class IntervalGradient:
         return self.sums.arrays[len(self._tables) + 1 :]
 
     def add_to(self, state: State) -> None:
-        """Add the gradients of the batch so far to a state, if they are kept in arrays of their own."""
+        """Add the gradients of the batch so far to a state, if they are kept in separate arrays."""
         for item in () if self._direct else self.plastic:
             state.add_synapses("gradient", item.table, item.span, gradient=self.arrays[id(item.table)])
 
     def clear(self) -> None:
-        """Drop what samples of a batch have added so far."""
+        """Drop the gradients of the batch so far."""
         self.sums.clear_sums()
         self._pending = []
 
@@ -175,12 +161,12 @@ class IntervalGradient:
         inputs : SpikeLog
             Spikes of the inputs in the interval.
         channel : Channel
-            Holds the spikes of the neurons that this rank listens to in the interval, and of its own.
+            Holds the spikes of the interval that this rank received, and those its neurons emitted.
         psi : np.ndarray
-            (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
-            overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
+            (n_steps, n_ports, n_neurons), surrogate gradients of the steps that were run, in the first port;
+            overwritten by the coefficients of arrivals at each port. If delays learn, a step of zeros follows.
         taught : Taught
-            What synapses learn from.
+            Errors and other signals that synapses learn from.
         starts, is_reset : bool
             Whether the run starts with this interval, and whether neurons started from rest.
         origin : int
@@ -195,7 +181,7 @@ class IntervalGradient:
         with self.timers.time_phase("sweep"):
             self.follow(psi, taught)
             parts: list[Arrivals] = []
-            incoming = partial(Arrivals, network.incoming, inputs=inputs, heard=channel.received_spikes)
+            incoming = partial(Arrivals, network.incoming, inputs=inputs, received=channel.received_spikes)
             for kind, kernel in zip(self.kinds.eprop, self._kernels, strict=True):
                 own = kind.coefficients[:n_steps]
                 own[:, 0] = psi[:, 0]
@@ -206,7 +192,7 @@ class IntervalGradient:
             if self.parameters.items or self.delays or np.any(self.kinds.plain[:, layout.PLASTIC]):
                 coefficients = self.backward.run(taught, psi)
             self.parameters.collect(self.backward.adjoint, self._of_parameters, starts, is_reset)
-            if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
+            if self.delays:  # arrivals in step 0 are lost; non-finite values stay, so that checks find them
                 coefficients[0] *= 0.0
             parts.append(incoming(self.kinds.plain, coefficients=coefficients))
             fired, swept = SegmentedLog([channel.own_spikes]), self.backward.run_readouts(taught.error)
@@ -224,19 +210,14 @@ class IntervalGradient:
             )
 
     def follow(self, psi: np.ndarray, taught: Taught) -> None:
-        """Find the coefficients of rules, whose states go on through the interval; arguments as of `collect`."""
+        """Compute the coefficients of rules, and advance their states by an interval; arguments as of `collect`."""
         if self.rules.learners and psi.shape[2]:
             self.rules.run(psi, taught)
 
     def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
 
-        Parameters
-        ----------
-        replicas : Replicas
-            Groups of ranks that ran samples of the batch.
-        comm : MPI.Comm or None
-            Ranks of this group; None: one process.
+        `replicas` are the groups of ranks that ran samples of the batch, `comm` the ranks of this group.
         """
         if not self.n_collected:
             return
@@ -263,7 +244,7 @@ class IntervalGradient:
             by = max(1.0, self.norm / max_norm) if math.isfinite(self.norm) else 1.0
             divisors = {name: divisor * by for name, divisor in divisors.items()}
         with self.timers.time_phase("optimize"):
-            for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
+            for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # times the old weights
                 gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
                 if self._direct:
@@ -278,7 +259,7 @@ class IntervalGradient:
         self.n_collected = 0
 
     def _find_norm(self, comm: Comm, divisors: dict[str, float]) -> float:
-        """Collective: return the norm of the gradient of all weights; what is not finite ends the run."""
+        """Collective: return the norm of the gradient of all weights; a non-finite gradient ends the run."""
         arrays = self.arrays
         parts = [(arrays[id(item.table)][item.span.synapses], divisors[item.name]) for item in self.plastic]
         return find_norm(comm, parts)
@@ -290,5 +271,5 @@ class IntervalGradient:
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
-    """Return minus the learning rate of each block of `table`, divided as its projection asks; float64 (n_blocks,)."""
+    """Return minus the learning rate of each block of `table` over its projection's divisor; float64 (n_blocks,)."""
     return np.array(table.map_blocks(lambda item: -etas.get(item.name, 0.0) / divisors.get(item.name, 1.0)), float)

@@ -1,4 +1,4 @@
-"""Learning signals from errors: L = E B (Bellec et al. 2020, Methods), which a kernel computes for all that ask."""
+"""Learning signals from errors: L = E B (Bellec et al. 2020, Methods), computed by one kernel for all callers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ TOGETHER = 64  # steps whose learning signals are computed at once, so that they
 
 @dataclass
 class Taught:
-    """What the synapses of a rank learn from in an interval of the interval variant.
+    """Signals that the synapses of a rank learn from in an interval of the interval variant.
 
     Attributes
     ----------
     error : np.ndarray
         float64 (n_steps, n_readouts), error signals.
     local : np.ndarray
-        (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
+        (n_steps, n_neurons), filtered learning signals of local readouts; (0, 0) without these.
     rate : np.ndarray
         (n_neurons,), factors by which firing rates are regularised.
     modulator : np.ndarray or None
         (n_steps,), which rules may read.
     signals : np.ndarray or None
-        float64 (n_steps, n_neurons), learning signals in place of those of errors and `local`.
+        float64 (n_steps, n_neurons), learning signals that replace `error` and `local`.
     """
 
     error: np.ndarray

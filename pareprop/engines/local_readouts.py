@@ -23,16 +23,7 @@ Targets = Callable[[int, int], np.ndarray]
 
 
 class LocalErrors:
-    """Learning signals of the neurons of this rank from their own readouts.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    n_steps : int
-        Steps of a sample.
-    window : int
-        Last steps of a sample with a learning signal.
+    """Learning signals of the neurons of this rank from local readouts, in the last `window` steps of a sample.
 
     Attributes
     ----------
@@ -41,8 +32,8 @@ class LocalErrors:
     measured_from : int or None
         First step of `correlation`, None for none.
     correlation : np.ndarray
-        float64 (n,), correlation of signal and target of each neuron with a readout, by id; of their means over trials
-        where these fill the sample.
+        float64 (n,), correlation of signal and target of each neuron with a readout, by id; of means over trials if
+        trials fill the sample.
     kept : np.ndarray
         int64 (n_kept,), columns of the neurons whose signals are kept.
     shown : np.ndarray
@@ -91,7 +82,7 @@ class LocalErrors:
 
     def compare(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
         """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""
-        assert self.rule is not None  # else there is nothing to compare
+        assert self.rule is not None  # else this is not called
         losses, correlations = [np.zeros(0)], [np.zeros(0)]
         place, n_filled = own.ptr[:-1].copy(), 0
         self.shown = np.zeros((len(self.filtered), len(self.kept)), self.filtered.dtype)
@@ -139,24 +130,10 @@ class LocalErrors:
         return signal
 
     def learn_from(self, channel: Channel, targets: Targets | None) -> float:
-        """Collective: filter spikes and compare signals with targets.
+        """Collective: filter this rank's spikes and compare the signals with `Sample.local_targets`.
 
-        Parameters
-        ----------
-        channel : Channel
-            Holds the spikes of this rank's neurons in the sample.
-        targets : callable or None
-            `Sample.local_targets`.
-
-        Returns
-        -------
-        float
-            Mean loss of all neurons with a readout, added up by id: the same on any number of ranks.
-
-        Raises
-        ------
-        InputError
-            On all ranks, if there are no targets or their shape is wrong on any.
+        Return the mean loss of all neurons with a readout, added up by id: the same on any number of ranks.
+        `InputError` on all ranks, if targets are missing or have a wrong shape on any rank.
         """
         with channel.share_errors():  # each rank calls `targets` alone
             losses = self.compare(channel.own_spikes, targets)

@@ -1,4 +1,4 @@
-"""Synapses that change their rows while a projection learns: with them moves all that they keep."""
+"""Synapses that change their rows while a projection learns, with all their values."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 
 class MovingSynapses:
-    """The synapses of a projection on this rank, which keeps rows for all its sources and the delays they may have.
-
-    Parameters
-    ----------
-    table : SynapseTable
-        Table of the synapses.
-    span : ProjectionSlice
-        The projection.
+    """The synapses of a projection on this rank; its table has rows for all sources and all possible delays.
 
     Attributes
     ----------
     moving : list of np.ndarray
-        (n_synapses,) of the span each: targets, weights, and what the owner adds, such as moments.
+        (n_synapses,) of the span each: targets, weights, and arrays that the owner adds, such as moments.
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice) -> None:

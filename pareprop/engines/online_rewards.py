@@ -12,11 +12,6 @@ class OnlineRewards:
     """TD errors of one episode, each as soon as it is known: with the next decision, or at the end.
 
     The entropy bonus c_H H_n is added to the reward of decision n. All ranks compute the same from the same signals.
-
-    Parameters
-    ----------
-    loss : Reward
-        The loss.
     """
 
     def __init__(self, loss: Reward) -> None:
@@ -25,25 +20,11 @@ class OnlineRewards:
         self._any, self._n_readouts = False, 0
 
     def decide(self, signal: np.ndarray, action: int, reward: float) -> tuple[np.ndarray, float, float]:
-        """Return errors, TD error and discount of the traces of a decision step.
+        """Return three values of a decision step.
 
-        Parameters
-        ----------
-        signal : np.ndarray
-            float64 (n_readouts,), readouts of the step.
-        action : int
-            Action taken.
-        reward : float
-            Reward since the decision before; not read at the first decision.
-
-        Returns
-        -------
-        error : np.ndarray
-            float64 (n_readouts,), errors for a TD error of 1.
-        delta : float
-            TD error of the decision before.
-        discount : float
-            gamma lambda, 0 at the first decision: traces begin there.
+        The errors for a TD error of 1, float64 (n_readouts,); the TD error of the previous decision; and the discount
+        of the traces: gamma lambda, 0 at the first decision, where traces begin. `signal` has the readouts of the
+        step, `reward` the reward since the previous decision, which is not read at the first one.
         """
         error, entropy = self._loss.compute_score(signal, action)
         delta = self._td_error(reward, float(signal[-1])) if self._any else 0.0

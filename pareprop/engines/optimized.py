@@ -1,4 +1,4 @@
-"""What learns: values with an optimizer, its learning rate, steps and moments."""
+"""Values that learn, with an optimizer, its learning rate, steps and moments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Optimized:
     moments : dict
         Name to (size,), see `Optimizer.moments`.
     arrays : dict
-        What a checkpoint keeps for learning alone: moments and what a subclass adds, by name.
+        Arrays that a checkpoint saves only for learning: moments and the arrays of a subclass, by name.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Traces of parameters that learn (spike variant): one for each neuron and parameter, never reset.
 
-An error is due to steps of neurons that are the delay to the readouts earlier: traces wait for it that long. The
-gradient of a sample is that of its own errors, which are all known after its last step.
+An error is caused by the step of neurons that lies the delay to the readouts earlier: traces wait for it that long.
+The gradient of a sample comes from the errors of the sample, which are all known after its last step.
 """
 
 from __future__ import annotations
@@ -20,21 +20,8 @@ KEPT = ("trace", "ebar", "ereg")
 class ParameterTraces:
     """Traces of this rank's neurons, and the gradients of the present sample.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    parameters : Parameters
-        Parameters that learn.
-    d_out : int
-        Steps from neurons to readouts.
-    m : int
-        Steps by which learning signals lag behind: that of step u arrives before step u + m + 1.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-        What the kernel works on, last axis: neurons.
+    `d_out` are the steps from neurons to readouts; the learning signal of step u arrives before step u + m + 1. The
+    last axis of `arrays`, by name for the kernel, is the neurons.
     """
 
     def __init__(self, network: LocalNetwork, parameters: Parameters, d_out: int, m: int) -> None:
@@ -48,7 +35,7 @@ class ParameterTraces:
         self.start()
 
     def start(self) -> None:
-        """Let traces start as the run does."""
+        """Set traces to their values at the start of the run."""
         for name in KEPT:
             self.arrays[name].fill(0.0)
         for item, slot, mine in self._places():
@@ -65,7 +52,7 @@ class ParameterTraces:
         ]
 
     def for_kernel(self) -> Values:
-        """Return what the kernel takes."""
+        """Return the arguments of the kernel."""
         rows, kappas = [], []
         for piece, places in self._parameters.pieces:
             params = piece.population.params
@@ -86,7 +73,7 @@ class ParameterTraces:
         return found
 
     def add_to(self, state: State) -> None:
-        """Add what the next sample reads to a state."""
+        """Add the arrays that the next sample reads to a state."""
         if self._parameters.items:
             state.neurons |= {f"learned/{name}": self.arrays[name] for name in KEPT}
 

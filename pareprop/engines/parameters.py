@@ -23,20 +23,9 @@ SUMMARY = ("mean", "std", "min", "max", "at_bound")  # statistics of values; at_
 
 
 class Parameter(Optimized):
-    """A parameter of a population that learns, on this rank.
+    """A parameter of a population that learns, on this rank, which has `n` neurons, `mine` of the population.
 
-    Parameters
-    ----------
-    population : Population
-        The population.
-    parameter : str
-        Name of the parameter.
-    mine : slice
-        The population's neurons on this rank.
-    n : int
-        Neurons of this rank.
-    start : np.ndarray
-        float64, values of these neurons at the start, or the one value.
+    `start` are the values of these neurons at the start, float64, or one shared value.
 
     Attributes
     ----------
@@ -64,7 +53,7 @@ class Parameter(Optimized):
         return self._own(self.value)
 
     def by_neuron(self) -> np.ndarray:
-        """Return the values of this rank's neurons, (n,); 0 for those of other populations."""
+        """Return the values of this rank's neurons, (n,); 0 for neurons of other populations."""
         if not self.optimizer.shared:
             return self.value
         whole = np.zeros(self._n)
@@ -94,13 +83,6 @@ class Parameter(Optimized):
 
 class Parameters:
     """All parameters that learn, in the order of populations and names; the same ones on all ranks.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    cells : Cells
-        Neurons, which take new values.
 
     Attributes
     ----------
@@ -132,7 +114,7 @@ class Parameters:
         self._renew()
 
     def _renew(self) -> None:
-        """Compute the neurons of this rank anew from the present values."""
+        """Recompute the constants of this rank's neurons from the present values."""
         for name, piece in self._pieces.items():
             values = {item.parameter: item.values for item in self.items if item.population.name == name}
             self._slopes[name] = self._network.update_learned(piece, values)
@@ -151,16 +133,9 @@ class Parameters:
     def collect(self, adjoint: np.ndarray, into: list[np.ndarray], starts: bool, is_reset: bool) -> None:
         """Add the gradients of an interval, from the last columns of the backward pass (see `neurons.generate`).
 
-        Parameters
-        ----------
-        adjoint : np.ndarray
-            (n_adjoint, n_neurons), columns of the backward pass after its last step.
-        into : list of np.ndarray
-            As `gradients`.
-        starts : bool
-            Whether the run starts with the interval: neurons may have no current `I_e` in its first step.
-        is_reset : bool
-            Whether neurons started from their initial values.
+        `adjoint` has the shape (n_adjoint, n_neurons), `into` is a list like `gradients`. `starts` says that the run
+        starts with the interval, so that neurons may have no current `I_e` in its first step; `is_reset` that neurons
+        started from their initial values.
         """
         for piece, places in self.pieces:
             program = piece.program

@@ -1,4 +1,4 @@
-"""Perturbations of the present sample on one rank: what kernels do to its neurons, lost inputs, projections cut."""
+"""Perturbations of the present sample on one rank: silenced or noisy neurons, lost inputs, cut projections."""
 
 from __future__ import annotations
 
@@ -25,13 +25,6 @@ KINDS = {Silence: "silences", Injection: "noises", Dropout: "dropouts"}  # table
 class Perturbing:
     """The perturbations of the present sample.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    kernels : ModuleType
-        Kernels of the variant in the precision of the model.
-
     Attributes
     ----------
     active : list of Applied
@@ -52,7 +45,7 @@ class Perturbing:
                 self._drawn[item.name] = self._draw(item, item.options)
 
     def choose(self, phase: str, learn: bool, asked: Sequence[object] | None, stream: str = "") -> None:
-        """Set the perturbations of the samples that follow: of a phase, or those asked for; `InputError` if bad.
+        """Set the perturbations of the next samples, of a phase or as `asked`; `InputError` if they are not possible.
 
         The keys of their draws end with `stream`.
         """
@@ -63,7 +56,7 @@ class Perturbing:
                 raise InputError(f"cut '{item.name}': samples of phase '{phase}' are learned from: nothing can be cut")
 
     def begin(self, n_steps: int) -> object:
-        """Return what the kernel needs in a sample of `n_steps` steps."""
+        """Return the perturbations for the kernel, in a sample of `n_steps` steps."""
         self._n_steps = n_steps
         self.lost[:] = 0
         rows: dict[str, list[np.ndarray]] = {name: [] for name in KINDS.values()}
@@ -105,21 +98,10 @@ class Perturbing:
         )
 
     def thin(self, inputs: SpikeLog, first: int, first_draw: int, n_steps: int) -> SpikeLog:
-        """Return spikes of the inputs without those that perturbations remove.
+        """Return spikes of the inputs without the spikes that perturbations remove; `inputs` itself if none does.
 
-        Parameters
-        ----------
-        inputs : SpikeLog
-            Spikes of steps from `first` on of a sample of `n_steps` steps.
-        first, first_draw : int
-            First step of `inputs`, and the number of the draws of the sample's first step.
-        n_steps : int
-            Steps of the sample.
-
-        Returns
-        -------
-        SpikeLog
-            `inputs` itself if no input is perturbed.
+        `inputs` has the steps from `first` on of a sample of `n_steps` steps; `first_draw` is the number of the draws
+        of the sample's first step.
         """
         acting = [item for item in self.active if type(item.options) in KINDS and self._role(item) == "input"]
         if not acting:
@@ -141,7 +123,7 @@ class Perturbing:
         return SpikeLog.from_spikes(steps[stays], ids[stays], n)
 
     def run(self, first: int, last: int, steps: Callable[[int, int], None]) -> None:
-        """Run steps [first, last) by calls of `steps`, split where cuts begin or end; cut weights are 0 then."""
+        """Run steps [first, last) by calls of `steps`, split where cuts begin or end, with weights of 0 while cut."""
         for low, high, names in perturbations.find_steps(self.active, first, last, self._n_steps):
             if not names:
                 steps(low, high)
@@ -172,7 +154,7 @@ class Perturbing:
         return rng.make_key(self._network.model.seed, f"{item.name}/{item.kind}{self._stream}")
 
     def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
-        """Return ranges of this rank's neurons that it acts on: first, one past the last, the first's number."""
+        """Return ranges of this rank's neurons that `item` acts on: first, one past the last, the first's number."""
         model, (first, last), ranges = self._network.model, self._network.neurons, []
         population = self._population(item)
         offset = model.offset(population)

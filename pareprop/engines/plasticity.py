@@ -25,18 +25,7 @@ from .state import State
 class Plastic(Optimized):
     """A plastic projection on this rank with its optimizer and the optimizer's state.
 
-    Parameters
-    ----------
-    table : SynapseTable
-        Table of its synapses.
-    span : ProjectionSlice
-        The place of its synapses in the table.
-    optimizer : Optimizer
-        Settings of the optimizer.
-    keeps_moments : bool
-        Whether moments are kept here (interval variant).
-    seed : int
-        Seed of the model.
+    The interval variant keeps the moments here (`keeps_moments`); in the spike variant the kernel keeps them.
 
     Attributes
     ----------
@@ -49,7 +38,7 @@ class Plastic(Optimized):
     delays : LearnedDelays or None
         Its delays, None if they stay.
     leader : Plastic or None
-        Whose learning rate is also its own: adaptive feedback learns with that of its readout projection.
+        The projection whose learning rate it uses: for adaptive feedback, its readout projection.
     """
 
     leader: Plastic | None = None
@@ -109,7 +98,7 @@ class Plastic(Optimized):
 
     @property
     def eta(self) -> float:
-        """Learning rate, that of the leader if there is one."""
+        """Learning rate; the leader's, if there is one."""
         return self.leader.eta if self.leader else self._eta
 
     @eta.setter
@@ -165,28 +154,9 @@ class Plastic(Optimized):
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
-    """Return the plastic projections of a table.
+    """Return the plastic projections of a table, in its order; projections without an optimizer get `default`.
 
-    Parameters
-    ----------
-    table : SynapseTable
-        Table of their synapses.
-    default : Optimizer
-        Optimizer of projections that have none of their own.
-    keeps_moments : bool
-        Whether moments are kept here, not in the engine.
-    seed : int
-        Seed of the model.
-
-    Returns
-    -------
-    list of Plastic
-        In order of the table.
-
-    Raises
-    ------
-    InputError
-        For a weight that lies outside of its bounds, as in NEST, or bounds that exclude a sign.
+    `InputError` for a weight outside of its bounds, as in NEST, or for bounds that exclude a sign.
     """
     for span in table.spans:
         optimizer = span.projection.optimizer or default
@@ -204,7 +174,7 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
 
 
 def share_rates(adaptive: Iterable[Plastic], projections: Iterable[Plastic]) -> None:
-    """Let adaptive feedback learn with the rates of the readout projections of the same names."""
+    """Make adaptive feedback learn with the rates of the readout projections of the same names."""
     leaders = {item.name: item for item in projections}
     for item in adaptive:
         item.leader = leaders[item.name]
@@ -218,7 +188,7 @@ def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: f
     Parameters
     ----------
     items : iterable of Plastic
-        Plastic projections; `name` is that of a projection that brings spikes.
+        Plastic projections; each `name` is the name of a projection that carries spikes.
     model : Model
         The network.
     n_steps : int
@@ -242,7 +212,7 @@ def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: f
 
 
 def _is_filtered(rule: Rule | None) -> bool:
-    """Return whether a learning rule filters its traces as e-prop does: rules given by equations have their own."""
+    """Return whether a learning rule filters its traces as e-prop does; custom rules do not."""
     return rule is None or (isinstance(rule, Eprop) and rule.filter == "readout")
 
 

@@ -1,4 +1,4 @@
-"""Dynamics of recorded neurons: which neurons, what is kept of them in a sample, and its names."""
+"""Dynamics of recorded neurons: the neurons, the values that are recorded in a sample, and their names."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Recorded:
         Name to (n_steps, n), states and `records` of models given by equations; NaN where a neuron has none of that
         name. All names of the network, on any rank.
     kept : np.ndarray
-        (1 + n_steps, n_kept, n), what derivatives of such models need of each step, from the step before the sample
-        on; no columns unless `Dynamics.keeps_derivatives`.
+        (1 + n_steps, n_kept, n), values of each step that derivatives of such models need, from the step before the
+        sample on; no columns unless `Dynamics.keeps_derivatives`.
     """
 
     record: np.ndarray
@@ -58,14 +58,7 @@ def recorded_states(model: Model) -> dict[str, str]:
 
 
 class Dynamics:
-    """What kernels keep of the recorded neurons of this rank in a sample.
-
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    n_steps : int
-        Steps of every sample.
+    """Arrays in which kernels record neurons of this rank during a sample of `n_steps` steps.
 
     Attributes
     ----------
@@ -99,15 +92,12 @@ class Dynamics:
         return {"local": self.local, "state": self._states, "kept": self._kept} | tracks
 
     def show(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return voltage from E_L, adaptation and surrogate gradient, (n_steps, n) each.
-
-        They are of the last sample, or of the present one as far as it was run.
-        """
+        """Return voltage from E_L, adaptation and surrogate gradient of the last or present sample, (n_steps, n)."""
         V_m, adaptation, psi = self._tracks
         return self._with_equations(V_m, self._name_states(self._n_steps)), adaptation, psi
 
     def take(self, signal: np.ndarray) -> Recorded:
-        """Return what was kept in the last sample, with the learning signals (n_steps, n)."""
+        """Return the record of the last sample, with the learning signals (n_steps, n)."""
         n_steps = len(signal)
         V_m, adaptation, psi = (track[:n_steps].copy() for track in self._tracks)
         V_m += self._network.cells["E_L"][self.local]
@@ -116,7 +106,7 @@ class Dynamics:
         return Recorded(self.ids, self._with_equations(V_m, states), adaptation, psi, signal, states, kept)
 
     def _with_equations(self, V_m: np.ndarray, states: dict[str, np.ndarray]) -> np.ndarray:
-        """Return voltages, with those of models given by equations, which kernels do not shift by E_L."""
+        """Return voltages, with the `V_m` of custom models, which kernels do not shift by E_L."""
         return np.where(np.isnan(states["V_m"]), V_m, states["V_m"]) if "V_m" in states else V_m
 
     def _name_states(self, n_steps: int) -> dict[str, np.ndarray]:

@@ -2,14 +2,13 @@
 
 Bellec, Kappel, Maass, Legenstein 2018, arXiv:1711.05136. After a step of the optimizer each parameter theta = s w
 (s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T). A synapse with theta < 0 is dormant;
-every so many steps, dormant synapses move to other sources of their target. New sources are drawn by
-the distance with the rule of that name, else evenly from all. Draws are keyed by target, source and step,
-and each decision concerns one target, so any partition of the targets gives the same network.
+every so many steps, dormant synapses move to other sources of their target. New sources are drawn by distance if the
+connection rule is `distance`, else evenly from all. Draws are keyed by target, source and step, and each decision
+concerns one target, so any partition of the targets gives the same network.
 
 In the spike variant, whose optimizer steps whenever a spike arrives and keeps signs of sources itself, a step is a
-sample: at the end of every so many samples weights shrink, and those that are 0 then are dormant, too. Before that, all
-rows are worked off up to the present. What a new synapse keeps for learning starts at 0 then: only spikes that enter
-the history later change it.
+sample: at the end of every so many samples weights shrink, and weights of 0 are dormant, too. Before that, all rows
+apply their pending updates. The learning state of a new synapse starts at 0: only later spikes change it.
 """
 
 from __future__ import annotations
@@ -26,36 +25,25 @@ from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from .moving import MovingSynapses
 
-MOVE = 5  # columns of a move: step of the optimizer, target, source that went, source that came, new delay
-AT_ONCE = 2**14  # synapses that get new sources by the distance at a time
+MOVE = 5  # columns of a move: step of the optimizer, target, old source, new source, new delay
+AT_ONCE = 2**14  # synapses that get new sources by distance at a time
 
 
 class Rewiring(MovingSynapses):
-    """The moving synapses of one projection on this rank.
-
-    Parameters
-    ----------
-    table : SynapseTable
-        Table of the synapses.
-    span : ProjectionSlice
-        The projection.
-    seed : int
-        Seed of the model.
-    by_samples : bool
-        Whether a step is a sample of the spike variant.
+    """The moving synapses of one projection on this rank; with `by_samples` a step is a sample of the spike variant.
 
     Attributes
     ----------
     latest : np.ndarray
-        int64 (n, 5), moves of the latest step, by target and source that went: step, target, source that went, source
-        that came, its delay; ids of the populations.
+        int64 (n, 5), moves of the latest step, by target and old source: step, target, old source, new source, new
+        delay; ids in the populations.
     kept : list of np.ndarray or None
         A list to which the moves of all steps are appended; None at first.
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int, by_samples: bool = False) -> None:
         projection, rule = span.projection, span.projection.rewire
-        assert rule is not None  # synapses of others stay where they are
+        assert rule is not None  # else synapses stay where they are
         super().__init__(table, span)
         self.rule, self._by_samples = rule, by_samples
         self._keys = {
@@ -74,25 +62,18 @@ class Rewiring(MovingSynapses):
 
     def begin(self) -> None:
         """Keep the signs of all synapses before weights change."""
-        self._kept_topology = None  # that of a checkpoint is of no more use
+        self._kept_topology = None  # from a checkpoint, not needed any more
         kernel.sign_bits(self.weight, self._bits)
         if self._by_samples and len(self._signs):  # a weight at its bound 0 is +0.0 there, of either sign
             kernel.source_bits(self.row_ptr, self._signs, self._bits)
 
     def step(self, n_step: int, eta: float, optimizer: Optimizer) -> None:
-        """Shrink weights after a step of the optimizer, or after a sample, and move dormant synapses.
+        """Shrink weights after step `n_step`, from 1, of the optimizer or after a sample, and move dormant synapses.
 
-        Parameters
-        ----------
-        n_step : int
-            Number of the step, from 1.
-        eta : float
-            Learning rate of the step.
-        optimizer : Optimizer
-            Has the bounds of the weights.
+        `eta` is the learning rate of the step; `optimizer` has the bounds of the weights.
         """
-        due = n_step % self.rule.every == 0
-        rate = eta if due or not self._by_samples else 0.0
+        moves = n_step % self.rule.every == 0
+        rate = eta if moves or not self._by_samples else 0.0
         shrinking = kernel.Shrinking(
             {
                 "at_zero": self._by_samples,
@@ -106,12 +87,12 @@ class Rewiring(MovingSynapses):
             }
         )
         count = shrinking.run(n_step, self.row_ptr, self.target, self._bits, self.weight)
-        self.latest = self._replace_dormant(n_step, count) if due and count else np.zeros((0, MOVE), np.int64)
+        self.latest = self._replace_dormant(n_step, count) if moves and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)
 
     def topology(self) -> dict[str, np.ndarray]:
-        """Return source and delay in steps of each synapse for a checkpoint, as they can't be drawn again."""
+        """Return source and delay in steps of each synapse for a checkpoint, because they can't be drawn again."""
         row = np.repeat(np.arange(len(self.row_ptr) - 1), np.diff(self.row_ptr))
         source, block = np.divmod(row, len(self.span.delays))
         kept = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
@@ -119,7 +100,7 @@ class Rewiring(MovingSynapses):
         return dict(zip(("source", "delay"), kept, strict=True))
 
     def restore(self) -> None:
-        """Sort synapses into the rows that the arrays of `topology`, filled from a checkpoint, name.
+        """Sort synapses into the rows of the sources and delays that a checkpoint filled into the arrays of `topology`.
 
         Each synapse has its target and values already.
         """

@@ -23,25 +23,17 @@ from .learning_signal import TOGETHER, Taught, write_signals
 class IntervalRules(Rules):
     """Learning rules in the interval variant: a pass forward through all steps, then one backward.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    kappa : float
-        As of `Rules`.
-    n_steps : int
-        Steps of an interval.
-    history : ndarray
-        (1 + n_steps, n_kept, n), what neurons keep of each step, from the step before the interval on.
+    `history` has the values that neurons keep of each step, from the step before the interval on:
+    (1 + n_steps, n_kept, n).
 
     Attributes
     ----------
     coefficients : list of ndarray
-        (n_steps, n) for each learner: what an arrival in a step adds to the gradient.
+        (n_steps, n) for each learner: the gradient of an arrival in each step.
     before : ndarray
-        (n_kept, n), what neurons kept of the last step of the interval before.
+        (n_kept, n), the values that neurons kept of the last step of the previous interval.
     goes_on : bool
-        Whether the next interval goes on from `before`.
+        Whether the next interval continues from `before`.
     """
 
     def __init__(self, network: LocalNetwork, kappa: float, n_steps: int, history: np.ndarray) -> None:
@@ -58,18 +50,21 @@ class IntervalRules(Rules):
         self.goes_on = False
 
     def begin(self, reset: bool) -> None:
-        """Prepare for an interval whose neurons are reset, or go on."""
+        """Prepare for an interval whose neurons are reset, or continue."""
         self.goes_on = not reset and self.goes_on
         if reset:
             self.start()
 
     def run(self, psi: np.ndarray, taught: Taught) -> None:
-        """Find the coefficients of an interval from surrogate gradients, of the first port of (n_steps, n_ports, n)."""
+        """Compute the coefficients of an interval from surrogate gradients, in the first port of `psi`.
+
+        `psi` has the shape (n_steps, n_ports, n).
+        """
         modulator = np.zeros(len(psi)) if taught.modulator is None else taught.modulator[: len(psi)]
         modulator, signals = modulator.astype(self._real), taught.signals
         for item, B, scratch in zip(self.learners, self.coefficients, self._scratch, strict=True):
             scratch[1].fill(0.0)
-            steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` are those of all steps before
+            steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` need all earlier steps
             for start in reversed(range(0, len(psi), steps) if item.first < item.last else ()):
                 part = slice(start, min(start + steps, len(psi)))
                 if "L" in item.at.rule.signals:
@@ -92,7 +87,7 @@ class IntervalRules(Rules):
         B: np.ndarray,
         scratch: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        """Find the coefficients of steps `part`, to which the arrays belong; later steps come first."""
+        """Compute the coefficients of steps `part`, to which the arrays belong; parts with later steps come first."""
         a, n, (number, lam) = item.first, self.n, scratch
         row = min(part.start, len(self._history) - 1)  # the history has one row where neurons keep nothing
         first = self.before if self.goes_on and not part.start else self._history[row]
@@ -117,7 +112,7 @@ class IntervalRules(Rules):
 
 
 class Nobody:
-    """Stands in for a `LocalNetwork` with n neurons, none of which is a target of a rule."""
+    """Stub of a `LocalNetwork` with n neurons, none of which is a target of a rule."""
 
     def __init__(self, model: Model, n: int) -> None:
         self.model, self.neurons, self.n_readouts = model, (0, n), model.size("readout")
@@ -144,11 +139,11 @@ class EpropKind:
     is_filtered : bool
         Whether traces are filtered.
     blocks : ndarray
-        Blocks of the incoming synapses, of which only those learn that this kind is for.
+        Blocks of the incoming synapses; only blocks with this rule are plastic.
     neurons : object
-        The kernel's view of neurons with models that follow that part of the derivatives.
+        The kernel's view of neurons with models that follow this part of the derivatives.
     coefficients : ndarray
-        (n_steps, n_ports, n), of arrivals; as port 0 surrogate gradients, before a backward pass.
+        (n_steps, n_ports, n), of arrivals; before a backward pass port 0 holds surrogate gradients.
     """
 
     def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, coefficients: np.ndarray) -> None:
@@ -157,7 +152,7 @@ class EpropKind:
 
 
 class Kinds:
-    """Which blocks of the incoming synapses learn by which rule: a table for each rule, in which no other block learns.
+    """Blocks of the synapses by learning rule: a table for each rule, in which only blocks with this rule are plastic.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""States of chosen synapses that learn by a rule given by equations, which are evaluated literally, step by step."""
+"""States of chosen synapses with a custom learning rule, whose equations are evaluated literally, step by step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,7 @@ from .traces import Chosen, Traces, find_spikes
 class RuleTraces(Traces):
     """States of synapses of a projection on this rank, stepped forward sample by sample.
 
-    Parameters
-    ----------
-    engine : Engine
-        Runs the samples.
-    chosen : Chosen
-        The synapses.
-
-    Attributes
-    ----------
-    record : np.ndarray
-        int64, neurons whose dynamics the engine must record.
+    `record` are the neurons whose dynamics the engine must record, int64.
     """
 
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
@@ -54,7 +44,7 @@ class RuleTraces(Traces):
         kappa = of_model["kappa"] if self._online else (float(readouts.min()) if len(readouts) else 0.0)
         values = bound.compute_values(parameters, of_model, model.dt_ms, kappa) if n else {}
         self._literal = LiteralRule(bound, values, n)
-        self.last_kept = np.full((len(self._literal.kept), n), np.nan)  # NaN: there was no sample before
+        self.last_kept = np.full((len(self._literal.kept), n), np.nan)  # NaN: this is the first sample
         self._carried = ("f_av", "coming", "last_kept")
 
     @property
@@ -67,14 +57,7 @@ class RuleTraces(Traces):
     ) -> list[dict[str, np.ndarray]]:
         """Step through the sample that the engine has just run; return the states after each step.
 
-        Parameters
-        ----------
-        inputs, spikes : SpikeLog
-            As of `Traces.list_states`.
-        error : ndarray
-            As of `Traces.list_states`.
-        modulator : ndarray or None
-            (n_steps,), what rules read as `M`.
+        Arguments as for `Traces.list_states`.
         """
         n_steps, n = len(error), len(self._target)
         if not n:

@@ -1,4 +1,4 @@
-"""`Sample`: inputs and target that a task hands to the simulation."""
+"""`Sample`: inputs and target that a task gives to the simulation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..parallel.spike_log import SpikeLog
 
 
 def numbers(name: str, value: object) -> np.ndarray:
-    """Return an array of the numbers or truth values of a sample; `InputError` names what is none."""
+    """Return an array of the numbers or truth values of a sample; `InputError` names a field of other types."""
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
@@ -53,7 +53,7 @@ class Sample:
     Attributes
     ----------
     inputs : SpikeLog
-        Spikes of the input populations; those of step s reach neurons in step s through a delay of one step.
+        Spikes of the input populations; with a delay of one step, spikes of step s reach neurons in step s.
     target : np.ndarray or None
         float64 (n_steps, n_readouts); None for losses of episodes.
     currents : np.ndarray or None
@@ -183,7 +183,7 @@ class Sample:
         return replace(self, inputs=self.inputs.slice_steps(first, last), **rows)
 
     def checksums(self) -> dict[str, int]:
-        """Return a checksum of 64 bits of each thing that the sample holds, by name; local targets have none."""
+        """Return a 64-bit checksum of each field of the sample, by name; local targets have none."""
         ptr = self.inputs.ptr
         held: dict[str, Iterable[object]] = {
             "input spikes": (ptr, self.inputs.ids[: ptr[-1]]),

@@ -1,6 +1,6 @@
 """Spike variant (e-prop+): one endless run in samples; synapses learn whenever a spike arrives at them.
 
-One file, because samples, episodes, weights that are shown and restarts all move the same endless time.
+One file, because samples, episodes, shown weights and restarts all share the time of the endless run.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from .table_memory import TableMemory
 
 @dataclass(frozen=True, kw_only=True)
 class SpikeSettings(Settings):
-    """Settings of the spike variant; a sample may have a window of its own.
+    """Settings of the spike variant; a sample may have its own `window`.
 
     Attributes
     ----------
     lead : int
-        Steps that optimizers count before step 0, while inputs are on their way; 0 if samples include these steps.
+        Steps that optimizers count before step 0, while inputs are in transit; 0 if samples include these steps.
     reset : bool or None
-        Whether each sample of a batch is a run of its own: it starts as the run did, and ends with a flush. None: where
-        there are batches of several samples. Without it the samples are one endless run.
+        Whether each sample of a batch is a separate run: it starts from the initial state, and ends with a flush. None:
+        true if batches have several samples. If false, the samples are one endless run.
     """
 
     lead: int = 2
@@ -58,23 +58,23 @@ IN_KERNEL = ("mean_squared_error", "cross_entropy")  # losses whose errors the k
 
 
 class Spike(Engine):
-    """Engine of the spike variant: runs samples of up to `n_steps` on this rank's share of a network.
+    """Engine of the spike variant: runs samples of up to `n_steps` steps on this rank's part of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
-    their synapses, neurons advance; ranks then meet, which completes the log up to t + D and the sums of what arrives
-    at the readouts, and every rank advances all readouts and derives the same errors. All of this is one call of the
-    kernel per sample.
+    their synapses, neurons advance; ranks then exchange spikes and sums of arrivals at readouts, which completes both
+    up to t + D, and every rank advances all readouts and derives the same errors. One call of the kernel runs all
+    rounds of a sample.
 
-    In batches of several samples weights change in `optimize` alone. Synapses add up their gradients; a flush, which is
-    undone in an endless run, lets them take up what the last steps owe.
+    In batches of several samples weights change only in `optimize`. Synapses sum their gradients; a flush adds the
+    contributions of the last steps. In an endless run the flush is rolled back.
     """
 
     settings: SpikeSettings
     plan: NetworkPlan
     settings_type = SpikeSettings
-    learns_at_the_end = False  # or if samples are runs of their own
-    steps_alone, follows = 1, True  # errors of the step before are learned from
+    learns_at_the_end = False  # true if samples are separate runs
+    steps_alone, follows = 1, True  # because neurons learn from the errors of the previous step
     _own_value: float
     _own_problem: Exception | None = None  # of a function of the script, until `_raise_own_problem`
 
@@ -101,8 +101,9 @@ class Spike(Engine):
             require_supported("", {"reset": "reset = true"} | list_features(model))
         self.learns_at_the_end = self.resets = is_batched and (settings.reset is None or bool(settings.reset))
         self.time, self.learned, self._last_step = 0, False, 0
-        self.before = 0  # steps of the run before step 0: of samples that were runs of their own
-        self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
+        self.before = 0  # steps of earlier samples, if samples are separate runs
+        # whether the samples with pending contributions train; None: there are none
+        self._pending_learn: bool | None = None
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, plan, n_steps, self.cells)
         self.traces = ParameterTraces(network, self.parameters, plan.d_out, plan.m)
@@ -172,9 +173,9 @@ class Spike(Engine):
         )
 
     def _keeper(self, item: Plastic) -> TableMemory:
-        """Return the memory of the table that a projection's synapses lie in."""
+        """Return the memory of the table of a projection's synapses."""
         found = self.memory.find_table(item.table)
-        assert found is not None  # what learns has one
+        assert found is not None  # all tables with plastic synapses have one
         return found
 
     @cached_property
@@ -187,7 +188,7 @@ class Spike(Engine):
         """Collective: run one sample of the endless run; see `Engine.run`.
 
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
-        traces go on, as in NEST; before the first sample with `learn` no traces are kept.
+        traces are still updated, as in NEST; before the first sample with `learn` no traces are kept.
         """
         self._begin(sample, learn)
         self._run(0, self.n)
@@ -200,7 +201,7 @@ class Spike(Engine):
         self._begin(Sample(SpikeLog(n), target, window=window), learn)
 
     def feed(self, first: int, piece: Sample) -> None:
-        """Take what happens in the next steps, see `Engine.feed`."""
+        """Take inputs and targets of the next steps, see `Engine.feed`."""
         super().feed(first, piece)
         steps = slice(first, first + len(piece.inputs.ptr) - 1)
         np.asarray(self.kernel.errors.target)[steps] = piece.target
@@ -230,7 +231,7 @@ class Spike(Engine):
         return self.evaluation.error, self.evaluation.loss
 
     def _raise_own_problem(self) -> None:
-        """Collective: raise what a function of the script has met since the last call, maybe on one rank alone."""
+        """Collective: raise the first exception of a script's function since the last call, on any rank."""
         if self._calls_loss or self.has_hooks:
             problem, self._own_problem = self._own_problem, None
             with self.channel.share_errors():
@@ -238,7 +239,7 @@ class Spike(Engine):
                     raise problem
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
-        """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
+        """Collective: see `Engine.begin_episode`; only the traces that TD errors multiply are reset."""
         n = self.n_steps
         self._begin(Sample(SpikeLog(n), self._no_target, window=np.zeros(n, bool)), learn)
         self.inputs = inputs
@@ -263,11 +264,11 @@ class Spike(Engine):
         return self._rewards
 
     def decide(self, step: int, action: int, reward: float) -> None:
-        """Learn of a decision and of the reward since the one before, see `Engine.decide`."""
+        """Take a decision and the reward since the previous decision, see `Engine.decide`."""
         self.kernel.tell(self.time + step, *self._online.decide(self.show_signal()[step], action, reward))
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: as `Interval.finish`; after an episode run on without input until the next may begin."""
+        """Collective: as `Interval.finish`; after an episode also run steps without input until the next may begin."""
         rollout = sample.rollout
         if rollout is None:
             return self._end_sample(sample, self.time + self.n)
@@ -280,7 +281,7 @@ class Spike(Engine):
         return self._end_sample(sample, end)
 
     def _count_sample(self) -> None:
-        """Count a sample of a batch after its last step; what it made is taken up if it was a run of its own."""
+        """Count a sample of a batch after its last step; if samples are separate runs, collect its gradients."""
         self.kernel.teach_rest(self.time)
         if self.batch and self._is_to_step:
             self.batch.add_sample(self.traces.gradients())
@@ -291,7 +292,7 @@ class Spike(Engine):
             self.currents.carried.fill(0.0)
 
     def _collect(self, counts: bool) -> None:
-        """Bring all synapses up to date with the samples so far; their gradients are added to the batch, or dropped."""
+        """Apply pending contributions of the samples so far; with `counts` add the gradients to the batch."""
         assert self.batch is not None
         kept = [] if self.resets else self.memory.snapshot()
         self.flush()
@@ -301,12 +302,12 @@ class Spike(Engine):
         self._raise_own_problem()
         if counts:
             self.batch.add(gradients)
-        for table, gradient in zip(self.memory.tables, gradients, strict=True):  # what is taken up again is known
+        for table, gradient in zip(self.memory.tables, gradients, strict=True):  # the next flush adds these again
             table.gradient[...] -= gradient
-        self._owes = None
+        self._pending_learn = None
 
     def begin_sample(self, leaf: int) -> None:
-        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
+        """Prepare for the next training sample, in leaf `leaf` of its batch, see `parallel.replicas`."""
         if self.batch and self.resets:
             self.batch.sums.open_leaf(leaf)
 
@@ -317,15 +318,16 @@ class Spike(Engine):
             self.batch.n_collected += n * learn
 
     def optimize(self) -> None:
-        """Collective: step the optimizers after a batch; without batches rewire, and step parameters, after a sample
-        that learned, as weights are updated when spikes arrive.
+        """Collective: step the optimizers after a batch.
+
+        Without batches weights change when spikes arrive: only rewire, and step parameters, after a training sample.
         """
         if self.batch:
             if not self.batch.n_collected:
                 return
             if not self.resets:
                 if self._rewired:
-                    self.kernel.bring_forward(self.time)  # before a flush, after which the kernel is further
+                    self.kernel.bring_forward(self.time)  # before the flush, which advances the kernel
                 self._collect(counts=True)
             self.batch.step(self.exchange.replicas, self.exchange.comm)
             self.memory.share_constants()
@@ -341,7 +343,7 @@ class Spike(Engine):
         self._is_to_step = False
 
     def _restart(self) -> None:
-        """Let the next sample start as the run did."""
+        """Reset all state to the start of the run, for the next sample."""
         for array, value in self._start:
             array[...] = value
         self.cells.states[...] = self.network.initial
@@ -351,11 +353,11 @@ class Spike(Engine):
     def _begin(self, sample: Sample, learn: bool) -> None:
         if self.resets:
             self._restart()
-        elif self.batch and self.learned and self._owes not in (None, learn):
-            self._collect(counts=bool(self._owes))
-        assert sample.target is not None  # `Sample.check` has looked
+        elif self.batch and self.learned and self._pending_learn not in (None, learn):
+            self._collect(counts=bool(self._pending_learn))
+        assert sample.target is not None  # `Sample.check` has checked it
         run, memory, t, n = self.kernel, self.memory, self.time, len(sample.target)
-        self.learned, self._is_to_step, self._owes = self.learned or learn, learn, learn
+        self.learned, self._is_to_step, self._pending_learn = self.learned or learn, learn, learn
         for item in () if self.batch else self._rewired:
             item.begin_step()
         base = memory.first_step(t)
@@ -380,18 +382,15 @@ class Spike(Engine):
             table.set_rates(etas, self.time)
 
     def delay_rates(self, first: dict[str, float]) -> None:
-        """Delay a change of the learning rate to a synapse's update after the next one, as in NEST.
+        """Delay a change of the learning rate until a synapse's second update from now, as in NEST.
 
-        Parameters
-        ----------
-        first : dict
-            Name of a plastic projection to the learning rate of its first update.
+        `first` has the learning rate of the first update by the name of the plastic projection.
         """
         for table in self.memory.tables[:2]:
             table.delay_rates(first)
 
     def keep_gradients(self) -> None:
-        """Keep the sum of all gradients of each synapse from now on, or those of the first batch, for `gradients`."""
+        """Keep the sum of all gradients of each synapse from now on, or of the first batch, for `gradients`."""
         if self.batch:
             self.batch.first = {}
             return
@@ -400,9 +399,9 @@ class Spike(Engine):
             item.rows.optimizing.total = np.zeros(len(item.table.weight))
 
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Return the sums of gradients by `id` of the table, of the weights that `show_weights` returned.
+        """Return the sums of gradients by `id` of the table; `weights` are the result of `show_weights`.
 
-        Where weights change by the sum of a window at once, they tell it themselves, unless they met a bound.
+        If weights change by the sum over a window at once, the sum follows from their change, if they reach no bound.
         """
         if self.batch:
             return self.batch.first or {}
@@ -414,20 +413,10 @@ class Spike(Engine):
         return found
 
     def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
-        """Keep the weights of some synapses of a table when spikes arrive there.
+        """Record the weights of some synapses of a table when spikes arrive there.
 
-        Parameters
-        ----------
-        table : SynapseTable
-            A table of this rank.
-        synapses : np.ndarray
-            int64 (n_synapses,), places in the table.
-
-        Returns
-        -------
-        np.ndarray
-            float64 (n_steps, n_synapses), weights of the last sample, NaN where no spike arrives; each sample fills it
-            anew.
+        `synapses` are int64 (n_synapses,), indices in the table. Return the weights, float64 (n_steps, n_synapses), NaN
+        where no spike arrives; each sample overwrites the array.
         """
         found = self.memory.find_table(table)
         assert found is not None  # feedback that does not learn is not watched
@@ -436,7 +425,7 @@ class Spike(Engine):
     def _value(self, sample: Sample) -> float:
         if self._calls_loss:
             return self._own_value
-        if sample.factors is not None:  # which errors have, and the loss has not
+        if sample.factors is not None:  # factors multiply errors, not the loss
             return self.evaluate(self.show_signal(), sample.target, self._inside).loss
         error, target, inside = self.error[: self.n], sample.target, self._inside
         assert target is not None  # as in `run`
@@ -446,21 +435,21 @@ class Spike(Engine):
 
     @property
     def _calls_loss(self) -> bool:
-        """Whether errors are not made in the kernel: those of other losses, by name or of a script."""
+        """Whether Python computes the errors: for losses without a kernel, from the library or a script."""
         return not self.network.model.is_rewarded and self.loss not in map(LOSSES.get, IN_KERNEL)
 
     def _find_own_errors(self, s: int) -> None:
-        """Replace the outputs of the readouts in step s of the sample by the errors that the loss makes of them."""
+        """Replace the outputs of the readouts in step s of the sample by the errors of the loss."""
         output, target = self.error[s : s + 1], np.asarray(self.kernel.errors.target)[s : s + 1]
         try:
             evaluation = self.evaluate(output.copy(), target, slice(None))
             self.error[s], self._own_value = evaluation.error[0], self._own_value + evaluation.loss
-        except Exception as problem:  # is raised when the sample has ended on all ranks
+        except Exception as problem:  # raised when the sample has ended on all ranks
             self.error[s] = 0.0
             self._own_problem = self._own_problem or problem
 
     def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return learning signals, which the script's hook gets step by step, see `Engine.find_signals`."""
+        """Return learning signals, which the script's hook changes step by step, see `Engine.find_signals`."""
         signal = self.project(error, columns)
         steps = [] if self.network.model.learning_signal is None else [slice(s, s + 1) for s in range(len(error))]
         for step in steps:
@@ -468,7 +457,7 @@ class Spike(Engine):
         return signal
 
     def _shape_signals(self, u: int) -> None:
-        """Replace the learning signals of step u by what the script's hook makes of them, and of their errors."""
+        """Replace the learning signals of step u by the results of the script's hook."""
         history = self.memory.history
         L, errors = history["L"][u % len(history["L"])], history["error_ring"]
         error = errors[(u + self._d_out) % len(errors), None]
@@ -478,7 +467,7 @@ class Spike(Engine):
             self._own_problem = self._own_problem or problem
 
     def _add_rate_errors(self, t: int) -> None:
-        """Add what the script's loss of firing rates asks for to the rate errors of step t."""
+        """Add the derivatives of the script's loss of firing rates to the rate errors of step t."""
         history, per_s = self.memory.history, 1000.0 / self.network.model.dt_ms
         try:
             history["F"][t % len(history["F"])] += per_s * self.regularize(1000.0 * history["f_av"])
@@ -490,13 +479,13 @@ class Spike(Engine):
         return self.channel.own_spikes.slice_steps(*self._last())
 
     def get_spikes_under_way(self) -> tuple[int, SpikeLog, SpikeLog]:
-        """Return what synapses may not have taken yet: the first step, spikes of the inputs, and of own neurons."""
+        """Return spikes in transit: their first step, spikes of the inputs, and spikes of this rank's neurons."""
         base, first = self.kernel.channel.base, self.memory.first_step(self.time)
         steps = first - base, self.time - base
         return first, self.memory.inputs.slice_steps(*steps), self.channel.own_spikes.slice_steps(*steps)
 
-    def get_heard_spikes(self) -> SpikeLog:
-        """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
+    def get_received_spikes(self) -> SpikeLog:
+        """Return the spikes of the last sample that this rank received, see `Engine.get_received_spikes`."""
         return self.channel.received_spikes.slice_steps(*self._last())
 
     def _last(self) -> tuple[int, int]:
@@ -507,17 +496,17 @@ class Spike(Engine):
     # ---- showing weights ---------------------------------------------------------------------------------------------
 
     def keep_arrived(self) -> None:
-        """Have `get_weights` know the weights of the latest arrivals, before the first sample."""
+        """Keep the weights of the latest arrivals for `get_weights`; call before the first sample."""
         for table in self.memory.tables:
             table.keep_arrived()
 
     def get_weights(self, table: SynapseTable) -> np.ndarray:
-        """Return the weights of the latest arrivals, without the steps that were made since."""
+        """Return the weights of the latest arrivals, without later optimizer steps."""
         found = self.memory.find_table(table)
         return found.get_weights() if found else super().get_weights(table)
 
     def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
+        """Set the weights of the latest arrivals; optimizer steps since then are added to the new values."""
         found = self.memory.find_table(table)
         if found:
             found.set_weights(places, weight)
@@ -525,9 +514,9 @@ class Spike(Engine):
             super().set_weights(table, places, weight)
 
     def show_weights(self) -> dict[int, np.ndarray]:
-        """Collective: return weights after a flush, by `id` of their table; undo the flush.
+        """Collective: return weights after a flush, by `id` of their table; roll the flush back.
 
-        A flush is as if every source spiked once more.
+        A flush updates weights as if every source spiked once more.
         """
         if not self.learned or self.batch:
             return {}
@@ -541,9 +530,9 @@ class Spike(Engine):
         return shown
 
     def flush(self) -> None:
-        """Let spikes in flight arrive, then every source spike once more; the run can't continue after that.
+        """Deliver spikes in flight, then one more spike of every source; the run can't continue after that.
 
-        Needs no sample before it, such as after `load_state`, and learns whether or not the last sample did.
+        A flush learns even if the last sample did not. It needs no sample before it, for example after `load_state`.
         """
         self._set_rates(learn=True)
         self.kernel.learns = self.learned
@@ -566,17 +555,17 @@ class Spike(Engine):
         return state
 
     def state_of_cells(self) -> State:
-        """Return what a sample changes: next to nothing if samples start anew, else all but optimizers of batches."""
+        """Return all state that a sample changes: little if samples are separate runs, else all except batches."""
         if self.resets:
             state = State()
             state.count(self, "before")
         else:
             state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
             state.count(self, "time", "learned")
-            state.numbers["owes"] = self._owes
-            if self.network.model.learning_signal is not None:  # a flush asks it for the signals of the latest errors
-                seen = self.context
-                state.numbers["context"] = [seen.index, seen.phase, seen.label, seen.batch_size]
+            state.numbers["owes"] = self._pending_learn
+            if self.network.model.learning_signal is not None:  # a flush calls the hook with the latest errors
+                context = self.context
+                state.numbers["context"] = [context.index, context.phase, context.label, context.batch_size]
         state.count(self, "tested")
         for item in self.plastic:
             item.count(state, "plastic")
@@ -592,13 +581,13 @@ class Spike(Engine):
         Raises
         ------
         InputError
-            If the shared arrays don't fit the network, or sums were made in other blocks of steps.
+            If the shared arrays don't fit the network, or the blocks of prefix sums differ.
         """
         if self.resets != ("before" in numbers):
             kept, asked = ("true", "false") if "before" in numbers else ("false", "true")
             raise InputError(f"cannot resume: reset = {kept} in the checkpoint, {asked} in this run")
         if not self.resets:
-            self.time, self._owes = int(numbers["time"]), numbers["owes"]
+            self.time, self._pending_learn = int(numbers["time"]), numbers["owes"]
             self.memory.load_logs(self.time, numbers, shared, self.channel)
             self._last_step, self.context = self.time, Context(*numbers.get("context", ()))
             self.kernel.channel.base = self.memory.first_step(self.time)
@@ -629,11 +618,11 @@ class Spike(Engine):
 
     @property
     def history_steps(self) -> int:
-        """Number of steps of which neurons keep a history: their longest ring, bounded by cutoff or folding."""
+        """Number of steps in the histories of neurons: their longest ring, bounded by cutoff or folding."""
         return self.memory.history_steps()
 
     def nbytes(self) -> dict[str, int]:
-        """Return this rank's bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
+        """Return this rank's bytes by kind: traces of synapses, state of rows, histories, logs."""
         memory = self.memory.nbytes()
         histories, log = (
             memory["histories"] + self._ring.nbytes + self.traces.nbytes,

@@ -1,4 +1,4 @@
-"""Batches of the spike variant: weights stay, synapses add up gradients, and optimizers step after the last sample."""
+"""Batches of the spike variant: synapses sum gradients, and optimizers change weights after the last sample."""
 
 from __future__ import annotations
 
@@ -16,23 +16,16 @@ from .state import State
 class SpikeBatch:
     """Gradients of a rank, summed over the samples of a batch, and the optimizers that use them.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
-    plastic, adaptive : list of Plastic
-        Plastic projections, and adaptive feedback, by the readout projections that it learns with.
-    parameters : Parameters
-        Parameters of neurons that learn.
+    `adaptive` is the adaptive feedback, by the readout projections that it learns with.
 
     Attributes
     ----------
     sums : TreeSum
         Sums of the gradients of all tables, then of parameters.
     n_collected : int
-        Samples of the batch so far, those of other groups of ranks included.
+        Samples of the batch so far, including the samples of other groups of ranks.
     first : dict or None
-        Set to an empty table, it takes the gradients of the first batch as optimizers take them, by `id` of the table.
+        If set to {}, filled with the gradients of the first batch as optimizers take them, by `id` of the table.
     """
 
     def __init__(
@@ -47,7 +40,7 @@ class SpikeBatch:
         self.first: dict[int, np.ndarray] | None = None
 
     def add(self, gradients: list[np.ndarray]) -> None:
-        """Add gradients of the tables, (n_synapses,) or nothing where none learns."""
+        """Add gradients of the tables, (n_synapses,) each, or (0,) for a table that does not learn."""
         for total, gradient in zip(self.sums.arrays, gradients, strict=False):
             total[: len(gradient)] += gradient
 
@@ -60,12 +53,7 @@ class SpikeBatch:
     def step(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch.
 
-        Parameters
-        ----------
-        replicas : Replicas
-            Groups of ranks that ran samples of the batch.
-        comm : MPI.Comm or None
-            Ranks of this group; None: one process.
+        `replicas` are the groups of ranks that ran samples of the batch, `comm` the ranks of this group.
         """
         divisor = float(self.n_collected)
         arrays = dict(zip(map(id, self._tables), self.sums.sum_over_groups(replicas), strict=False))

@@ -44,7 +44,7 @@ class SpikeMemory:
     arrays : list of Array
         Of neurons and of the rank.
     history : dict
-        Name to array of those that a state keeps, but of what neurons advance: rings, sums, and errors of readouts.
+        Saved arrays by name, without the states of neurons: rings, sums, and errors of readouts.
     inputs : SpikeLog
         Spikes of the inputs in the last `steps_kept` steps and in the present sample.
     length : int
@@ -92,18 +92,18 @@ class SpikeMemory:
         return [self.plan.block, self.plan.readout_block, *of_structs]
 
     def find_table(self, table: SynapseTable) -> TableMemory | None:
-        """Return what synapses of a table keep, None for feedback that does not learn."""
+        """Return the memory of the synapses of a table, None for feedback that does not learn."""
         return next((item for item in self.tables if item.table is table), None)
 
     def share_constants(self) -> None:
-        """Find anew which populations share constants, as parameters may have learned."""
+        """Find again which populations share constants, after parameters changed."""
         for table in self.tables:
             table.share_constants()
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
     def _list_moving(self) -> list[np.ndarray]:
-        """Return all arrays that a sample or a flush changes, but weights."""
+        """Return all arrays that a sample or a flush changes, without weights."""
         own = [item.values for item in self.arrays if item.saved]
         return [*own, *(array for table in self.tables for array in table.list_moving())]
 
@@ -113,7 +113,7 @@ class SpikeMemory:
         return [(array, array.copy()) for array in (*weights, *self._list_moving())]
 
     def list_starts(self, *others: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return all arrays that samples change, but weights, each with its values, or with its row if all are one."""
+        """Return all arrays that samples change, without weights, each with a copy, of one row if all are equal."""
         arrays = [array for array in (*self._list_moving(), *others) if len(array)]
         return [(array, (array[:1] if np.all(array == array[:1]) else array).copy()) for array in arrays]
 
@@ -144,7 +144,7 @@ class SpikeMemory:
         Raises
         ------
         InputError
-            If they don't fit the network, or sums were made in other blocks of steps.
+            If they don't fit the network, or the blocks of prefix sums differ.
         """
         kept = numbers["algorithms"]
         for name, chosen in self.plan.algorithms.items():
@@ -172,7 +172,7 @@ class SpikeMemory:
             log.load(SpikeLog.from_arrays(ids, ptr), steps)
 
     def find_kept(self, name: str, n: int, other: int, time: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return places in rings of two lengths of the latest entries that both have, or of leading entries."""
+        """Return indices into rings of two lengths of the latest entries that both have, or of leading entries."""
         ring = next((item.ring for item in self.arrays if item.name == name), "")
         if not ring:
             return np.arange(min(n, other)), np.arange(min(n, other))
@@ -186,7 +186,7 @@ class SpikeMemory:
         return max(*lengths, *(item.n_steps for item in self.structs.values()))
 
     def nbytes(self) -> dict[str, int]:
-        """Return bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
+        """Return bytes by kind: traces of synapses, state of rows, histories, logs."""
         of_tables = [item for table in self.tables for item in table.arrays]
         return {
             "gradients": count_array_bytes(item for item in of_tables if item.per == "synapse"),

@@ -2,7 +2,7 @@
 
 Contract
 --------
-An engine (`Interval`, `Spike`) has these methods, used between iterations only. So has a `Simulation`, with
+An engine (`Interval`, `Spike`) has these methods, used between iterations only. A `Simulation` has them, too, with
 `load_network` and, after the arrays are filled, `load_progress` in place of `load_state`:
 
 `state() -> State`
@@ -11,11 +11,11 @@ An engine (`Interval`, `Spike`) has these methods, used between iterations only.
     place. Arrays that are derived from the model, or overwritten before they are read, do not belong here.
 `load_state(numbers, shared)`
     Loads the two small parts, and gives every array that the next `state()` names its right shape. The arrays of
-    `state()` are filled right after it, so views that kernels hold must be of those arrays. What `state()` counted, and
-    its shared arrays, `State.load` sets and fills.
+    `state()` are filled right after it, so kernels must hold views of these arrays. `State.load` sets the numbers that
+    `state()` counted, and fills its shared arrays.
 
 `refresh()`
-    Called last, by engines only: updates all that is derived from the arrays.
+    Called last, by engines only: updates everything that is derived from the arrays.
 
 Six kinds of parts, by owner:
 
@@ -24,9 +24,9 @@ Six kinds of parts, by owner:
 `neurons`   last axis = this rank's recurrent neurons (rings are (length, n)); kept by id of the neuron
 `rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row;
             kept with rows for all sources, 0 where no rank has one
-`spikes`    logs of spikes in flight, of which each rank knows those of its own neurons at least; kept as `shared`
+`spikes`    logs of spikes in flight, which contain at least the spikes of this rank's neurons; kept as `shared`
 `synapses`  one value per synapse of a projection, as it lies in the table; kept in canonical order (target, source,
-            delay), by source where ranks own sources, so any number of ranks can take it back
+            delay), by source where ranks own sources, so any number of ranks can load it
 
 The names of a state and their order must not depend on the rank, nor on its neurons and synapses. Weights that never
 change are drawn again.
@@ -74,13 +74,7 @@ class State:
         self._counted.append((path, owner, attributes))
 
     def load(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Set the attributes that were counted, and fill the shared arrays, from a state that was made alike.
-
-        Raises
-        ------
-        InputError
-            If a shared array has another shape.
-        """
+        """Set the counted attributes, and fill the shared arrays; `InputError` if one of these has another shape."""
         for path, owner, attributes in self._counted:
             kept = reduce(getitem, path, numbers)
             for name in attributes:
@@ -91,7 +85,7 @@ class State:
             array[...] = shared[name]
 
     def add_synapses(self, kind: str, table: SynapseTable, span: ProjectionSlice, **values: np.ndarray) -> None:
-        """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` names the table."""
+        """Add arrays over all synapses of `table`, or only over the synapses of `span`; `kind` names the table."""
         for name, array in values.items():
             array = np.asarray(array)
             if len(array) != span.last - span.first:

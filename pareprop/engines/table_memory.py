@@ -1,4 +1,4 @@
-"""What one table of synapses keeps in the spike variant: traces, bookkeeping of rows, weights that are shown."""
+"""Memory of one table of synapses in the spike variant: traces, state of rows, weights that are shown."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..network.synapse_table import SynapseTable
 from .state import State
 
 NOTHING = np.zeros(0, np.int64)
-Rows = Any  # of the kernels of the precision, of which each has a class of its own
+Rows = Any  # of the kernels, which have a class for each precision
 
 
 def new_books(n_rows: int) -> np.ndarray:
-    """Return the bookkeeping of rows at which no spike has arrived, int64 (n_rows, BOOK_COLUMNS)."""
+    """Return the state of rows at which no spike has arrived, int64 (n_rows, BOOK_COLUMNS)."""
     books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
     books[:, layout.LATEST] = layout.NEVER
     return books
 
 
 def _place_emitted(table: SynapseTable) -> np.ndarray:
-    """Return where blocks keep the latest spike of each source, once for each projection, and how many there are."""
+    """Return the index of each block's latest spikes of sources, one part per projection, and their number."""
     sources = table.blocks[:, layout.SOURCES] - table.blocks[:, layout.SOURCE]
     first = np.arange(len(sources)) - table.blocks[:, layout.NUMBER]
     ends = np.cumsum(sources * (table.blocks[:, layout.NUMBER] == 0))
@@ -39,7 +39,7 @@ def _place_emitted(table: SynapseTable) -> np.ndarray:
 
 
 class TableMemory:
-    """The synapses of a table with what they and their rows keep to learn.
+    """The synapses of a table with all values that synapses and rows keep to learn.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class TableMemory:
     rows : Rows
         The kernel's view.
     arrays : list of Array
-        Of synapses, beside weights, and of rows.
+        Of synapses, without weights, and of rows.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class TableMemory:
         self.share_constants()
 
     def _address(self, request: Request) -> int:
-        """Return the address of the compiled model that traces of a projection follow, 0 for one of the package."""
+        """Return the address of the compiled model that traces of a projection follow, 0 for a built-in model."""
         if request.definition is None or request.equations:
             return 0
         through = request.through or "all"
@@ -106,7 +106,7 @@ class TableMemory:
         return program.get_address(self._real, "trace" if follows else "step")
 
     def share_constants(self) -> None:
-        """Find which blocks have targets of the same constants, also after parameters learned."""
+        """Find which blocks have targets of the same constants; called again after parameters changed."""
         shared = [self._shares_constants(post) for post in self.table.map_blocks(attrgetter("post"))]
         self.plan.settings["shared"] = shared
 
@@ -120,17 +120,17 @@ class TableMemory:
     # ---- state -------------------------------------------------------------------------------------------------------
 
     def list_moving(self) -> list[np.ndarray]:
-        """Return all arrays that a sample or a flush changes, but weights."""
+        """Return all arrays that a sample or a flush changes, without weights."""
         changed = [item.values for item in self.arrays if item.saved or item.name == "books"]
         return [*changed, self.table.factors]
 
     @property
     def of_synapses(self) -> dict[str, np.ndarray]:
-        """What synapses keep in addition to weights, (n_synapses,) by name, in the order of the names."""
+        """Values of synapses in addition to weights, (n_synapses,) by name, in the order of the names."""
         return {item.name: item.values for item in sorted(self.arrays, key=attrgetter("name")) if item.per == "synapse"}
 
     def add_to(self, state: State) -> None:
-        """Add weights that learn and all that is saved of synapses and rows to a state."""
+        """Add weights that learn and all saved arrays of synapses and rows to a state."""
         table, kind = self.table, self.kind
         if table.has_transmission:
             state.rows[f"{kind}/transmission"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
@@ -143,7 +143,7 @@ class TableMemory:
 
     @property
     def gradient(self) -> np.ndarray:
-        """What synapses added up in a batch, (n_synapses,); nothing if none learns."""
+        """Gradients that synapses summed in a batch, (n_synapses,); (0,) if none learns."""
         moments = np.asarray(self.rows.optimizing.moments)
         return moments[0] if len(moments) else np.zeros(0)
 
@@ -170,9 +170,9 @@ class TableMemory:
     # ---- weights that are shown --------------------------------------------------------------------------------------
 
     def watch(self, synapses: np.ndarray, n_steps: int) -> np.ndarray:
-        """Keep weights of synapses when spikes arrive there, see `Spike.watch`."""
+        """Record weights of synapses when spikes arrive there, see `Spike.watch`."""
         table, rows = self.table, self.rows
-        if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have none
+        if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have no state
             rows.books = new_books(len(table.row_ptr) - 1)
             self.arrays.append(Array("books", np.asarray(rows.books), "row", saved=False))
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
@@ -182,19 +182,19 @@ class TableMemory:
         return watched
 
     def keep_arrived(self) -> None:
-        """Keep the weights at latest arrivals if an optimizer steps in each time step, so that they go on alone."""
+        """Keep the weights at the latest arrivals if an optimizer steps in each time step, in between as well."""
         if np.any(self.plan.settings["each_step"]):
             arrived = np.full(len(self.table.weight), np.nan, self._real)
             self.rows.arrived = arrived
             self.arrays.append(Array("arrived", arrived, "synapse"))
 
     def get_weights(self) -> np.ndarray:
-        """Return the weights of the latest arrivals, without the steps that were made since."""
+        """Return the weights of the latest arrivals, without later optimizer steps."""
         arrived = np.asarray(self.rows.arrived)
         return np.where(np.isnan(arrived), self.table.weight, arrived) if len(arrived) else self.table.weight
 
     def set_weights(self, places: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
+        """Set the weights of the latest arrivals; optimizer steps since then are added to the new values."""
         table, arrived, before = self.table, np.asarray(self.rows.arrived), self.get_weights()[places]
         changed, weight, before = (values[weight != before] for values in (places, weight, before))
         table.weight[changed] = weight + (table.weight[changed] - before)

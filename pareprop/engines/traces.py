@@ -1,7 +1,8 @@
 """Eligibility traces of chosen synapses, step by step, from what the kernels record of neurons.
 
 The kernels never hold these traces: the interval variant goes backward through time, the spike variant updates synapses
-when spikes arrive. Here the definition of e-prop, a rule of the library, is followed step by step, for few synapses.
+when spikes arrive. This module evaluates the definition of e-prop, a rule of the library, step by step, for few
+synapses.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from ..values import Given
 if TYPE_CHECKING:
     from .base import Engine
 
-# quantities of synapses that can be recorded, and their units, for help: that of the weights depends on their port
+# quantities of synapses that can be recorded, and their units for help; the unit of a weight depends on its port
 TRACES_UNITS = dict.fromkeys(("eligibility", "eligibility_trace", "gradient"), "1 / unit of the weight")
-FILTERS = ("f_av", "waiting")  # steps change these, and states of the definition and of equations
-HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # last steps of a sample, followed again with a cutoff
+FILTERS = ("f_av", "waiting")  # changed by steps, in addition to states of the definition and of equations
+HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # last steps of a sample, run again with a cutoff
 NEVER = -1e18  # step of the latest arrival before the first one
 
 
@@ -62,15 +63,7 @@ class Chosen:
 
 
 class Factors:
-    """Short-term plasticity of some synapses: the factor of each spike of their sources.
-
-    Parameters
-    ----------
-    model : Model
-        The network.
-    chosen : Chosen
-        The synapses.
-    """
+    """Short-term plasticity of some synapses: the factor of each spike of their sources."""
 
     def __init__(self, model: Model, chosen: Chosen) -> None:
         self.rows = np.zeros((len(chosen.source), layout.FACTOR_COLUMNS))
@@ -78,9 +71,9 @@ class Factors:
         self.start()
 
     def start(self) -> None:
-        """Set the state of sources to that before their first spikes."""
+        """Set sources to the state before their first spikes."""
         transmission.start_rows(self.rows)
-        self.rows[:, layout.LATEST_SPIKE] = -np.inf  # steps count from each sample: there are some below 0
+        self.rows[:, layout.LATEST_SPIKE] = -np.inf  # steps of earlier samples are below 0
 
     def of(self, k: int, steps: np.ndarray) -> np.ndarray:
         """Return the factors of spikes that arrive at synapse k in some steps of the sample, ascending."""
@@ -88,20 +81,10 @@ class Factors:
 
 
 def define(model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]) -> LiteralRule:
-    """Return the definition of e-prop for NEST's neurons "iaf" or "iaf_adapt" in a model's variant.
+    """Return the definition of e-prop for the neurons `kind`, "iaf" or "iaf_adapt", in a model's variant.
 
-    Parameters
-    ----------
-    model : Model
-        The network.
-    kind : str
-        The neurons.
-    constants : Mapping
-        Those of the targets that the definition reads.
-    kappa : float
-        Decay of the filter of eligibility.
-    shape : int or tuple of int
-        Shape of the synapses; constants are broadcast to it.
+    `constants` are the constants of the targets that the definition reads, broadcast to `shape`, the shape of the
+    synapses; `kappa` is the decay of the filter of eligibility.
     """
     kind += "" if model.eprop.is_online else built_in.INTERVAL
     rule = rules.get_definition(f"eprop_{kind}")
@@ -111,14 +94,9 @@ def define(model: Model, kind: str, constants: Given, kappa: float, shape: int |
 
 
 class Equations:
-    """Eligibility e of synapses onto neurons given by equations; a step is linear in traces and arrivals.
+    """Eligibility e of synapses onto neurons of a custom model; a step is linear in traces and arrivals.
 
-    Parameters
-    ----------
-    cells : Cells
-        The target of each synapse.
-    port : int
-        Index of the port.
+    `cells` has the target of each synapse; `port` is the index of the port.
     """
 
     def __init__(self, cells: Cells, port: int) -> None:
@@ -139,14 +117,9 @@ class Equations:
     def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
         """Step forward; return e (n,).
 
-        Parameters
-        ----------
-        arrivals, psi : np.ndarray
-            float64 (n,), spikes that enter, and surrogate gradients of the targets.
-        kept : np.ndarray
-            (2, n_kept, n), what derivatives need of the step before and of this step.
-        works : np.ndarray
-            bool (n,), whether the step is followed; past a cutoff traces decay, and there is no e.
+        Spikes arrive at the synapses as in `arrivals`; `psi` are surrogate gradients of the targets, float64 (n,).
+        `kept` has the values of the previous and of this step that derivatives need, (2, n_kept, n). Where `works`,
+        bool (n,), is false, past a cutoff, traces only decay, and e is 0.
         """
         self._kept[...], self._psi[:] = kept[:, : self._kept.shape[1]], psi
         self._own[...], self._entered[...], self._before_decay[...] = self.state, 0.0, self.state
@@ -161,10 +134,10 @@ class Equations:
 
 
 def check(model: Model, projection: Projection) -> None:
-    """Raise `InputError` if traces of a projection can't be stepped forward from what is recorded."""
+    """Raise `InputError` if traces of a projection can't be computed from recorded dynamics."""
     post, found = projection.post, list_features(model) | list_features_of(projection, model.variant)
     found["traces"] = f"recording traces of '{projection.name}'"
-    if post.role == "readout":  # whose own decay is theirs
+    if post.role == "readout":  # traces decay with the time constant of their readout
         found.pop("different tau_m", None)
     drops = [item.name for item in model.perturbations if item.kind == "dropout" and item.of == post.name]
     if drops and np.any(getattr(post.params, "c_reg", 0.0)):
@@ -173,14 +146,14 @@ def check(model: Model, projection: Projection) -> None:
 
 
 def compile_traces(engine: Engine, projection: Projection) -> None:
-    """Collective: compile on one rank what traces of a projection's synapses need of neurons given by equations."""
+    """Collective: compile on one rank the functions of custom neurons that traces of a projection need."""
     if _follows_equations(projection):
         program = engine.network.program_of(projection.post, getattr(rule_of(projection), "through", "all"))
         program.load_parts([QUICK], engine.exchange.comm)
 
 
 def _follows_equations(projection: Projection) -> bool:
-    """Return whether traces of a projection's synapses are those of compiled equations."""
+    """Return whether traces of a projection's synapses come from compiled equations."""
     if projection.post.role != "recurrent" or isinstance(rule_of(projection), LearningRule):
         return False
     return is_custom_model(projection.post) or not is_plain(projection)
@@ -189,20 +162,10 @@ def _follows_equations(projection: Projection) -> bool:
 class Traces:
     """Traces of some synapses of a projection on this rank, stepped forward sample by sample.
 
-    Parameters
-    ----------
-    engine : Engine
-        Runs the samples.
-    chosen : Chosen
-        The synapses.
-
-    Attributes
-    ----------
-    record : np.ndarray
-        int64, neurons whose dynamics the engine must record; empty for synapses onto readouts.
+    `record` are the neurons whose dynamics the engine must record, int64; none for synapses onto readouts.
     """
 
-    _equations: Equations | None = None  # of neurons given by equations
+    _equations: Equations | None = None  # of custom neurons
 
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
         model, projection = engine.network.model, chosen.projection
@@ -215,15 +178,15 @@ class Traces:
         if _follows_equations(projection):
             self._equations = self._compile()
         self._literal = self._define()
-        # what learning signals meet, states that `names` calls by those of the model, and these
+        # the trace that learning signals multiply; states of e-prop in the order of the model's states, and these
         self._met = "eligibility" if getattr(rule_of(projection), "filter", "") == "none" else "eligibility_trace"
         self._linear = [name for name in ("zbar", "eps") if name in self._literal.synapse]
         self._of_model = [] if self._onto_readouts else [*definition_of(projection.post).states]
         self._n_kept = self._equations.n_kept if self._equations else 0
         self.waiting = np.zeros(n)
-        self.past = np.zeros((self._d_out, 2, n))  # of steps before: traces that errors to come meet, regularisation
-        # with a cutoff, the last steps are stepped through again when it is known whether a spike arrives after them
-        self.latest = np.full(n, NEVER)  # step of the latest arrival before the held ones, from the next sample on
+        self.past = np.zeros((self._d_out, 2, n))  # of earlier steps: traces for later errors, regularisation
+        # with a cutoff, the last steps are run again when it is known whether a spike arrives after them
+        self.latest = np.full(n, NEVER)  # step of the latest arrival before the held steps, from the next sample on
         self.held_arrivals, self.held_psi, self.held_fired = np.zeros((3, self._held, n))
         self.held_kept = np.zeros((self._held + (self._held > 0), self._n_kept, n))
         self._carried: tuple[str, ...] = ()  # attributes that the next sample reads
@@ -236,7 +199,7 @@ class Traces:
         self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
         self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
         self._factors = None if projection.transmission is None else Factors(model, chosen)
-        self.start: dict[str, np.ndarray] = {}  # state with which samples start in the spike variant; empty: they go on
+        self.start: dict[str, np.ndarray] = {}  # state before each sample in the spike variant; empty: samples continue
         self._source = chosen.source + model.offset(projection.pre)
         self._target = chosen.target + model.offset(projection.post)
         self.coming = np.zeros((projection.delay_range[1] + 1, len(self._source)))  # arrivals of the next samples
@@ -249,7 +212,7 @@ class Traces:
             self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
 
     def _compile(self) -> Equations:
-        """Return what gives the eligibility of synapses onto neurons given by equations."""
+        """Return the equations for the eligibility of synapses onto custom neurons."""
         network, projection = self._engine.network, self._chosen.projection
         post, local = projection.post, self._target - network.neurons[0]
         program = network.program_of(post, getattr(rule_of(projection), "through", "all"))
@@ -301,24 +264,14 @@ class Traces:
     ) -> list[dict[str, np.ndarray]]:
         """Step through the sample that the engine has just run; return `TRACES_UNITS` and states of each step.
 
-        The gradient of a step is what its error adds to that of the sample: its learning signal times the trace, which
-        in the spike variant is that of d_out steps before; and the share of the firing-rate regularisation. Past
-        `eprop_isi_trace_cutoff` there is no e, and traces decay; what is returned of the last steps of a sample holds
+        The gradient of a step is the contribution of its error to the gradient of the sample: its learning signal times
+        the trace, in the spike variant the trace d_out steps earlier; plus the part of the firing-rate regularisation.
+        Past `eprop_isi_trace_cutoff` there is no e, and traces decay; the results for the last steps of a sample hold
         if no spike arrives after it.
 
-        Parameters
-        ----------
-        inputs, spikes : SpikeLog
-            Spikes of the inputs that the engine ran with, and of all neurons, by id.
-        error : np.ndarray
-            float64 (n_steps, n_readouts), error signals.
-        modulator : ndarray or None
-            (n_steps,), what learning rules read as `M`.
-
-        Returns
-        -------
-        list of dict
-            Of each step, (n,) by name; empty without synapses, and where the spike variant did not learn.
+        `inputs` are the spikes of the inputs that the engine ran with; `spikes` are of all neurons, by id; `error` is
+        float64 (n_steps, n_readouts); learning rules read `modulator`, (n_steps,), as `M`. Return a dict for each step,
+        (n,) by name; no dicts without synapses, or if the spike variant did not learn.
         """
         n_steps, n = len(error), len(self._target)
         arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
@@ -331,7 +284,7 @@ class Traces:
         if self._onto_readouts:
             signal = error[:, self._target]
         else:
-            assert recorded is not None  # the recorder has asked for it
+            assert recorded is not None  # the recorder has requested it
             column = np.searchsorted(recorded.record, self._target)
             psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
             kept = recorded.kept[:, : self._n_kept, column]
@@ -374,7 +327,7 @@ class Traces:
         return states | named | {"eligibility": states["e"], "eligibility_trace": states["ebar"]}
 
     def _follow_rate(self, fired: np.ndarray) -> np.ndarray:
-        """Filter the targets' spikes in a step of the spike variant; return what regularises their rates, (n,)."""
+        """Filter the targets' spikes in a step of the spike variant; return the regularisation of their rates, (n,)."""
         keep, dt = self._kappa_reg, self._engine.network.model.dt_ms
         self.f_av = keep * self.f_av + (1.0 - keep) * fired / dt
         return self._c_reg * (self.f_av - self._f_target)
@@ -386,10 +339,10 @@ class Traces:
         return self._c_reg * (count / n_steps - self._f_target * engine.network.model.dt_ms) / n_steps
 
     def _find_works(self, arrivals: np.ndarray, n_steps: int) -> np.ndarray:
-        """Return whether each held step, and each of the sample, is followed, bool (held + n_steps, n).
+        """Return whether traces work in each held step, and each step of the sample, bool (held + n_steps, n).
 
-        A step is followed if a spike arrived at the synapse less than the cutoff before it. A spike that arrives in
-        step p counts from step p - m on, which is step p in the synapse's time.
+        They do if a spike arrived at the synapse less than the cutoff before the step. A spike that arrives in step p
+        counts from step p - m on, which is step p in the synapse's time.
         """
         held, n = self._held, len(self._target)
         if self._cutoff == layout.NO_CUTOFF:
@@ -402,21 +355,21 @@ class Traces:
         return steps[held:] - latest[held:] < self._cutoff
 
     def _hold(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Return arrays (n_steps, .., n) behind the held steps of samples before; hold the arrays' last steps."""
+        """Prepend the held steps of earlier samples to arrays (n_steps, .., n); hold the arrays' last steps."""
         joined = []
         for name, array in zip(HELD, arrays, strict=True):
             held = getattr(self, name)
-            joined.append(np.concatenate([held[: self._held], array]))  # of what is kept, one row of each step before
+            joined.append(np.concatenate([held[: self._held], array]))  # the last row of `held_kept` starts `kept`
             if self._held:
                 setattr(self, name, joined[-1][-len(held) :].copy())
         return joined
 
     def _find_arrivals(self, log: SpikeLog, n_steps: int) -> np.ndarray:
-        """Return what arrives at each synapse in each step, float64 (n_steps + n_later, n): 0, 1 or a factor."""
+        """Return arrivals at each synapse in each step, float64 (n_steps + n_later, n): 0, 1 or a factor."""
         delay = self._chosen.delay
-        if self._from_inputs:  # those of step s arrive in step s through a delay of one step
+        if self._from_inputs:  # with a delay of one step, spikes of step s arrive in step s
             delay = delay - 1
-        elif self._onto_readouts and not self._online:  # on the readouts' own clock
+        elif self._onto_readouts and not self._online:  # in the time of the readouts
             delay = np.zeros_like(delay)
         lost = not self._online and not self._onto_readouts  # arrivals in step 0
         if self.start:
@@ -437,7 +390,7 @@ class Traces:
         return total
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays that the next sample reads, (.., n) each; none of e-prop in the interval variant."""
+        """Return the arrays that the next sample reads, (.., n) each; e-prop in the interval variant has none."""
         if not self._carried:
             return {}
         state = {name: getattr(self, name) for name in self._carried}
@@ -451,7 +404,7 @@ class Traces:
         return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Load what `state` returned."""
+        """Load the result of `state`."""
         for name in self._carried if state else ():
             setattr(self, name, np.array(state[name], float))
         for name in {"neuron", "synapse"} & state.keys():

@@ -81,7 +81,7 @@ class Bench(Frozen):
     neuron: str = Field("iaf", description="Neuron model, also one given by equations, with its own defaults.")
     drawn_tau: bool = Field(False, description="Draw a tau_m for each neuron.")
     kappa_reg: float | None = Field(
-        None, ge=0, lt=1, description="Filter of the regularization in the spike variant [that of the traces]."
+        None, ge=0, lt=1, description="Filter of the regularization in the spike variant [as of the traces]."
     )
     optimizer: OptimizerName = Field("gradient_descent", description="Optimizer.")
     each_step: bool = Field(False, description="Let it step in each time step, not at each arrival (spike variant).")
@@ -274,8 +274,8 @@ def run(bench: Bench, exchange: Exchange) -> Values:
             engine.optimize()
         wall += read_synchronized_clock(comm)
         counters.stop_counting()
-        heard = engine.get_heard_spikes()
-        events += count_events(table, sample.inputs, heard, task.n_steps, network.eprop.is_online)
+        received = engine.get_received_spikes()
+        events += count_events(table, sample.inputs, received, task.n_steps, network.eprop.is_online)
         spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collectives.sum_over_ranks(

@@ -150,7 +150,7 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
                     raise InputError(f"{quote(str(directory))} is not a run directory: {CONFIG} is missing")
                 for name in (RESULTS, CHECKPOINTS, RECORD, BEST, CONFIG):
                     if (directory / name).is_symlink():
-                        raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
+                        raise InputError(f"{directory / name} is a link; a run continues in its own directory only")
                 stack.enter_context(lock_directory(directory, "run directory"))
                 sections = read(directory / CONFIG)
         yield collectives.broadcast_from_root(comm, sections)

@@ -149,7 +149,7 @@ class ScriptTask(TaskBase):
         if not self.has_subject:
             raise InputError(
                 f"a script trained this run, and its class {self.made_by} makes the samples: "
-                f"pareprop.run(..., restart=True) in {self.script or 'the script'} goes on"
+                f"pareprop.run(..., restart=True) in {self.script or 'the script'} continues it"
             )
         self._require_available()
 

@@ -84,14 +84,14 @@ class Traffic:
             within, between = count_round_steps(model, n_steps, starts, self.cuts)
             self.rounds, self.exchanges = -(-n_steps // within), -(-n_steps // between)
         first = self.cuts[starts]
-        sources = footprint.count_heard(model, int(first[0]), int(first[1]))
+        sources = footprint.count_sources(model, int(first[0]), int(first[1]))
         self.share = share = sum(sources.values()) / max(n, 1)
         self.is_targeted = nodes > 1 and share <= MAX_TARGETED_FRACTION
         self.neighbours = _count_neighbours(model, sources, first)
         self.spikes = n * rate_hz * n_steps * model.dt_ms / 1000.0
         self.node_spikes = self.spikes * (share if self.is_targeted else 1.0)
         self._n_steps, self._sums, self._node_neurons = n_steps, n_steps * model.size("readout"), int(first[1])
-        self._is_listed = sum(footprint.count_heard(model, 0, int(self.cuts[1])).values()) < n
+        self._is_listed = sum(footprint.count_sources(model, 0, int(self.cuts[1])).values()) < n
 
     def estimate_seconds(self, costs: Interconnect) -> dict[str, float]:
         """Return seconds of a sample for exchange within and between nodes, packing, and looking spikes up."""

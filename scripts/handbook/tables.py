@@ -56,7 +56,7 @@ def parameters(section: str) -> list[str]:
 def neurons() -> list[str]:
     """Neuron models, then their parameters."""
     models = table(
-        ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
+        ("NEST's name", "variant", "in `Model.neurons`", "description"),
         (
             (f"`{label}`", variant, f'`"{name}"`', library.get_definition(label.removeprefix("eprop_")).description)
             for label, (variant, name, _) in neuron_kinds().items()
@@ -75,7 +75,7 @@ def neuron_models() -> list[str]:
         return "<br>".join(f"`{line}`" for line in lines)
 
     return table(
-        ("model", "what it is", "source", "equations"),
+        ("model", "description", "source", "equations"),
         (
             (f"`{name}`", model.description, model.source, equations(model))
             for name, model in ((name, library.get_definition(name)) for name in library.list_names())
@@ -92,7 +92,7 @@ def knowing(what: str, name: str) -> str:
 def optimizers() -> list[str]:
     """Optimizers, then their settings."""
     kinds = table(
-        ("`type`", "class", "variants", "what it is"),
+        ("`type`", "class", "variants", "description"),
         (
             (f'`"{name}"`', f"`{kind.__name__}`", knowing("optimizers", name), summary(kind))
             for name, kind in OPTIMIZERS.items()
@@ -104,7 +104,7 @@ def optimizers() -> list[str]:
 def losses() -> list[str]:
     """Losses of readouts, then the loss of rewards."""
     return table(
-        ("`loss`", "variants", "unit of outputs", "what it is"),
+        ("`loss`", "variants", "unit of outputs", "description"),
         [
             *(
                 (f'`"{name}"`', knowing("losses", name), loss.unit, summary(type(loss)))
@@ -132,7 +132,7 @@ def reward() -> list[str]:
 def rules() -> list[str]:
     """Connectivity rules with the arguments that they need."""
     return table(
-        ("`rule`", "needs", "drawn by", "what it is"),
+        ("`rule`", "needs", "drawn by", "description"),
         (
             (
                 f'`"{name}"`',

@@ -279,8 +279,8 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.1, help="neurons by those of the full network")
-    parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees by those of the full network")
+    parser.add_argument("--scale", type=float, default=0.1, help="neurons as a fraction of the full network")
+    parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees as a fraction of the full network")
     parser.add_argument("--background", choices=("poisson", "constant"), default="poisson")
     parser.add_argument("--precision", choices=("single", "double"), default="single", help="of pareprop")
     parser.add_argument("--seconds", type=float, default=2.0, help="of the model, warm-up included")

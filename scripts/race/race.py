@@ -9,7 +9,7 @@
 
 All on the same cores (`--workers`, threads of NEST and ranks of pareprop), each run in a fresh process. Written:
 `race.csv`, a row for each run: seconds of computing per second of the model, joules per second
-of the model ("not told" where no counter can be read, see `pareprop/energy.py`), seconds to build, memory;
+of the model ("not told" if no counter can be read, see `pareprop/energy.py`), seconds to build, memory;
 `race.png`, the medians, the machine and the versions; `environment.json`, all of these. Needs NEST 3.10 (extra `peer`).
 """
 
@@ -141,8 +141,8 @@ def draw(options: argparse.Namespace, rows: list[dict[str, Any]], about: dict[st
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.1, help="neurons of the microcircuit by those of the full one")
-    parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees by those of the full network")
+    parser.add_argument("--scale", type=float, default=0.1, help="neurons as a fraction of the full network")
+    parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees as a fraction of the full network")
     parser.add_argument("--seconds", type=float, default=1.0, help="of the microcircuit that are timed")
     parser.add_argument("--warm-up", type=float, default=200.0, help="ms before them")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each")

@@ -143,7 +143,7 @@ def test_heard_neurons_are_those_with_targets_here() -> None:
     model.connect(b, b, "fixed_probability", probability=0.01, weight=0.1)
     model.connect(c, b, weight=0.1)
     for first, last in ((1000, 1100), (1000, 1500), (0, 1000), (2500, 3000)):
-        found = footprint.count_heard(model, first, last)
+        found = footprint.count_sources(model, first, last)
         sources = LocalNetwork(model, 1, 3, None, np.array([0, first, last, 3000])).sources
         heard = np.arange(3000) if sources.ids is None else sources.ids
         for k, group in enumerate("abc"):

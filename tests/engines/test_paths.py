@@ -43,7 +43,7 @@ def count(
     engine.run(sample, True)
     engine.optimize()
     return engine.kernel.work / benchmark.count_events(
-        run.network.incoming, sample.inputs, engine.get_heard_spikes(), n_steps, True
+        run.network.incoming, sample.inputs, engine.get_received_spikes(), n_steps, True
     )
 
 

@@ -142,7 +142,7 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
         if forced:
             run.engine.force(ids, due)
         run.train(1)
-        steps, neurons = run.engine.get_heard_spikes().list_spikes(NOISE.n_steps)
+        steps, neurons = run.engine.get_received_spikes().list_spikes(NOISE.n_steps)
         raster = np.zeros((NOISE.n_steps, 14), bool)
         raster[steps, neurons] = True
         found[forced] = raster, run.engine.recorded.states
