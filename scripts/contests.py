@@ -175,7 +175,7 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
     if learn and any(item.plastic for item in model.projections):
         simulation.train(contest.n_samples)
         if contest.variant == "spike":  # NEST, too, applies pending updates
-            simulation.engine.flush()
+            simulation.engine.flush_synapses()
     else:
         for index in range(contest.n_samples):
             simulation.run_sample(index, "train", learn=False)

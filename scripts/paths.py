@@ -80,7 +80,7 @@ class Subject:
         engine, sample = self.run.engine, self.task.sample(0)
         before, start = getattr(engine.kernel, "work", 0), dict(self.run.timers.seconds)
         engine.run(sample, True)
-        engine.optimize()
+        engine.step_optimizers()
         spent = {name: self.run.timers.seconds.get(name, 0.0) - start.get(name, 0.0) for name in PHASES}
         table, received = self.run.network.incoming, engine.get_received_spikes()
         self.events = max(benchmark.count_events(table, sample.inputs, received, self.steps, self.online), 1)
@@ -95,13 +95,13 @@ class Subject:
     def bytes_per_synapse(self) -> float:
         """Of weights, targets and what learning keeps, without what belongs to neurons and rows."""
         table = self.run.network.incoming
-        kept = self.run.engine.nbytes().get("gradients", 0)
+        kept = self.run.engine.count_bytes().get("gradients", 0)
         return (kept + table.weight.nbytes + table.target.nbytes) / len(table.weight)
 
     @property
     def bytes_per_neuron(self) -> float:
         """Of states and histories."""
-        return self.run.engine.nbytes()["histories"] / self.run.engine.n_neurons
+        return self.run.engine.count_bytes()["histories"] / self.run.engine.n_neurons
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ class CaseTask:
 
 
 def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: bool = True) -> Simulation:
-    """A `Simulation` of the case, whose gradients can be looked at before `optimize` unless they are not kept."""
+    """A `Simulation` of the case, whose gradients can be read before `step_optimizers` unless they are not kept."""
     settings = IntervalSettings(
         case["learning_window"], average_gradient=case["average_gradient"], reset=case["reset"], round_steps=round_steps
     )
@@ -222,7 +222,7 @@ def compare_interval(case: dict, run: Simulation, before: Callable | None = None
         spikes.append(np.stack([at + index * steps, ids]))
         if before:
             before(run, index, expected)
-        run.engine.optimize()
+        run.engine.step_optimizers()
     np.testing.assert_array_equal(np.hstack(spikes), [expected["spike_steps"], expected["spike_ids"]])
     for name, found in weights(run).items():
         wanted = expected[f"w_{name}"]

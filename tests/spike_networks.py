@@ -163,7 +163,7 @@ def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable 
         if between:
             between(run, index)
         if batch and (index + 1) % batch == 0:
-            run.engine.optimize()
+            run.engine.step_optimizers()
     return {key: np.concatenate(part) for key, part in parts.items()} | collect_state(run)
 
 

@@ -109,7 +109,7 @@ class Engine(ABC):
     """
 
     settings_type: ClassVar[type[Settings]]
-    learns_at_the_end: bool  # whether weights change in `optimize` alone, not within samples
+    learns_at_the_end: bool  # whether weights change in `step_optimizers` alone, not within samples
     resets: bool  # whether neurons and traces are reset before each sample
     steps_alone: ClassVar[int]  # steps of the neurons, in a single process, before its readouts take these steps
     follows: ClassVar[bool]  # whether ranks without neurons run step by step behind the one that has all neurons
@@ -162,7 +162,7 @@ class Engine(ABC):
         self.recorded: Recorded | None = None
         self.dynamics = Dynamics(network, n_steps)
 
-    def force(self, ids: np.ndarray, spikes: np.ndarray) -> None:
+    def force_spikes(self, ids: np.ndarray, spikes: np.ndarray) -> None:
         """Make neurons of built-in models spike at given steps, and at no others, in the samples that follow.
 
         `ids` are the neurons in the whole network, int64 ascending (n,), of which this rank takes its part; `spikes`,
@@ -172,7 +172,9 @@ class Engine(ABC):
         mine = (ids >= first) & (ids < last)
         self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(spikes[:, mine], np.uint8)}
 
-    def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None, test: int | None = None) -> None:
+    def enter_phase(
+        self, phase: str, learn: bool, perturb: Sequence[object] | None = None, test: int | None = None
+    ) -> None:
         """Set the perturbations and the streams of random draws of the next sample.
 
         `perturb` replaces the perturbations of the phase. A sample that does not train has an index `test`: it draws
@@ -185,7 +187,7 @@ class Engine(ABC):
         self._test, self._stream = test, stream
 
     @contextmanager
-    def testing(self) -> Iterator[None]:
+    def keep_training_draws(self) -> Iterator[None]:
         """Run samples that do not train; the draws of the training continue as if they had not been run.
 
         If each sample starts from rest, the currents in transit before the test are restored after it.
@@ -217,13 +219,13 @@ class Engine(ABC):
         self.currents.begin()
         self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self._perturbed = self.perturbing.begin(n_steps)
-        self.inject(currents)
+        self.inject_currents(currents)
 
     def _find_window(self, sample: Sample, n_steps: int) -> slice | np.ndarray:
         """Return the steps of a sample of `n_steps` steps that have a learning signal."""
         return slice(n_steps - self.settings.learning_window, n_steps) if sample.window is None else sample.window
 
-    def evaluate(self, *arguments: Any) -> Evaluation:  # Any: the arguments of `Loss.evaluate`
+    def evaluate_loss(self, *arguments: Any) -> Evaluation:  # Any: the arguments of `Loss.evaluate`
         """Return errors and loss of the present sample, or of one of its steps; the loss may read the context."""
         self.loss.set_context(self.context)
         return self.loss.evaluate(*arguments)
@@ -233,11 +235,11 @@ class Engine(ABC):
         """Whether functions of a script run on each rank for its own neurons."""
         return self.network.model.learning_signal is not None or self.network.model.activity is not None
 
-    def regularize(self, rate_hz: np.ndarray) -> np.ndarray:
+    def regularize_rates(self, rate_hz: np.ndarray) -> np.ndarray:
         """Return the derivatives of the script's loss of firing rates by these rates, float64 (n_neurons,)."""
         loss = self.network.model.activity
         assert isinstance(loss, Loss)  # else this is not called
-        loss.set_context(self._see(np.arange(self.n_neurons)))
+        loss.set_context(self._make_context(np.arange(self.n_neurons)))
         return loss.evaluate(rate_hz[None].astype(float), self._targets_hz, slice(None)).error[0]
 
     @property
@@ -255,7 +257,7 @@ class Engine(ABC):
         if not isinstance(loss, Loss) or not n:
             return ""
         rate_hz = self.count_own_spikes() / (self.n * self.network.model.dt_ms / 1000.0)
-        return loss.check(rate_hz[None], self._targets_hz, context=self._see(np.arange(n)))
+        return loss.check(rate_hz[None], self._targets_hz, context=self._make_context(np.arange(n)))
 
     def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the learning signals of some of this rank's neurons in a sample, float64 (n_steps, n).
@@ -263,29 +265,29 @@ class Engine(ABC):
         `error` is float64 (n_steps, n_readouts); `columns`, int64 (n,), are the neurons, counted from the first one of
         this rank.
         """
-        return self.shape(self.project(error, columns), error, columns)
+        return self.apply_signal_hook(self.project_signals(error, columns), error, columns)
 
-    def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def project_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the errors times the feedback weights, see `find_signals`, before the hook changes them."""
         return project_errors(self.network, error, columns)
 
-    def shape(self, signal: np.ndarray, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def apply_signal_hook(self, signal: np.ndarray, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the learning signals that the script's hook makes of `signal`, see `find_signals`."""
         hook = self.network.model.learning_signal
         if hook is None or not signal.size:
             return signal
-        found = hook(signal.copy(), error.copy(), self._see(columns))  # the hook may write into its arguments
+        found = hook(signal.copy(), error.copy(), self._make_context(columns))  # the hook may write into its arguments
         if np.shape(found) != signal.shape or np.asarray(found).dtype.kind not in "biuf":
             given = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else quote(found)
             raise InputError(f"learning_signal returned {given}, must return numbers of shape {signal.shape}")
         return np.asarray(found, float)
 
-    def _see(self, columns: np.ndarray) -> Context:
+    def _make_context(self, columns: np.ndarray) -> Context:
         return replace(self.context, neurons=self.network.neurons[0] + columns)
 
-    def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
+    def remove_lost_inputs(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
         """Remove the input spikes that perturbations drop; `inputs` start with step `first` of the sample."""
-        return self.perturbing.thin(inputs, first, self.first_draw, self.n_steps)
+        return self.perturbing.remove_lost_inputs(inputs, first, self.first_draw, self.n_steps)
 
     @property
     def is_on_one_rank(self) -> bool:
@@ -303,7 +305,7 @@ class Engine(ABC):
         return min(longest or between, between), min(longest or within, within)
 
     @abstractmethod
-    def bind(self) -> None:
+    def connect_ranks(self) -> None:
         """Collective: connect the ranks. The constructor is not collective: a rank may fail in it alone."""
 
     def _open(self, length: int, inputs: SpikeLog) -> Channel:
@@ -337,7 +339,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def optimize(self) -> None:
+    def step_optimizers(self) -> None:
         """Collective: change the weights by the gradient of a batch, unless they changed within its samples."""
 
     @property
@@ -350,13 +352,13 @@ class Engine(ABC):
 
     @abstractmethod
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
-        """Collective: begin an episode, whose steps `advance` runs, some at a time.
+        """Collective: begin an episode, whose steps `run_steps` runs, some at a time.
 
         Spikes may be added to `inputs` until the step that reads them is run.
         """
 
     @abstractmethod
-    def advance(self, first: int, last: int) -> None:
+    def run_steps(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode, or of the sample in pieces."""
 
     def _run(self, first: int, last: int) -> None:
@@ -371,9 +373,9 @@ class Engine(ABC):
 
     @abstractmethod
     def begin_pieces(self, learn: bool) -> None:
-        """Collective: begin a sample that comes in pieces: `feed` takes some of its steps, `advance` runs them."""
+        """Collective: begin a sample that comes in pieces: `feed_steps` takes some steps, `run_steps` runs them."""
 
-    def feed(self, first: int, piece: Sample) -> None:
+    def feed_steps(self, first: int, piece: Sample) -> None:
         """Take inputs and targets of the next steps of a sample that comes in pieces.
 
         `piece` has the steps from `first` on alone. The spike variant needs its target and window; the interval variant
@@ -383,11 +385,11 @@ class Engine(ABC):
         self.inputs.append_steps(first, piece.inputs, last - first)
         if piece.currents is not None:
             self._amplitudes[first:last] = piece.currents
-        self.inject(self._amplitudes)
+        self.inject_currents(self._amplitudes)
 
-    def inject(self, currents: np.ndarray | None) -> None:
+    def inject_currents(self, currents: np.ndarray | None) -> None:
         """Set the currents of a sample, float64 (n_steps, n_currents); called again as more steps become known."""
-        injected = self.currents.inject(currents, self.n)
+        injected = self.currents.inject_currents(currents, self.n)
         self.kernel.sample = self._kernels.Sample(
             {
                 "origin": self.time,
@@ -400,14 +402,14 @@ class Engine(ABC):
             | self._forced
         )
 
-    def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
+    def take_decision(self, step: int, action: int, reward: float) -> None:  # noqa: B027
         """Take the action at a decision step, which was run, and the reward since the previous decision."""
 
     @abstractmethod
-    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+    def finish_sample(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end an episode after the steps of its rollout, or a sample in pieces; results as of `run`."""
 
-    def skip(self, n: int, learn: bool) -> None:  # noqa: B027
+    def skip_samples(self, n: int, learn: bool) -> None:  # noqa: B027
         """Count `n` samples that other groups of ranks run."""
 
     # ---- showing -----------------------------------------------------------------------------------------------------
@@ -439,10 +441,10 @@ class Engine(ABC):
 
     @abstractmethod
     def keep_gradients(self) -> None:
-        """Keep gradients for `gradients`; call before the first sample."""
+        """Keep gradients for `get_gradients`; call before the first sample."""
 
     @abstractmethod
-    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def get_gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return gradients by `id` of the table: of the first batch, or of the run if weights change within samples.
 
         `weights` are the result of `show_weights`.
@@ -452,7 +454,7 @@ class Engine(ABC):
         """Return learned delays in steps, not rounded, by projection, (n_synapses,) of its span."""
         return {}
 
-    def record(self, ids: np.ndarray) -> None:
+    def record_neurons(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
         self.dynamics.choose(ids)
         self.kernel.recorder = self._kernels.Recorder(self.dynamics.for_kernel())
@@ -473,9 +475,9 @@ class Engine(ABC):
         """Yield projections that keep mean squared gradients: projection, weights, means; (n_synapses,) of the span."""
         for item in self.plastic:
             if "variance" in item.optimizer.moments:
-                yield item, item.table.weight[item.span.synapses], self._squares(item)
+                yield item, item.table.weight[item.span.synapses], self._get_squares(item)
 
-    def _squares(self, item: Plastic) -> np.ndarray:
+    def _get_squares(self, item: Plastic) -> np.ndarray:
         return item.moments["variance"]
 
     # ---- state -------------------------------------------------------------------------------------------------------
@@ -485,7 +487,7 @@ class Engine(ABC):
         """Return all that the next sample reads, between iterations; see the module `state`."""
 
     def state_of_cells(self) -> State:
-        """Return the part of `state` that samples change before `optimize` does."""
+        """Return the part of `state` that samples change before `step_optimizers` does."""
         return self.state()
 
     @abstractmethod
@@ -495,12 +497,12 @@ class Engine(ABC):
         With `whole` they come from `state`, else from `state_of_cells`. `InputError` if they don't fit the network.
         """
 
-    def refresh(self) -> None:
+    def refresh_derived(self) -> None:
         """Update rows and learning-signal weights after the arrays of `state()` were filled."""
         for item in self.plastic:
             item.restore()
         self.network.following.copy_weights()
-        self.parameters.refresh()
+        self.parameters.refresh_derived()
 
     @property
     @abstractmethod
@@ -508,5 +510,5 @@ class Engine(ABC):
         """Number of steps of which neurons keep a history."""
 
     @abstractmethod
-    def nbytes(self) -> dict[str, int]:
+    def count_bytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind, "gradients" among them."""

@@ -33,7 +33,7 @@ class Currents:
         self.before = self.carried.copy()
         self._by_step = self.carried[:0]
 
-    def inject(self, amplitude: np.ndarray | None, n_steps: int) -> np.ndarray:
+    def inject_currents(self, amplitude: np.ndarray | None, n_steps: int) -> np.ndarray:
         """Return the currents that arrive in the present sample, (n_steps, n_neurons); no rows without graded sources.
 
         `amplitude` is float64 (n_steps, n_currents), in pA; neurons get it a step later. Currents that arrive after

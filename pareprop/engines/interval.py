@@ -94,9 +94,9 @@ class Interval(Engine):
         normalize([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
         # (port, neuron), and the input that arrives there in the first step of the next interval
         self.first_arrivals: tuple[tuple[np.ndarray, np.ndarray], np.ndarray] | None = None
-        self._allocate()
+        self._allocate_arrays()
 
-    def _allocate(self) -> None:
+    def _allocate_arrays(self) -> None:
         network, n = self.network, self.n_neurons
         # surrogate gradients in port 0, which the backward pass replaces by the gradient of an arrival at each port;
         # one more step of zeros if delays learn, because their gradient reads the step after an arrival
@@ -115,36 +115,36 @@ class Interval(Engine):
                 "keeps_fixed": self.settings.keeps_fixed,
             }
         )
-        self.record(np.zeros(0, np.int64))
+        self.record_neurons(np.zeros(0, np.int64))
 
-    def bind(self) -> None:
+    def connect_ranks(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
         self.channel = self._open(self.n_steps, SpikeLog(0))
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: run one interval; with `learn`, add its gradient to the batch. See `Engine.run`."""
-        self.begin(sample.inputs, sample.currents, self.settings.reset)
-        self.advance(0, sample.rollout.n_steps if sample.rollout else self.n_steps)
-        return self.finish(sample, learn)
+        self.begin_interval(sample.inputs, sample.currents, self.settings.reset)
+        self.run_steps(0, sample.rollout.n_steps if sample.rollout else self.n_steps)
+        return self.finish_sample(sample, learn)
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; neurons and readouts start from rest."""
-        self.begin(inputs, None, True)
+        self.begin_interval(inputs, None, True)
 
     def begin_pieces(self, learn: bool) -> None:
         """Collective: see `Engine.begin_pieces`."""
-        self.begin(SpikeLog(self.n_steps), None, self.settings.reset)
+        self.begin_interval(SpikeLog(self.n_steps), None, self.settings.reset)
 
-    def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
-        """Begin an interval, whose steps `advance` runs, all at once or some at a time.
+    def begin_interval(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
+        """Begin an interval, whose steps `run_steps` runs, all at once or some at a time.
 
         Spikes may be added to `inputs` until the step that reads them is run. `currents`, float64
         (n_steps, n_currents), are amplitudes of the graded sources in pA. With `reset` neurons and readouts start from
         rest.
         """
         if self.gradient.is_pending:  # weights change after each sample
-            self.optimize()
-            self.channel.unread = False  # `optimize` has read the logs of the sample before
+            self.step_optimizers()
+            self.channel.unread = False  # `step_optimizers` has read the logs of the sample before
         self._is_reset = reset
         if reset:
             self.cells.reset()
@@ -160,7 +160,7 @@ class Interval(Engine):
             self.first_arrivals = None
         self.channel.synchronize_ranks()
 
-    def advance(self, first: int, last: int) -> None:
+    def run_steps(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; more may follow."""
         self._run(first, last)
 
@@ -175,7 +175,7 @@ class Interval(Engine):
             return self._test is None and self.origin == self.tested
         return self.n_samples == 0
 
-    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+    def finish_sample(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end the interval after all of its steps, or an episode after the steps of its rollout.
 
         Arrays and logs may hold values of an earlier episode for steps that were not run, which are not read. Arguments
@@ -187,7 +187,7 @@ class Interval(Engine):
             self.psi[T] = 0.0  # an episode before may have run that step
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = self._find_window(sample, T)
-        self.evaluation = self.evaluate(self.show_signal(), sample.target, window, sample.rollout)
+        self.evaluation = self.evaluate_loss(self.show_signal(), sample.target, window, sample.rollout)
         error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:
             with self.timers.time_phase("sweep"):
@@ -209,9 +209,9 @@ class Interval(Engine):
         self.n_samples, self._is_within = self.n_samples + 1, False
         return error, loss
 
-    def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return learning signals, including the signals of local readouts, see `Engine.project`."""
-        signal = super().project(error, columns)
+    def project_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return learning signals, including the signals of local readouts, see `Engine.project_signals`."""
+        signal = super().project_signals(error, columns)
         return signal + self.local.learning_signal(columns) if self.local.rule else signal
 
     def _find_rate(self, n_steps: int) -> np.ndarray:
@@ -222,7 +222,7 @@ class Interval(Engine):
         rate /= n_steps
         if network.model.activity is not None and n:
             seconds = n_steps * dt_ms / 1000.0
-            rate = rate + self.regularize(n_spikes / seconds) / seconds
+            rate = rate + self.regularize_rates(n_spikes / seconds) / seconds
         return rate.astype(self.real, copy=False)
 
     def run_before(self, piece: Sample, readout_steps: int) -> None:
@@ -232,14 +232,14 @@ class Interval(Engine):
         may be more.
         """
         neuron_steps = len(piece.inputs.ptr) - 1
-        self.begin(SpikeLog(self.n_steps), None, reset=False)
-        self.feed(0, piece)
-        self.advance(0, neuron_steps)
+        self.begin_interval(SpikeLog(self.n_steps), None, reset=False)
+        self.feed_steps(0, piece)
+        self.run_steps(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
         self.currents.carry(neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
 
-    def optimize(self) -> None:
+    def step_optimizers(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
         moved = any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic)
@@ -255,25 +255,25 @@ class Interval(Engine):
         if self.network.sources.present is not None:
             self.exchange.update_subscriptions(self.network.list_heard, moved)
 
-    def refresh(self) -> None:
-        """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
-        super().refresh()
+    def refresh_derived(self) -> None:
+        """Collective: see `Engine.refresh_derived`; synapses of a checkpoint may have moved."""
+        super().refresh_derived()
         self._update_subscriptions(True)
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for the next training sample, in leaf `leaf` of its batch, see `parallel.replicas`."""
         self.gradient.sums.open_leaf(leaf)
 
-    def skip(self, n: int, learn: bool) -> None:
+    def skip_samples(self, n: int, learn: bool) -> None:
         """Count `n` samples that other groups of ranks run."""
         self.n_samples += n
         self.gradient.n_collected += n * learn
 
     def keep_gradients(self) -> None:
-        """Keep the gradient of the first batch, for `gradients`."""
+        """Keep the gradient of the first batch, for `get_gradients`."""
         self.gradient.keep()
 
-    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def get_gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the gradients of the first batch that the optimizers took, by `id` of the table."""
         return self.gradient.first or {}
 
@@ -347,7 +347,7 @@ class Interval(Engine):
         """Number of steps in the histories of neurons: the steps of one interval."""
         return self.n_steps
 
-    def nbytes(self) -> dict[str, int]:
+    def count_bytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
         histories = (self.psi, self.signal, self._ring, self.gradient.rules, *self.gradient.kinds.eprop)
         return {

@@ -34,7 +34,7 @@ EMPTY = SpikeLog(0, 0)
 class IntervalGradient:
     """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that use them.
 
-    If all optimizers are linear in the gradient and step after every sample, `optimize` adds the gradient of
+    If all optimizers are linear in the gradient and step after every sample, `step_optimizers` adds the gradient of
     `collect` straight to the weights, and no gradient takes memory; `keep` undoes this. `averaged_steps` divides the
     gradients of rules that read learning signals.
 
@@ -81,7 +81,7 @@ class IntervalGradient:
         stay = all(item.learn_delay is None for item in model.projections)  # gradients of delays need the old weights
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._direct = self._direct and model.optimizer.max_norm is None
-        self._pending: list[Arrivals] = []  # with which `optimize` changes the weights
+        self._pending: list[Arrivals] = []  # with which `step_optimizers` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         share_rates(self.adaptive, self.plastic)
@@ -107,7 +107,7 @@ class IntervalGradient:
         self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
     def keep(self) -> None:
-        """Keep gradients in separate arrays even if `optimize` needs none, for scripts and tests that read them."""
+        """Keep gradients in separate arrays even if `step_optimizers` needs none, for scripts and tests."""
         self._direct, self.first = False, {}
         self._allocate()
 
@@ -141,7 +141,7 @@ class IntervalGradient:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a gradient waits for `optimize` that the next sample would overwrite."""
+        """Whether a gradient waits for `step_optimizers` that the next sample would overwrite."""
         return self._direct and self.n_collected > 0
 
     def collect(

@@ -19,7 +19,7 @@ class OnlineRewards:
         self._value = self._bonus = 0.0
         self._any, self._n_readouts = False, 0
 
-    def decide(self, signal: np.ndarray, action: int, reward: float) -> tuple[np.ndarray, float, float]:
+    def compute_td_error(self, signal: np.ndarray, action: int, reward: float) -> tuple[np.ndarray, float, float]:
         """Return three values of a decision step.
 
         The errors for a TD error of 1, float64 (n_readouts,); the TD error of the previous decision; and the discount
@@ -33,7 +33,7 @@ class OnlineRewards:
         self._n_readouts = len(signal)
         return error, delta, discount
 
-    def end(self, reward: float, after: float) -> tuple[np.ndarray, float, float]:
+    def end_episode(self, reward: float, after: float) -> tuple[np.ndarray, float, float]:
         """Return errors, TD error and discount of the step after an episode; `after` is the value that follows it."""
         return np.zeros(self._n_readouts), self._td_error(reward, after), 1.0
 

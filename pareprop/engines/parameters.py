@@ -172,7 +172,7 @@ class Parameters:
             kind.update({f"learned/{item.name}/{name}": array for name, array in item.arrays.items()})
             item.count(state, "parameters")
 
-    def refresh(self) -> None:
+    def refresh_derived(self) -> None:
         """Set the values that were filled in from a state in the neurons."""
         if self.items:
             self._renew()

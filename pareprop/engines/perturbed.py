@@ -97,7 +97,7 @@ class Perturbing:
             }
         )
 
-    def thin(self, inputs: SpikeLog, first: int, first_draw: int, n_steps: int) -> SpikeLog:
+    def remove_lost_inputs(self, inputs: SpikeLog, first: int, first_draw: int, n_steps: int) -> SpikeLog:
         """Return spikes of the inputs without the spikes that perturbations remove; `inputs` itself if none does.
 
         `inputs` has the steps from `first` on of a sample of `n_steps` steps; `first_draw` is the number of the draws

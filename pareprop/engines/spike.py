@@ -66,8 +66,8 @@ class Spike(Engine):
     up to t + D, and every rank advances all readouts and derives the same errors. One call of the kernel runs all
     rounds of a sample.
 
-    In batches of several samples weights change only in `optimize`. Synapses sum their gradients; a flush adds the
-    contributions of the last steps. In an endless run the flush is rolled back.
+    In batches of several samples weights change only in `step_optimizers`. Synapses sum their gradients; a flush adds
+    the contributions of the last steps. In an endless run the flush is rolled back.
     """
 
     settings: SpikeSettings
@@ -116,7 +116,8 @@ class Spike(Engine):
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
             assert item.rewiring is not None
-            item.rewiring.moving += [array[item.span.synapses] for array in self._keeper(item).of_synapses.values()]
+            values = self._find_memory(item).of_synapses.values()
+            item.rewiring.moving += [array[item.span.synapses] for array in values]
         self._is_to_step, self._d_out = False, lags(model).d_out  # whether to step when the sample has ended
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
@@ -124,9 +125,9 @@ class Spike(Engine):
         self._ring = self.cells.allocate_ring(static)
         self.kernel = self._bind_kernel()
         self._start = self.memory.list_starts(self.y) if self.resets else []
-        self.record(np.zeros(0, np.int64))
+        self.record_neurons(np.zeros(0, np.int64))
 
-    def bind(self) -> None:
+    def connect_ranks(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
         self.channel = self._open(self.memory.length, self.memory.inputs)
 
@@ -172,7 +173,7 @@ class Spike(Engine):
             }
         )
 
-    def _keeper(self, item: Plastic) -> TableMemory:
+    def _find_memory(self, item: Plastic) -> TableMemory:
         """Return the memory of the table of a projection's synapses."""
         found = self.memory.find_table(item.table)
         assert found is not None  # all tables with plastic synapses have one
@@ -190,7 +191,7 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces are still updated, as in NEST; before the first sample with `learn` no traces are kept.
         """
-        self._begin(sample, learn)
+        self._begin_sample(sample, learn)
         self._run(0, self.n)
         return self._end_sample(sample, self.time + self.n)
 
@@ -198,11 +199,11 @@ class Spike(Engine):
         """Collective: see `Engine.begin_pieces`."""
         n = self.n_steps
         target, window = np.zeros((n, self.network.n_readouts)), np.zeros(n, bool)
-        self._begin(Sample(SpikeLog(n), target, window=window), learn)
+        self._begin_sample(Sample(SpikeLog(n), target, window=window), learn)
 
-    def feed(self, first: int, piece: Sample) -> None:
-        """Take inputs and targets of the next steps, see `Engine.feed`."""
-        super().feed(first, piece)
+    def feed_steps(self, first: int, piece: Sample) -> None:
+        """Take inputs and targets of the next steps, see `Engine.feed_steps`."""
+        super().feed_steps(first, piece)
         steps = slice(first, first + len(piece.inputs.ptr) - 1)
         np.asarray(self.kernel.errors.target)[steps] = piece.target
         self._inside[steps] = piece.window
@@ -221,11 +222,11 @@ class Spike(Engine):
         """End a sample of `n` steps; the next one begins with step `end`."""
         self._last_step, self.time = self.time + self.n, end
         self._raise_own_problem()
-        self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
+        self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._find_last_steps())
         if sample.rollout is None:
-            self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
+            self.evaluation = Evaluation(self.error[: self.n].copy(), self._compute_loss(sample))
         else:
-            self.evaluation = self.evaluate(self.show_signal(), None, slice(None), sample.rollout)
+            self.evaluation = self.evaluate_loss(self.show_signal(), None, slice(None), sample.rollout)
         self._take_dynamics(self.evaluation.error)
         self._count_sample()
         return self.evaluation.error, self.evaluation.loss
@@ -241,13 +242,13 @@ class Spike(Engine):
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; only the traces that TD errors multiply are reset."""
         n = self.n_steps
-        self._begin(Sample(SpikeLog(n), self._no_target, window=np.zeros(n, bool)), learn)
+        self._begin_sample(Sample(SpikeLog(n), self._no_target, window=np.zeros(n, bool)), learn)
         self.inputs = inputs
         self.memory.td_errors.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
         self._rewards = OnlineRewards(self.loss)
 
-    def advance(self, first: int, last: int) -> None:
+    def run_steps(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode, or of the sample in pieces; more may follow."""
         before = self.time - self.kernel.channel.base
         self.memory.inputs.append_steps(before + first, self.inputs.slice_steps(first, last), last - first)
@@ -263,21 +264,21 @@ class Spike(Engine):
         assert self._rewards is not None  # an episode has begun
         return self._rewards
 
-    def decide(self, step: int, action: int, reward: float) -> None:
-        """Take a decision and the reward since the previous decision, see `Engine.decide`."""
-        self.kernel.tell(self.time + step, *self._online.decide(self.show_signal()[step], action, reward))
+    def take_decision(self, step: int, action: int, reward: float) -> None:
+        """Take a decision and the reward since the previous decision, see `Engine.take_decision`."""
+        self.kernel.tell(self.time + step, *self._online.compute_td_error(self.show_signal()[step], action, reward))
 
-    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: as `Interval.finish`; after an episode also run steps without input until the next may begin."""
+    def finish_sample(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+        """Collective: as `Interval.finish_sample`; after an episode, run without input until the next may begin."""
         rollout = sample.rollout
         if rollout is None:
             return self._end_sample(sample, self.time + self.n)
         T = rollout.n_steps
         after = 0.0 if rollout.terminated else rollout.bootstrap
-        self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
+        self.kernel.tell(self.time + T, *self._online.end_episode(float(rollout.rewards[-1]), after))
         self.n, end = T, following_block(self.time + T)
         self.inputs = SpikeLog(end - self.time)
-        self.advance(T, end - self.time)
+        self.run_steps(T, end - self.time)
         return self._end_sample(sample, end)
 
     def _count_sample(self) -> None:
@@ -286,16 +287,16 @@ class Spike(Engine):
         if self.batch and self._is_to_step:
             self.batch.add_sample(self.traces.gradients())
             if self.resets:
-                self._collect(counts=True)
+                self._collect_gradients(counts=True)
         if self.resets:
             self.before, self.time = self.before + self.n_steps, 0
             self.currents.carried.fill(0.0)
 
-    def _collect(self, counts: bool) -> None:
+    def _collect_gradients(self, counts: bool) -> None:
         """Apply pending contributions of the samples so far; with `counts` add the gradients to the batch."""
         assert self.batch is not None
         kept = [] if self.resets else self.memory.snapshot()
-        self.flush()
+        self.flush_synapses()
         gradients = [item.gradient.copy() if kept else item.gradient for item in self.memory.tables]
         for array, values in kept:
             array[...] = values
@@ -311,13 +312,13 @@ class Spike(Engine):
         if self.batch and self.resets:
             self.batch.sums.open_leaf(leaf)
 
-    def skip(self, n: int, learn: bool) -> None:
+    def skip_samples(self, n: int, learn: bool) -> None:
         """Count `n` samples that other groups of ranks run."""
         if self.batch and self.resets:
             self.before += n * self.n_steps
             self.batch.n_collected += n * learn
 
-    def optimize(self) -> None:
+    def step_optimizers(self) -> None:
         """Collective: step the optimizers after a batch.
 
         Without batches weights change when spikes arrive: only rewire, and step parameters, after a training sample.
@@ -328,7 +329,7 @@ class Spike(Engine):
             if not self.resets:
                 if self._rewired:
                     self.kernel.bring_forward(self.time)  # before the flush, which advances the kernel
-                self._collect(counts=True)
+                self._collect_gradients(counts=True)
             self.batch.step(self.exchange.replicas, self.exchange.comm)
             self.memory.share_constants()
             return
@@ -342,7 +343,7 @@ class Spike(Engine):
             self.memory.share_constants()
         self._is_to_step = False
 
-    def _restart(self) -> None:
+    def _reset_run(self) -> None:
         """Reset all state to the start of the run, for the next sample."""
         for array, value in self._start:
             array[...] = value
@@ -350,11 +351,11 @@ class Spike(Engine):
         self.traces.start()
         self.kernel.channel.base = 0
 
-    def _begin(self, sample: Sample, learn: bool) -> None:
+    def _begin_sample(self, sample: Sample, learn: bool) -> None:
         if self.resets:
-            self._restart()
+            self._reset_run()
         elif self.batch and self.learned and self._pending_learn not in (None, learn):
-            self._collect(counts=bool(self._pending_learn))
+            self._collect_gradients(counts=bool(self._pending_learn))
         assert sample.target is not None  # `Sample.check` has checked it
         run, memory, t, n = self.kernel, self.memory, self.time, len(sample.target)
         self.learned, self._is_to_step, self._pending_learn = self.learned or learn, learn, learn
@@ -390,7 +391,7 @@ class Spike(Engine):
             table.delay_rates(first)
 
     def keep_gradients(self) -> None:
-        """Keep the sum of all gradients of each synapse from now on, or of the first batch, for `gradients`."""
+        """Keep the sum of all gradients of each synapse from now on, or of the first batch, for `get_gradients`."""
         if self.batch:
             self.batch.first = {}
             return
@@ -398,7 +399,7 @@ class Spike(Engine):
         for item in self.memory.tables[:2]:
             item.rows.optimizing.total = np.zeros(len(item.table.weight))
 
-    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def get_gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the sums of gradients by `id` of the table; `weights` are the result of `show_weights`.
 
         If weights change by the sum over a window at once, the sum follows from their change, if they reach no bound.
@@ -412,7 +413,7 @@ class Spike(Engine):
                 found[key][own] = (self._before[key][own] - weights[key][own]) / item.rate
         return found
 
-    def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
+    def watch_weights(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
         """Record the weights of some synapses of a table when spikes arrive there.
 
         `synapses` are int64 (n_synapses,), indices in the table. Return the weights, float64 (n_steps, n_synapses), NaN
@@ -420,13 +421,13 @@ class Spike(Engine):
         """
         found = self.memory.find_table(table)
         assert found is not None  # feedback that does not learn is not watched
-        return found.watch(synapses, self.n_steps)
+        return found.watch_weights(synapses, self.n_steps)
 
-    def _value(self, sample: Sample) -> float:
+    def _compute_loss(self, sample: Sample) -> float:
         if self._calls_loss:
             return self._own_value
         if sample.factors is not None:  # factors multiply errors, not the loss
-            return self.evaluate(self.show_signal(), sample.target, self._inside).loss
+            return self.evaluate_loss(self.show_signal(), sample.target, self._inside).loss
         error, target, inside = self.error[: self.n], sample.target, self._inside
         assert target is not None  # as in `run`
         if not inside.all():
@@ -442,7 +443,7 @@ class Spike(Engine):
         """Replace the outputs of the readouts in step s of the sample by the errors of the loss."""
         output, target = self.error[s : s + 1], np.asarray(self.kernel.errors.target)[s : s + 1]
         try:
-            evaluation = self.evaluate(output.copy(), target, slice(None))
+            evaluation = self.evaluate_loss(output.copy(), target, slice(None))
             self.error[s], self._own_value = evaluation.error[0], self._own_value + evaluation.loss
         except Exception as problem:  # raised when the sample has ended on all ranks
             self.error[s] = 0.0
@@ -450,10 +451,10 @@ class Spike(Engine):
 
     def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return learning signals, which the script's hook changes step by step, see `Engine.find_signals`."""
-        signal = self.project(error, columns)
+        signal = self.project_signals(error, columns)
         steps = [] if self.network.model.learning_signal is None else [slice(s, s + 1) for s in range(len(error))]
         for step in steps:
-            signal[step] = self.shape(signal[step], error[step], columns)
+            signal[step] = self.apply_signal_hook(signal[step], error[step], columns)
         return signal
 
     def _shape_signals(self, u: int) -> None:
@@ -462,7 +463,7 @@ class Spike(Engine):
         L, errors = history["L"][u % len(history["L"])], history["error_ring"]
         error = errors[(u + self._d_out) % len(errors), None]
         try:
-            L[:] = self.shape(L[None].astype(float, copy=False), error, np.arange(self.n_neurons))[0]
+            L[:] = self.apply_signal_hook(L[None].astype(float, copy=False), error, np.arange(self.n_neurons))[0]
         except Exception as problem:  # as of `_find_own_errors`
             self._own_problem = self._own_problem or problem
 
@@ -470,13 +471,13 @@ class Spike(Engine):
         """Add the derivatives of the script's loss of firing rates to the rate errors of step t."""
         history, per_s = self.memory.history, 1000.0 / self.network.model.dt_ms
         try:
-            history["F"][t % len(history["F"])] += per_s * self.regularize(1000.0 * history["f_av"])
+            history["F"][t % len(history["F"])] += per_s * self.regularize_rates(1000.0 * history["f_av"])
         except Exception as problem:  # as of `_find_own_errors`
             self._own_problem = self._own_problem or problem
 
     def get_own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, see `Engine.get_own_spikes`."""
-        return self.channel.own_spikes.slice_steps(*self._last())
+        return self.channel.own_spikes.slice_steps(*self._find_last_steps())
 
     def get_spikes_under_way(self) -> tuple[int, SpikeLog, SpikeLog]:
         """Return spikes in transit: their first step, spikes of the inputs, and spikes of this rank's neurons."""
@@ -486,9 +487,9 @@ class Spike(Engine):
 
     def get_received_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank received, see `Engine.get_received_spikes`."""
-        return self.channel.received_spikes.slice_steps(*self._last())
+        return self.channel.received_spikes.slice_steps(*self._find_last_steps())
 
-    def _last(self) -> tuple[int, int]:
+    def _find_last_steps(self) -> tuple[int, int]:
         """Return the half-open range of steps of the last sample in the logs."""
         last = self._last_step - self.kernel.channel.base
         return last - self.n, last
@@ -521,7 +522,7 @@ class Spike(Engine):
         if not self.learned or self.batch:
             return {}
         kept = self.memory.snapshot()
-        self.flush()
+        self.flush_synapses()
         tables = [item.table for item in self.memory.tables[:2]]
         shown = {id(table): table.weight.copy() for table in (*tables, self.network.feedback)}
         for array, values in kept:
@@ -529,7 +530,7 @@ class Spike(Engine):
         self._raise_own_problem()
         return shown
 
-    def flush(self) -> None:
+    def flush_synapses(self) -> None:
         """Deliver spikes in flight, then one more spike of every source; the run can't continue after that.
 
         A flush learns even if the last sample did not. It needs no sample before it, for example after `load_state`.
@@ -596,9 +597,9 @@ class Spike(Engine):
             self.batch.sums.clear_sums()
             self.batch.n_collected = 0
 
-    def refresh(self) -> None:
-        """Collective: see `Engine.refresh`."""
-        super().refresh()
+    def refresh_derived(self) -> None:
+        """Collective: see `Engine.refresh_derived`."""
+        super().refresh_derived()
         self.memory.share_constants()
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
@@ -611,19 +612,19 @@ class Spike(Engine):
             | {name: history[name] for name in ("f_av", "A", "D")}
         )
 
-    def _squares(self, item: Plastic) -> np.ndarray:
+    def _get_squares(self, item: Plastic) -> np.ndarray:
         if self.batch:
-            return super()._squares(item)
-        return self._keeper(item).of_synapses["variance"][item.span.synapses]
+            return super()._get_squares(item)
+        return self._find_memory(item).of_synapses["variance"][item.span.synapses]
 
     @property
     def history_steps(self) -> int:
         """Number of steps in the histories of neurons: their longest ring, bounded by cutoff or folding."""
         return self.memory.history_steps()
 
-    def nbytes(self) -> dict[str, int]:
+    def count_bytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: traces of synapses, state of rows, histories, logs."""
-        memory = self.memory.nbytes()
+        memory = self.memory.count_bytes()
         histories, log = (
             memory["histories"] + self._ring.nbytes + self.traces.nbytes,
             memory["log"] + self.channel.nbytes,

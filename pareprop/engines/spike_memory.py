@@ -185,7 +185,7 @@ class SpikeMemory:
         lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
         return max(*lengths, *(item.n_steps for item in self.structs.values()))
 
-    def nbytes(self) -> dict[str, int]:
+    def count_bytes(self) -> dict[str, int]:
         """Return bytes by kind: traces of synapses, state of rows, histories, logs."""
         of_tables = [item for table in self.tables for item in table.arrays]
         return {

@@ -14,7 +14,7 @@ An engine (`Interval`, `Spike`) has these methods, used between iterations only.
     `state()` are filled right after it, so kernels must hold views of these arrays. `State.load` sets the numbers that
     `state()` counted, and fills its shared arrays.
 
-`refresh()`
+`refresh_derived()`
     Called last, by engines only: updates everything that is derived from the arrays.
 
 Six kinds of parts, by owner:

@@ -169,8 +169,8 @@ class TableMemory:
 
     # ---- weights that are shown --------------------------------------------------------------------------------------
 
-    def watch(self, synapses: np.ndarray, n_steps: int) -> np.ndarray:
-        """Record weights of synapses when spikes arrive there, see `Spike.watch`."""
+    def watch_weights(self, synapses: np.ndarray, n_steps: int) -> np.ndarray:
+        """Record weights of synapses when spikes arrive there, see `Spike.watch_weights`."""
         table, rows = self.table, self.rows
         if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have no state
             rows.books = new_books(len(table.row_ptr) - 1)

@@ -99,7 +99,7 @@ class Clock(Observer):
             if block.model.is_a(SpikeSource)
         ]
         self._generators = self.taps.filter_recorded(np.concatenate([NOBODY, *generators])).tolist()
-        self.engine.record(self.taps.recorded)
+        self.engine.record_neurons(self.taps.recorded)
         own = self.engine.dynamics.ids - self.network.neurons[0]
         self._recorded = own
         learns = np.zeros(self._nodes.n + 1, bool)  # others take no learning signals in NEST
@@ -223,7 +223,7 @@ class Clock(Observer):
         late = error[-AHEAD:]
         self._late_signals.append((step + len(error) - len(late), late.copy()))
         if self.taps.records_field("learning_signal"):
-            own = self.engine.project(error, self._recorded) * self._has_learning_inputs
+            own = self.engine.project_signals(error, self._recorded) * self._has_learning_inputs
             self.taps.write_neurons("learning_signal", step, gather_columns(self.comm, own))
 
     # ---- weights -----------------------------------------------------------------------------------------------------

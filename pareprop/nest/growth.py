@@ -167,7 +167,7 @@ class Growth(Transfer):
 
         self.transfer_synapses(kept, fresh)
         self.transfer_neurons(kept.neurons, fresh.neurons, find_kept)
-        new.refresh()
+        new.refresh_derived()
 
     def resume_interval(self, past: Sample | None) -> None:
         """Collective: continue within an interval, after the readouts' step ahead of `Interval.run_before`.
@@ -179,8 +179,8 @@ class Growth(Transfer):
         if past is not None:
             done = len(past.inputs.ptr) - 1
             spikes = self.transfer_log(old.get_own_spikes(), done, "recurrent")
-            new.begin(SpikeLog(new.n_steps), None, reset=False)
-            new.feed(0, past)
+            new.begin_interval(SpikeLog(new.n_steps), None, reset=False)
+            new.feed_steps(0, past)
             new.channel.load(spikes, done)
             new.signal[:done] = self.widen_rows(old.signal[:done])
             spiking = spikes.slice_steps(done - 1, done).ids
@@ -223,7 +223,7 @@ class Growth(Transfer):
         self.transfer_synapses(kept, fresh)
         self.transfer_rows((kept.rows[name], fresh.rows[name]) for name in sorted(kept.rows.keys() & fresh.rows.keys()))
         self._transfer_rates(rates)
-        new.refresh()
+        new.refresh_derived()
 
     def _transfer_rates(self, rates: Rates) -> None:
         """Collective: take over which rates of learning were there when."""

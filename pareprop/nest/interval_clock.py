@@ -180,7 +180,7 @@ class IntervalClock(Clock):
         index = self.forced.index
         forced = np.zeros((self.n_steps, len(index)), bool)
         forced[place : place + last - first] = self.forced.take_spikes(first, last)
-        self.engine.force(index, forced)
+        self.engine.force_spikes(index, forced)
         return self._make_sample(first, place, self.pending_inputs.take_log(first, last))
 
     def _make_sample(self, first: int, place: int, inputs: SpikeLog) -> Sample:

@@ -43,7 +43,7 @@ class SpikeClock(Clock):
                 np.concatenate(column)
                 for column in zip(*((a, b) for other, a, b in synapses if other is table), strict=True)
             )
-            result.append((self.engine.watch(table, local), number))
+            result.append((self.engine.watch_weights(table, local), number))
         return result
 
     def _run(self, end: int) -> None:
@@ -52,7 +52,7 @@ class SpikeClock(Clock):
 
     def piece(self, first: int, last: int) -> Sample:
         """What happens in NEST's steps [first, last), see `OpenTask`."""
-        self.engine.force(self.forced.index, self.forced.take_spikes(first, last))
+        self.engine.force_spikes(self.forced.index, self.forced.take_spikes(first, last))
         window = self.window.get_steps(first, last)
         plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
         return Sample(

@@ -261,7 +261,7 @@ def run(bench: Bench, exchange: Exchange) -> Values:
     for index in range(bench.warmup):
         engine.run(task.sample(index), learn)
         if learn:
-            engine.optimize()
+            engine.step_optimizers()
         simulation.digest.add_spikes(engine.log, task.n_steps)
     for name in PHASES[1:]:
         simulation.timers.seconds.pop(name, None)
@@ -271,7 +271,7 @@ def run(bench: Bench, exchange: Exchange) -> Values:
         wall -= read_synchronized_clock(comm)
         engine.run(sample, learn)
         if learn:
-            engine.optimize()
+            engine.step_optimizers()
         wall += read_synchronized_clock(comm)
         counters.stop_counting()
         received = engine.get_received_spikes()

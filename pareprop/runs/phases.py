@@ -125,7 +125,7 @@ class Phases(Observer):
         for first in range(0, n_samples, batch):
             simulation.run_samples(first, min(batch, n_samples - first), phase, learn=True)
             scores.append(simulation.score)
-            simulation.engine.optimize()
+            simulation.engine.step_optimizers()
         for item, before in zip(simulation.engine.plastic, usual, strict=True):
             item.eta = before
         return Score.join_scores(scores)

@@ -76,7 +76,7 @@ class ResultCollector(Observer):
                 records.append(item.record)
                 self._synapses.append((k, item))
         if self._has_states or self._has_rules:
-            engine.record(np.unique(np.concatenate(records)))
+            engine.record_neurons(np.unique(np.concatenate(records)))
         if self._has_rules or self._learns:
             engine.keep_gradients()
         for plastic in engine.plastic:
@@ -162,7 +162,7 @@ class ResultCollector(Observer):
         shown = engine.show_weights()
         self._keep(simulation, "w", shown)
         if self._has_rules:
-            self._keep(simulation, "gradient", engine.gradients(shown))
+            self._keep(simulation, "gradient", engine.get_gradients(shown))
         if self._learns:
             self._keep(simulation, "delay", engine.show_delays(), "delay")
             self._keep(simulation, "d", {}, "delay", 0.0)

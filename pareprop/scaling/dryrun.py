@@ -78,7 +78,7 @@ def run(
             dry.draw_spikes(min(own_hz * dt, 1.0))
         clock = _Clock()
         simulation.run_samples(index, 1, "train", learn=True)
-        engine.optimize()
+        engine.step_optimizers()
         busy, spent = clock.read()
         wall, processor, steps = wall + spent, processor + busy * spent, steps + engine.n  # episodes may end early
         ids = engine.log.ids[: engine.log.ptr[engine.n]]

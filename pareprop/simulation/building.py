@@ -38,7 +38,7 @@ def build_engine(model: Model, n_steps: int, exchange: Exchange, settings: Setti
         engine: Engine = model.eprop.engine(network, exchange, settings, n_steps, timers, plan)
     if exchange.comm is not None or exchange.size == 1:
         shared_reading.require_all(network, exchange.comm)
-    engine.bind()
+    engine.connect_ranks()
     return engine
 
 

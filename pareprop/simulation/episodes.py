@@ -60,7 +60,7 @@ class Episodes:
         self._episode: Episode | None = None
 
     def play_episode(self, index: int, phase: str, learn: bool = False) -> Sample:
-        """Collective: run all steps of an episode; return it as a sample, for `Engine.finish`, with the same `learn`.
+        """Collective: run all steps of an episode; return a sample for `Engine.finish_sample`, with the same `learn`.
 
         Raises
         ------
@@ -79,10 +79,10 @@ class Episodes:
         actions: list[int] = []
         engine.begin_episode(inputs, learn)
         while True:
-            engine.advance(done, u + 1)
+            engine.run_steps(done, u + 1)
             done = u + 1
             action = choose_action(engine.show_signal()[u, :-1], draws[len(actions)], greedy)
-            engine.decide(u, action, reply.reward)
+            engine.take_decision(u, action, reply.reward)
             reply = self._request_reply(partial(self._step, action), f"{where}, decision {len(actions)}")
             actions.append(action)
             self.replies.append(reply)
@@ -94,7 +94,7 @@ class Episodes:
             u += task.period
         bootstrap = 0.0
         if task.bootstrap and not reply.terminated and done + task.period <= task.n_steps:
-            engine.advance(done, done + task.period)
+            engine.run_steps(done, done + task.period)
             done += task.period
             bootstrap = float(engine.show_signal()[done - 1, -1])
         inputs.ptr[filled + 1 :] = inputs.ptr[filled]
@@ -150,7 +150,7 @@ class Episodes:
         if len(spikes.ids) and spikes.ids[: spikes.ptr[-1]].max(initial=0) >= self.n_inputs:
             raise InputError(f"an episode gave a spike of source {spikes.ids.max()}, the model has {self.n_inputs}")
         n = min(n_steps, self.task.n_steps - filled)
-        inputs.append_steps(filled, self.engine.thin(spikes, filled), n)
+        inputs.append_steps(filled, self.engine.remove_lost_inputs(spikes, filled), n)
         return filled + n
 
     def collect_dynamics(self) -> dict[str, np.ndarray]:

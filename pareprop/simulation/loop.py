@@ -297,7 +297,7 @@ class Simulation:
 
     def _end_iteration(self, outcomes: list[tuple[float, float]]) -> None:
         """Collective: change the weights, record the iteration, call observers."""
-        self.engine.optimize()
+        self.engine.step_optimizers()
         self._count_moves()
         self._summarize_parameters()
         if self.model.optimizer.max_norm is not None:
@@ -451,7 +451,7 @@ class Simulation:
             sample = self._check_together(
                 index, "train", lambda: replace(late, target=task.late_target()), task.n_steps
             )
-        return self._make_outcome(index, "train", sample, *self.engine.finish(sample, learn), learn)
+        return self._make_outcome(index, "train", sample, *self.engine.finish_sample(sample, learn), learn)
 
     def _end_in_batch(self, outcome: Outcome, learn: bool) -> None:
         """Collective: report a sample, and after the last one of its batch change the weights."""
@@ -565,7 +565,7 @@ class Simulation:
         self._require_whole()
         require_samples(self.task, "run_samples")
         self._torn = f"a batch of phase '{phase}'"
-        with nullcontext() if is_counted(phase, learn) else self.engine.testing():
+        with nullcontext() if is_counted(phase, learn) else self.engine.keep_training_draws():
             outcomes = self._run_batch(first, n, phase, learn)
         self._torn = ""
         return outcomes
@@ -574,7 +574,7 @@ class Simulation:
         self._note_training(phase, learn)
         share, outcomes, problem = self.replicas.list_samples(n), [], None
         self._classes, self._returns = [], Returns()
-        self.engine.skip(share.start, learn)
+        self.engine.skip_samples(share.start, learn)
         try:
             for k in share:
                 if learn:
@@ -587,7 +587,7 @@ class Simulation:
         for *_, failure in gathered:
             if failure is not None:
                 raise failure
-        self.engine.skip(n - share.stop, learn)
+        self.engine.skip_samples(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
         episodes = Returns()
@@ -634,7 +634,7 @@ class Simulation:
         with self._loss_state.watch_changes(trains):
             if self.episodes:
                 sample = self.episodes.play_episode(index, phase, learn)
-                found = self.engine.finish(sample, learn)
+                found = self.engine.finish_sample(sample, learn)
             else:
                 sample = self._request_sample(index, phase)
                 self.notices.check_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
@@ -644,7 +644,7 @@ class Simulation:
 
     def _enter_sample(self, index: int, phase: str, learn: bool) -> None:
         """Announce the next sample to the engine, and with it the label."""
-        self.engine.enter(phase, learn, self._asked, None if is_counted(phase, learn) else index)
+        self.engine.enter_phase(phase, learn, self._asked, None if is_counted(phase, learn) else index)
         self.engine.context = Context(int(index), phase, batch_size=self.model.optimizer.batch_size)
 
     def _make_outcome(
@@ -675,7 +675,7 @@ class Simulation:
 
     def _apply_perturbations(self, sample: Sample) -> Sample:
         """Return a sample without the input spikes that perturbations drop."""
-        inputs = self.engine.thin(sample.inputs)
+        inputs = self.engine.remove_lost_inputs(sample.inputs)
         return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
     def _request_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
@@ -874,11 +874,13 @@ class Simulation:
 
     def nbytes(self) -> dict[str, int]:
         """Return the bytes on this rank by kind."""
-        return self.network.nbytes() | self.engine.nbytes()
+        return self.network.nbytes() | self.engine.count_bytes()
 
     def bytes_of_synapses(self) -> int:
         """Return the bytes of topology, weights, gradients and optimizer state on this rank."""
-        return sum(table.nbytes for table in self.network.list_tables().values()) + self.engine.nbytes()["gradients"]
+        return (
+            sum(table.nbytes for table in self.network.list_tables().values()) + self.engine.count_bytes()["gradients"]
+        )
 
 
 def is_counted(phase: str, learn: bool) -> bool:

@@ -42,8 +42,8 @@ class Pieces:
             engine.begin_pieces(learn)
         if piece.window is None:
             piece = replace(piece, window=np.arange(first, last) >= engine.n - engine.settings.learning_window)
-        engine.feed(first, piece)
-        engine.advance(first, last)
+        engine.feed_steps(first, piece)
+        engine.run_steps(first, last)
         self.add_piece(piece)
         return engine.show_signal()[first:last].copy()
 

@@ -405,7 +405,7 @@ def _restore_state(simulation: Simulation, path: Path, manifest: Values, network
         if not network_only:
             with _require_fit(world, path):
                 simulation.load_progress(manifest["numbers"], shared)
-        simulation.engine.refresh()
+        simulation.engine.refresh_derived()
     return wrong
 
 

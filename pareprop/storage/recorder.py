@@ -133,9 +133,9 @@ class Recorder(Observer):
         """Ask the engine to record the chosen neurons, in addition to other observers' requests."""
         is_due = self._is_due(simulation, index, phase)
         if self._keeps_state and is_due:
-            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self.ids))
+            simulation.engine.record_neurons(np.union1d(simulation.engine.dynamics.ids, self.ids))
         if self._traces and self._traces.need_sample(simulation, is_due):
-            simulation.engine.record(np.union1d(simulation.engine.dynamics.ids, self._traces.neurons))
+            simulation.engine.record_neurons(np.union1d(simulation.engine.dynamics.ids, self._traces.neurons))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""

@@ -148,7 +148,7 @@ def _move_state(simulation: Simulation, model: Model) -> bool:
     moved = [_redistribute_items(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
     firsts = after[rank].tolist()
     checkpoint_pieces.fill_pieces(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
-    simulation.engine.refresh()
+    simulation.engine.refresh_derived()
     return True
 
 

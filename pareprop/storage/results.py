@@ -112,7 +112,7 @@ class ResultsFile(Observer):
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
         is_kept = (phase, index) in self.samples
-        simulation.engine.record(self.ids if is_kept else self.ids[:0])
+        simulation.engine.record_neurons(self.ids if is_kept else self.ids[:0])
         local_activity.prepare_engine(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:

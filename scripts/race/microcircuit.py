@@ -64,7 +64,7 @@ def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) ->
         start = time.perf_counter()
         simulation.run_sample(k, "train", learn=learn)
         if learn:
-            simulation.engine.optimize()
+            simulation.engine.step_optimizers()
         taken, lap = time.perf_counter() - start, meter.measure_interval()
         if k * SAMPLE_MS >= options.warm_up:
             seconds, joules = seconds + taken, joules + lap

@@ -39,7 +39,7 @@ METER = NeuronModel.from_dict(
 def arrivals(model: Model, n_samples: int) -> np.ndarray:
     """What arrives at all neurons in some samples: (port, step, neuron)."""
     simulation = Simulation(model, silence(STEPS))
-    simulation.engine.record(np.arange(model.size("recurrent")))
+    simulation.engine.record_neurons(np.arange(model.size("recurrent")))
     parts = []
     for index in range(n_samples):
         simulation.run_sample(index, "train", learn=False)

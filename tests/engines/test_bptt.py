@@ -123,7 +123,7 @@ def test_symmetric_feedback_stays_bptt_while_weights_change(kind: str, regular_o
         found, wanted = both(run, index)
         assert_equal(found["in->rec"], wanted["in->rec"] * ((1.0 - KAPPA) if regular_out else 1.0))
         assert_equal(found["rec->out"], wanted["rec->out"])
-        run.engine.optimize()
+        run.engine.step_optimizers()
 
 
 def test_recurrent_connections_break_the_equality() -> None:

@@ -110,9 +110,9 @@ def gradients(variant: str, **options: Any) -> tuple[Simulation, np.ndarray, np.
     simulation = Simulation(network(variant, rule, cell, **options), task)
     engine = simulation.engine
     engine.keep_gradients()
-    engine.record(np.arange(15))
+    engine.record_neurons(np.arange(15))
     simulation.train(1)
-    found = networks.matrices(simulation, lambda table: engine.gradients({})[id(table)])["in"]
+    found = networks.matrices(simulation, lambda table: engine.get_gradients({})[id(table)])["in"]
     arriving = small.raster(task.sample(0).inputs, 50, 10).astype(float)
     if variant == "interval":
         arriving[0] = 0.0  # lost
@@ -317,7 +317,7 @@ def test_a_hook_that_fails_as_a_batch_is_collected_is_told() -> None:
     simulation.run_samples(0, 2, "train", learn=True)
     hook.fails = True
     with pytest.raises(InputError, match="told to fail"):
-        simulation.engine.optimize()
+        simulation.engine.step_optimizers()
 
 
 def test_a_loss_of_firing_rates_that_fails_in_an_episode_is_told() -> None:

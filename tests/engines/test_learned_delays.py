@@ -354,7 +354,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(bad: float) -> None:
     run = Simulation(network(), task())
     run.run_samples(0, 2, "train", learn=True)
     run.engine.gradient.of_delays[0][3] = bad
-    run.engine.optimize()
+    run.engine.step_optimizers()
     with pytest.raises(StateError, match=r"\(sample 2\)"):
         run.run_samples(2, 10, "train", learn=True)
 

@@ -91,9 +91,9 @@ def compare(
     weights, expected, z = found or twin(case, task, loss, n_episodes)
     for index in range(n_episodes):
         sample = run.episodes.play_episode(index, "train", learn=True)
-        run.engine.finish(sample, learn=True)
+        run.engine.finish_sample(sample, learn=True)
         if (index + 1) % batch == 0:
-            run.engine.optimize()
+            run.engine.step_optimizers()
         rollout, value = sample.rollout, run.engine.evaluation.extra["value"]
         happened += zip([index] * len(value), rollout.actions, rollout.rewards, value, strict=True)
         spikes = np.stack(run.engine.log.list_spikes(run.engine.n))

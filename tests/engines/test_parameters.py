@@ -120,7 +120,7 @@ def test_batches_of_the_spike_variant_take_the_mean_of_gradients(reset: bool) ->
         for index in samples:
             run.run_sample(index, "train", learn=True)
             if batch == 1 or index % batch:
-                run.engine.optimize()
+                run.engine.step_optimizers()
         return run.engine.parameters.kept
 
     alone = [*simulate(range(1), 1), *simulate(range(1, 2), 1)] if reset else simulate(range(2), 1)
@@ -150,7 +150,7 @@ def test_a_current_learns_like_a_source_that_always_fires() -> None:
     simulation.run_sample(0, "train", learn=True)
     table = simulation.network.incoming
     of_weights = simulation.engine.gradient.arrays[id(table)][np.argsort(table.target)].copy()
-    simulation.engine.optimize()
+    simulation.engine.step_optimizers()
     assert np.abs(of_weights).min() > 0
     np.testing.assert_allclose(kept[0][0], of_weights, rtol=1e-12)
 
@@ -208,7 +208,7 @@ def test_values_act(variant: str) -> None:
     plain, values = Simulation(fixed, Noise()), Simulation(network(variant), Noise(), algorithms=algorithms)
     for item in values.engine.parameters.items:
         item.values[:] = learned[item.name]
-    values.engine.parameters.refresh()
+    values.engine.parameters.refresh_derived()
     for simulation in (plain, values):
         simulation.run_sample(7, "test", learn=False)
     assert len(plain.engine.log.ids) > 20

@@ -41,7 +41,7 @@ def count(
         run = benchmark.build_simulation(bench.build_model(), task, Alone(), rate, algorithms)
     engine, sample = run.engine, task.sample(0)
     engine.run(sample, True)
-    engine.optimize()
+    engine.step_optimizers()
     return engine.kernel.work / benchmark.count_events(
         run.network.incoming, sample.inputs, engine.get_received_spikes(), n_steps, True
     )

@@ -64,7 +64,7 @@ def population(model: Model, name: str) -> object:
 
 def spikes(simulation: Simulation, index: int, phase: str) -> tuple[np.ndarray, np.ndarray]:
     """Raster (steps, 2 N) and surrogate gradients of a sample without learning."""
-    simulation.engine.record(np.arange(2 * N))
+    simulation.engine.record_neurons(np.arange(2 * N))
     simulation.run_samples(index, 1, phase, learn=False)
     raster = small.raster(simulation.engine.log, STEPS, 2 * N)
     return raster, simulation.engine.recorded.surrogate_gradient
@@ -122,7 +122,7 @@ def test_noise_is_what_a_slow_twin_draws(variant: str, precision: str) -> None:
 
     simulation, parts = Simulation(model, silence(STEPS)), []
     for index in range(2):
-        simulation.engine.record(np.arange(12))
+        simulation.engine.record_neurons(np.arange(12))
         simulation.run_samples(index, 1, "train", learn=False)
         parts.append(simulation.engine.recorded.V_m)
     found = np.concatenate(parts)

@@ -185,7 +185,7 @@ def test_bytes_per_synapse(variant: str, precision: str, adam: bool, wanted: int
     incoming, real = run.network.incoming, kernels.PRECISIONS[precision].real
     n = len(incoming.weight)
     assert n == 300 * 150
-    learning = run.engine.nbytes()["gradients"] * n / (n + len(run.network.outgoing.weight))  # both tables alike
+    learning = run.engine.count_bytes()["gradients"] * n / (n + len(run.network.outgoing.weight))  # both tables alike
     assert abs((incoming.weight.nbytes + incoming.target.nbytes + learning) / n - wanted) < 0.1
     assert incoming.weight.dtype == real
     assert all(array.dtype == real for name, array in run.engine.neurons.items())

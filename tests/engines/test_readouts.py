@@ -48,7 +48,7 @@ def simulate(variant: str, names: tuple[str, ...], plastic: bool, eta: float, n:
     run = Simulation(model, Noise(names))
     run.train(n)
     if model.eprop.is_online:
-        run.engine.flush()
+        run.engine.flush_synapses()
     return run
 
 

@@ -54,7 +54,11 @@ def test_a_scale_is_a_factor_of_the_rewards(seed: int) -> None:
     assert found.loss == expected.loss
     online = OnlineRewards(Reward(scale=0.25)), OnlineRewards(Reward())
     told = [
-        [rewards.decide(signal[0], 1, 0.0), rewards.decide(signal[1], 0, reward), rewards.end(reward, 0.5)]
+        [
+            rewards.compute_td_error(signal[0], 1, 0.0),
+            rewards.compute_td_error(signal[1], 0, reward),
+            rewards.end_episode(reward, 0.5),
+        ]
         for rewards, reward in zip(online, (1.2, 0.3), strict=True)
     ]
     for one, other in zip(*told, strict=True):

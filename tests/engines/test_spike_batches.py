@@ -60,7 +60,7 @@ def test_samples_without_learning_leave_no_gradient(reset: bool) -> None:
         nonlocal n_learned
         n_learned += learns[index]
         if learns[index] and n_learned % 2 == 0:
-            run.engine.optimize()
+            run.engine.step_optimizers()
 
     found = spike_networks.run_samples(run, learns, between=step)
     spike_networks.compare(case, found, run_batches(case, SAMPLE, reset, learns=learns))
@@ -202,7 +202,7 @@ def test_weights_keep_their_bits_within_a_batch(reset: bool | None, precision: s
         run.run_sample(index, "train", learn=True)
     assert [table.weight.tobytes() for table in tables] == before
     run.run_sample(2, "train", learn=True)
-    run.engine.optimize()
+    run.engine.step_optimizers()
     assert all(table.weight.tobytes() != bits for table, bits in zip(tables, before, strict=True))
 
 
@@ -285,15 +285,15 @@ def test_recorded_gradients_of_samples_add_up_to_that_of_the_batch() -> None:
     (span,) = (span for span in run.network.incoming.spans if span.projection.name == projection.name)
     source, target, delay, index = np.concatenate([*run.network.incoming.yield_chunks(span)], axis=1)
     item = traces_of(engine, Chosen(projection, source, target, delay))
-    engine.record(item.record)
+    engine.record_neurons(item.record)
     engine.keep_gradients()
     total = np.zeros(len(source))
     for k in range(3):
         run.run_sample(k, "train", learn=True)
         recorded = item.record_states(engine.inputs, engine.log, engine.evaluation.error, None)
         total += recorded["gradient"].sum(axis=0)
-    engine.optimize()
-    expected = engine.gradients({})[id(run.network.incoming)][index]
+    engine.step_optimizers()
+    expected = engine.get_gradients({})[id(run.network.incoming)][index]
     np.testing.assert_allclose(total / 3, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
     assert np.all(expected != 0.0)
 

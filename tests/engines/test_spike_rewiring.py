@@ -247,7 +247,7 @@ def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_
     plastic = {item.name: item for item in simulation.engine.plastic if item.rewiring}
     for item in plastic.values():
         item.rewiring.kept = []
-    found = spike_networks.run_samples(simulation, between=lambda run, index: run.engine.optimize())
+    found = spike_networks.run_samples(simulation, between=lambda run, index: run.engine.step_optimizers())
     for key, name in NAMES.items():
         seen = np.concatenate(plastic[name].rewiring.kept)
         assert len(seen) > 10, "the case must have moves"

@@ -180,9 +180,9 @@ def test_histories_are_bounded(model: str, cutoff: float) -> None:
         <= longest + 2 * run.engine.plan.m + 4
     )
     run.train(10)
-    before = run.engine.nbytes()
+    before = run.engine.count_bytes()
     run.train(100)
-    assert run.engine.nbytes() == before
+    assert run.engine.count_bytes() == before
     assert before["histories"] < 8 * 4 * 24 * (longest + 40)
     assert run.rates[-1] > 1.0
 

@@ -143,7 +143,7 @@ def network(
 def learned(run: Simulation, n: int = 3) -> tuple[set[str], np.ndarray, np.ndarray, int]:
     before = run.network.incoming.weight.astype(float)
     run.train(n)
-    run.engine.flush()
+    run.engine.flush_synapses()
     return spike_networks.algorithms(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
 
 

@@ -122,10 +122,10 @@ def test_state_continues_with_the_same_bits(variant: str) -> None:
         for name, entry in theirs.items():
             pair = [item if kind == "neurons" else item[-1] for item in (entry, mine[name])]
             pair[1][...] = pair[0]
-    second.engine.refresh()
+    second.engine.refresh_derived()
     outcomes = [run.engine.run(NOISE.sample(3)) for run in (first, second)]
     for run in (first, second):
-        run.engine.optimize()
+        run.engine.step_optimizers()
     np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
     np.testing.assert_array_equal(first.network.incoming.weight, second.network.incoming.weight)
 
@@ -138,9 +138,9 @@ def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
     found = {}
     for forced in (False, True):
         run = Simulation(small(variant, kinds=("iaf_psc_exp", "adex")), NOISE)
-        run.engine.record(np.arange(14))
+        run.engine.record_neurons(np.arange(14))
         if forced:
-            run.engine.force(ids, due)
+            run.engine.force_spikes(ids, due)
         run.train(1)
         steps, neurons = run.engine.get_received_spikes().list_spikes(NOISE.n_steps)
         raster = np.zeros((NOISE.n_steps, 14), bool)

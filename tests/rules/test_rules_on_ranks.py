@@ -139,8 +139,8 @@ def test_batches_take_the_mean_of_gradients(reset: bool) -> None:
         run.engine.keep_gradients()
         for index in samples:
             run.run_sample(index, "train", learn=True)
-        run.engine.optimize()
-        found = run.engine.gradients(run.engine.show_weights())
+        run.engine.step_optimizers()
+        found = run.engine.get_gradients(run.engine.show_weights())
         tables = run.network.incoming, run.network.outgoing
         return {
             span.projection.name: found[id(table)][span.first : span.last] for table in tables for span in table.spans

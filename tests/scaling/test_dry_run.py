@@ -67,7 +67,7 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
 def run_twice(simulation: Simulation, task: BenchTask) -> None:
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
-        simulation.engine.optimize()
+        simulation.engine.step_optimizers()
 
 
 @pytest.mark.mpi

@@ -134,7 +134,7 @@ def test_one_engine_after_a_longer_episode_gives_the_bits_of_a_fresh_one() -> No
         for index in order[:-1]:
             fresh.run_sample(index, "train", learn=False)
         fresh.run_sample(order[-1], "train", learn=True)
-        fresh.engine.optimize()
+        fresh.engine.step_optimizers()
         return [fresh.network.incoming.weight, fresh.network.outgoing.weight]
 
     for alone, later in zip(weights_after(short), weights_after(long, short), strict=True):

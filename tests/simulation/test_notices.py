@@ -495,7 +495,7 @@ def test_arrays_that_observers_keep_stay_as_they_were(variant: str) -> None:
             return Sample.from_raster(raster, np.full((N_STEPS, 2), float(index)))
 
     simulation = Simulation(model(variant, optimizer=GradientDescent(eta=1e-4)), Noise(), observers=[Keep()])
-    simulation.engine.record(np.arange(3))
+    simulation.engine.record_neurons(np.arange(3))
     simulation.train(4)
     assert any(len(arrays[3]) for arrays in copies)
     for arrays, wanted in zip(kept, copies, strict=True):

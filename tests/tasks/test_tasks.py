@@ -222,7 +222,7 @@ def test_first_iteration_is_that_of_nest(name: str, settings: list[str], n_sampl
         run.run_sample(index, "train", learn=True)
         steps, ids = run.engine.log.list_spikes(chosen.n_steps)
         spikes += zip((steps + index * chosen.n_steps).tolist(), ids.tolist(), strict=True)
-    run.engine.optimize()
+    run.engine.step_optimizers()
     assert spikes == list(zip(expected["spike_steps"].tolist(), expected["spike_ids"].tolist(), strict=True))
     assert len(spikes) > 100
     shown = run.engine.show_weights()
