@@ -109,7 +109,7 @@ def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: 
     )
     run = Simulation(model(case), CaseTask(case), exchange, settings=settings)
     if keep_gradients:
-        run.engine.gradient.keep()
+        run.engine.gradient.keep_gradients()
     return run
 
 

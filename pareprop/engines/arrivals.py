@@ -63,7 +63,7 @@ class ArrivalAccumulator:
             for table in tables
         }
 
-    def add(
+    def add_gradients(
         self,
         by_delay: np.ndarray,
         parts: Sequence[Arrivals],

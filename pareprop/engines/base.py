@@ -181,7 +181,7 @@ class Engine(ABC):
         from streams of its phase, by its index. Samples that train draw from the training streams, in their order.
         """
         stream = "" if test is None else f"/{phase}"
-        self.perturbing.choose(phase, learn, perturb, stream)
+        self.perturbing.choose_active(phase, learn, perturb, stream)
         if stream != self._stream:
             self.cells.draw_from(stream)
         self._test, self._stream = test, stream
@@ -216,9 +216,9 @@ class Engine(ABC):
     def _begin_steps(self, inputs: SpikeLog, n_steps: int, currents: np.ndarray | None) -> None:
         """Begin a sample of `n_steps` steps: its inputs, perturbations and currents."""
         self.n, self.inputs = n_steps, inputs
-        self.currents.begin()
+        self.currents.begin_sample()
         self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
-        self._perturbed = self.perturbing.begin(n_steps)
+        self._perturbed = self.perturbing.begin_sample(n_steps)
         self.inject_currents(currents)
 
     def _find_window(self, sample: Sample, n_steps: int) -> slice | np.ndarray:
@@ -456,7 +456,7 @@ class Engine(ABC):
 
     def record_neurons(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
-        self.dynamics.choose(ids)
+        self.dynamics.choose_neurons(ids)
         self.kernel.recorder = self._kernels.Recorder(self.dynamics.for_kernel())
 
     def _take_dynamics(self, error: np.ndarray, signals: np.ndarray | None = None) -> None:
@@ -465,7 +465,7 @@ class Engine(ABC):
         self.recorded = None
         if len(local):
             signal = self.find_signals(error, local) if signals is None else signals[:, local]
-            self.recorded = self.dynamics.take(signal)
+            self.recorded = self.dynamics.take_sample(signal)
 
     @abstractmethod
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
@@ -500,7 +500,7 @@ class Engine(ABC):
     def refresh_derived(self) -> None:
         """Update rows and learning-signal weights after the arrays of `state()` were filled."""
         for item in self.plastic:
-            item.restore()
+            item.restore_rows()
         self.network.following.copy_weights()
         self.parameters.refresh_derived()
 

@@ -83,7 +83,7 @@ class Cells:
             {name: self.constants[name] for name in names} | {"y": self.y, "arriving": np.zeros_like(self.y)}
         )
 
-    def keep(self, n_rows: int) -> None:
+    def allocate_history(self, n_rows: int) -> None:
         """Allocate the history that derivatives need, `n_rows` steps: the steps of a sample and the one before it."""
         n_kept, n = self._network.widths["kept"], self.states.shape[1]
         if n_kept:
@@ -127,7 +127,7 @@ class Cells:
         """Make the background draw from the streams whose keys end with `stream`."""
         np.asarray(self.neurons.background_keys)[...] = self._background.make_keys(stream)
 
-    def renew(self, pieces: Iterable[LocalPopulation]) -> None:
+    def copy_constants(self, pieces: Iterable[LocalPopulation]) -> None:
         """Copy the constants that `LocalNetwork.update_learned` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)
         for piece in pieces:

@@ -26,9 +26,9 @@ class Currents:
         shape = max(delays, default=1), network.neurons[1] - network.neurons[0]
         self._table, self._kernels = network.currents, kernels
         self.carried = np.zeros(shape, network.model.kernels.real)
-        self.begin()
+        self.begin_sample()
 
-    def begin(self) -> None:
+    def begin_sample(self) -> None:
         """Begin a sample."""
         self.before = self.carried.copy()
         self._by_step = self.carried[:0]
@@ -45,10 +45,10 @@ class Currents:
             if amplitude is not None:
                 synapses = bind_synapses(self._kernels, self._table)
                 self._kernels.inject(synapses, amplitude, self._by_step[1:])
-        self.carry(n_steps)
+        self.carry_over(n_steps)
         return self._by_step[:n_steps]
 
-    def carry(self, n_steps: int) -> None:
+    def carry_over(self, n_steps: int) -> None:
         """Carry currents that arrive after `n_steps` steps over to the next sample."""
         if len(self._by_step):
             self.carried[...] = self._by_step[n_steps:][: len(self.carried)]

@@ -54,9 +54,9 @@ class LearnedDelays(MovingSynapses, Optimized):
         self._rule.step(self.eta, divisor, self.n_steps, gradient, self.delay, **self.moments)
         if bad.any():  # bounds would hide it; the next sample ends the run
             self.delay[bad] = self.weight[bad] = np.nan
-        self.moved = self.sort()
+        self.moved = self.sort_rows()
 
-    def sort(self) -> int:
+    def sort_rows(self) -> int:
         """Move each synapse into the row of the whole delay nearest to its delay; return how many moved."""
         ptr, n_delays, moved = self.row_ptr, len(self.span.delays), 0
         ends = ptr[::n_delays].copy()  # of the sources

@@ -31,7 +31,7 @@ SAMPLE = 20_000  # at most so many neurons get arrays when bytes are counted
 PARAMETERS, STATE = 12, 7  # numbers of a neuron: in double precision, and in the precision of the model
 
 
-def require(
+def require_memory(
     model: Model,
     n_steps: int,
     rank: int = 0,
@@ -59,7 +59,9 @@ def list_parts(model: Model, n_steps: int, first: int, last: int, plan: NetworkP
     parts = {f"state of {n} neurons": n * (8.0 * PARAMETERS + real * STATE)}
     for item in model.projections:
         if item.pre.role != "current":
-            parts[f"projection '{item.name}' ({_describe(model, item, first, last)})"] = onto.count_bytes(item)
+            parts[f"projection '{item.name}' ({_describe_projection(model, item, first, last)})"] = onto.count_bytes(
+                item
+            )
     parts[f"signals of {model.size('readout')} readouts in {n_steps} steps"] = 8.0 * model.size("readout") * n_steps
     if model.local:
         parts[f"signals of local readouts of {n} neurons"] = float(n * n_steps * real)
@@ -85,18 +87,18 @@ def count_sources(model: Model, first: int, last: int) -> dict[str, float]:
     expected = {group.name: 0.0 for group in model.of_role("recurrent")}  # synapses of a source
     for item in model.projections:
         if item.pre.role == item.post.role == "recurrent":
-            low, high = _overlap(model, item.post, first, last)
+            low, high = _find_part(model, item.post, first, last)
             expected[item.pre.name] += (high - low) * RULES[item.rule].compute_indegree(item) / item.pre.size
     sources = {}
     for group in model.of_role("recurrent"):
-        low, high = _overlap(model, group, first, last)
+        low, high = _find_part(model, group, first, last)
         sources[group.name] = high - low - (group.size - high + low) * math.expm1(-expected[group.name])
     if sum(sources.values()) > ALMOST_ALL * model.size("recurrent"):
         return {group.name: float(group.size) for group in model.of_role("recurrent")}
     return sources
 
 
-def _overlap(model: Model, group: Population, first: int, last: int) -> tuple[int, int]:
+def _find_part(model: Model, group: Population, first: int, last: int) -> tuple[int, int]:
     """Return the part of a population among neurons [first, last); all of readouts."""
     return find_local_range(model, group, first, last) if group.role == "recurrent" else (0, group.size)
 
@@ -126,7 +128,7 @@ class _Projections:
     def count_bytes(self, item: Projection) -> float:
         """Return the bytes of a projection."""
         model, real, rule = self._model, np.dtype(self._model.kernels.real).itemsize, RULES[item.rule]
-        low, high = _overlap(model, item.pre if item.post.role == "readout" else item.post, *self._ends)
+        low, high = _find_part(model, item.pre if item.post.role == "readout" else item.post, *self._ends)
         n_delays, words, ids = item.delay_range[1] - item.delay_range[0] + 1, 0.0, 0.0
         if item.post.role == "readout":  # on the ranks of its sources
             synapses, senders = (
@@ -192,9 +194,9 @@ def _count_parameters(model: Model, n: int) -> float:
     return 8.0 * found
 
 
-def _describe(model: Model, item: Projection, first: int, last: int) -> str:
+def _describe_projection(model: Model, item: Projection, first: int, last: int) -> str:
     values = {name: getattr(item, name) for name in RULES[item.rule].options}
     texts = {name: getattr(value, "__qualname__", value) for name, value in values.items() if np.ndim(value) == 0}
     options = [f"{name} = {text}" for name, text in texts.items()]
-    low, high = _overlap(model, item.post, first, last)
+    low, high = _find_part(model, item.post, first, last)
     return ", ".join([item.rule, *options, f"{item.pre.size} x {high - low}"])

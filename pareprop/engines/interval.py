@@ -22,7 +22,7 @@ from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
 from .learning_signal import Taught, bind_synapses
 from .local_readouts import LocalErrors
-from .plasticity import normalize
+from .plasticity import set_gains
 from .sample import Sample
 from .state import State
 
@@ -86,12 +86,12 @@ class Interval(Engine):
         super().__init__(network, exchange, settings, n_steps, timers, plan)
         self.n_samples, self._is_within, self.resets = 0, False, settings.reset
         self.neurons = self.cells.state
-        self.cells.keep(n_steps + 1)
+        self.cells.allocate_history(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic, window = self.gradient.plastic, settings.learning_window
-        normalize([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
+        set_gains([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
         # (port, neuron), and the input that arrives there in the first step of the next interval
         self.first_arrivals: tuple[tuple[np.ndarray, np.ndarray], np.ndarray] | None = None
         self._allocate_arrays()
@@ -148,7 +148,7 @@ class Interval(Engine):
         self._is_reset = reset
         if reset:
             self.cells.reset()
-        self.gradient.rules.begin(reset)
+        self.gradient.rules.begin_interval(reset)
         for factors in (table.factors for table in (self.network.incoming, self.network.outgoing)):
             if reset:
                 transmission.start_rows(factors[transmission.LIVE])
@@ -201,9 +201,11 @@ class Interval(Engine):
             self._take_dynamics(error, signals)
         taught = Taught(error, self.local.filtered, rate, sample.modulator, signals)
         if learn:
-            self.gradient.collect(sample.inputs, channel, psi, taught, self._starts, self._is_reset, self.origin)
+            self.gradient.collect_gradients(
+                sample.inputs, channel, psi, taught, self._starts, self._is_reset, self.origin
+            )
         elif not self.settings.reset:
-            self.gradient.follow(psi, taught)
+            self.gradient.run_rules(psi, taught)
         if not self.settings.reset:
             self.kernel.count_late(T)
         self.n_samples, self._is_within = self.n_samples + 1, False
@@ -236,12 +238,12 @@ class Interval(Engine):
         self.feed_steps(0, piece)
         self.run_steps(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
-        self.currents.carry(neuron_steps)
+        self.currents.carry_over(neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
 
     def step_optimizers(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
-        self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
+        self.gradient.step_optimizers(self.exchange.replicas, self.exchange.comm)
         moved = any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic)
         self._update_subscriptions(moved)
 
@@ -271,7 +273,7 @@ class Interval(Engine):
 
     def keep_gradients(self) -> None:
         """Keep the gradient of the first batch, for `get_gradients`."""
-        self.gradient.keep()
+        self.gradient.keep_gradients()
 
     def get_gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the gradients of the first batch that the optimizers took, by `id` of the table."""
@@ -309,17 +311,17 @@ class Interval(Engine):
     def state_of_cells(self) -> State:
         """Return the part of `state` that a sample changes before weights change: numbers, neurons and readouts."""
         state = State()
-        state.count(self, "n_samples", "tested")
+        state.add_numbers(self, "n_samples", "tested")
         for item in (*self.plastic, *self.gradient.delays):
-            item.count(state, "plastic")
+            item.add_counters(state, "plastic")
         for item in self.gradient.adaptive:
-            item.count(state, "adaptive")
+            item.add_counters(state, "adaptive")
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self.currents.state}
         state.shared = {"y": self.y}
         if (rules := self.gradient.rules).learners and not self.settings.reset:
             state.neurons |= rules.states | {"rule_before": rules.before}
-            state.count(rules, "goes_on")
+            state.add_numbers(rules, "goes_on")
         for kind, table in (("incoming", self.network.incoming), ("outgoing", self.network.outgoing)):
             if any(span.projection.transmission for span in table.spans) and not self.settings.reset:
                 state.rows[f"{kind}/factors"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
@@ -328,7 +330,7 @@ class Interval(Engine):
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
         (self.state() if whole else self.state_of_cells()).load(numbers, shared)
-        self.gradient.clear()
+        self.gradient.clear_gradients()
         self.gradient.n_collected = 0
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:

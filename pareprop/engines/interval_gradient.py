@@ -24,7 +24,7 @@ from .backward_pass import BackwardPass
 from .cells import Cells
 from .learning_signal import Taught
 from .parameters import Parameters
-from .plasticity import plastic, share_rates
+from .plasticity import list_plastic, share_rates
 from .rule_kernels import IntervalRules, Kinds
 from .state import State
 
@@ -34,9 +34,9 @@ EMPTY = SpikeLog(0, 0)
 class IntervalGradient:
     """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that use them.
 
-    If all optimizers are linear in the gradient and step after every sample, `step_optimizers` adds the gradient of
-    `collect` straight to the weights, and no gradient takes memory; `keep` undoes this. `averaged_steps` divides the
-    gradients of rules that read learning signals.
+    If all optimizers are linear in the gradient and step after every sample, `step_optimizers` adds gradients straight
+    to the weights, and no gradient takes memory; `keep_gradients` undoes this. `averaged_steps` divides the gradients
+    of rules that read learning signals.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class IntervalGradient:
     n_collected : int
         Samples of the batch so far, including the samples of other groups of ranks.
     first : dict or None
-        After `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
+        After `keep_gradients`: the gradients of the first batch as optimizers take them, by `id` of the table.
     norm : float
         With `max_norm`: norm of the gradient of the latest batch, before it was scaled down; NaN before the first one.
     delays : list of LearnedDelays
@@ -82,8 +82,8 @@ class IntervalGradient:
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._direct = self._direct and model.optimizer.max_norm is None
         self._pending: list[Arrivals] = []  # with which `step_optimizers` changes the weights
-        self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
+        self.adaptive = list_plastic(network.following.adaptive, model.optimizer, seed=model.seed)
+        self.plastic = [item for table in tables for item in list_plastic(table, model.optimizer, seed=model.seed)]
         share_rates(self.adaptive, self.plastic)
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
@@ -99,17 +99,17 @@ class IntervalGradient:
         averages = {item.name: reads_signals(item.span.projection) for item in self.plastic}
         self._divisors = {name: averaged_steps if averaged else 1 for name, averaged in averages.items()}
         self._kernels = [self.backward.bind_neurons(kind.neurons, kind.is_filtered) for kind in self.kinds.eprop]
-        self._allocate()
+        self._allocate_arrays()
 
-    def _allocate(self) -> None:
+    def _allocate_arrays(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
         sizes.append(sum(len(item.delay) for item in self.delays))
         self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
-    def keep(self) -> None:
+    def keep_gradients(self) -> None:
         """Keep gradients in separate arrays even if `step_optimizers` needs none, for scripts and tests."""
         self._direct, self.first = False, {}
-        self._allocate()
+        self._allocate_arrays()
 
     @property
     def arrays(self) -> dict[int, np.ndarray]:
@@ -134,7 +134,7 @@ class IntervalGradient:
         for item in () if self._direct else self.plastic:
             state.add_synapses("gradient", item.table, item.span, gradient=self.arrays[id(item.table)])
 
-    def clear(self) -> None:
+    def clear_gradients(self) -> None:
         """Drop the gradients of the batch so far."""
         self.sums.clear_sums()
         self._pending = []
@@ -144,7 +144,7 @@ class IntervalGradient:
         """Whether a gradient waits for `step_optimizers` that the next sample would overwrite."""
         return self._direct and self.n_collected > 0
 
-    def collect(
+    def collect_gradients(
         self,
         inputs: SpikeLog,
         channel: Channel,
@@ -179,7 +179,7 @@ class IntervalGradient:
             return
 
         with self.timers.time_phase("sweep"):
-            self.follow(psi, taught)
+            self.run_rules(psi, taught)
             parts: list[Arrivals] = []
             incoming = partial(Arrivals, network.incoming, inputs=inputs, received=channel.received_spikes)
             for kind, kernel in zip(self.kinds.eprop, self._kernels, strict=True):
@@ -191,7 +191,7 @@ class IntervalGradient:
             coefficients = psi
             if self.parameters.items or self.delays or np.any(self.kinds.plain[:, layout.PLASTIC]):
                 coefficients = self.backward.run(taught, psi)
-            self.parameters.collect(self.backward.adjoint, self._of_parameters, starts, is_reset)
+            self.parameters.collect_gradients(self.backward.adjoint, self._of_parameters, starts, is_reset)
             if self.delays:  # arrivals in step 0 are lost; non-finite values stay, so that checks find them
                 coefficients[0] *= 0.0
             parts.append(incoming(self.kinds.plain, coefficients=coefficients))
@@ -203,18 +203,18 @@ class IntervalGradient:
             self._pending = parts
         else:
             arrays = self.arrays
-            self._accumulator.add(
+            self._accumulator.add_gradients(
                 self.sums.arrays[len(self._tables)],
                 parts,
                 lambda table: (np.ones(len(table.blocks)), arrays[id(table)]),
             )
 
-    def follow(self, psi: np.ndarray, taught: Taught) -> None:
-        """Compute the coefficients of rules, and advance their states by an interval; arguments as of `collect`."""
+    def run_rules(self, psi: np.ndarray, taught: Taught) -> None:
+        """Compute the coefficients of rules, and advance their states; arguments as of `collect_gradients`."""
         if self.rules.learners and psi.shape[2]:
             self.rules.run(psi, taught)
 
-    def optimize(self, replicas: Replicas, comm: Comm) -> None:
+    def step_optimizers(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
 
         `replicas` are the groups of ranks that ran samples of the batch, `comm` the ranks of this group.
@@ -226,10 +226,10 @@ class IntervalGradient:
             item.begin_step()
         if self._direct:
             rates = {item.name: item.rate for item in self.plastic}
-            self._accumulator.add(
+            self._accumulator.add_gradients(
                 self.sums.arrays[len(self._tables)],
                 self._pending,
-                lambda table: (_rates(table, rates, divisors), table.weight),
+                lambda table: (_list_rates(table, rates, divisors), table.weight),
             )
             self._pending = []
         with self.timers.time_phase("communicate"):
@@ -248,7 +248,7 @@ class IntervalGradient:
                 gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
                 if self._direct:
-                    item.clip()
+                    item.clip_weights()
                 else:
                     item.step(arrays[id(item.table)], divisors[item.name])
             divisor = float(self.n_collected * self.averaged_steps)
@@ -270,6 +270,6 @@ class IntervalGradient:
         return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
 
 
-def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
+def _list_rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
     """Return minus the learning rate of each block of `table` over its projection's divisor; float64 (n_blocks,)."""
     return np.array(table.map_blocks(lambda item: -etas.get(item.name, 0.0) / divisors.get(item.name, 1.0)), float)

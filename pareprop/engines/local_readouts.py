@@ -59,7 +59,7 @@ class LocalErrors:
                 self._ranges += [(offset + k, offset + min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
         self._signals = allocate_aligned(n_steps * STRIP, self.filtered.dtype)
 
-    def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
+    def iterate_blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the columns of some neurons in `filtered` and their targets, (n_steps, n).
 
         Raises
@@ -80,37 +80,39 @@ class LocalErrors:
                 )
             yield slice(low - base, high - base), own
 
-    def compare(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
+    def compare_targets(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
         """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""
         assert self.rule is not None  # else this is not called
         losses, correlations = [np.zeros(0)], [np.zeros(0)]
         place, n_filled = own.ptr[:-1].copy(), 0
         self.shown = np.zeros((len(self.filtered), len(self.kept)), self.filtered.dtype)
-        for columns, target in self.blocks(targets):
+        for columns, target in self.iterate_blocks(targets):
             self.filtered[:, n_filled : columns.start], n_filled = 0.0, columns.stop
             for low in range(columns.start, columns.stop, STRIP):
                 high = min(low + STRIP, columns.stop)
-                signal, part = self._filter(own, place, low, high), slice(low - columns.start, high - columns.start)
+                part = slice(low - columns.start, high - columns.start)
+                signal = self._filter_spikes(own, place, low, high)
                 signal = np.ascontiguousarray(self.rule.filter_low_pass(signal, self.network.model.dt_ms), signal.dtype)
                 if self.measured_from is not None:
-                    correlations.append(correlate(*self._means(signal, target[:, part]), self.measured_from))
+                    means = self._average_trials(signal, target[:, part])
+                    correlations.append(correlate_signals(*means, self.measured_from))
                 kept = (self.kept >= low) & (self.kept < high)
                 self.shown[:, kept] = signal[:, self.kept[kept] - low]
-                losses.append(self._teach(signal, target, part, low))
+                losses.append(self._write_signals(signal, target, part, low))
         self.filtered[:, n_filled:] = 0.0
         self.correlation = np.concatenate(correlations)
         return np.concatenate(losses)
 
-    def _means(self, *courses: np.ndarray) -> list[np.ndarray]:
+    def _average_trials(self, *courses: np.ndarray) -> list[np.ndarray]:
         """Return the means over trials, if trials fill the sample."""
         course = self.rule.make_trajectory_loss() if self.rule is not None else None
         if course is None or self._start or len(self.filtered) % course.trials:
             return list(courses)
         return [course.average_trials(values) for values in courses]
 
-    def _teach(self, signal: np.ndarray, target: np.ndarray, part: slice, low: int) -> np.ndarray:
+    def _write_signals(self, signal: np.ndarray, target: np.ndarray, part: slice, low: int) -> np.ndarray:
         """Write the learning signals of neurons from column `low` on; return their losses."""
-        assert self.rule is not None  # as in `compare`
+        assert self.rule is not None  # as in `compare_targets`
         losses, none = np.zeros(signal.shape[1]), np.zeros_like(signal[0])
         constants, course = (self.kappa, self.rule.feedback), self.rule.make_trajectory_loss()
         if course is None:
@@ -123,7 +125,7 @@ class LocalErrors:
         kernel.compare(*constants, 0, 0, low, error, np.zeros_like(error), none, np.zeros(len(losses)), self.filtered)
         return losses
 
-    def _filter(self, own: SpikeLog, place: np.ndarray, low: int, high: int) -> np.ndarray:
+    def _filter_spikes(self, own: SpikeLog, place: np.ndarray, low: int, high: int) -> np.ndarray:
         """Return signals (n_steps, high - low) of some neurons; they are overwritten by the next call."""
         signal = self._signals[: len(self.filtered) * (high - low)].reshape(-1, high - low)
         kernel.advance(self.kappa, self._jump, self.network.neurons[0] + low, own.ids, own.ptr, place, signal)
@@ -136,11 +138,11 @@ class LocalErrors:
         `InputError` on all ranks, if targets are missing or have a wrong shape on any rank.
         """
         with channel.share_errors():  # each rank calls `targets` alone
-            losses = self.compare(channel.own_spikes, targets)
+            losses = self.compare_targets(channel.own_spikes, targets)
         return collectives.sum_in_order(channel.comm, losses) / max(self._n_compared, 1)
 
     def learning_signal(self, columns: np.ndarray) -> np.ndarray:
-        """Return learning signals of some neurons, float64 (n_steps, n), from the filtered ones of `compare`."""
+        """Return learning signals of some neurons, float64 (n_steps, n), from the results of `compare_targets`."""
         filtered = self.filtered[:, columns].astype(float)
         filtered[:-1] -= self.kappa * filtered[1:]
         return filtered
@@ -151,6 +153,6 @@ class LocalErrors:
         return self.filtered.nbytes
 
 
-def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
+def correlate_signals(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
     return trajectory_losses.correlate_columns(signal[first:], target[first:])[0]

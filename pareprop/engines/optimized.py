@@ -35,9 +35,9 @@ class Optimized:
         self.moments = {name: allocate_aligned(size, dtype) for name in optimizer.moments}
         self.arrays = dict(self.moments)
 
-    def count(self, state: State, kind: str) -> None:
+    def add_counters(self, state: State, kind: str) -> None:
         """Add learning rate and steps to a state."""
-        state.count(self, "eta", "n_steps", path=(kind, self.name))
+        state.add_numbers(self, "eta", "n_steps", path=(kind, self.name))
 
     @property
     def nbytes(self) -> int:

@@ -32,17 +32,17 @@ class ParameterTraces:
         shapes |= dict.fromkeys(("ebar", "ereg"), (m + 2, n_slots, n))  # learned from m + 1 steps later
         kinds = {name: float if name == "gradient" else real for name in shapes}
         self.arrays = {name: allocate_aligned(shape, kinds[name]) for name, shape in shapes.items()}
-        self.start()
+        self.reset_traces()
 
-    def start(self) -> None:
+    def reset_traces(self) -> None:
         """Set traces to their values at the start of the run."""
         for name in KEPT:
             self.arrays[name].fill(0.0)
-        for item, slot, mine in self._places():
-            start = self._parameters.slopes(item.population)[slot]
+        for item, slot, mine in self._list_slots():
+            start = self._parameters.get_slopes(item.population)[slot]
             self.arrays["trace"][slot, : len(start), mine] = start
 
-    def _places(self) -> list[tuple]:
+    def _list_slots(self) -> list[tuple]:
         """Return learned parameters of this rank's neurons, each with its slot and the slice of these neurons."""
         items = self._parameters.items
         return [
@@ -61,14 +61,14 @@ class ParameterTraces:
         items, filters = np.array(rows, np.int64).reshape(-1, 3), np.array(kappas, float).reshape(-1, 2)
         return self.arrays | {"items": items, "kappas": filters, "d_out": self._d_out}
 
-    def begin(self) -> None:
+    def clear_gradients(self) -> None:
         """Clear the gradients at the start of a sample."""
         self.arrays["gradient"].fill(0.0)
 
-    def gradients(self) -> list[np.ndarray]:
+    def list_gradients(self) -> list[np.ndarray]:
         """Return the gradients of the present sample, as `Parameters.step` takes them."""
         found = [np.zeros(0) for _ in self._parameters.items]
-        for item, slot, mine in self._places():
+        for item, slot, mine in self._list_slots():
             found[self._parameters.items.index(item)] = self.arrays["gradient"][slot, mine]
         return found
 

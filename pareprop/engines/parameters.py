@@ -50,7 +50,7 @@ class Parameter(Optimized):
     @property
     def values(self) -> np.ndarray:
         """Present values: of the population's neurons on this rank, or (1,) if shared."""
-        return self._own(self.value)
+        return self._select_own(self.value)
 
     def by_neuron(self) -> np.ndarray:
         """Return the values of this rank's neurons, (n,); 0 for neurons of other populations."""
@@ -60,7 +60,7 @@ class Parameter(Optimized):
         whole[self.mine] = self.values
         return whole
 
-    def _own(self, array: np.ndarray) -> np.ndarray:
+    def _select_own(self, array: np.ndarray) -> np.ndarray:
         return array if self.optimizer.shared else array[self.mine]
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
@@ -71,7 +71,7 @@ class Parameter(Optimized):
         self.values[is_bad] = np.nan  # bounds would hide it; the next sample ends the run
 
     def _change_values(self, gradient: np.ndarray, divisor: float) -> None:
-        moments = {name: self._own(array) for name, array in self.moments.items()}
+        moments = {name: self._select_own(array) for name, array in self.moments.items()}
         if self.optimizer.scale != "log":
             self._rule.step(self.eta, divisor, self.n_steps, gradient, self.values, **moments)
             return
@@ -111,16 +111,16 @@ class Parameters:
                     start = np.ravel(getattr(value, "center", value))[:1]
                 self.items.append(Parameter(population, name, mine, n, start))
         self.gradients = [np.zeros(item.mine.stop - item.mine.start) for item in self.items]
-        self._renew()
+        self._update_constants()
 
-    def _renew(self) -> None:
+    def _update_constants(self) -> None:
         """Recompute the constants of this rank's neurons from the present values."""
         for name, piece in self._pieces.items():
             values = {item.parameter: item.values for item in self.items if item.population.name == name}
             self._slopes[name] = self._network.update_learned(piece, values)
-        self._cells.renew(self._pieces.values())
+        self._cells.copy_constants(self._pieces.values())
 
-    def slopes(self, population: Population) -> np.ndarray:
+    def get_slopes(self, population: Population) -> np.ndarray:
         """Return derivatives of initial states of a population's neurons here, see `LocalNetwork.update_learned`."""
         return self._slopes[population.name]
 
@@ -130,7 +130,7 @@ class Parameters:
         for name, piece in self._pieces.items():
             yield piece, [place for place, item in enumerate(self.items) if item.population.name == name]
 
-    def collect(self, adjoint: np.ndarray, into: list[np.ndarray], starts: bool, is_reset: bool) -> None:
+    def collect_gradients(self, adjoint: np.ndarray, into: list[np.ndarray], starts: bool, is_reset: bool) -> None:
         """Add the gradients of an interval, from the last columns of the backward pass (see `neurons.generate`).
 
         `adjoint` has the shape (n_adjoint, n_neurons), `into` is a list like `gradients`. `starts` says that the run
@@ -147,7 +147,7 @@ class Parameters:
                 if starts and self.items[place].parameter == "I_e" and program.definition.current_from:
                     gradient -= own[first + len(places)]
                 for i in range(n_states if is_reset else 0):
-                    gradient += own[i] * self.slopes(self.items[place].population)[k, i]
+                    gradient += own[i] * self.get_slopes(self.items[place].population)[k, i]
                 into[place] += gradient
 
     def step(self, gradients: list[np.ndarray], divisor: float, comm: Comm) -> None:
@@ -163,22 +163,22 @@ class Parameters:
         for item, gradient, total in zip(self.items, gradients, sums, strict=True):
             item.step(total, divisor)
             gradient.fill(0.0)
-        self._renew()
+        self._update_constants()
 
     def add_to(self, state: State) -> None:
         """Add values, moments and counters to a state."""
         for item in self.items:
             kind = state.shared if item.optimizer.shared else state.neurons
             kind.update({f"learned/{item.name}/{name}": array for name, array in item.arrays.items()})
-            item.count(state, "parameters")
+            item.add_counters(state, "parameters")
 
     def refresh_derived(self) -> None:
         """Set the values that were filled in from a state in the neurons."""
         if self.items:
-            self._renew()
+            self._update_constants()
 
     @staticmethod
-    def summarize(comm: Comm, item: Parameter) -> dict[str, float]:
+    def summarize_values(comm: Comm, item: Parameter) -> dict[str, float]:
         """Collective: return the statistics `SUMMARY` of the present values, with the same bits on any ranks."""
         values, low, high = item.values, item.optimizer.low, item.optimizer.high
         if item.optimizer.shared:
@@ -197,7 +197,7 @@ class Parameters:
         return {item.name: item.by_neuron() for item in self.items}
 
     @staticmethod
-    def gather(comm: Comm, values: np.ndarray, item: Parameter) -> np.ndarray:
+    def gather_values(comm: Comm, values: np.ndarray, item: Parameter) -> np.ndarray:
         """Collective: return on rank 0 a copy of the values of all neurons of the population, or of the shared one."""
         if item.optimizer.shared:
             return values.copy()

@@ -42,9 +42,9 @@ class Perturbing:
         self._drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for item in network.model.perturbations:  # bad drawn values are reported before the run
             if isinstance(item.options, Injection):
-                self._drawn[item.name] = self._draw(item, item.options)
+                self._drawn[item.name] = self._draw_currents(item, item.options)
 
-    def choose(self, phase: str, learn: bool, asked: Sequence[object] | None, stream: str = "") -> None:
+    def choose_active(self, phase: str, learn: bool, asked: Sequence[object] | None, stream: str = "") -> None:
         """Set the perturbations of the next samples, of a phase or as `asked`; `InputError` if they are not possible.
 
         The keys of their draws end with `stream`.
@@ -55,7 +55,7 @@ class Perturbing:
             if item.kind == "cut" and learn:
                 raise InputError(f"cut '{item.name}': samples of phase '{phase}' are learned from: nothing can be cut")
 
-    def begin(self, n_steps: int) -> object:
+    def begin_sample(self, n_steps: int) -> object:
         """Return the perturbations for the kernel, in a sample of `n_steps` steps."""
         self._n_steps = n_steps
         self.lost[:] = 0
@@ -65,16 +65,16 @@ class Perturbing:
         probabilities: list[float] = []
         for item in self.active:
             kind = KINDS.get(type(item.options))
-            if kind is None or self._role(item) != "recurrent":
+            if kind is None or self._find_role(item) != "recurrent":
                 continue
-            for first, last, number in self._ranges(item):
+            for first, last, number in self._list_ranges(item):
                 row = np.zeros(layout.PERTURBED_COLUMNS, np.int64)
                 row[layout.PERTURBED_FIRST], row[layout.PERTURBED_LAST] = first, last
                 row[layout.PERTURBED_NUMBER] = number
                 row[layout.PERTURBED_START], row[layout.PERTURBED_STOP] = item.steps_of(n_steps)
                 row[layout.NOISE_PLACE], row[layout.NOISE_STEPS] = sum(len(one) for one, _ in values), item.period
                 rows[kind].append(row)
-                keys[kind].append(self._key(item))
+                keys[kind].append(self._make_key(item))
                 if isinstance(item.options, Injection):
                     values.append(self._drawn[item.name])
                 if isinstance(item.options, Dropout):
@@ -103,7 +103,7 @@ class Perturbing:
         `inputs` has the steps from `first` on of a sample of `n_steps` steps; `first_draw` is the number of the draws
         of the sample's first step.
         """
-        acting = [item for item in self.active if type(item.options) in KINDS and self._role(item) == "input"]
+        acting = [item for item in self.active if type(item.options) in KINDS and self._find_role(item) == "input"]
         if not acting:
             return inputs
         n = len(inputs.ptr) - 1
@@ -111,14 +111,14 @@ class Perturbing:
         stays = np.ones(len(ids), bool)
         for item in acting:
             start, stop = item.steps_of(n_steps)
-            population = self._population(item)
+            population = self._find_population(item)
             number = ids.astype(np.int64) - self._network.model.offset(population)
             inside = (steps + first >= start) & (steps + first < stop)
             for low, high in perturbations.list_cell_ranges(item.options, population):
                 mine = np.flatnonzero(stays & inside & (number >= low) & (number < high))
                 if isinstance(item.options, Dropout):
                     when = steps[mine] + first + first_draw
-                    mine = mine[perturbations.draw_lost(self._key(item), when, number[mine], item.options.p)]
+                    mine = mine[perturbations.draw_lost(self._make_key(item), when, number[mine], item.options.p)]
                 stays[mine] = False
         return SpikeLog.from_spikes(steps[stays], ids[stays], n)
 
@@ -144,19 +144,19 @@ class Perturbing:
                     table.weight[place] = weight
             self._network.following.copy_weights()  # feedback that the kernel has copied from readout synapses
 
-    def _population(self, item: Applied) -> Population:
+    def _find_population(self, item: Applied) -> Population:
         return next(one for one in self._network.model.populations if one.name == item.of)
 
-    def _role(self, item: Applied) -> str:
-        return self._population(item).role
+    def _find_role(self, item: Applied) -> str:
+        return self._find_population(item).role
 
-    def _key(self, item: Applied) -> np.ndarray:
+    def _make_key(self, item: Applied) -> np.ndarray:
         return rng.make_key(self._network.model.seed, f"{item.name}/{item.kind}{self._stream}")
 
-    def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
+    def _list_ranges(self, item: Applied) -> list[tuple[int, int, int]]:
         """Return ranges of this rank's neurons that `item` acts on: first, one past the last, the first's number."""
         model, (first, last), ranges = self._network.model, self._network.neurons, []
-        population = self._population(item)
+        population = self._find_population(item)
         offset = model.offset(population)
         for start, stop in perturbations.list_cell_ranges(item.options, population):
             low, high = find_overlap(first, last, offset + start, offset + stop)
@@ -164,9 +164,9 @@ class Perturbing:
                 ranges.append((low - first, high - first, low - offset))
         return ranges
 
-    def _draw(self, item: Applied, options: Injection) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_currents(self, item: Applied, options: Injection) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the current of this rank's neurons."""
-        model, population = self._network.model, self._population(item)
+        model, population = self._network.model, self._find_population(item)
         low, high = find_local_range(model, population, *self._network.neurons)
         mean, std = (
             draw_cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low, high)

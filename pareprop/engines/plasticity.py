@@ -119,17 +119,17 @@ class Plastic(Optimized):
 
     def add_to(self, state: State, kind: str) -> None:
         """Add weights, `arrays`, and the ends of synapses that move to a state."""
-        ends = self.rewiring.topology() if self.rewiring else {}
+        ends = self.rewiring.copy_topology() if self.rewiring else {}
         state.add_synapses(kind, self.table, self.span, weight=self.table.weight, **self.arrays, **ends)
 
-    def restore(self) -> None:
+    def restore_rows(self) -> None:
         """Move synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
-            self.rewiring.restore()
+            self.rewiring.restore_rows()
         if self.delays:
-            self.delays.sort()
+            self.delays.sort_rows()
 
-    def clip(self) -> None:
+    def clip_weights(self) -> None:
         """Count a step whose gradient was added straight to the weights, and clip them."""
         self.n_steps += 1
         self._finish_step(is_clipped=False)
@@ -142,7 +142,7 @@ class Plastic(Optimized):
     def begin_step(self) -> None:
         """Prepare for a change of the weights."""
         if self.rewiring:
-            self.rewiring.begin()
+            self.rewiring.keep_signs()
 
     def _finish_step(self, is_clipped: bool = True) -> None:
         """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
@@ -153,7 +153,7 @@ class Plastic(Optimized):
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self._signs, self.table.weight)
 
 
-def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
+def list_plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
     """Return the plastic projections of a table, in its order; projections without an optimizer get `default`.
 
     `InputError` for a weight outside of its bounds, as in NEST, or for bounds that exclude a sign.
@@ -180,7 +180,7 @@ def share_rates(adaptive: Iterable[Plastic], projections: Iterable[Plastic]) -> 
         item.leader = leaders[item.name]
 
 
-def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:
+def set_gains(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:
     """Set the gain of projections whose optimizer is `normalized` or `scaled`; adaptive feedback has its readouts'.
 
     Rules without e-prop's filter keep a gain of 1.

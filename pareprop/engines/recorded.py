@@ -65,19 +65,19 @@ class Dynamics:
     ids : np.ndarray
         int64 (n,), ids of the neurons.
     keeps_derivatives : bool
-        Whether `Recorded.kept` is recorded, too; set before `choose`.
+        Whether `Recorded.kept` is recorded, too; set before `choose_neurons`.
     """
 
     def __init__(self, network: LocalNetwork, n_steps: int) -> None:
         self._network, self._n_steps, self.keeps_derivatives = network, n_steps, False
-        self.choose(np.zeros(0, np.int64))
+        self.choose_neurons(np.zeros(0, np.int64))
 
     @property
     def local(self) -> np.ndarray:
         """The neurons, counted from the first one of this rank."""
         return self.ids - self._network.neurons[0]
 
-    def choose(self, ids: np.ndarray) -> None:
+    def choose_neurons(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
         (first, last), widths = self._network.neurons, self._network.widths
         self.ids = ids[(ids >= first) & (ids < last)]
@@ -91,12 +91,12 @@ class Dynamics:
         tracks = dict(zip(("V_m", "adaptation", "psi"), self._tracks, strict=True))
         return {"local": self.local, "state": self._states, "kept": self._kept} | tracks
 
-    def show(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def get_tracks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the last or present sample, (n_steps, n)."""
         V_m, adaptation, psi = self._tracks
         return self._with_equations(V_m, self._name_states(self._n_steps)), adaptation, psi
 
-    def take(self, signal: np.ndarray) -> Recorded:
+    def take_sample(self, signal: np.ndarray) -> Recorded:
         """Return the record of the last sample, with the learning signals (n_steps, n)."""
         n_steps = len(signal)
         V_m, adaptation, psi = (track[:n_steps].copy() for track in self._tracks)

@@ -60,7 +60,7 @@ class Rewiring(MovingSynapses):
         self.kept: list[np.ndarray] | None = None
         self._kept_topology: tuple[np.ndarray, np.ndarray] | None = None
 
-    def begin(self) -> None:
+    def keep_signs(self) -> None:
         """Keep the signs of all synapses before weights change."""
         self._kept_topology = None  # from a checkpoint, not needed any more
         kernel.sign_bits(self.weight, self._bits)
@@ -91,7 +91,7 @@ class Rewiring(MovingSynapses):
         if self.kept is not None:
             self.kept.append(self.latest)
 
-    def topology(self) -> dict[str, np.ndarray]:
+    def copy_topology(self) -> dict[str, np.ndarray]:
         """Return source and delay in steps of each synapse for a checkpoint, because they can't be drawn again."""
         row = np.repeat(np.arange(len(self.row_ptr) - 1), np.diff(self.row_ptr))
         source, block = np.divmod(row, len(self.span.delays))
@@ -99,13 +99,13 @@ class Rewiring(MovingSynapses):
         self._kept_topology = kept
         return dict(zip(("source", "delay"), kept, strict=True))
 
-    def restore(self) -> None:
-        """Sort synapses into the rows of the sources and delays that a checkpoint filled into the arrays of `topology`.
+    def restore_rows(self) -> None:
+        """Sort synapses by the sources and delays that a checkpoint filled into the arrays of `copy_topology`.
 
         Each synapse has its target and values already.
         """
         span, ptr = self.span, self.row_ptr
-        assert self._kept_topology is not None  # `topology` was called before
+        assert self._kept_topology is not None  # `copy_topology` was called before
         source, delay = self._kept_topology
         row = source.astype(np.int64) * len(span.delays) + np.searchsorted(span.delays, delay)
         order = np.lexsort((self.target, row))

@@ -49,7 +49,7 @@ class IntervalRules(Rules):
         self.before = allocate_aligned(history.shape[1:], real)
         self.goes_on = False
 
-    def begin(self, reset: bool) -> None:
+    def begin_interval(self, reset: bool) -> None:
         """Prepare for an interval whose neurons are reset, or continue."""
         self.goes_on = not reset and self.goes_on
         if reset:
@@ -172,16 +172,16 @@ class Kinds:
         found = [rules.find(item) if item.plastic else None for item in projections]
         kinds = [learning.rule_of(item) for item in projections]
 
-        def chosen(some: Sequence[bool]) -> np.ndarray:
+        def select_blocks(some: Sequence[bool]) -> np.ndarray:
             blocks = table.blocks_again
             blocks[~np.array(some, bool), layout.PLASTIC] = 0
             return blocks
 
-        self.of_rules = [chosen([k == place for k in found]) for place in range(len(rules.learners))]
+        self.of_rules = [select_blocks([k == place for k in found]) for place in range(len(rules.learners))]
         for blocks in self.of_rules:
             blocks[:, layout.PORT] = 0  # coefficients of a rule are the same for all ports
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
-        self.plain = table.blocks if all(plain) and not table.has_transmission else chosen(plain)
+        self.plain = table.blocks if all(plain) and not table.has_transmission else select_blocks(plain)
         outgoing = network.outgoing
         self.onto_readouts = outgoing.blocks_again if outgoing.has_transmission else outgoing.blocks
         shape = n_steps, max(network.widths["ports"], 1), rules.n
@@ -196,4 +196,4 @@ class Kinds:
                 for name, piece in network.piece_of.items()
             ]
             coefficients = allocate_aligned(shape, model.kernels.real)
-            self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), coefficients))
+            self.eprop.append(EpropKind(rule, select_blocks(of), cells.with_programs(programs), coefficients))

@@ -23,7 +23,7 @@ class RuleTraces(Traces):
 
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
         network, model, projection = engine.network, engine.network.model, chosen.projection
-        self._prepare(engine, chosen)
+        self._set_attributes(engine, chosen)
         engine.dynamics.keeps_derivatives = True
         self.record, n = np.unique(self._target), len(self._target)
         at = find_at(list_rules(model), projection)
@@ -74,7 +74,7 @@ class RuleTraces(Traces):
         arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
         rate: np.ndarray = np.zeros(n)
         if not self._online:
-            rate = self._regularize(fired)
+            rate = self._regularize_rates(fired)
             if self._engine.resets:
                 self._literal.reset_states()
                 self.last_kept[...] = np.nan

@@ -19,7 +19,7 @@ from ..network.unsupported import require_supported
 from ..parallel.spike_log import SpikeLog
 
 
-def numbers(name: str, value: object) -> np.ndarray:
+def check_numbers(name: str, value: object) -> np.ndarray:
     """Return an array of the numbers or truth values of a sample; `InputError` names a field of other types."""
     try:
         array = np.asarray(value)
@@ -34,7 +34,7 @@ def numbers(name: str, value: object) -> np.ndarray:
     return array
 
 
-def _chain(arrays: Iterable[object]) -> int:
+def _compute_checksum(arrays: Iterable[object]) -> int:
     """Return the checksum of some arrays, one after the other; None counts as well."""
     mark = 0
     for array in arrays:
@@ -109,7 +109,7 @@ class Sample:
         InputError
             For shapes that do not fit, and for what holds no finite numbers.
         """
-        spikes, target = SpikeLog.from_raster(raster), numbers("target", target)
+        spikes, target = SpikeLog.from_raster(raster), check_numbers("target", target)
         shape = np.shape(raster)
         if target.ndim != 2 or len(target) != shape[0]:
             raise InputError(f"raster {shape} and target {target.shape} must be (n_steps, n)")
@@ -144,7 +144,7 @@ class Sample:
         InputError
             For a rate below 0 or not finite, or a shape that does not fit the target.
         """
-        rates, target = numbers("rates_hz", rates_hz).astype(float), numbers("target", target)
+        rates, target = check_numbers("rates_hz", rates_hz).astype(float), check_numbers("target", target)
         for name, value in (("seed", seed), ("index", index)):
             if not is_whole(value):
                 raise InputError(f"sample: {name} = {quote(value)} must be a whole number")
@@ -171,7 +171,7 @@ class Sample:
         for name in BY_STEP:
             kind, value = bool if name == "window" else float, getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, np.ascontiguousarray(numbers(name, value), kind))
+                object.__setattr__(self, name, np.ascontiguousarray(check_numbers(name, value), kind))
         if self.rollout is not None and not isinstance(self.rollout, Rollout):
             raise InputError(f"sample: rollout = {quote(self.rollout)} must be a Rollout")
         if self.local_targets is not None and not callable(self.local_targets):
@@ -196,7 +196,7 @@ class Sample:
         for name in ("modulator", "factors"):
             if getattr(self, name) is not None:
                 held[name] = (getattr(self, name),)
-        return {name: _chain(arrays) for name, arrays in held.items()}
+        return {name: _compute_checksum(arrays) for name, arrays in held.items()}
 
     def check(self, n_steps: int, model: Model, needs_target: bool = True) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""

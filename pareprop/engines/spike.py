@@ -29,7 +29,7 @@ from ..values import Values
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
 from .parameter_traces import ParameterTraces
-from .plasticity import Plastic, normalize, plastic
+from .plasticity import Plastic, list_plastic, set_gains
 from .sample import Sample
 from .spike_batch import SpikeBatch
 from .spike_memory import KINDS, SpikeMemory
@@ -109,9 +109,9 @@ class Spike(Engine):
         self.traces = ParameterTraces(network, self.parameters, plan.d_out, plan.m)
         # without batches adaptive feedback learns with the readout synapses
         tables = self.memory.tables if is_batched else self.memory.tables[:2]
-        found = [plastic(item.table, model.optimizer, keeps_moments=is_batched, seed=model.seed) for item in tables]
+        found = [list_plastic(item.table, model.optimizer, is_batched, seed=model.seed) for item in tables]
         self.plastic, adaptive = [*found[0], *found[1]], [item for items in found[2:] for item in items]
-        normalize([*self.plastic, *adaptive], model, n_steps, settings.learning_window)
+        set_gains([*self.plastic, *adaptive], model, n_steps, settings.learning_window)
         self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if is_batched else None
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
@@ -285,7 +285,7 @@ class Spike(Engine):
         """Count a sample of a batch after its last step; if samples are separate runs, collect its gradients."""
         self.kernel.teach_rest(self.time)
         if self.batch and self._is_to_step:
-            self.batch.add_sample(self.traces.gradients())
+            self.batch.add_sample(self.traces.list_gradients())
             if self.resets:
                 self._collect_gradients(counts=True)
         if self.resets:
@@ -295,14 +295,14 @@ class Spike(Engine):
     def _collect_gradients(self, counts: bool) -> None:
         """Apply pending contributions of the samples so far; with `counts` add the gradients to the batch."""
         assert self.batch is not None
-        kept = [] if self.resets else self.memory.snapshot()
+        kept = [] if self.resets else self.memory.copy_arrays()
         self.flush_synapses()
         gradients = [item.gradient.copy() if kept else item.gradient for item in self.memory.tables]
         for array, values in kept:
             array[...] = values
         self._raise_own_problem()
         if counts:
-            self.batch.add(gradients)
+            self.batch.add_gradients(gradients)
         for table, gradient in zip(self.memory.tables, gradients, strict=True):  # the next flush adds these again
             table.gradient[...] -= gradient
         self._pending_learn = None
@@ -339,7 +339,7 @@ class Spike(Engine):
         for item in self._rewired if self._is_to_step else ():
             item.end_sample()
         if self._is_to_step and self.parameters.items:
-            self.parameters.step(self.traces.gradients(), 1.0, self.exchange.comm)
+            self.parameters.step(self.traces.list_gradients(), 1.0, self.exchange.comm)
             self.memory.share_constants()
         self._is_to_step = False
 
@@ -348,7 +348,7 @@ class Spike(Engine):
         for array, value in self._start:
             array[...] = value
         self.cells.states[...] = self.network.initial
-        self.traces.start()
+        self.traces.reset_traces()
         self.kernel.channel.base = 0
 
     def _begin_sample(self, sample: Sample, learn: bool) -> None:
@@ -365,7 +365,7 @@ class Spike(Engine):
         for log in (memory.inputs, self.channel):
             log.drop_steps(base - run.channel.base, t - run.channel.base)
         memory.inputs.append_steps(t - base, sample.inputs, n)
-        self.traces.begin()
+        self.traces.clear_gradients()
         memory.rules.take_modulator(t, n, sample.modulator)
         run.channel.base, run.learns = base, learn if self.resets else self.learned
         run.spread_until = layout.NEVER  # another state may have been loaded, weights set
@@ -521,7 +521,7 @@ class Spike(Engine):
         """
         if not self.learned or self.batch:
             return {}
-        kept = self.memory.snapshot()
+        kept = self.memory.copy_arrays()
         self.flush_synapses()
         tables = [item.table for item in self.memory.tables[:2]]
         shown = {id(table): table.weight.copy() for table in (*tables, self.network.feedback)}
@@ -549,7 +549,7 @@ class Spike(Engine):
         state = self.state_of_cells()
         for item in self._rewired:
             assert item.rewiring is not None
-            state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
+            state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.copy_topology())
         if self.batch:
             self.batch.add_to(state, with_weights=self.resets)
         self.parameters.add_to(state)
@@ -559,17 +559,17 @@ class Spike(Engine):
         """Return all state that a sample changes: little if samples are separate runs, else all except batches."""
         if self.resets:
             state = State()
-            state.count(self, "before")
+            state.add_numbers(self, "before")
         else:
             state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
-            state.count(self, "time", "learned")
+            state.add_numbers(self, "time", "learned")
             state.numbers["owes"] = self._pending_learn
             if self.network.model.learning_signal is not None:  # a flush calls the hook with the latest errors
                 context = self.context
                 state.numbers["context"] = [context.index, context.phase, context.label, context.batch_size]
-        state.count(self, "tested")
+        state.add_numbers(self, "tested")
         for item in self.plastic:
-            item.count(state, "plastic")
+            item.add_counters(state, "plastic")
         state.neurons |= {"carried": self.currents.state}
         state.shared |= {"y": self.y}
         if not self.resets:

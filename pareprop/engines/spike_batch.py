@@ -39,7 +39,7 @@ class SpikeBatch:
         self.n_collected = 0
         self.first: dict[int, np.ndarray] | None = None
 
-    def add(self, gradients: list[np.ndarray]) -> None:
+    def add_gradients(self, gradients: list[np.ndarray]) -> None:
         """Add gradients of the tables, (n_synapses,) each, or (0,) for a table that does not learn."""
         for total, gradient in zip(self.sums.arrays, gradients, strict=False):
             total[: len(gradient)] += gradient
@@ -75,7 +75,7 @@ class SpikeBatch:
                 weight = {"weight": item.table.weight} if with_weights else {}
                 state.add_synapses(f"batch/{kind}", item.table, item.span, **weight, **item.moments)
         for item in self._adaptive:
-            item.count(state, "adaptive")
+            item.add_counters(state, "adaptive")
 
     @property
     def nbytes(self) -> int:

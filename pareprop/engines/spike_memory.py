@@ -65,7 +65,7 @@ class SpikeMemory:
         ]
         own = [item for struct in self.structs.values() for item in struct.arrays]
         self.history = {item.name: item.values for item in own if item.saved}
-        cells.keep(len(self.history["psi"]) + 1)
+        cells.allocate_history(len(self.history["psi"]) + 1)
         states = cells.state.items()
         self.arrays = [Array(*item, ring="steps" if item[0] == "history" else "") for item in states] + own
 
@@ -107,7 +107,7 @@ class SpikeMemory:
         own = [item.values for item in self.arrays if item.saved]
         return [*own, *(array for table in self.tables for array in table.list_moving())]
 
-    def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def copy_arrays(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return all arrays that a flush changes, each with a copy."""
         weights = [self.network.feedback.weight, *(item.table.weight for item in self.tables)]
         return [(array, array.copy()) for array in (*weights, *self._list_moving())]

@@ -67,7 +67,7 @@ class State:
     )  # return the log of this rank's neurons, by id
     _counted: list[tuple[tuple[str, ...], object, tuple[str, ...]]] = field(default_factory=list)
 
-    def count(self, owner: object, *attributes: str, path: tuple[str, ...] = ()) -> None:
+    def add_numbers(self, owner: object, *attributes: str, path: tuple[str, ...] = ()) -> None:
         """Add attributes of an object to the numbers, in the nested mappings that `path` names."""
         place = reduce(lambda place, key: place.setdefault(key, {}), path, self.numbers)
         place.update({name: getattr(owner, name) for name in attributes})
@@ -92,22 +92,22 @@ class State:
                 array = array[span.synapses]
             self.synapses[f"{kind}/{span.projection.name}/{name}"] = table, span, array
 
-    def put(self, name: str, numbers: object, shared: dict[str, np.ndarray]) -> None:
+    def add_part(self, name: str, numbers: object, shared: dict[str, np.ndarray]) -> None:
         """Add the numbers and shared arrays of a part of the run under its name."""
         self.numbers[name] = numbers
         self.shared |= {f"{name}/{key}": array for key, array in shared.items()}
 
     @staticmethod
-    def get(name: str, numbers: Values, shared: dict[str, np.ndarray]) -> tuple[AnyValue, dict[str, np.ndarray]]:
-        """Return the numbers and shared arrays that were `put` under that name."""
+    def get_part(name: str, numbers: Values, shared: dict[str, np.ndarray]) -> tuple[AnyValue, dict[str, np.ndarray]]:
+        """Return the numbers and shared arrays of the part with that name, see `add_part`."""
         start = f"{name}/"
         return numbers[name], {key.removeprefix(start): array for key, array in shared.items() if key.startswith(start)}
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         """Return the bytes of this rank's arrays."""
-        return sum(array.nbytes for _, array in self.arrays())
+        return sum(array.nbytes for _, array in self.iterate_arrays())
 
-    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+    def iterate_arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each array of this rank, and the array."""
         yield from self.neurons.items()
         for name, (_, _, array) in self.synapses.items():

@@ -66,7 +66,7 @@ class TableMemory:
         weighs, batched = learns and table.has_transmission, network.model.optimizer.batch_size > 1
         emitted = _place_emitted(table)
         chosen = zip(table.map_blocks(attrgetter("post")), plan.reads_maps, strict=True)
-        plan.settings["model"] = table.map_blocks(lambda item: self._address(of_network.plans[item.name].request))
+        plan.settings["model"] = table.map_blocks(lambda item: self._get_address(of_network.plans[item.name].request))
         plan.settings["maps"] = [maps.address_of(post) * scans for post, scans in chosen]
         plan.settings["emitted"] = emitted[:-1]
         structs = [struct(table, plan, self._real) for struct in TABLE_STRUCTS]
@@ -96,7 +96,7 @@ class TableMemory:
         )
         self.share_constants()
 
-    def _address(self, request: Request) -> int:
+    def _get_address(self, request: Request) -> int:
         """Return the address of the compiled model that traces of a projection follow, 0 for a built-in model."""
         if request.definition is None or request.equations:
             return 0

@@ -68,19 +68,21 @@ class Factors:
     def __init__(self, model: Model, chosen: Chosen) -> None:
         self.rows = np.zeros((len(chosen.source), layout.FACTOR_COLUMNS))
         transmission.fill_rows(model, chosen.projection, chosen.source, self.rows)
-        self.start()
+        self.reset_sources()
 
-    def start(self) -> None:
+    def reset_sources(self) -> None:
         """Set sources to the state before their first spikes."""
         transmission.start_rows(self.rows)
         self.rows[:, layout.LATEST_SPIKE] = -np.inf  # steps of earlier samples are below 0
 
-    def of(self, k: int, steps: np.ndarray) -> np.ndarray:
+    def get_factors(self, k: int, steps: np.ndarray) -> np.ndarray:
         """Return the factors of spikes that arrive at synapse k in some steps of the sample, ascending."""
         return transmission.advance_row(self.rows[k], steps)
 
 
-def define(model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]) -> LiteralRule:
+def make_definition(
+    model: Model, kind: str, constants: Given, kappa: float, shape: int | tuple[int, ...]
+) -> LiteralRule:
     """Return the definition of e-prop for the neurons `kind`, "iaf" or "iaf_adapt", in a model's variant.
 
     `constants` are the constants of the targets that the definition reads, broadcast to `shape`, the shape of the
@@ -107,11 +109,11 @@ class Equations:
         self._e, self._e_entered, self._psi = np.zeros((3, n))
         self._kept, self.n_kept = np.zeros((2, program.n_kept, n)), program.n_kept
 
-        def trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Callable[[], None]:
+        def bind_trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Callable[[], None]:
             rest = cells.constant, *self._kept, self._psi, arrived, traces, n, e
             return cells.bind_function("trace", n, n, cells.dt, port, *rest)
 
-        self._trace, self._enter = trace(0.0, self._own, self._e), trace(1.0, self._entered, self._e_entered)
+        self._trace, self._enter = bind_trace(0.0, self._own, self._e), bind_trace(1.0, self._entered, self._e_entered)
         self._decay = cells.bind_function("decay", n, n, cells.dt, 1, cells.constant, self._before_decay, n)
 
     def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
@@ -170,14 +172,14 @@ class Traces:
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
         model, projection = engine.network.model, chosen.projection
         check(model, projection)
-        self._prepare(engine, chosen)
+        self._set_attributes(engine, chosen)
         n, self._held, self._cutoff = len(self._source), 0, layout.NO_CUTOFF
         if self._online and (cutoff := cutoff_steps(projection.post, model.dt_ms)) != layout.NO_CUTOFF:
             self._held, self._cutoff = lags(model).m, cutoff
         self.record = np.zeros(0, np.int64) if self._onto_readouts else np.unique(self._target)
         if _follows_equations(projection):
-            self._equations = self._compile()
-        self._literal = self._define()
+            self._equations = self._compile_equations()
+        self._literal = self._make_definition()
         # the trace that learning signals multiply; states of e-prop in the order of the model's states, and these
         self._met = "eligibility" if getattr(rule_of(projection), "filter", "") == "none" else "eligibility_trace"
         self._linear = [name for name in ("zbar", "eps") if name in self._literal.synapse]
@@ -193,7 +195,7 @@ class Traces:
         if self._online:
             self._carried = (*FILTERS, "past", "coming", *(("latest", *HELD) if self._held else ()))
 
-    def _prepare(self, engine: Engine, chosen: Chosen) -> None:
+    def _set_attributes(self, engine: Engine, chosen: Chosen) -> None:
         """Set the attributes that arrivals and the regularisation of firing rates need."""
         network, model, projection = engine.network, engine.network.model, chosen.projection
         self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
@@ -211,7 +213,7 @@ class Traces:
             local = self._target - network.neurons[0]
             self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
 
-    def _compile(self) -> Equations:
+    def _compile_equations(self) -> Equations:
         """Return the equations for the eligibility of synapses onto custom neurons."""
         network, projection = self._engine.network, self._chosen.projection
         post, local = projection.post, self._target - network.neurons[0]
@@ -220,7 +222,7 @@ class Traces:
         values = network.get_parameters(network.piece_of[post.name], local) if len(local) else {}
         return Equations(Cells(program, len(local), values, network.model.dt_ms), projection.port_index)
 
-    def _define(self) -> LiteralRule:
+    def _make_definition(self) -> LiteralRule:
         """Return the definition with the constants of the synapses."""
         network, params = self._engine.network, self._chosen.projection.post.params
         model, readouts, kind = network.model, network.compute_readout_constants(), "iaf"
@@ -236,7 +238,7 @@ class Traces:
             kind = "iaf_adapt" if params.adaptive else "iaf"
             names, local = ("alpha", "zeta", "rho", "adapt_beta"), self._target - network.neurons[0]
             constants = {name: network.cells[name][local] for name in names}
-        return define(model, kind, {**constants, "kappa_reg": self._kappa_reg}, kappa, len(self._target))
+        return make_definition(model, kind, {**constants, "kappa_reg": self._kappa_reg}, kappa, len(self._target))
 
     @property
     def names(self) -> list[str]:
@@ -289,20 +291,20 @@ class Traces:
             psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
             kept = recorded.kept[:, : self._n_kept, column]
             fired = find_spikes(spikes, n_steps, self._target)
-            rate = rate if self._online else self._regularize(fired)
+            rate = rate if self._online else self._regularize_rates(fired)
         if not self._online:
             self._literal.reset_synapses()
             if self._equations:
                 self._equations.state[:] = 0.0
         works = self._find_works(arrivals, n_steps)
-        arrivals, psi, fired, kept = self._hold(arrivals[:n_steps], psi, fired, kept)
+        arrivals, psi, fired, kept = self._hold_steps(arrivals[:n_steps], psi, fired, kept)
         psi, found, met = np.where(works, psi, 0.0), [], []
         before_held: dict[str, np.ndarray] = {}
         for i in range(self._held + n_steps):
             entering, drive, pre = arrivals[i], psi[i], arrivals[i]
             if self._held:
                 if i == n_steps:
-                    before_held = copied(self.state())
+                    before_held = copy_arrays(self.state())
                 pre = entering = np.where(works[i], self.waiting + arrivals[i], 0.0)
                 self.waiting = self.waiting + arrivals[i] - entering
             if self._equations:
@@ -332,7 +334,7 @@ class Traces:
         self.f_av = keep * self.f_av + (1.0 - keep) * fired / dt
         return self._c_reg * (self.f_av - self._f_target)
 
-    def _regularize(self, fired: np.ndarray) -> np.ndarray:
+    def _regularize_rates(self, fired: np.ndarray) -> np.ndarray:
         """Return the factor of e in the gradient of an interval by which firing rates are regularised, (n,)."""
         engine, n_steps = self._engine, len(fired)
         count = np.count_nonzero(fired, axis=0) + engine.perturbing.lost[self._target - engine.network.neurons[0]]
@@ -354,7 +356,7 @@ class Traces:
         self.latest = latest[n_steps - 1] - n_steps  # before the steps that will be held
         return steps[held:] - latest[held:] < self._cutoff
 
-    def _hold(self, *arrays: np.ndarray) -> list[np.ndarray]:
+    def _hold_steps(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """Prepend the held steps of earlier samples to arrays (n_steps, .., n); hold the arrays' last steps."""
         joined = []
         for name, array in zip(HELD, arrays, strict=True):
@@ -375,14 +377,14 @@ class Traces:
         if self.start:
             self.load_state(self.start)
         if self._factors is not None and not self._online and self._engine.resets:
-            self._factors.start()
+            self._factors.reset_sources()
         total = np.zeros((n_steps + len(self.coming), len(self._source)))
         if self._online:
             total[: len(self.coming)] = self.coming
         for k, steps in enumerate(_steps_of(log, n_steps, self._source)):
             arriving = steps + delay[k]
             arriving = arriving[arriving > 0] if lost else arriving
-            total[arriving, k] = 1.0 if self._factors is None else self._factors.of(k, arriving)
+            total[arriving, k] = 1.0 if self._factors is None else self._factors.get_factors(k, arriving)
         if self._factors is not None:
             self._factors.rows[:, layout.LATEST_SPIKE] -= n_steps
         if self._online:
@@ -424,7 +426,7 @@ def find_spikes(log: SpikeLog, n_steps: int, ids: np.ndarray) -> np.ndarray:
     return fired
 
 
-def copied(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def copy_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return copies of arrays."""
     return {name: array.copy() for name, array in arrays.items()}
 

@@ -210,7 +210,7 @@ class Clock(Observer):
         """Collective: show what neurons did in steps [first, last) of the sample, of which `first` is NEST's `step`."""
         if not len(self.taps.recorded):
             return
-        voltage, adaptation, psi = (track[first:last] for track in self.engine.dynamics.show())
+        voltage, adaptation, psi = (track[first:last] for track in self.engine.dynamics.get_tracks())
         shift = self._shift
         columns = {"V_m": voltage + shift["E_L"], "surrogate_gradient": psi, "adaptation": adaptation}
         columns["V_th_adapt"] = shift["E_L"] + shift["V_th"] + shift["adapt_beta"] * adaptation

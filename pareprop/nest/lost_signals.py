@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engines.interval_gradient import IntervalGradient
 from ..engines.learning_signal import project_errors
-from ..engines.traces import define
+from ..engines.traces import make_definition
 from ..kernels import layout
 from ..network.local import LocalNetwork, is_custom_model
 from ..parallel.spike_log import SpikeLog
@@ -30,10 +30,10 @@ def subtract_lost_signals(
 ) -> None:
     """Subtract the contribution of the last learning signal to the synapses of some inputs from the gradient.
 
-    `collected` has just collected the gradient of an interval in separate arrays (`IntervalGradient.keep`). `sources`
-    are int64 and ascending: inputs that spike in step `EARLY` of the next interval. `inputs` are all spikes of inputs
-    in the interval, `error` (n_readouts,) the error signals of the last step, and `surrogate` (n_steps, n_neurons) the
-    surrogate gradients of this rank's neurons, both float64.
+    `collected` has just collected the gradient of an interval in separate arrays (`IntervalGradient.keep_gradients`).
+    `sources`, int64 and ascending, are inputs that spike in step `EARLY` of the next interval. `inputs` are all input
+    spikes of the interval, `error` (n_readouts,) the error signals of the last step, and `surrogate`
+    (n_steps, n_neurons) the surrogate gradients of this rank's neurons, both float64.
     """
     signal = project_errors(network, error[None], np.arange(network.neurons[1] - network.neurons[0]))[0]
     for piece in network.pieces:
@@ -74,7 +74,7 @@ def compute_traces(
     raster = np.zeros((n_steps, len(sources)))
     raster[steps[mine], place[mine]] = 1.0
     raster[0] = 0.0  # what arrives in step 0 is lost
-    literal = define(network.model, "iaf_adapt", constants, kappa, (len(sources), surrogate.shape[1]))
+    literal = make_definition(network.model, "iaf_adapt", constants, kappa, (len(sources), surrogate.shape[1]))
     nothing = np.zeros((0, 1))  # that the definition reads of what neurons keep
     for psi, z in zip(surrogate, raster, strict=True):
         literal.step(nothing, nothing, {"psi": psi, "L": 0.0, "F": 0.0}, z[:, None])

@@ -405,7 +405,7 @@ def require_possible(config: Config, group: Exchange) -> None:
         check(config.record, model)
     plan = building.choose_algorithms(model, group, settings)
     with collectives.share_errors(group.replicas.world or group.comm):
-        footprint.require(model, config.task.n_steps, size=group.size, plan=plan)
+        footprint.require_memory(model, config.task.n_steps, size=group.size, plan=plan)
         if config.record.test > config.task.test_samples:
             reason = f"there are test_samples = {config.task.test_samples} in section [run]"
             raise InputError(f"[record] test = {config.record.test}: {reason}")

@@ -153,7 +153,7 @@ class ResultCollector(Observer):
         """Keep the values after a step of the optimizers."""
         parameters = simulation.engine.parameters
         for item in parameters.items:
-            values = parameters.gather(simulation.exchange.comm, item.values, item)
+            values = parameters.gather_values(simulation.exchange.comm, item.values, item)
             self._parts[f"learned/{item.name}/history"].append(np.atleast_2d(values))
 
     def complete_results(self, simulation: Simulation) -> None:
@@ -168,7 +168,7 @@ class ResultCollector(Observer):
             self._keep(simulation, "d", {}, "delay", 0.0)
         for place, item in enumerate(engine.parameters.items):
             gradient = engine.parameters.kept[0][place] if engine.parameters.kept else np.zeros(0)
-            self.found[f"learned/{item.name}/gradient"] = engine.parameters.gather(comm, gradient, item)
+            self.found[f"learned/{item.name}/gradient"] = engine.parameters.gather_values(comm, gradient, item)
             self.found[f"learned/{item.name}/final"] = self._parts[f"learned/{item.name}/history"][-1][0]
         self.found |= {name: np.concatenate(parts) for name, parts in self._parts.items()}
         self.found["moves"] = self._list_moves(simulation)

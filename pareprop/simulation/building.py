@@ -29,7 +29,7 @@ def build_engine(model: Model, n_steps: int, exchange: Exchange, settings: Setti
     exchange.require_memory(ChannelSizes(sizes[0], n_steps, n_steps, sizes[1], bounds=cuts))
     plan = choose_algorithms(model, exchange, settings)
     with share_errors(world):  # memory may be short on one rank alone
-        footprint.require(model, n_steps, exchange.rank, exchange.size, cuts, plan)
+        footprint.require_memory(model, n_steps, exchange.rank, exchange.size, cuts, plan)
     with share_errors(world):
         drawn = shared_reading.hold_own_edges(model, exchange.comm, cuts)
     with share_errors(world):

@@ -111,7 +111,7 @@ class Digest:
 
     def add_parameters(self, comm: Comm, parameters: Parameters) -> None:
         """Collective: add the values of parameters that learned; nothing without any."""
-        found = [parameters.gather(comm, item.values, item) for item in parameters.items]
+        found = [parameters.gather_values(comm, item.values, item) for item in parameters.items]
         if found:
             self._chain_hashes(found)
 

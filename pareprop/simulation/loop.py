@@ -494,7 +494,7 @@ class Simulation:
     def _summarize_parameters(self) -> None:
         """Collective: record the statistics of parameters that learn."""
         for item in self.engine.parameters.items:
-            self.learned[item.name].append(self.engine.parameters.summarize(self.exchange.comm, item))
+            self.learned[item.name].append(self.engine.parameters.summarize_values(self.exchange.comm, item))
 
     @property
     def labels(self) -> list[int]:
@@ -817,7 +817,7 @@ class Simulation:
             self._require_whole()
         engine = self.engine.state()
         state = State({}, {}, engine.neurons, engine.rows, engine.synapses)
-        state.put("engine", engine.numbers, engine.shared)
+        state.add_part("engine", engine.numbers, engine.shared)
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
@@ -828,10 +828,10 @@ class Simulation:
             progress[f"learned/{name}"] = np.array(rows, float).reshape(-1, len(SUMMARY))
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         counters |= {"rates_hz": self.measure_rates(), "labels": sorted(self._labels)}
-        state.put("loop", counters, progress)
+        state.add_part("loop", counters, progress)
         if with_observers:
             for name, parts in list_states(self):
-                state.put(name, *parts)
+                state.add_part(name, *parts)
         return state
 
     def measure_rates(self) -> dict[str, float]:
@@ -850,7 +850,7 @@ class Simulation:
 
     def load_progress(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore iteration, losses, digest and observers, after the network."""
-        loop, progress = State.get("loop", numbers, shared)
+        loop, progress = State.get_part("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained, self._labels = str(loop["trained"]), set(loop["labels"])
         self.cuts = [(self.iteration, self.network.cuts)]
@@ -862,14 +862,14 @@ class Simulation:
             for name in self.learned
         }
         if "loss" in numbers:
-            self.engine.loss.load_state(encoded_states.join_state(*State.get("loss", numbers, shared)))
+            self.engine.loss.load_state(encoded_states.join_state(*State.get_part("loss", numbers, shared)))
         for name, observer in name_observers(self):
             if name in numbers:
-                observer.load_state(encoded_states.join_state(*State.get(name, numbers, shared)))
+                observer.load_state(encoded_states.join_state(*State.get_part(name, numbers, shared)))
 
     def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore numbers and shared arrays of the network alone; the caller then fills its arrays."""
-        self.engine.load_state(*State.get("engine", numbers, shared))
+        self.engine.load_state(*State.get_part("engine", numbers, shared))
         self._trained, self._torn, self._outcomes, self._pieces = "", "", [], Pieces(self.engine)
 
     def nbytes(self) -> dict[str, int]:

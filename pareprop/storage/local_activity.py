@@ -29,7 +29,7 @@ def collect_activity(simulation: Watched, outcome: Outcome) -> Values:
         return {}
     first, targets = simulation.network.neurons[0], outcome.sample.local_targets
     peaks, shown = [np.zeros(0, np.int64)], []
-    for columns, target in local.blocks(targets):
+    for columns, target in local.iterate_blocks(targets):
         peaks.append(np.argmax(target, axis=0))
         mine = (local.kept >= columns.start) & (local.kept < columns.stop)
         shown.append(target[:, local.kept[mine] - columns.start])

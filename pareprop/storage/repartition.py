@@ -127,7 +127,7 @@ def _move_state(simulation: Simulation, model: Model) -> bool:
     """Collective: build the network anew and move the state to it; return False if a rank lacks memory for a copy."""
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     state = simulation.engine.state()
-    need = (state.nbytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size
+    need = (state.count_bytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size
     if collectives.max_over_ranks(comm, 0 < find_available_memory() < need):
         return False
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)

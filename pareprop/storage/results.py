@@ -269,7 +269,10 @@ def gather_parameters(simulation: Watched) -> dict[str, tuple[np.ndarray, np.nda
     """Collective: return on rank 0 initial and present values of parameters that learn, by name."""
     parameters, comm = simulation.engine.parameters, simulation.exchange.comm
     return {
-        item.name: (parameters.gather(comm, item.initial, item), parameters.gather(comm, item.values, item))
+        item.name: (
+            parameters.gather_values(comm, item.initial, item),
+            parameters.gather_values(comm, item.values, item),
+        )
         for item in parameters.items
     }
 

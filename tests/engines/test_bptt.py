@@ -81,7 +81,7 @@ def make_run(model: Model) -> Simulation:
     }
     settings = IntervalSettings(case["learning_window"])
     run = Simulation(model, networks.CaseTask(case), settings=settings)
-    run.engine.gradient.keep()
+    run.engine.gradient.keep_gradients()
     return run
 
 

@@ -48,10 +48,10 @@ def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     a = model.neurons("a", 400)
     model.connect(a, a, weight=0.1)
     with pytest.raises(InputError, match=r"projection 'a->a' \(all_to_all, 400 x 400\) takes 0.00\d+ GiB of memory"):
-        footprint.require(model, 10)
-    footprint.require(model, 10, rank=1, size=4)
+        footprint.require_memory(model, 10)
+    footprint.require_memory(model, 10, rank=1, size=4)
     with pytest.raises(InputError, match="history of 400 neurons over n_steps = 1000 takes"):
-        footprint.require(model, 1000, size=1)
+        footprint.require_memory(model, 1000, size=1)
 
 
 SLURM_2, SLURM_1 = "system.slice/slurmstepd.scope/job_7/step_0/user/task_0", "slurm/uid_1000/job_7/step_0/task_0"

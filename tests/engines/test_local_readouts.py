@@ -9,7 +9,7 @@ from small import Once
 
 from pareprop import Model, Normal, Sample, Simulation
 from pareprop.engines.interval import IntervalSettings
-from pareprop.engines.local_readouts import correlate
+from pareprop.engines.local_readouts import correlate_signals
 from pareprop.errors import InputError
 from pareprop.network.optimizers import Adam
 from pareprop.parallel.exchange import Alone, Exchange
@@ -95,8 +95,8 @@ def test_a_correlation_has_the_same_bits_in_any_company() -> None:
     random = np.random.default_rng(1)
     signal, target = random.random((2, 1000, 3))
     for first, last in ((0, 1), (1, 3), (2, 3)):
-        alone = correlate(signal[:, first:last], target[:, first:last], 100)
-        np.testing.assert_array_equal(alone, correlate(signal, target, 100)[first:last])
+        alone = correlate_signals(signal[:, first:last], target[:, first:last], 100)
+        np.testing.assert_array_equal(alone, correlate_signals(signal, target, 100)[first:last])
 
 
 def test_what_is_refused() -> None:

@@ -145,7 +145,7 @@ def test_a_current_learns_like_a_source_that_always_fires() -> None:
             return Sample.from_raster(np.ones((self.n_steps, 1), bool), np.ones((self.n_steps, 1)))
 
     simulation = Simulation(model, Always())
-    simulation.engine.gradient.keep()
+    simulation.engine.gradient.keep_gradients()
     simulation.engine.parameters.kept = kept = []
     simulation.run_sample(0, "train", learn=True)
     table = simulation.network.incoming

@@ -138,7 +138,7 @@ def simulation(case: dict, episodes: list[dict], loss: dict) -> Simulation:
     model = networks.model(case)
     model.loss = Reward(**loss)
     run = Simulation(model, Episodes(case, episodes), settings=IntervalSettings(case["interval"]))
-    run.engine.gradient.keep()
+    run.engine.gradient.keep_gradients()
     return run
 
 

@@ -120,7 +120,7 @@ def test_new_sources_are_uniform_over_what_a_target_has_not() -> None:
     for n in range(1, 200):
         table.weight[:] = 1.0
         had = {(s, t) for source, target, *_ in table.yield_chunks(span) for s, t in zip(source, target, strict=True)}
-        rewiring.begin()
+        rewiring.keep_signs()
         table.weight[:] = -1.0
         rewiring.step(n, 0.1, span.projection.optimizer or network.model.optimizer)
         moves = rewiring.latest
@@ -245,7 +245,7 @@ def move_all(network: LocalNetwork, rewiring: Rewiring, n: int) -> tuple[np.ndar
     for source, target, *_ in table.yield_chunks(span):
         had[target, source] = True
     table.weight[:] = 1.0
-    rewiring.begin()
+    rewiring.keep_signs()
     table.weight[:] = -1.0
     rewiring.step(n, 0.1, network.model.optimizer)
     return had, rewiring.latest
@@ -284,7 +284,7 @@ def test_synapses_come_back_where_no_other_source_is_near() -> None:
     table, span = network.incoming, network.incoming.spans[0]
     rewiring, before = Rewiring(table, span, 1), [np.copy(array) for array in next(table.yield_chunks(span))[:2]]
     assert len(before[0]) == 18
-    rewiring.begin()
+    rewiring.keep_signs()
     table.weight[:] = -np.sign(table.weight)
     rewiring.step(1, 0.1, model.optimizer)
     assert len(rewiring.latest) == 18 and not np.any(table.weight)

@@ -155,7 +155,7 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     model.connect(cells, out, "explicit", source=j, target=k, weight=w_out[k, j])
     model.connect(out, cells, feedback="symmetric")
     run = Simulation(model, Once(Sample.from_raster(raster, target), T), settings=IntervalSettings(T))
-    run.engine.gradient.keep()
+    run.engine.gradient.keep_gradients()
     loss, _ = run.run_sample(0, "train", learn=True)
     spikes, theirs, by_port, by_out = backpropagate(kind, weights, w_out, raster, target)
     found = np.zeros((T, N_REC))

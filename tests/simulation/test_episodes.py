@@ -99,7 +99,7 @@ def test_episodes_are_those_stepped_by_hand(sensor_delay: int, bootstrap: bool, 
     task, ends = CorridorTask(sensor_delay, bootstrap, n_steps), []
     case = corridor_case(n_steps)
     run = simulation(case, task)
-    run.engine.gradient.keep()
+    run.engine.gradient.keep_gradients()
     before = None
     for index in range(12):
         run.run_sample(index, "train", learn=True)
