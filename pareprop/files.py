@@ -160,12 +160,12 @@ def parse_json(text: str) -> object:
         If the text is not JSON, is nested too deeply, or has a key twice.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_require_unique_keys)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _require_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -247,7 +247,7 @@ def require_weights(file: h5py.File) -> None:
 def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool) -> None:
     names: list[str] = []
 
-    def look(name: str, link: object) -> str | None:  # a text ends the visit; h5py does not pass on exceptions
+    def visit_link(name: str, link: object) -> str | None:  # a text ends the visit; h5py does not pass on exceptions
         if aliases and isinstance(link, h5py.SoftLink):
             return None  # what it leads to is looked at by its own name
         names.append(name)
@@ -255,7 +255,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool)
             return f"has more than {OBJECTS} groups and datasets"
         return None if isinstance(link, h5py.HardLink) else f"{quote(name)} is a link to another place"
 
-    problem = file.visititems_links(look)
+    problem = file.visititems_links(visit_link)
     for name in names if problem is None else ():
         if isinstance(node := file[name], h5py.Dataset):
             _ = node.dtype  # raises for types that NumPy lacks, before anything else asks for the type

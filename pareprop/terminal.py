@@ -26,7 +26,7 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
         stream.write(escape_unprintable(str(text)) + "\n" * nl)
         stream.flush()
     except BrokenPipeError:
-        _silence(stream)
+        _redirect_to_null(stream)
 
 
 def format_count(n: int, noun: str) -> str:
@@ -65,7 +65,7 @@ def show_progress(what: str, first: str) -> Generator[Callable[[str], None], Non
         thread.join()
 
 
-def _silence(stream: TextIO) -> None:
+def _redirect_to_null(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, stream.fileno())

@@ -15,7 +15,7 @@ from ..timers import Timers
 
 @dataclass
 class Arrivals:
-    """Synapses of a table that learn, the spikes that arrive there, and what an arrival adds to their gradient.
+    """Synapses of a table that learn, the spikes that arrive at them, and the gradient of an arrival.
 
     `blocks` are the blocks of the table in which the synapses learn; `coefficients` has the shape
     (n_steps, n_ports, n_targets). With `same_step` a spike arrives in the step in which it is emitted, without delay.
@@ -30,7 +30,7 @@ class Arrivals:
 
 
 class ArrivalAccumulator:
-    """Adds up what arrivals at synapses contribute to gradients.
+    """Sums the contributions of arrivals at synapses to gradients.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The backward pass of the interval variant: what an arrival in each step adds to the gradient of a synapse."""
+"""The backward pass of the interval variant: the gradient of an arrival at a synapse in each step."""
 
 from __future__ import annotations
 

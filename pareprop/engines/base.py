@@ -157,7 +157,7 @@ class Engine(ABC):
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self._amplitudes = np.zeros((0, 0))  # currents of a sample in pieces
         self.tested = 0  # steps of the run so far in samples that do not train
-        self._stream = ""  # what keys of random draws end with
+        self._stream = ""  # suffix of the keys of random draws
         self._test: int | None = None  # index of the present sample, if it does not train
         self.recorded: Recorded | None = None
         self.dynamics = Dynamics(network, n_steps)
@@ -232,7 +232,7 @@ class Engine(ABC):
 
     @property
     def has_hooks(self) -> bool:
-        """Whether functions of a script run on each rank for its own neurons."""
+        """Whether functions of a script run on each rank, for the neurons of the rank."""
         return self.network.model.learning_signal is not None or self.network.model.activity is not None
 
     def regularize_rates(self, rate_hz: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Cells:
         self.state = {"v": own[0], "a": own[1], "arriving": arriving[0]}
         self.state |= {name: allocate_aligned(n, real) for name in STATE}
         self._kernels = kernels
-        # what the kernel calls of programs, without and with parameters that learn
+        # the functions of programs that the kernel calls, without and with parameters that learn
         kinds = (["step"], ["step", "trace"]) if network.model.eprop.is_online else (["step", "sweep"],) * 2
         self._background = LocalBackground(network)
         self._values: Values = (

@@ -63,16 +63,16 @@ class Sample:
     label : int or None
         Class, for classification.
     local_targets : callable or None
-        Returns the targets of the own readouts of neurons [first, last), (n_steps, n), for (first, last).
+        Returns the targets of the local readouts of neurons [first, last), (n_steps, n), for (first, last).
     rollout : Rollout or None
-        What happened, for an episode.
+        Actions and rewards, for an episode.
     n_inputs : int or None
         Columns of the raster, or rates, that the inputs were made of.
     modulator : np.ndarray or None
         float64 (n_steps,), one number for each step, which learning rules may read as `M`, such as a reward.
     factors : np.ndarray or None
-        float64 (n_steps, n_readouts), what errors in the window are multiplied by, in the spike variant; None: 1. The
-        loss does not count them.
+        float64 (n_steps, n_readouts), factors of the errors in the window, in the spike variant; None: 1. The
+        loss does not contain them.
     """
 
     inputs: SpikeLog
@@ -107,7 +107,7 @@ class Sample:
         Raises
         ------
         InputError
-            For shapes that do not fit, and for what holds no finite numbers.
+            For shapes that do not fit, and for values that are not finite numbers.
         """
         spikes, target = SpikeLog.from_raster(raster), check_numbers("target", target)
         shape = np.shape(raster)

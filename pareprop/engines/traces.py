@@ -1,4 +1,4 @@
-"""Eligibility traces of chosen synapses, step by step, from what the kernels record of neurons.
+"""Eligibility traces of chosen synapses, step by step, from the recorded dynamics of neurons.
 
 The kernels never hold these traces: the interval variant goes backward through time, the spike variant updates synapses
 when spikes arrive. This module evaluates the definition of e-prop, a rule of the library, step by step, for few

@@ -1,4 +1,4 @@
-"""Checks that all exports share: whether a target may be written, and whether a run holds what the export needs."""
+"""Checks that all exports share: whether a target may be written, and whether a run holds the needed results."""
 
 from __future__ import annotations
 

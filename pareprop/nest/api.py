@@ -375,7 +375,7 @@ KEPT = ("__name__", "__doc__", "__file__", "__version__")
 
 
 def _suggest_names(name: str, known: list[str]) -> str:
-    """What a name may have been meant to be, for messages."""
+    """Suggestions of similar names, for messages."""
     close = difflib.get_close_matches(name, known, n=2)
     return f"; did you mean {' or '.join(close)}?" if close else "; see dir(nest)"
 

@@ -1,4 +1,4 @@
-"""Node and synapse models with NEST's names, their parameters and what can be recorded."""
+"""Node and synapse models with NEST's names, their parameters and recordable quantities."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DRAWN_OF_OTHERS = (
 
 @dataclass(frozen=True)
 class NodeModel:
-    """What a node is.
+    """The model of a node.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ class NodeModel:
     core : str
         Name of a neuron in the package, such as "iaf_adapt".
     recordables : tuple of str
-        What a multimeter can record.
+        Quantities that a multimeter can record.
     fixed : dict
-        Parameter to what to do instead of changing it.
+        Parameters that cannot be changed, each with the advice that the refusal gives.
     device : type or None
         Class of a stimulator or recorder.
     """
@@ -83,7 +83,7 @@ class NodeModel:
 
     @property
     def element_type(self) -> str:
-        """What NEST calls its kind."""
+        """NEST's name for `kind`."""
         return self.kind if self.device else "neuron"
 
     def is_a(self, *kinds: type[Device]) -> bool:
@@ -114,7 +114,7 @@ def _describe_neuron(variant: Variant, core: str) -> NodeModel:
 
 def _describe_plain_neuron(name: str) -> NodeModel:
     fixed = plain.MODELS[name][2] | {"ignore_and_spike": "drive the neuron by a spike_generator"}
-    defaults = plain.defaults(name) | FORCED | {"flush_event_send_interval": np.inf}
+    defaults = plain.get_defaults(name) | FORCED | {"flush_event_send_interval": np.inf}
     recordables = ("V_m", "learning_signal", "surrogate_gradient")
     return NodeModel(name, "neuron", defaults, name, "", name, recordables, fixed)
 
@@ -153,14 +153,14 @@ LISTS = {
 
 
 def list_recorder_keys(keys: Iterable[str], backend: str) -> list[str]:
-    """Names of what a recorder shows: `keys` of its parameters, and what depends on where it records to."""
+    """Names of the values of a recorder: `keys` of its parameters, and keys that depend on where it records to."""
     more = {"ascii": ["filenames"], "memory": ["events"], "screen": []}[backend]
     return [*(key for key in keys if is_of_backend(key, backend)), "n_events", *more]
 
 
 @dataclass(frozen=True)
 class SynapseModel:
-    """What a connection is.
+    """The model of a connection.
 
     Attributes
     ----------
@@ -242,7 +242,9 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
             raise make_refusal(f"{key} = {value} ({where})", model.fixed[key])
     if model.kind == "neuron" and not model.variant:
         with translate_errors():
-            definition, known = plain.find(model.core, {k: plain.shared(k, v) for k, v in values.items()}, where)
+            definition, known = plain.find_model(
+                model.core, {k: plain.require_shared(k, v) for k, v in values.items()}, where
+            )
             validate_values(make_parameters_class(definition), known, where)
     elif model.kind in ("neuron", "readout"):
         kind = VARIANTS[model.variant].find_kind(model.core)

@@ -1,4 +1,4 @@
-"""What the clocks of both variants share: the built network, its stimuli, and its weights as scripts see them."""
+"""Base class of the clocks of both variants: the built network, its stimuli, and the weights that scripts read."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Clock(Observer):
         self._watched = [self._find_watched_synapses(tap) for tap in taps.weights]
 
     def _record_taps(self) -> None:
-        """Have the engine record what the taps take."""
+        """Make the engine record the neurons that the taps read."""
         generators = [
             block.first + np.arange(block.n)
             for block in self._nodes.list_blocks_of_kind("stimulator")
@@ -138,14 +138,14 @@ class Clock(Observer):
         return True
 
     def piece(self, first: int, last: int) -> Sample:
-        """Return what happens in steps [first, last) of the run, see `OpenTask`."""
+        """Return the sample of steps [first, last) of the run, see `OpenTask`."""
         raise NotImplementedError
 
     def _run(self, end: int) -> None:
         raise NotImplementedError
 
     def set_learning_rates(self, rates: dict[str, tuple[float, float]]) -> None:
-        """Take learning rates for what follows, see `Models.list_learning_rates`."""
+        """Set the learning rates from now on, see `Models.list_learning_rates`."""
         self.etas = {name: eta for name, (eta, _) in rates.items()}
         self.first_etas = {name: first for name, (_, first) in rates.items()}
 
@@ -165,7 +165,7 @@ class Clock(Observer):
             table.blocks[:, layout.SINCE] = np.maximum(np.array(since, np.int64) - first, 0)
 
     def silence_until(self, step: int, array: np.ndarray, places: np.ndarray) -> None:
-        """Let weights or currents be 0 until a step."""
+        """Set weights or currents to 0 until a step."""
         self.silenced.append((step, array, places, array[places].copy()))
         array[places] = 0.0
 
@@ -207,7 +207,7 @@ class Clock(Observer):
     # ---- recording ---------------------------------------------------------------------------------------------------
 
     def record_dynamics(self, step: int, first: int, last: int) -> None:
-        """Collective: show what neurons did in steps [first, last) of the sample, of which `first` is NEST's `step`."""
+        """Collective: record dynamics of neurons in steps [first, last) of the sample; `first` is NEST's `step`."""
         if not len(self.taps.recorded):
             return
         voltage, adaptation, psi = (track[first:last] for track in self.engine.dynamics.get_tracks())

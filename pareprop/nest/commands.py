@@ -108,7 +108,7 @@ def _run(exchange: Exchange, script: str, arguments: tuple[str, ...]) -> int:
 
 
 def _format_traceback(problem: Exception, script: str) -> str:
-    """The traceback from the script on, without what runs it."""
+    """The traceback from the script on, without the frames that run the script."""
     frame = problem.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename != script:
         frame = frame.tb_next

@@ -1,4 +1,4 @@
-"""Connecting nodes: what `Connect` checks and makes."""
+"""Connecting nodes: checks and connections of `Connect`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _connect_collections(session: Session, pre: object, post: object, conn: obje
 
 
 def _connect_pair(session: Session, source: np.ndarray, target: np.ndarray, conn: object, syn: AnyValue) -> bool:
-    """Connect one node to another, as scripts do thousands of times; return False for what needs another look."""
+    """Connect one node to another, fast, as scripts do it thousands of times; return False for other arguments."""
     if len(source) != 1 or len(target) != 1 or session.simulated:
         return False
     if not isinstance(syn, dict):
@@ -137,7 +137,7 @@ def read_ids(session: Session, nodes: AnyValue) -> np.ndarray:
 
 
 def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]) -> None:
-    """Check the receptor type of e-prop neurons, readouts and parrots; rate connections and others have their own."""
+    """Check the receptor type of connections to e-prop neurons, readouts and parrots; others have other checks."""
     if model.base == "rate_connection_delayed":
         return
     for node in targets:

@@ -59,7 +59,7 @@ def write_per_synapse(session: Session, index: np.ndarray, place: np.ndarray, ke
 
 
 def refresh_states(session: Session) -> None:
-    """Collective if the network has run: bring what spikes change in short-term plasticity up to date."""
+    """Collective if the network has run: update the states of short-term plasticity."""
     if session.simulated:
         session.running.read_states(session.shown)
 

@@ -21,7 +21,7 @@ VALUES = ("U", "tau_fac", "tau_m_readout", "tau_rec", "u", "x", "delay", "weight
 STATES = ("u", "x")  # of short-term plasticity, which spikes change
 INTEGERS = ("receptor_type",)
 PLAIN_RULES = ("all_to_all", "one_to_one")
-SINGLE = ("weight", "delay")  # what single connections are mostly given
+SINGLE = ("weight", "delay")  # usual arguments of single connections
 NUMBERS = (float, int, np.float64)
 SHOWN = ("source", "target", "weight", "delay", "synapse_model", "synapse_id", "receptor", "port", "target_thread")
 AMONG_NEURONS, TO_RECORDERS, FROM_DEVICES = range(3)
@@ -347,9 +347,9 @@ class SynapseCollection:
 
     @explain_errors
     def set(self, params: object = None, **values: object) -> None:
-        """Set weights; before the first step delays, and what short-term plasticity has.
+        """Set weights; before the first step also delays and parameters of short-term plasticity.
 
-        The start of an optimizer can be set to zero, which it is.
+        The start of an optimizer can only be set to zero, its value.
         """
         params = values if params is None else params
         if isinstance(params, Mapping):

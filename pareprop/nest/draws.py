@@ -19,7 +19,7 @@ CHUNK_SIZE = 1 << 20  # connections that are chosen at a time where their number
 
 @dataclass(frozen=True)
 class Pairs:
-    """What a rule gave.
+    """The pairs that a connection rule made.
 
     Attributes
     ----------

@@ -112,11 +112,11 @@ def _format_argument(value: object) -> str:
     return quote(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
-EARLIER = "make them before the first step"  # what a message says of what cannot be made later
+EARLIER = "make them before the first step"  # the advice of a refusal to make something later
 
 
 class NESTWarning(UserWarning):
-    """What a script should know, shown once."""
+    """A warning to a script, shown once."""
 
 
 def make_refusal(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:

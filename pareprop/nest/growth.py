@@ -105,7 +105,7 @@ class Growth(Transfer):
                 train.add_spikes(np.full(len(spiking), self.step + late), model.offset(population) + spiking)
 
     def _silence_new_synapses(self) -> None:
-        """Let new connections carry no spike that was sent before the last exchange of spikes.
+        """Make new connections drop spikes that were sent before the last exchange of spikes.
 
         New connections of currents have weights of 0 until later currents can arrive.
         """
@@ -252,7 +252,7 @@ def list_blocks(table: SynapseTable) -> list[tuple[str, int]]:
 
 
 def list_sources(clock: Later, population: Population) -> np.ndarray:
-    """Return what identifies the sources of a population: ids of nodes, or numbers of Poisson trains; ascending."""
+    """Return identifiers of the sources of a population: ids of nodes, or numbers of Poisson trains; ascending."""
     if population.name.startswith("parrots"):  # or those that are as many steps late
         return clock.wiring.parrots
     if population.name.startswith("generators"):

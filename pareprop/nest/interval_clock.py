@@ -168,7 +168,7 @@ class IntervalClock(Clock):
             )
 
     def piece(self, first: int, last: int) -> Sample:
-        """What happens in steps [first, last) since the first interval began, see `OpenTask`."""
+        """Return the sample of steps [first, last), counted from the first interval, see `OpenTask`."""
         place = first % self.n_steps
         first, last = BEFORE + first, BEFORE + last
         if not place:
@@ -190,7 +190,7 @@ class IntervalClock(Clock):
         )
 
     def _carry_last_spikes(self) -> None:
-        """Let spikes of an interval's last step arrive in step 0 of the next one.
+        """Deliver spikes of an interval's last step in step 0 of the next one.
 
         As in NEST they pass synapses between neurons that do not learn. Those that learn lose them.
         """
@@ -230,7 +230,7 @@ class IntervalClock(Clock):
         self._record_spikes(start, first, last, inputs)
 
     def _record_readouts(self, start: int, first: int, last: int) -> None:
-        """Show voltages of the readouts, and what a softmax is made of."""
+        """Record voltages of the readouts, and the exponentials of a softmax."""
         shown = self.engine.show_signal()[first:last]
         self.taps.write_readouts("V_m", start + first, shown)
         plain = self._loss is LOSSES["mean_squared_error"]
@@ -262,7 +262,7 @@ class IntervalClock(Clock):
             tap.write_arrivals(stamps[order], senders[order], weight, lost)
 
     def _note_first_arrivals(self, role: str, sources: np.ndarray) -> None:
-        """Note the rates with which the first spikes of a batch meet the synapses of their sources."""
+        """Note the learning rates in force when the first spikes of a batch arrive at synapses."""
         new = sources[~self._spiked[role][sources]]
         self._spiked[role][new] = True
         for (model, other), rates in self._next.items():
@@ -270,7 +270,7 @@ class IntervalClock(Clock):
                 rates[new] = self.etas[model]
 
     def _record_signals(self, last: int) -> None:
-        """Show what readouts compare with their targets in steps up to `last`, and the learning signals."""
+        """Record signals, targets and errors of readouts in steps up to `last`, and the learning signals."""
         first, start = self._errors, self._first
         if last <= first:
             return
@@ -284,7 +284,7 @@ class IntervalClock(Clock):
         self._errors = last
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """All is known of an interval, which is about to be learned from."""
+        """Record the rest of an interval before the optimizer steps."""
         self._record_signals(self.n_steps)
         self._errors = 0
         if self._loses and self._learns:
@@ -294,7 +294,7 @@ class IntervalClock(Clock):
         self.currents.drop_before(following)
 
     def _drop_lost_signals(self, error: np.ndarray) -> None:
-        """Lose what NEST does, see `lost_signals`."""
+        """Subtract the learning signals that NEST loses, see `lost_signals`."""
         stamps, engine = self.pending_inputs.stamps, self.engine
         early = np.unique(self.pending_inputs.sources[stamps == self._first + self.n_steps + EARLY])
         if len(early) and engine.n_neurons:
@@ -306,7 +306,7 @@ class IntervalClock(Clock):
             )
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
-        """Give each source the rate in force at the update before, as in NEST, for the optimizer's step."""
+        """Set the learning rate of each source to the rate at its previous update, as in NEST."""
         earliest = first == 0
         for key, latest in () if earliest else self._latest.items():
             spiked = self._spiked[key[1]]

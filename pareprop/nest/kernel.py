@@ -1,6 +1,6 @@
-"""The network that a script describes: what the functions of `api` and the collections call.
+"""The network that a script describes, whose methods the functions of `api` and the collections call.
 
-What a call does lies in the modules that are named here; all act on one `Session`, as in NEST.
+The modules imported here implement the methods; all act on one `Session`, as in NEST.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NODE_BYTES = 32  # at least
 
 
 class Kernel(Session):
-    """A session and what scripts do with it."""
+    """A session and the methods that scripts call."""
 
     list_parameters, read, write = node_values.list_parameters, node_values.read, node_values.write
     connect_nodes = connecting.connect_nodes

@@ -1,4 +1,4 @@
-"""What NEST loses in the interval variant, for runs that must equal NEST's.
+"""Learning signals that NEST loses in the interval variant, for runs that must equal NEST's.
 
 NEST updates a synapse when its source spikes in the next interval. A spike that arrives in step 1 comes before the
 learning signal of the last step of the interval, which counts as zero then: the gradient from source i to neuron j
@@ -73,9 +73,9 @@ def compute_traces(
     mine = sources[place] == ids
     raster = np.zeros((n_steps, len(sources)))
     raster[steps[mine], place[mine]] = 1.0
-    raster[0] = 0.0  # what arrives in step 0 is lost
+    raster[0] = 0.0  # arrivals in step 0 are lost
     literal = make_definition(network.model, "iaf_adapt", constants, kappa, (len(sources), surrogate.shape[1]))
-    nothing = np.zeros((0, 1))  # that the definition reads of what neurons keep
+    nothing = np.zeros((0, 1))  # the definition reads no kept values of neurons
     for psi, z in zip(surrogate, raster, strict=True):
         literal.step(nothing, nothing, {"psi": psi, "L": 0.0, "F": 0.0}, z[:, None])
     return literal.synapse["ebar"]

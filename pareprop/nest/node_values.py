@@ -1,4 +1,4 @@
-"""Parameters of nodes, and what recorders hold, as scripts read and set them."""
+"""Parameters of nodes and recordings, as scripts read and set them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NEST's neurons without e-prop that have equations in the package: their parameters, ports, and what then differs."""
+"""NEST's neurons without e-prop that have equations in the package: their parameters, ports, and differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .errors import make_refusal
 
 LISTS = ("tau_syn", "asc_init", "asc_decay", "asc_amps", "asc_r")
 #: NEST's name to the model of the package, NEST's defaults that are others there (None: NEST has no such parameter),
-#: and parameters with what to do instead of changing them
+#: and parameters that cannot be changed, each with the advice that the refusal gives
 MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
     "iaf_psc_exp": (
         "iaf_psc_exp", {"V_m": -70.0, "tau_syn_in": 2.0, "delta": 0.0, "rho": 0.01},
@@ -40,14 +40,14 @@ MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
 }  # fmt: skip
 
 
-def defaults(name: str) -> Values:
+def get_defaults(name: str) -> Values:
     """Return NEST's parameters of a model with their defaults, and parameters of learning with the package's."""
     core, own, _ = MODELS[name]
     values = of_nest.join_lists(library.get_definition(core).defaults) | own
     return {key: np.array(value) if key in LISTS else value for key, value in values.items() if value is not None}
 
 
-def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
+def find_model(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
     """Return the equations of nodes with NEST's model `name`, and their parameters.
 
     `values` has one value or one for each node by parameter; lists are the same for all. `here` is named in messages.
@@ -66,7 +66,7 @@ def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
     return definition, {key: value for key, value in chosen.items() if key in known}
 
 
-def shared(key: str, value: AnyValue) -> AnyValue:
+def require_shared(key: str, value: AnyValue) -> AnyValue:
     """Return a list that all nodes of a block must have in common; other values as they are."""
     if key not in LISTS:
         return value

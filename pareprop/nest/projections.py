@@ -109,7 +109,7 @@ class Projections:
 
     @cached_property
     def _owners(self) -> np.ndarray:
-        """Population of each node by its place among all, -1 for what belongs to none."""
+        """Index of the population of each node, -1 for nodes of no population."""
         owners = np.full(self.nodes.n + 1, -1, np.int64)
         for place, group in enumerate(self.groups):
             owners[group.ids] = place

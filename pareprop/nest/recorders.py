@@ -1,4 +1,4 @@
-"""What recorders hold: columns that grow, and are handed out as copies."""
+"""Recordings: columns that grow, and are returned as copies."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Segment:
             self._senders.rows[before:n] = self.ids
 
     def write_rows(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
-        """Write what some nodes showed in steps from `step` on, see `Meter.write_rows`."""
+        """Write values of some nodes from `step` on, see `Meter.write_rows`."""
         low, high = self.count_rows_until(step), self.count_rows_until(step + len(values))
         if high > low:
             chosen = self.first + self.every * np.arange(low, high) - step - 1

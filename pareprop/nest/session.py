@@ -1,4 +1,4 @@
-"""All that a script describes and lets run: what the functions of the front end act on, as in NEST."""
+"""The state of a script's network and run, on which the functions of the front end act, as in NEST."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """All that one `ResetKernel` starts anew.
+    """All state that `ResetKernel` resets.
 
     Attributes
     ----------
@@ -46,11 +46,11 @@ class Session:
     stale : bool
         Whether weights have to be read from the network again.
     n_built : int
-        Nodes that the running network has, or knows to be recorders and generators.
+        Nodes at the time when the running network was built.
     generations : list of int
         Number of bundles whenever the network was built.
     grown : bool
-        Whether nodes or connections were made since then that it has to be built anew for.
+        Whether nodes or connections were made since then for which the network must be rebuilt.
     prepared, files_open : bool
         Whether `Prepare` was called, and text files were begun since then.
     fitting : set of tuple
@@ -71,7 +71,7 @@ class Session:
         return launcher.exchange()
 
     def reset(self) -> None:
-        """Forget everything but what NEST keeps."""
+        """Reset everything except `KEPT_BY_RESET`, as in NEST."""
         self.params = dict(DEFAULTS) | {key: self.params[key] for key in KEPT_BY_RESET if key in self.params}
         self.nodes, self.bundles = NodeTable(), Bundles()
         self.versions = Versions(self.params["eprop_as"])

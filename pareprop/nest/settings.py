@@ -28,7 +28,7 @@ DEFAULTS: Values = {
     "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
 }  # fmt: skip
 DELAY_RANGE = ("min_delay", "max_delay")
-KEPT_BY_RESET = (  # what NEST's ResetKernel leaves as it is
+KEPT_BY_RESET = (  # settings that NEST's ResetKernel does not change
     "eprop_update_interval",
     "eprop_learning_window",
     "eprop_reset_neurons_on_update",

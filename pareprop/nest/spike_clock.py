@@ -35,7 +35,7 @@ class SpikeClock(Clock):
         ]
 
     def _watch_arrivals(self, tap: WeightTap, synapses: list) -> list[tuple[np.ndarray, np.ndarray]]:
-        """What the engine keeps of the watched connections that this rank has, and their places in the tap."""
+        """Return arrays of weights of watched connections on this rank, and the places of these in the tap."""
         tables = {id(table): table for table, _, _ in synapses}
         result = []
         for table in tables.values():
@@ -51,7 +51,7 @@ class SpikeClock(Clock):
             self.simulation.advance(min(LONGEST, end - first), whole=True)
 
     def piece(self, first: int, last: int) -> Sample:
-        """What happens in NEST's steps [first, last), see `OpenTask`."""
+        """Return the sample of NEST's steps [first, last), see `OpenTask`."""
         self.engine.force_spikes(self.forced.index, self.forced.take_spikes(first, last))
         window = self.window.get_steps(first, last)
         plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])

@@ -1,6 +1,6 @@
-"""What generators emit, frozen for each stretch of time when it is simulated.
+"""The output of generators, computed once for each stretch of time when it is simulated.
 
-Steps are NEST's: in step t neurons take what arrives then, and what happens in it has the stamp t + 1. An event with
+Steps are NEST's: in step t neurons take arriving events, and events of step t have the stamp t + 1. An event with
 stamp g that goes through a connection of d steps arrives in step g - 1 + d.
 """
 
@@ -149,7 +149,7 @@ class Amplitudes:
 
     def __init__(self, nodes: NodeTable, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
         self._nodes, self._weight, self._dt = nodes, weight, dt
-        self._kept: dict[int, float] = {}  # what its readouts have of a generator
+        self._kept: dict[int, float] = {}  # latest value of each generator
         self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
 
     def transfer_state(self, before: Amplitudes, places: np.ndarray, rest: np.ndarray | float = 0.0) -> None:
@@ -168,7 +168,7 @@ class Amplitudes:
         self._rows = np.concatenate([self._rows, rows])
 
     def _read_generator(self, node: int, clock: int, end: int) -> np.ndarray:
-        """What targets have of a generator at the times (clock, end]."""
+        """Return the values of a generator at the times (clock, end]."""
         device, times = self._nodes.get_device(node, self._dt, RateSource), np.arange(end - clock)
         amplitudes = np.broadcast_to(device.list_values(clock, end), len(times))
         latest = np.maximum.accumulate(np.where(device.is_on(clock, end), times, -1))

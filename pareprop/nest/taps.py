@@ -1,4 +1,4 @@
-"""From what the engines compute to what multimeters and recorders show."""
+"""Taps, which copy results of the engines to multimeters and recorders."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class TextFiles:
             path.write_text(HEAD + "\t".join(["sender", *times, *_list_columns(recorder.list_events(0))]) + "\n")
 
     def move_events(self, recorder: Meter | EventList, clock: int, writes: bool) -> None:
-        """Take what a recorder shows at `clock` out of it; the rank that `writes` puts it into the files."""
+        """Remove the events that a recorder shows at `clock`; the rank that `writes` writes them to the files."""
         self.n += recorder.count_events(clock)
         if writes:
             self._write(recorder.list_events(clock))
@@ -97,6 +97,6 @@ class TextFiles:
 
 
 def _list_columns(events: Mapping[str, np.ndarray]) -> list[str]:
-    """What events are besides senders and times, in NEST's order: whole numbers behind the others."""
+    """Names of the columns of events after senders and times, in NEST's order: whole numbers last."""
     keys = [key for key in events if key not in ("senders", "times")]
     return sorted(keys, key=lambda key: events[key].dtype.kind == "i")

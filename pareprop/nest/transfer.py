@@ -126,7 +126,7 @@ class Transfer:
         return self.places[population.role][self.before.model.offset(population) + ids]
 
     def transfer_rows(self, pairs: Iterable[tuple[Rows, Rows]]) -> None:
-        """Collective: move what rows keep: of each pair of arrays, the second one is to be filled."""
+        """Collective: copy values of rows, in each pair from the first array to the second."""
         for (table, array), (into, filled) in pairs:
             spans = {span.projection.name: span for span in into.spans}
             for span in table.spans:
@@ -153,7 +153,7 @@ class Transfer:
         return SpikeLog.from_spikes(steps[order], places[order], n_steps)
 
     def sum_latest_onto_readouts(self, spiking: np.ndarray) -> np.ndarray:
-        """Collective: return what spikes of these neurons (indices) add to readouts through new projections."""
+        """Collective: return the sums that spikes of these neurons (indices) add to readouts by new projections."""
         table, arriving = self.after.outgoing, [list[float]() for _ in range(self.after.n_readouts)]
         for span in table.spans:
             if self.is_new(span.projection.name):

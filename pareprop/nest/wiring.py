@@ -112,9 +112,10 @@ class _Wirer:
         """Neurons without e-prop, which learn where e-prop synapses are connected."""
         name, local = f"{block.model.name} {ids[0]}..{ids[-1]}", ids - block.first
         values = {
-            key: plain.shared(key, value) if isinstance(value, list) else value for key, value in block.values.items()
+            key: plain.require_shared(key, value) if isinstance(value, list) else value
+            for key, value in block.values.items()
         }
-        definition, known = plain.find(block.model.core, values, name)
+        definition, known = plain.find_model(block.model.core, values, name)
         known = {
             key: _one_if_same(value[local] if isinstance(value, np.ndarray) else value) for key, value in known.items()
         }

@@ -60,7 +60,7 @@ def read_exchange_variables() -> dict[str, str]:
 
 
 def find_difference(facts: list[dict[str, str]]) -> str:
-    """Return a line that names what differs between the facts of the ranks."""
+    """Return a line that names the facts in which ranks differ."""
     names = list(dict.fromkeys(name for mine in facts for name in mine))
     differences = []
     for name in names:

@@ -107,7 +107,7 @@ class Channel:
     def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
         """Collective: as `raise_together`, for problems of all ranks, or of ranks with neurons alone.
 
-        Ranks with neurons do not wait for the others, which must meet them before they come here again.
+        Ranks with neurons do not wait for the others, which must have exchanged with them before the next call.
         """
         if self.meeting.hear(problem is not None):
             collectives.raise_together(self.comm, problem)

@@ -50,7 +50,7 @@ class DrivenExchange:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self._time = 0
 
-    def __getattr__(self, name: str) -> Any:  # Any: what the exchange that carries the spikes has
+    def __getattr__(self, name: str) -> Any:  # Any: attributes of the exchange that carries the spikes
         return getattr(self._exchange, name)
 
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:

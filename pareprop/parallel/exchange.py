@@ -1,4 +1,4 @@
-"""Connect ranks so that they can exchange spikes, and sums of what arrives at the readouts, in each round.
+"""Connect ranks so that they can exchange spikes, and sums of arrivals at the readouts, in each round.
 
 `Exchange` serves one process, `Ranks` an MPI communicator; the loop sees no other difference. Ranks of a node write
 their spikes into one shared log; the leaders of several nodes send `messages`.
@@ -285,9 +285,9 @@ class Ranks(Exchange):
             self._parts = meeting, buffers, subscriptions
 
     def _connect_leaders(self, buffers: NodeBuffers) -> Comm:
-        """Collective among leaders: return a communicator of them that knows who sends to whom.
+        """Collective among leaders: return their communicator with the graph of senders and receivers.
 
-        It is used again while that stays the same: there may be few of them.
+        It is reused while the graph stays the same, because MPI may allow only few communicators.
         """
         leaders, edges = self.nodes.leaders, (buffers.sources, buffers.targets)
         if sum_over_ranks(leaders, self._edges != edges):
@@ -295,7 +295,7 @@ class Ranks(Exchange):
         return self._of_edges
 
     def _average_over_nodes(self, value: int) -> float:
-        """Collective: return the mean over nodes of what their leaders say."""
+        """Collective: return the mean over nodes of the values of their leaders."""
         return sum_over_ranks(self.comm, value * self.leads) / self.nodes.count
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:

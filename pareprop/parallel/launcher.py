@@ -135,9 +135,9 @@ def do_all_ranks_leave() -> bool:
 
 
 def end_at_once_on_interrupt() -> None:
-    """Let SIGINT end this process in whatever it does, if there are other ranks: the launcher then ends them.
+    """Make SIGINT end this process at once if there are other ranks, which the launcher then ends.
 
-    Python would wait for the end of a call, such as of a message that never comes. Checkpoints listen in its place.
+    Python would wait for the end of a call, such as a receive without a sender. Checkpoints handle the signal instead.
     """
     if read_launched_size(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -150,7 +150,7 @@ class _World:
 
 
 def _end_others_on_exceptions() -> None:
-    """Let an uncaught exception end all ranks, as `python -m mpi4py` does."""
+    """Make an uncaught exception end all ranks, as `python -m mpi4py` does."""
     before = sys.excepthook
 
     def end_all_ranks(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:

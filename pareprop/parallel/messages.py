@@ -1,7 +1,7 @@
 """Messages of a round between nodes: all spikes to all nodes (MPI_Allgather), or to the nodes that need them.
 
-A node or rank listens to the neurons whose spikes it needs. A rank that listens to some neurons only numbers them in
-ascending order of their ids; its log then holds numbers.
+A node or rank receives spikes only of the neurons that it needs. A rank that does not need all neurons numbers them in
+ascending order of their ids; its log then holds these numbers.
 """
 
 from __future__ import annotations
@@ -405,7 +405,7 @@ def _make_routes(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> 
 
 
 def _connect_kernel(box: kernel.Mailbox, comm: Comm, call: str) -> None:
-    """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
+    """Make compiled code call MPI, unless `comm` is a stub written in Python."""
     found = mpi.find_address(comm, call)
     if found:
         function, *handles = found

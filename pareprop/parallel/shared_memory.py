@@ -36,7 +36,7 @@ _open_memories: weakref.WeakSet[NodeMemory] = weakref.WeakSet()  # all shared me
 
 
 def release_locks() -> None:
-    """Give up the locks by which other ranks see that this one lives: it will come to no further round."""
+    """Release the locks that show other ranks that this rank is alive: it will run no further round."""
     for memory in _open_memories:
         kernel.unlock(memory.fd)
 

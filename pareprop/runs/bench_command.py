@@ -1,4 +1,4 @@
-"""The command `bench`: its lines; `--json` writes the settings and what `benchmark.run` returns."""
+"""The command `bench`: its lines; `--json` writes the settings and the result of `benchmark.run`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run_bench(exchange: Exchange, json_file: str | None, **settings: AnyValue) -
 
 
 def _describe_counters(figures: Given) -> str:
-    """Return what the counters of the machines say, and of joules why they say nothing."""
+    """Return the values of the machines' counters, or the reason why there are no joules."""
     others = f"; other programs kept {figures['other_cores']:.1f} cores busy" if "other_cores" in figures else ""
     if "joules" not in figures:
         return f"{others}; {energy.describe_source()}"

@@ -107,7 +107,7 @@ def _guess_media_type(name: str) -> Values:
 
 
 def _describe_action(number: int, part: Values, names: list[str], given: list[str]) -> Values:
-    """Return what made the files: the run, or a part of it between two checkpoints."""
+    """Return the action that made the files: the run, or a part of it between two checkpoints."""
     started, state = str(part.get("started", "")), str(part.get("state", "running"))
     times = {"startTime": started} if started else {}
     if started and "wall_seconds" in part:

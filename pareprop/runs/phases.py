@@ -195,7 +195,7 @@ class Phases(Observer):
         return lines + ([self.test.format_line("test")] if self.test is not None else [])
 
     def write(self, file: h5py.File) -> None:
-        """Add the scores to the results of a run: /error, /validation, /test, and what ended it early."""
+        """Add the scores to the results of a run: /error, /validation, /test, and why it ended early."""
         file.attrs["stopped_by"] = self.stopped_by
         for name, values in self.task.list_arrays().items():
             file[name] = values

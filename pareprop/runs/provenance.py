@@ -57,7 +57,7 @@ class _Division(BaseModel):
 
 
 class _Part(BaseModel):
-    """What lines and reports read of a part, as `Provenance` writes it."""
+    """Fields of a part that lines and reports read, as `Provenance` writes them."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 

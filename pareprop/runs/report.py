@@ -112,7 +112,7 @@ def _name_paths(places: Sequence[Path]) -> list[str]:
 
 
 def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
-    """Return what a report shows of a run; `n_runs` runs share the bytes for figures."""
+    """Return the contents of a report on a run; `n_runs` runs share the bytes for figures."""
     try:
         notes = provenance.read(directory)
     except InputError:  # a run that was copied without it

@@ -200,9 +200,9 @@ class Run:
         os.replace(part, self.directory / CONFIG)
 
     def resume_run(self) -> None:
-        """Collective: load the latest undamaged checkpoint; warn of each later one. Keep what the resume changes.
+        """Collective: load the latest undamaged checkpoint, and warn of later ones. Save the changed configuration.
 
-        So the next resume continues to the same end.
+        The next resume then continues to the same end.
         """
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
         path, complaints = checkpoint_read.load(
@@ -222,13 +222,13 @@ class Run:
                 terminal.echo(f"neurons are shared among ranks by measured rates, {low:.3g} to {high:.3g} Hz")
 
     def _ensure_results(self, path: Path, complaints: list[str]) -> None:
-        """Collective: write the results anew if they are damaged, while the simulation has its initial weights."""
+        """Collective: rewrite damaged results, while the simulation has its initial weights."""
         wrong = collectives.run_in_first_group(self.simulation.replicas, self.file.ensure_file, self.simulation)
         if wrong and self.exchange.rank == 0:
             terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
 
     def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
-        """Raise a ValueError if this rank's share of the recording that a checkpoint refers to is damaged."""
+        """Raise a ValueError if this rank's part of the recording that a checkpoint refers to is damaged."""
         for name, observer in name_observers(self.simulation):
             if isinstance(observer, Recorder) and name in numbers:
                 observer.require_readable(numbers[name], rank, size)

@@ -17,7 +17,7 @@ from ..terminal import format_count
 from ..values import Values
 from . import provenance
 
-MUCH = 0.5  # a run says what would be faster if waiting and transfer take more than this share of its time
+MUCH = 0.5  # a run gives advice if waiting and transfer take more than this share of its time
 SHORT = 2.0  # runs of fewer seconds give no advice
 
 

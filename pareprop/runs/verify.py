@@ -48,7 +48,7 @@ class _CaseTask:
 
 
 class ResultCollector(Observer):
-    """Collects what a run gives, under the names of the expected arrays.
+    """Collects the results of a run, under the names of the expected arrays.
 
     Attributes
     ----------
@@ -144,10 +144,10 @@ class ResultCollector(Observer):
             gradient = engine.gradient
             sums, divisor = gradient.sums.copy_sums(), float(gradient.n_collected * gradient.averaged_steps)
             shown = {key: sums[place] / divisor for place, key in enumerate(gradient.arrays)}
-            self._keep(simulation, "gradient", shown)
+            self._keep_values(simulation, "gradient", shown)
             items = zip(gradient.delays, gradient.split_delays(sums), strict=True)
             delays = {item.span.projection.name: item.weight * part / (2.0 * divisor) for item, part in items}
-            self._keep(simulation, "gradient_delay", delays, "")
+            self._keep_values(simulation, "gradient_delay", delays, "")
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the values after a step of the optimizers."""
@@ -160,12 +160,12 @@ class ResultCollector(Observer):
         """Collective: complete `found`."""
         engine, comm = simulation.engine, simulation.exchange.comm
         shown = engine.show_weights()
-        self._keep(simulation, "w", shown)
+        self._keep_values(simulation, "w", shown)
         if self._has_rules:
-            self._keep(simulation, "gradient", engine.get_gradients(shown))
+            self._keep_values(simulation, "gradient", engine.get_gradients(shown))
         if self._learns:
-            self._keep(simulation, "delay", engine.show_delays(), "delay")
-            self._keep(simulation, "d", {}, "delay", 0.0)
+            self._keep_values(simulation, "delay", engine.show_delays(), "delay")
+            self._keep_values(simulation, "d", {}, "delay", 0.0)
         for place, item in enumerate(engine.parameters.items):
             gradient = engine.parameters.kept[0][place] if engine.parameters.kept else np.zeros(0)
             self.found[f"learned/{item.name}/gradient"] = engine.parameters.gather_values(comm, gradient, item)
@@ -176,7 +176,7 @@ class ResultCollector(Observer):
         simulation.digest.add_weights(comm, simulation.network, shown, engine.show_delays())
         simulation.digest.add_parameters(comm, engine.parameters)
 
-    def _keep(
+    def _keep_values(
         self,
         simulation: Watched,
         kind: str,

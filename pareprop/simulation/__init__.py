@@ -1,6 +1,6 @@
 """The training loop: samples in, weight changes out, observers called; the digest of a run.
 
-The loop knows nothing of files, tasks or figures.
+The loop imports no files, tasks or figures.
 
 May import `engines`, `network`, `parallel`, `algorithms` and the core utilities.
 

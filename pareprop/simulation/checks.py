@@ -1,4 +1,4 @@
-"""Check what a script hands to a `Simulation`: tasks, samples and observers; list the facts that ranks compare."""
+"""Check the tasks, samples and observers of a script; list the facts that ranks compare."""
 
 from __future__ import annotations
 

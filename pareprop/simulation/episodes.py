@@ -2,8 +2,8 @@
 
 Contract
 --------
-Decision n is taken at step u_n = first + n period from the readouts of that step, which all ranks know: rounds are cut
-to end there, and the signals of the last round are exchanged at once. The reply to it drives the neurons from step u_n
+Decision n is taken at step u_n = first + n period from the readouts of that step, which all ranks have: rounds end at
+this step, and the signals of the last round are exchanged at once. The reply drives the neurons from step u_n
 + sensor_delay on, whatever the number of ranks and the length of rounds. All randomness is keyed by (seed, phase,
 index): episodes may run in any order, in any group of ranks. A batch holds episodes with the same weights, each of its
 own length. An exception of an environment ends all ranks with one line.
@@ -205,7 +205,7 @@ def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None
 
 
 def _hash_reply(reply: Reply) -> int:
-    """Return a checksum of the parts of a reply that change what the run does."""
+    """Return a checksum of the parts of a reply that affect the run."""
     spikes, ends = reply.spikes, [reply.reward, reply.terminated, reply.truncated]
     parts = (spikes.ptr, spikes.ids[: spikes.ptr[-1]], reply.observation, ends)
     return zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))

@@ -3,13 +3,13 @@
 Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step; the spike variant learns within samples if that is 1.
-All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
-signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
-observers. All ranks call them in the given order; they communicate through `simulation.exchange.comm`.
+All ranks run the same samples in the same order and synchronize in every round of every sample; they exchange only
+spikes and readout signals. The loop uses no files: recorders, progress, checkpoints and early stopping are observers.
+All ranks call them in the given order; they communicate through `simulation.exchange.comm`.
 
-With replicas this holds within each group of ranks. Groups run parts of a batch and meet at its
-end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
-called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
+With replicas this holds within each group of ranks. Groups run parts of a batch and synchronize at its end: then all
+ranks have all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is called,
+in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
 
 The file is long because one class holds the life of a run, samples, learning, observers, digest, state, and documents
 what observers may do and when.
@@ -214,7 +214,7 @@ class Simulation:
         return self.engine.plan.algorithms if self.engine.plan else {}
 
     def rebuild_engine(self, model: Model) -> None:
-        """Collective: between iterations, build the network anew, its neurons divided by the `rates_hz` of `model`.
+        """Collective: between iterations, rebuild the network, its neurons divided by the `rates_hz` of `model`.
 
         It begins in its initial state; the caller restores the state.
         """
@@ -313,7 +313,7 @@ class Simulation:
         notify_observers(self, "after_iteration", self.iteration - 1, self.losses[-1])
 
     def _share_stop(self, interrupted: bool) -> bool:
-        """Collective: act on what any rank asks for: stop, notices, observers; return whether any was interrupted."""
+        """Collective: handle requests of any rank: stop, notices, observers; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.list_requests(self) for observer in asking]
         answers = self._any_of([self.stop_requested, interrupted, bool(self._explodes), *chain(*questions)])
@@ -337,14 +337,14 @@ class Simulation:
         return self.iteration * self.model.optimizer.batch_size + len(self._outcomes), self._pieces.done
 
     def resume_from(self, other: Simulation, piece: Sample | None = None) -> None:
-        """Count on from where the training of another network is, whose state this one's engine has taken over.
+        """Continue the training of another simulation, whose state this engine has loaded.
 
         Parameters
         ----------
         other : Simulation
             Is not run any more.
         piece : Sample or None
-            What happened in the steps of the present sample that are over.
+            The past steps of the present sample.
         """
         counted = ("iteration", "losses", "rates", "gradient_norms", "digest")
         for name in (*counted, "_trained", "_labels", "_begun", "_outcomes", "_classes"):
@@ -688,7 +688,7 @@ class Simulation:
     def _check_together(
         self, index: int, phase: str, make: Callable[[], Sample], n_steps: int, needs_target: bool = True
     ) -> Sample:
-        """Collective: return what the task makes, checked, and the same on all ranks."""
+        """Collective: return the task's sample, checked, and the same on all ranks."""
         channel, size, task = self.engine.channel, self.exchange.size, self.task
         taken: list[Sample] = []
         marks: dict[str, int] = {}
@@ -743,7 +743,7 @@ class Simulation:
         return live_weights.get_weights(self, projection)
 
     def set_weights(self, projection: str, weight: np.ndarray) -> None:
-        """Collective: set the weights of a projection; what the optimizer keeps of its gradients stays.
+        """Collective: set the weights of a projection; the moments of the optimizer stay.
 
         Parameters
         ----------
@@ -884,7 +884,7 @@ class Simulation:
 
 
 def is_counted(phase: str, learn: bool) -> bool:
-    """Return whether the digest holds the spikes of a sample: of training, and of what else learns."""
+    """Return whether the digest holds the spikes of a sample: of training, and of other samples that learn."""
     return learn or phase == "train"
 
 

@@ -15,7 +15,7 @@ from ..network.losses import FunctionLoss, Loss, name_loss
 from ..values import Values
 from .notices import Notices
 
-WATCHED = 10  # training samples in which changes are looked for: each costs two passes over what a loss holds
+WATCHED = 10  # training samples that are checked for changes: each costs two passes over the state of a loss
 
 
 class LossState:

@@ -282,7 +282,7 @@ def _list_each_step_notices(plan: NetworkPlan) -> Iterator[tuple[str, str]]:
 
 
 def _make_hint(item: Plastic) -> str:
-    """Return what helps against traces that explode."""
+    """Return advice against traces that explode."""
     post = item.span.projection.post
     if is_custom_model(post):
         return f"check() of neuron model '{post.model}' states why"
@@ -290,7 +290,7 @@ def _make_hint(item: Plastic) -> str:
 
 
 def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
-    """Estimate what firing rate regularisation (`c_reg`) adds to the loss of a sample; reported losses omit it."""
+    """Estimate the loss of a sample by firing-rate regularisation (`c_reg`), which reported losses omit."""
     steps_per_s, total = 1000.0 / engine.network.model.dt_ms, 0.0
     for group in engine.network.model.of_role("recurrent"):
         rate = max(rate_hz, float(np.max(_list_values(group.params.f_target)))) / steps_per_s

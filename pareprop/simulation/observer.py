@@ -71,7 +71,7 @@ class Watched(Protocol):
     model, task : Model, and Task, ClosedTask or OpenTask
         The network, and the task that trains it.
     exchange : Exchange
-        Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
+        Of this rank's group of ranks; observers communicate through `exchange.comm`.
     replicas : Replicas
         Groups of ranks that share batches, this rank's among them.
     world : Comm
@@ -79,7 +79,7 @@ class Watched(Protocol):
     episodes : Episodes or None
         Runs the episodes of a task in closed loop.
     network : LocalNetwork
-        This rank's share of the network.
+        This rank's part of the network.
     engine : Engine
         Of the variant; runs samples and holds the state.
     timers, digest : Timers, Digest
@@ -110,8 +110,8 @@ class Watched(Protocol):
     between : bool
         Whether the run is between two iterations, so that its state can be kept.
     stop_requested : bool
-        Whether the run ends after this iteration; all ranks agree after `after_iteration`, so that one rank of any
-        group that asks is enough.
+        Whether the run ends after this iteration; it is enough to set it on one rank of any group before the end of
+        `after_iteration`.
     """
 
     model: Model
@@ -228,4 +228,4 @@ class Observer:
         return {}
 
     def load_state(self, state: Values) -> None:
-        """Restore on every rank what `state` returned on rank 0, before `start`."""
+        """Restore the state that `state` returned on rank 0, on every rank, before `start`."""

@@ -30,7 +30,7 @@ def notify_observer(simulation: Watched, observer: Observer, what: str, *news: o
     method = getattr(observer, what)
     if not observer.everywhere and what not in ("before_sample", "after_sample"):
         collectives.run_in_first_group(simulation.replicas, method, simulation, *news)
-    elif is_called_here(simulation, observer):  # in a sample a group is on its own until the end of the batch
+    elif is_called_here(simulation, observer):  # groups run samples independently until the end of the batch
         method(simulation, *news)
 
 

@@ -66,7 +66,7 @@ class Score(float):
         return self
 
     def __getnewargs__(self) -> tuple[object, ...]:  # type: ignore[override]  # copies and pickles
-        """Return what makes the same score again."""
+        """Return the arguments that make an equal score."""
         return self.losses, self.labels, self.predictions, self.episodes, self.n_classes
 
     @classmethod

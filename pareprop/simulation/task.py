@@ -77,7 +77,7 @@ class ClosedTask(Protocol):
 
 
 class OpenTask(Protocol):
-    """A run without an end, whose next inputs may depend on what the network has done.
+    """A run without an end, whose next inputs may depend on the network's activity so far.
 
     Any object with the method `piece`; `Simulation.advance` runs it.
 

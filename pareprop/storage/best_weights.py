@@ -34,7 +34,7 @@ class BestWeights:
         self._remove_networks(simulation, lambda iteration: iteration not in {*needed, simulation.iteration})
 
     def forget_after(self, simulation: Watched) -> None:
-        """Collective: remove what an earlier part of the run wrote after the present iteration."""
+        """Collective: remove files that an earlier part of the run wrote after the present iteration."""
         latest = simulation.iteration
         collectives.run_in_first_group(
             simulation.replicas, self._remove_networks, simulation, lambda iteration: iteration > latest

@@ -1,4 +1,4 @@
-"""What one rank writes into a checkpoint: pieces of raw numbers, written and read chunk by chunk.
+"""The part of a checkpoint that one rank writes: pieces of raw numbers, written and read chunk by chunk.
 
 A piece is the part of one array of a `State` that a rank owns, `count` items long. The pieces of all ranks, by rank,
 form the whole array: neurons by id, synapses in the order of `SynapseTable.yield_own_places`. Only one chunk
@@ -25,7 +25,7 @@ from ..parallel.spike_log import SpikeLog, join_logs
 
 ALIGNMENT = 4096
 SYNCHRONISE = 2**26  # bytes between two requests to write to the disk
-CHUNK = 2**20  # items of a chunk; larger buffers are allocated anew each time, smaller ones take longer to sort
+CHUNK = 2**20  # items of a chunk; the system allocates larger buffers again each time, smaller ones take longer to sort
 POLYNOMIAL = 0xEDB88320  # of CRC-32, with its bits in reverse order
 
 

@@ -50,12 +50,12 @@ FINGERPRINT = "fingerprint of "  # keys of an identity that stand for the conten
 FEW = 6  # a message names at most this many differences
 MOST_HZ = 1e6  # measured rates of this size or more are ignored as damage
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)  # malformed data
-# what opening and reading a damaged file says; other errors are of the system, and pass
+# errors of opening and reading a damaged file; others come from the system, and are raised
 DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG)
 OPEN = 8  # files of a checkpoint that a rank keeps open
 Check = Callable[[Values, int, int], None]
 Prepare = Callable[[Path, list[str]], None]
-PART = np.dtype([("number", "<i8"), ("column", "<i8"), ("crc", "<u4")])  # of what a rank wrote of an array
+PART = np.dtype([("number", "<i8"), ("column", "<i8"), ("crc", "<u4")])  # checksum of a rank's part of an array
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
@@ -267,7 +267,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _verify_files(path: Path, manifest: Values, rank: int, size: int, values: bool, check: Check | None) -> None:
-    """Check this rank's share of the files: their size, with `values` also checksums, and what else they refer to."""
+    """Check this rank's part of the files: their size, with `values` also checksums, and with `check` recordings."""
     for first, end in list(pairwise([*manifest["leaders"], manifest["ranks"]]))[rank::size]:
         name = rank_file_name(first)
         with ExitStack() as stack:
@@ -411,7 +411,7 @@ def _restore_state(simulation: Simulation, path: Path, manifest: Values, network
 
 @contextmanager
 def _require_fit(comm: Comm, path: Path) -> Iterator[None]:
-    """Collective context: raise an `InputError` on all ranks if one cannot take what a checkpoint holds."""
+    """Collective context: raise an `InputError` on all ranks if one cannot load a checkpoint."""
     with collectives.share_errors(comm):
         try:
             yield
@@ -484,7 +484,7 @@ class _Files:
         return out
 
     def _read_into(self, out: np.ndarray, number: int, column: int, place: int) -> None:
-        """Read items of what rank `number` wrote of an array, from item `place` on; a later call reads later ones."""
+        """Read items of rank `number`'s part of an array, from item `place` on; later calls read later items."""
         name, (count, offset, _) = self._name_file(number), self._table.read_entry(number, column)
         data = out.reshape(-1).view(np.uint8)
         view, offset = data.data, offset + place * _item_bytes(self._arrays[column])
@@ -508,7 +508,7 @@ class _Files:
         return np.array(parts, PART)
 
     def require_sums(self, parts: np.ndarray) -> None:
-        """Raise `CorruptCheckpoint` unless what `list_checksums` returned on all ranks is right together."""
+        """Raise `CorruptCheckpoint` unless the checksums that `list_checksums` returned on all ranks fit together."""
         n = len(self._arrays)
         keys, places = np.unique(parts["number"] * n + parts["column"], return_inverse=True)
         found = np.zeros(len(keys), np.uint32)

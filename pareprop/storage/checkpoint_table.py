@@ -72,7 +72,7 @@ def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator
 
 
 def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
-    """Return the number of items of each array, from a table that is given some rows at a time.
+    """Return the number of items of each array, from the rows of a table in blocks.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class Table:
         return self._find_first(self.n_ranks, column)
 
     def read_entry(self, number: int, column: int) -> tuple[int, int, int]:
-        """Return what rank `number` wrote of an array: number of items, their first byte in the file, their CRC-32."""
+        """Return a rank's entry of an array: number of items, their first byte in the file, their CRC-32."""
         _, offset, crc = self._row(number)[column].item()
         return self._find_first(number + 1, column) - self._find_first(number, column), offset, crc
 

@@ -107,8 +107,8 @@ def count_files(n_nodes: int) -> int:
 def remove_checkpoints(exchange: Exchange, paths: Iterable[Path]) -> None:
     """Collective: remove checkpoints that rank 0 names; the first ranks of nodes share their files among them.
 
-    Each gets the name of an unfinished one before, so that no part of one passes for a whole. What cannot be removed
-    stays.
+    Each is first renamed to an unfinished one, so that no part of one passes for a whole. Files that cannot be removed
+    stay.
     """
     nodes = find_nodes(exchange)
     if nodes.local is not None and nodes.local.rank:
@@ -220,6 +220,6 @@ def take_back(folder: Path) -> None:
 
 
 def _list_unfinished(folder: Path) -> list[Path]:
-    """Return what killed runs left of checkpoints that they wrote, or removed."""
+    """Return unfinished checkpoints that killed runs left when they wrote or removed them."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return [path for path in paths if path.suffix in (PART, OLD) and re.fullmatch(NAME, path.stem)]

@@ -87,7 +87,7 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
 
 
 def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 1) -> None:
-    """Read this rank's share (`rank` of `size`) of the files of a recording that a checkpoint refers to.
+    """Read this rank's part (`rank` of `size`) of the files of a recording that a checkpoint refers to.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> No
 
 
 class OutputFile(io.FileIO):
-    """A file that HDF5 writes through: after its first error nothing more is written, and HDF5 does not see the error.
+    """A file for HDF5: after its first error nothing more is written, and the error is hidden from HDF5.
 
     HDF5 keeps a dataset whose flush fails, and crashes when the process ends. The disk then holds the same
     bytes as after a kill at the first error.
@@ -134,7 +134,7 @@ def _mark_open(start: memoryview) -> bytes:
 
 @contextmanager
 def write_hdf5(path: Path, mode: str = "w+", libver: str | None = None) -> Iterator[h5py.File]:
-    """Context with an HDF5 file to write, made anew unless `mode` is "r+"; it ends with the first error of a write."""
+    """Context with an HDF5 file to write, a new one unless `mode` is "r+"; it raises the first error of a write."""
     own_mode = "r+" if mode == "r+" else "w"  # where `raw` opens the file, HDF5 has no "x"
     with OutputFile(path, mode) as raw, raw.raise_write_errors(), h5py.File(raw, own_mode, libver=libver) as file:
         yield file
@@ -233,7 +233,7 @@ class Place:
 
 
 def describe_os_error(problem: OSError) -> str:
-    """Return the message of the file system, without what HDF5 adds."""
+    """Return the message of the file system, without HDF5's additions."""
     if isinstance(problem, files.Unfit):
         return problem.strerror or str(problem)
     text = os.strerror(problem.errno) if problem.errno else str(problem)

@@ -12,7 +12,7 @@ SHOWN = 200  # signals of at most this many neurons are kept
 
 
 def prepare_engine(simulation: Watched, measured_from: int | None) -> None:
-    """Make the engine keep signals of the next sample, and correlations from step `measured_from` on; None: neither."""
+    """Make the engine keep signals of the next sample, and correlations from step `measured_from` on; None: none."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
         return

@@ -90,7 +90,7 @@ class Recorder(Observer):
         return not {*RECORDED_UNITS, STATES}.isdisjoint(self.settings.what)
 
     def _describe_columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
-        """Yield name and description of the columns that this rank writes; rank 0 writes what all ranks know."""
+        """Yield name and description of the columns that this rank writes; rank 0 writes values that all ranks have."""
         what, n_out = self.settings.what, simulation.network.n_readouts
         for name, block in self._blocks.items():
             for key, kind in zip(SPIKE, block.kinds, strict=True):

@@ -1,4 +1,4 @@
-"""Divide neurons among ranks anew during a run: as by a checkpoint and a restart, but in memory.
+"""Repartition neurons among ranks during a run: as by a checkpoint and a restart, but in memory.
 
 The state that a checkpoint would hold goes from rank to rank by messages. Results stay the same. The costs of neurons
 follow from their firing rates, and from the seconds that each rank has computed. A new division is made if these costs,
@@ -64,14 +64,14 @@ class Repartition(Observer):
             self.done.append(n)
 
     def format_lines(self) -> list[str]:
-        """Return a line on the iterations after which neurons were divided anew; [] without any."""
+        """Return a line on the iterations after which neurons were repartitioned; [] without any."""
         when = ", ".join(map(str, self.done))
         what = "neurons were shared among ranks anew by measured rates and seconds, after iteration"
         return [f"{what} {when}"] if when else []
 
 
 def sum_compute_seconds(simulation: Watched) -> float:
-    """Return the seconds that this rank has spent on its own neurons."""
+    """Return the seconds that this rank has spent on its neurons."""
     return sum(simulation.timers.seconds.get(name, 0.0) for name in COMPUTE)
 
 
@@ -124,7 +124,7 @@ def saves_time(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bo
 
 
 def _move_state(simulation: Simulation, model: Model) -> bool:
-    """Collective: build the network anew and move the state to it; return False if a rank lacks memory for a copy."""
+    """Collective: rebuild the network and move the state to it; return False if a rank lacks memory for a copy."""
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     state = simulation.engine.state()
     need = (state.count_bytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size

@@ -12,7 +12,7 @@ import numpy as np
 class Poisson:
     """Poisson input of each neuron, in addition to the spikes of the network.
 
-    `rate_hz` and `weight` (pA) have shape (n_populations,). `name` says what the input replaces; None: background.
+    `rate_hz` and `weight` (pA) have shape (n_populations,). `name` describes the replaced input; None: background.
     """
 
     rate_hz: np.ndarray

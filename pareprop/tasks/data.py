@@ -220,7 +220,7 @@ class Data(TaskBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, values: object) -> object:
+    def _complete_settings(cls, values: object) -> object:
         """Complete the settings that depend on tables or on a SONATA network."""
         return _add_package_models(_drop_default_tables(values)) if isinstance(values, Mapping) else values
 

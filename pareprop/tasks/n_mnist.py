@@ -107,7 +107,7 @@ class NMnist(TaskBase):
 
     def list_arrays(self) -> dict[str, np.ndarray]:
         """Return row, column and polarity of each input neuron."""
-        return {"input_pixels": np.column_stack(self._spikes.locate())}
+        return {"input_pixels": np.column_stack(self._spikes.locate_pixels())}
 
     def list_remarks(self) -> list[str]:
         """Return the skipped files as lines of text."""

@@ -53,7 +53,7 @@ class PixelSpikes:
         self.splits, self.pixels, self.n_step = splits, pixels, n_step
         self._kept: dict[tuple[int, int], SpikeLog | None] = {}
 
-    def locate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def locate_pixels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return row, column and polarity of each used pixel."""
         on, place = np.divmod(self.pixels, SIDE * SIDE)
         return place // SIDE, place % SIDE, on
@@ -83,7 +83,7 @@ class PixelSpikes:
 
     def shift_spikes(self, spikes: SpikeLog, down: int, right: int) -> SpikeLog:
         """Return spikes moved along rows and columns; those outside the used pixels are dropped."""
-        row, column, on = self.locate()
+        row, column, on = self.locate_pixels()
         row, column = row + down, column + right
         source, is_used = self._locate_sources((on * SIDE + row) * SIDE + column)
         inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE) & is_used

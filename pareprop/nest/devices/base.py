@@ -1,4 +1,4 @@
-"""What devices have in common, and the ways in which they take part in a network.
+"""Base classes of devices, by the part that a device has in a network.
 
 A generator derives from `SpikeSource`, `TrainSource`, `RateSource` or `CurrentSource`, a recorder from `Recorder`. Its
 class states its parameters, the values that are refused, and its actions in each step; the device keeps its state when
@@ -220,7 +220,7 @@ class Recorder(Device):
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"{self.model} {self.node}"
 
 

@@ -7,9 +7,9 @@ from ..errors import NESTErrors, make_refusal
 from ..settings import to_ms, to_steps
 from .base import EMPTY, SpikeSource, check_times
 
-OFF_GRID = ("precise_times", "allow_offgrid_times", "shift_now_spikes")  # what may be done with times off the grid
+OFF_GRID = ("precise_times", "allow_offgrid_times", "shift_now_spikes")  # options for times off the grid
 LISTS = ("spike_times", "spike_weights", "spike_multiplicities")
-UNSUPPORTED = {"spike_weights": "give weights to the connections"}  # must stay empty; what to do instead
+UNSUPPORTED = {"spike_weights": "give weights to the connections"}  # must stay empty; the advice of the refusal
 
 
 class SpikeGenerator(SpikeSource):

@@ -12,5 +12,5 @@ class SpikeRecorder(Recorder):
     name = "spike_recorder"
 
     def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> EventList:
-        """Return what holds its recordings, see `Recorder.make_recording`."""
+        """Return the container of its recordings, see `Recorder.make_recording`."""
         return EventList(self.title, self.window, self.dt, {}, at_arrival=False)

@@ -18,6 +18,6 @@ class WeightRecorder(Recorder):
         return super().list_parameters() | {"senders": EMPTY, "targets": EMPTY}
 
     def make_recording(self, ids: np.ndarray, now: int = 0, late: int = 1) -> EventList:
-        """Return what holds its recordings, see `Recorder.make_recording`."""
+        """Return the container of its recordings, see `Recorder.make_recording`."""
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64, "ports": np.int64}
         return EventList(self.title, self.window, self.dt, fields, at_arrival=True)
