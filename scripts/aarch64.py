@@ -4,13 +4,13 @@
     python scripts/aarch64.py functions    # a C program, in seconds
     python scripts/aarch64.py digests      # a whole Python, in minutes; names of cases choose some
 
-"functions": elementary functions, and all functions of two neuron models generated from equations, in both precisions,
+"functions": elementary functions, and all functions of two generated neuron models, in both precisions,
 as C programs for this machine, for ARM with NEON, and with SVE off and on; all must print the same hashes.
 
-"digests": in a folder lie Debian's Python for arm64 with its libraries (`apt-get` has separate lists: it needs no
-root, and the system stays as it is), PyPI's wheels for aarch64, and the package, built by its own build with the cross
-compiler. There the cases of tests/test_digests.py run; their digests must equal tests/digests.json. What lies in
-the folder already is taken as it is, and kernels that did not change are not compiled again.
+"digests": the cases of tests/test_digests.py run in a folder with Debian's Python for arm64 and its libraries
+(`apt-get` has separate lists: it needs no root and changes nothing in the system), PyPI's wheels for aarch64, and the
+package, cross-compiled by its own build; their digests must equal tests/digests.json. Existing files in the folder are
+used again, and kernels that did not change are not compiled again.
 
 Prints a line for each; ends with 1 if one differs. QEMU keeps the order in which its own machine accesses memory: it
 cannot show a barrier that is missing.
@@ -97,7 +97,7 @@ def write_program(name: str) -> dict[str, str]:
 
 
 def run(program: Path, compiler: list[str], runners: Iterable[list[str]]) -> Iterator[list[str]]:
-    """Compile what lies in the folder of a program; yield the lines that it prints, once for each way to run it."""
+    """Compile the files in the folder of a program; yield the lines that it prints, once for each command."""
     files = [str(path) for path in program.parent.glob("*.c")]
     subprocess.run([*compiler, *FLAGS, *files, "-o", program, "-lm"], check=True)
     for runner in runners:
@@ -189,7 +189,7 @@ class Machine:
         shutil.rmtree(state)
 
     def _install_wheels(self) -> None:
-        """Install what the package and the cases import."""
+        """Install the packages that the package and the cases import."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         wanted = [*project["dependencies"], *ALSO]
         stamp = self.site / "wanted"
@@ -202,7 +202,7 @@ class Machine:
         stamp.write_text("\n".join(wanted))
 
     def _build(self) -> None:
-        """Build the package by its own build, which takes this Python for one of the other kind."""
+        """Build the package by its own build, which takes this Python for one of arm64."""
         python = self._python()
         shutil.rmtree(self.source, ignore_errors=True)
         for name in ("pareprop", "cython_core", "jobs"):
@@ -255,7 +255,7 @@ class Machine:
 
     @staticmethod
     def _stamp() -> str:
-        """Return a hash of what the kernels are made of."""
+        """Return a hash of the sources of the kernels."""
         files = [*(ROOT / "cython_core").rglob("*.[hp]*"), *(ROOT / "pareprop" / "neurons").rglob("*.[pt]*")]
         files = sorted(path for path in files if path.suffix != ".pyc" and path.is_file())
         return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

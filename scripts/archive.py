@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a release as one file for an archive: what git holds of a commit, and CITATION.cff from its pyproject.toml.
+"""Write a release as one file for an archive: the files of a commit, and CITATION.cff from its pyproject.toml.
 
     python scripts/archive.py             # build/pareprop-VERSION.tar.gz of the latest commit, and its SHA-256
     python scripts/archive.py v0.2.0 --out releases
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def git(*arguments: str) -> str:
-    """Return what git prints."""
+    """Return the output of git."""
     return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout
 
 

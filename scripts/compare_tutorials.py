@@ -35,7 +35,7 @@ PARTS = ("Train", "Test")
 
 
 def prepare(folder: Path, name: str, data: Path | None) -> None:
-    """Lay out what the tutorials read from the folder in which they run."""
+    """Copy the files that the tutorials read from the folder in which they run."""
     folder.mkdir(parents=True, exist_ok=True)
     if name == "handwriting":
         shutil.copy(find_shipped("chaos_handwriting.txt"), folder)

@@ -113,12 +113,12 @@ class Kind:
 
 
 def suffix(workers: int) -> str:
-    """What names of figures on several workers end with."""
+    """Suffix of the names of figures on several workers."""
     return f"_{workers}" if workers > 1 else ""
 
 
 def workers_of(names: Iterable[str]) -> list[int]:
-    """All numbers of workers that names of figures speak of, ascending."""
+    """All numbers of workers in names of figures, ascending."""
     return sorted({int(end) if (end := name.rpartition("_")[2]).isdigit() else 1 for name in names})
 
 
@@ -217,7 +217,7 @@ def fresh(contest: Contest, kind: Kind) -> dict[str, Any]:
 
 
 def main(contest: str, kind: str, path: str) -> None:
-    """Make one run and write what came out."""
+    """Make one run and write the results."""
     values, kind = json.loads(contest), Kind(**json.loads(kind))
     contest = Contest(**values | {"sizes": tuple(values["sizes"]) if values["sizes"] else None})
     if kind.simulator == "nest":

@@ -3,7 +3,7 @@
 Works on a copy of the checkout, in one process after another. `mutations.py` draws the changes from a seed; kernels are
 rebuilt each time. One run of the rooms' tests with coverage finds the tests of each line and their
 times: of a mutation these run, the fastest first, then tests of its room that start ranks. Prints a line for each,
-then a table of how many were found, and the survivors. `--map FILE` keeps what the run with coverage measured.
+then a table of how many were found, and the survivors. `--map FILE` saves the results of the run with coverage.
 
     nice -n 19 python scripts/mutate.py --count 300 --kernels 24 --seed 1
 """
@@ -80,7 +80,7 @@ class Tests:
     seconds : float
         Longest time of the tests of one mutation.
     kept : Path or None
-        File with what an earlier run with coverage measured, or to keep it in.
+        File with the results of an earlier run with coverage, or to save them in.
     quick : bool
         Whether to leave out tests that start ranks.
     """

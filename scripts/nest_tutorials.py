@@ -85,7 +85,7 @@ def edit(path: Path, after: dict[str, str] | None = None, **values: object) -> s
 
 
 def results(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What the variables of a tutorial hold: losses, weights after training, recordings."""
+    """Values of the variables of a tutorial: losses, weights after training, recordings."""
     kept = {"loss": variables["loss"]} if "loss" in variables else {}
     kept |= {"result_" + key: np.asarray(entry) for key, entry in variables.get("results_dict", {}).items()}
     kept |= {"weight_" + key: entry["weight_matrix"] for key, entry in variables.get("weights_post_train", {}).items()}

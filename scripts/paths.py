@@ -60,7 +60,7 @@ SPIKE = [path for path in PATHS if path != "learned delays"]
 N_INPUTS = 2
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
-PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
+PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # phases that grow with them
 
 
 class Subject:
@@ -93,7 +93,7 @@ class Subject:
 
     @property
     def bytes_per_synapse(self) -> float:
-        """Of weights, targets and what learning keeps, without what belongs to neurons and rows."""
+        """Bytes of weights, targets and learning per synapse, without the memory of neurons and rows."""
         table = self.run.network.incoming
         kept = self.run.engine.count_bytes().get("gradients", 0)
         return (kept + table.weight.nbytes + table.target.nbytes) / len(table.weight)

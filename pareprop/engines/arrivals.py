@@ -32,21 +32,8 @@ class Arrivals:
 class ArrivalAccumulator:
     """Sums the contributions of arrivals at synapses to gradients.
 
-    Parameters
-    ----------
-    kernel : module
-        Kernels of the interval variant in the precision of the model.
-    tables : sequence of SynapseTable
-        The tables of the synapses.
-    places : dict of str to int
-        Name of each delay that learns to the numbers of its synapses less their places in the array of delays.
-    timers : Timers
-        Seconds by phase, added to.
-
-    Attributes
-    ----------
-    origin : int
-        Step of the run with which the interval began.
+    `places` has, by the name of each delay that learns, the indices of its synapses minus their indices in the array of
+    delays. The interval began with step `origin` of the run.
     """
 
     def __init__(

@@ -62,10 +62,7 @@ class LocalErrors:
     def iterate_blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the columns of some neurons in `filtered` and their targets, (n_steps, n).
 
-        Raises
-        ------
-        InputError
-            If there are no targets, or their shape is wrong.
+        `InputError` if there are no targets, or their shape is wrong.
         """
         if targets is None:
             name = self.rule.name if self.rule is not None else ""

@@ -183,18 +183,9 @@ def share_rates(adaptive: Iterable[Plastic], projections: Iterable[Plastic]) -> 
 def set_gains(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:
     """Set the gain of projections whose optimizer is `normalized` or `scaled`; adaptive feedback has its readouts'.
 
-    Rules without e-prop's filter keep a gain of 1.
-
-    Parameters
-    ----------
-    items : iterable of Plastic
-        Plastic projections; each `name` is the name of a projection that carries spikes.
-    model : Model
-        The network.
-    n_steps : int
-        Steps of a sample, in each of which the spike variant takes a step of the optimizer, unless there are batches.
-    n_signals : float
-        Steps with a learning signal of a sample, over which gradients are sums; 1 for means.
+    Rules without e-prop's filter keep a gain of 1. The `name` of each item is the name of a projection that carries
+    spikes. A sample has `n_steps` steps, in each of which the spike variant takes a step of the optimizer, unless there
+    are batches; gradients are sums over `n_signals` steps with a learning signal, 1 for means.
     """
     projections = {item.name: item for item in model.projections}
     n_taken = n_steps if model.eprop.is_online and model.optimizer.batch_size == 1 else 1

@@ -579,10 +579,7 @@ class Spike(Engine):
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray], whole: bool = True) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
-        Raises
-        ------
-        InputError
-            If the shared arrays don't fit the network, or the blocks of prefix sums differ.
+        `InputError` if the shared arrays don't fit the network, or the blocks of prefix sums differ.
         """
         if self.resets != ("before" in numbers):
             kept, asked = ("true", "false") if "before" in numbers else ("false", "true")

@@ -141,10 +141,7 @@ class SpikeMemory:
     def load_logs(self, time: int, numbers: Values, shared: dict[str, np.ndarray], channel: Channel) -> None:
         """Load spikes in flight; the logs then start with `first_step(time)`.
 
-        Raises
-        ------
-        InputError
-            If they don't fit the network, or the blocks of prefix sums differ.
+        `InputError` if the logs don't fit the network, or the blocks of prefix sums differ.
         """
         kept = numbers["algorithms"]
         for name, chosen in self.plan.algorithms.items():

@@ -51,13 +51,7 @@ class Kernel(Session):
         return self.params | {name: read(self) for name, read in STATUS.items()}
 
     def read_parameter(self, name: str) -> AnyValue:
-        """One kernel parameter.
-
-        Raises
-        ------
-        KeyError
-            If it is none.
-        """
+        """Return a kernel parameter; `KeyError` if there is none with this name."""
         return self.params[name] if name in self.params else STATUS[name](self)
 
     def create_nodes(self, name: str, n: int, params: object) -> NodeCollection:

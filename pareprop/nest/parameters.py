@@ -26,10 +26,7 @@ class DrawnValues:
 def write(kernel: Later, nodes: NodeCollection, params: Given) -> None:
     """Set parameters of nodes, all or none.
 
-    Raises
-    ------
-    KernelException
-        For an unknown name or a bad value; nothing has changed then.
+    `KernelException` for an unknown name or a bad value; nothing has changed then.
     """
     parts = nodes.list_blocks()
     for block, local in parts:

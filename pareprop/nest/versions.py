@@ -102,10 +102,7 @@ class Versions:
     def find_version(self, rank: int = 0) -> str:
         """Return the version that the script is for; rank 0 reports which was assumed.
 
-        Raises
-        ------
-        KernelException
-            `NotImplemented` if the names contradict each other.
+        `NotImplemented`, a `KernelException`, if the names contradict each other.
         """
         if self.named or not self._used:
             return self.named or "3.10"

@@ -76,10 +76,10 @@ def find_difference(facts: list[dict[str, str]]) -> str:
 
 
 def _compare_on_root(comm: Comm, location: str, digest: bytes) -> str | None:
-    """On rank 0: receive from all ranks, and answer: None if all agree, "" if facts differ, or who is elsewhere."""
+    """On rank 0: receive from all ranks; answer None if all agree, "" if facts differ, or the ranks elsewhere."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
-    came, others = np.zeros(comm.size, bool), dict[int, str]()  # who came, and the places of those that are elsewhere
+    came, others = np.zeros(comm.size, bool), dict[int, str]()  # ranks that came, and the locations of other ranks
     n_missing, same, status, wait = comm.size - 1, True, MPI.Status(), _Wait(WARN_AFTER)
     came[0], answer = True, None
     while n_missing and not answer:
@@ -116,7 +116,7 @@ def _report_to_root(comm: Comm, location: str, digest: bytes) -> str | None:
                 print(f"pareprop: error: {problem}", file=sys.stderr, flush=True)  # rank 0 reports other errors
                 return problem
         answer = comm.recv(source=0, tag=ANSWER)
-        wait = _Wait(endless=True)  # rank 0 is there, and says for whom it waits
+        wait = _Wait(endless=True)  # rank 0 came, and reports the ranks that it waits for
     message.wait()
     return answer
 

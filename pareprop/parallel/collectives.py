@@ -149,9 +149,9 @@ def is_same(comm: Comm, text: str) -> bool:
 
 
 def count_texts(comm: Comm, text: str) -> Counter[str]:
-    """Collective: return how many ranks have each text, in the order of the first ranks that have it.
+    """Collective: return how many ranks have each text, in the order of the lowest ranks with the text.
 
-    These alone send theirs; others send a number.
+    Only these ranks send a text; others send a number.
     """
     if comm is None:
         return Counter([text])
@@ -196,7 +196,7 @@ def gather_values(comm: Comm, value: T) -> list[T]:
 
 
 def gather_rows(comm: Comm, rows: np.ndarray) -> np.ndarray:
-    """Collective: return on rank 0 the rows of all ranks, each rank's behind those before; none on the others."""
+    """Collective: return on rank 0 the rows of all ranks, in the order of ranks; none on other ranks."""
     if comm is None:
         return rows
     counts = np.zeros(comm.size, np.int64) if comm.rank == 0 else None

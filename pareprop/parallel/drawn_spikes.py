@@ -104,7 +104,7 @@ class DryExchange(Alone):
         )
 
     def draw_spikes(self, probability: float) -> None:
-        """Draw the spikes of the others anew, with this probability per neuron and step."""
+        """Draw the spikes of other ranks again, with this probability per neuron and step."""
         self.probability = probability
         low, high = self._own
         listed, none = self._sources.ids, not self._draws_own
@@ -121,10 +121,10 @@ class DryExchange(Alone):
                 )
             )
             for a, b in parts
-        ]  # spikes of the neurons to which this rank listens, by number
+        ]  # spikes of the sources of this rank, by number
 
     def _merge_round(self, first: int, last: int) -> None:
-        """Merge the spikes of steps [first, last) with those drawn."""
+        """Merge the spikes of steps [first, last) with drawn spikes."""
         own, merged = self._logs
         if self._draws_own:
             overwrite_spikes(own, self._mine, self._time % self._n_steps, first, last)
@@ -154,7 +154,7 @@ class DryChannel(Channel):
     drawing_seconds: float = 0.0
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
-        """Return the spikes of steps [first, last) that this rank listens to by id, and their number."""
+        """Return the spikes of steps [first, last) of this rank's sources, by id, and their number."""
         started, log = time.perf_counter(), self.received_spikes.slice_steps(first, last)
         if self.sources is not None and self.sources.ids is not None:
             log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)

@@ -38,7 +38,7 @@ from .subscriptions import Subscriptions
 
 T = TypeVar("T")
 
-MAX_TARGETED_FRACTION = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
+MAX_TARGETED_FRACTION = 0.75  # targeted sending pays if nodes need the spikes of a smaller fraction of the neurons
 SENDING_MODES = ("counted", "everything", "targeted")
 
 
@@ -78,7 +78,7 @@ class Exchange:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, and connect the ranks.
 
-        `sources` are the neurons that this rank listens to, None for all. `InputError` on all ranks if there is too
+        `sources` are the neurons whose spikes this rank needs, None for all. `InputError` on all ranks if there is too
         little shared memory.
         """
         return open_single_process(terms, terms.n_neurons)
@@ -102,7 +102,7 @@ def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
     """Add the seconds of a meeting to the timers, and reset them.
 
     `wait` until the others arrived, `communicate` for messages between nodes, `pack` to pack and unpack these,
-    `look_up` to choose the spikes that this rank listens to.
+    `look_up` to choose the spikes that this rank needs.
     """
     timers.add_seconds("wait", meeting.waited)
     timers.add_seconds("communicate", meeting.transferred)

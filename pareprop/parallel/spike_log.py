@@ -107,7 +107,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
     def pad_steps(self, n_steps: int) -> SpikeLog:
-        """Return a log of at least `n_steps` steps, without spikes in those that this one has not."""
+        """Return a log of at least `n_steps` steps, without spikes in added steps."""
         missing = n_steps + 1 - len(self.ptr)
         return self if missing <= 0 else SpikeLog.from_arrays(self.ids, np.pad(self.ptr, (0, missing), "edge"))
 

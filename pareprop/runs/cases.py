@@ -111,10 +111,7 @@ class Case:
 def load(path: str | Path) -> Case:
     """Read a case file.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged or inconsistent; the message names the file.
+    `InputError` if the file is damaged or inconsistent; the message names the file.
     """
     try:
         with files.open_hdf5(path) as file:

@@ -23,10 +23,7 @@ SYNAPSE = ("source", "target", "delay", "source_initial", "delay_initial", "dela
 def compare_directories(first: Path, second: Path) -> list[str]:
     """Return the first difference of each kind between two run directories, one line each; [] if there is none.
 
-    Raises
-    ------
-    InputError
-        If one is not a run directory, or its results are malformed.
+    `InputError` if one is not a run directory, or its results are malformed.
     """
     with ExitStack() as stack:
         a, b = (stack.enter_context(files.open_results(path / "results.h5")) for path in (first, second))

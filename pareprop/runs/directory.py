@@ -29,13 +29,8 @@ def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool =
 
     Directories that it made are removed again if the block fails before anything is written into them.
 
-    Raises
-    ------
-    InputError
-        On all ranks, if the directory is not empty and may not be overwritten, another run writes to it, or it can't be
-        made.
-    StateError
-        On all ranks, if the disk is full.
+    Raises on all ranks an `InputError` if the directory is not empty and may not be overwritten, another run writes to
+    it, or it can't be made; a `StateError` if the disk is full.
     """
     with ExitStack() as stack:
         path = problem = None
@@ -137,10 +132,7 @@ def clear_run(directory: Path) -> None:
 def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
     """Collective context manager: claim the directory of a run to resume; yield the sections of its configuration.
 
-    Raises
-    ------
-    InputError
-        On all ranks, if it is not a run directory or another run uses this directory.
+    `InputError` on all ranks if it is not a run directory, or another run uses it.
     """
     with ExitStack() as stack:
         sections: Values = {}

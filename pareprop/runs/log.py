@@ -83,7 +83,7 @@ class Log(Observer):
             terminal.echo(line)
 
     def _note_new(self, simulation: Watched) -> None:
-        """Write those notices of the run into the log that are not there yet."""
+        """Write new notices of the run into the log."""
         lines = simulation.notices.lines
         for line in lines[self._noted :]:
             self._write_note(f"notice: {line}")

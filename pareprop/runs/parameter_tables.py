@@ -137,10 +137,7 @@ def list_sections() -> dict[str, list[Entry]]:
 def describe_parameters(names: tuple[str, ...]) -> Iterator[str]:
     """Yield lines for a terminal: all sections, or the sections and parameters that `names` lists.
 
-    Raises
-    ------
-    InputError
-        If a name is neither a section nor a parameter.
+    `InputError` if a name is neither a section nor a parameter.
     """
     listed = list_sections()
     known = [*listed, *dict.fromkeys(entry.name for entries in listed.values() for entry in entries)]

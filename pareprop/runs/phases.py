@@ -162,7 +162,7 @@ class Phases(Observer):
         if self.best is not None:
             self.best.forget_after(simulation)
             if self.kept is not None and not self.best.has_network(simulation, self.kept[0]):
-                self.kept = None  # somebody removed it: the best one from here on
+                self.kept = None  # the files were removed: search the best network from here on
             self._needed = set() if self.kept is None else {self.kept[0]}
         simulation.stop_requested = simulation.stop_requested or self.stopped
 

@@ -41,12 +41,7 @@ class Episodes:
     Attributes
     ----------
     replies : list of Reply
-        Replies of the last episode, that to the reset first.
-
-    Raises
-    ------
-    InputError
-        If task and network do not fit.
+        Replies of the last episode, the reply to the reset first.
     """
 
     def __init__(self, task: ClosedTask, model: Model, engine: Engine, timers: Timers) -> None:
@@ -62,10 +57,7 @@ class Episodes:
     def play_episode(self, index: int, phase: str, learn: bool = False) -> Sample:
         """Collective: run all steps of an episode; return a sample for `Engine.finish_sample`, with the same `learn`.
 
-        Raises
-        ------
-        InputError
-            If the environment fails, or replies with values that are not finite or do not fit the network.
+        `InputError` if the environment fails, or replies with values that are not finite or do not fit the network.
         """
         task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
         draws = rng.draw_uniform(rng.make_key(task.seed, f"{phase}/actions"), [index], self.most_decisions)[0]

@@ -55,7 +55,7 @@ def _mark_attributes(loss: Loss) -> dict[str, int]:
     own = loss.function if isinstance(loss, FunctionLoss) else loss
     held = dict(getattr(own, "__dict__", {}))
     if own is loss:
-        held.pop("_context", None)  # `Loss.see` sets it
+        held.pop("_context", None)  # `Loss.set_context` sets it
     if isinstance(own, FunctionType):
         held |= inspect.getclosurevars(own).nonlocals
     derived = (name for name in held if isinstance(getattr(type(own), name, None), cached_property))

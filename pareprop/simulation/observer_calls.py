@@ -65,10 +65,8 @@ def list_states(
 ) -> Iterator[tuple[str, tuple[Values, dict[str, np.ndarray]]]]:
     """Collective: yield the states of the loss and of observers, all or some, by name, encoded by `split_state`.
 
-    Raises
-    ------
-    InputError
-        If ranks have different observers, because states are compared, or a checkpoint could not store a state.
+    `InputError` if ranks have different observers, because states are compared, or a checkpoint could not store a
+    state.
     """
     comm, loss = simulation.exchange.comm, simulation.engine.loss
     require_agreement(comm, "a checkpoint of observers", {"observers": name_classes(simulation.observers)})

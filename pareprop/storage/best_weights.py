@@ -56,10 +56,7 @@ class BestWeights:
     def restore_network(self, simulation: Watched, iteration: int) -> None:
         """Collective: load the network after an iteration into a simulation; its losses and iteration stay.
 
-        Raises
-        ------
-        InputError
-            If the files are damaged.
+        `InputError` if the files are damaged.
         """
 
         def require_sound(path: Path, complaints: list[str]) -> None:

@@ -366,10 +366,7 @@ def _format_value(value: object) -> str:
 def _restore_state(simulation: Simulation, path: Path, manifest: Values, network_only: bool) -> str:
     """Collective: load the state of a checkpoint into a simulation; return a line on damage, "" without any.
 
-    Raises
-    ------
-    InputError
-        If the arrays do not fit this network.
+    `InputError` if the arrays do not fit this network.
     """
     comm, world, root = simulation.exchange.comm, simulation.world, simulation.exchange.rank == 0
     with ExitStack() as stack:

@@ -55,10 +55,7 @@ def write(path: Path, entries: np.ndarray) -> str:
 def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator[np.ndarray]:
     """Yield the rows of a table, ENTRY (.., n_arrays), some at a time.
 
-    Raises
-    ------
-    ValueError
-        If the size differs, or, at the end, the checksum.
+    `ValueError` if the size differs, or, at the end, the checksum.
     """
     found, size = hashlib.blake2b(digest_size=32), (n_ranks + 1) * n_arrays * ENTRY.itemsize
     if (there := os.fstat(file.fileno()).st_size) != size:
@@ -74,10 +71,7 @@ def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator
 def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
     """Return the number of items of each array, from the rows of a table in blocks.
 
-    Raises
-    ------
-    ValueError
-        If the entries of an array are impossible; names the array.
+    `ValueError` if the entries of an array are impossible; names the array.
     """
     begins, ends = None, np.zeros((1, len(names)), np.int64)
     possible = np.ones(len(names), bool)

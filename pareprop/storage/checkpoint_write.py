@@ -145,10 +145,7 @@ def _format_manifest(
 ) -> str:
     """Return the text of the manifest, with `NO_CHECKSUM` for the checksum of the table, which is not written yet.
 
-    Raises
-    ------
-    Unfit
-        If the text is too long to be read again.
+    `Unfit` if the text is too long to be read again.
     """
     arrays = [
         {"name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item)}

@@ -28,11 +28,8 @@ PART = r"part-\d{3,9}-rank-\d{5,9}\.h5"  # names of the files of a recording
 def open_combined(path: Path) -> h5py.File:
     """Open a `record.h5`.
 
-    Raises
-    ------
-    OSError
-        If values lie in files of another recording, or a dataset has another type than its sources: HDF5 would crash
-        when it turns text into numbers.
+    `OSError` if values lie in files of another recording, or a dataset has another type than its sources: HDF5 would
+    crash when it turns text into numbers.
     """
     folder = path.with_suffix("").name
     pattern = f"{re.escape(folder)}/{PART}"
@@ -66,10 +63,7 @@ def _require_recorded(joined: h5py.File, folder: Path) -> None:
 def check_parts(directory: Path, parts: object) -> list[Values]:
     """Return the parts of a recording that a checkpoint lists, for `join`, checked without opening a file.
 
-    Raises
-    ------
-    ValueError
-        If they are malformed, or name a file that is not one of this recording.
+    `ValueError` if they are malformed, or name a file that is not one of this recording.
     """
     if not isinstance(parts, list):
         raise ValueError("parts of a recording must be a list")
@@ -89,10 +83,7 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
 def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 1) -> None:
     """Read this rank's part (`rank` of `size`) of the files of a recording that a checkpoint refers to.
 
-    Raises
-    ------
-    ValueError
-        As `check_parts`, or if a file is damaged: it cannot be read, or has too few rows or other values.
+    `ValueError` as for `check_parts`, or if a file is damaged: it cannot be read, or has too few rows or other values.
     """
     entries = [entry for part in check_parts(directory, parts) for entry in _list_entries(part)]
     for name, rows, crcs in entries[rank::size]:
@@ -132,10 +123,7 @@ def _require_checksums(file: h5py.File, rows: dict[str, int], crcs: dict[str, in
 def _copy_attributes(node: h5py.File | h5py.Dataset) -> Values:
     """Return the attributes.
 
-    Raises
-    ------
-    ValueError
-        If one is neither number nor text, or a text that cannot be written again.
+    `ValueError` if one is neither number nor text, or a text that cannot be written again.
     """
     attributes = dict(node.attrs)
     for name, value in attributes.items():

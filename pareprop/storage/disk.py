@@ -194,10 +194,7 @@ def fill_folder(folder: Path) -> Iterator[Path]:
 def lock_directory(directory: Path, what: str) -> Iterator[None]:
     """Context that locks a directory against other processes that call this, until it or this process ends.
 
-    Raises
-    ------
-    InputError
-        If another process has the lock. On a file system without locks no process is refused.
+    `InputError` if another process has the lock. On a file system without locks no process is refused.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

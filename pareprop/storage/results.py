@@ -87,10 +87,7 @@ class ResultsFile(Observer):
 
         Nothing is lost: a checkpoint has the rest, and initial weights are drawn again.
 
-        Raises
-        ------
-        InputError
-            If the path is a link, or the file belongs to another run.
+        `InputError` if the path is a link, or the file belongs to another run.
         """
         comm, counts = simulation.exchange.comm, self._count_synapses(simulation) if self.keeps_weights else {}
         there, wrong = False, ""
