@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _check(self: NeuronModel, dt_ms: float = 1.0, **values: float) -> Check:
-    """Compare derivatives, step and backward pass with slow ways, and find rest, firing curve, traces, units, cost.
+    """Compare derivatives, step and backward pass with slow computations; find rest, firing curve, traces, units, cost.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def _check(self: NeuronModel, dt_ms: float = 1.0, **values: float) -> Check:
     Raises
     ------
     InputError
-        If a state is not finite at the start, or runs away.
+        If a state is not finite at the start, or diverges.
     """
-    from .check import check_model  # needs the compiled kernels, which are built with the help of this room
+    from .check import check_model  # needs the compiled kernels, whose build imports this package
 
     return check_model(self, dt_ms, values)
 

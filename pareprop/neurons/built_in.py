@@ -1,9 +1,9 @@
 """NEST's own e-prop neurons, whose kernels are generated from their files when the package is built.
 
-An installation from sources has those with NEST's default surrogate gradient; the others are compiled when a run needs
+An installation from sources has kernels for NEST's default surrogate gradient; others are compiled when a run needs
 them. Wheels have all.
 
-Their voltages are counted from `E_L` in the kernels, as NEST counts them, so that what is small keeps its digits.
+Kernels count voltages from `E_L`, like NEST, so that small differences keep their digits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .surrogates import SURROGATES
 
 ORIGIN = "E_L"  # parameter that is 0 mV in the kernels
 DEFAULT = next(iter(SURROGATES))  # surrogate gradient, as NEST's
-INTERVAL = "_bsshslm_2020"  # end of the names of models of the interval variant, which composes no steps
+INTERVAL = "_bsshslm_2020"  # name suffix of models of the interval variant, which has no composed maps
 
 
 @cache
@@ -31,18 +31,9 @@ def find_model(name: str, surrogate: str) -> NeuronModel:
 def write_source(headers: Mapping[str, str]) -> str:
     """Return C of all these models, with a table of their digests, texts (JSON) and addresses.
 
-    Addresses are those of a model in both precisions, then of its composed maps in both. Models with another surrogate
-    gradient than NEST's default count where `PAREPROP_MODELS` is defined.
-
-    Parameters
-    ----------
-    headers : Mapping of str to str
-        Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
-
-    Returns
-    -------
-    str
-        The source.
+    `headers` maps "elementary.h", "lanes.h" and "neuron_model.h" to their texts. The addresses are a model's tables in
+    both precisions, then its composed maps in both. Models with another surrogate gradient than NEST's default are
+    included if `PAREPROP_MODELS` is defined.
     """
     from .generate import PRECISIONS, generate_model, head_of, section_of, texts_of  # a run needs none of it
 
@@ -73,7 +64,7 @@ def write_source(headers: Mapping[str, str]) -> str:
 
 
 def _share_functions(source: str, functions: Mapping[str, str], suffix: str, owners: dict[str, str]) -> str:
-    """Return a source without those of its functions that an earlier model has, which it calls instead.
+    """Return a source without the functions that an earlier model defines; it calls the earlier functions instead.
 
     `owners` maps the text of a function to the suffix of the first model that has it.
     """
@@ -85,19 +76,9 @@ def _share_functions(source: str, functions: Mapping[str, str], suffix: str, own
 
 
 def count_from(model: NeuronModel, origin: str) -> NeuronModel:
-    """Return the model with its states in mV counted from a parameter.
+    """Return the same neuron with its states in mV counted from the parameter `origin`.
 
-    Parameters
-    ----------
-    model : NeuronModel
-        A model that is given by steps.
-    origin : str
-        Name of the parameter.
-
-    Returns
-    -------
-    NeuronModel
-        The same neuron: each such state is lower by `origin`, and so are the values that equations give it.
+    The model must be given by steps. Each such state, and each value that equations give it, is lower by `origin`.
     """
     states = {name for name, (_, unit) in model.states.items() if unit == "mV"}
     moved = Shift(states, origin)
@@ -118,21 +99,13 @@ def count_from(model: NeuronModel, origin: str) -> NeuronModel:
 
 
 class Shift:
-    """Rewrites trees in which some states are counted from a parameter; the order of operations stays.
-
-    Parameters
-    ----------
-    states : set of str
-        The states.
-    origin : str
-        The parameter.
-    """
+    """Rewrites trees to count the given states from the parameter `origin`; the order of operations stays."""
 
     def __init__(self, states: set[str], origin: str) -> None:
         self.states, self.origin = states, ("name", origin)
 
     def shift_voltage(self, tree: Tree) -> Tree:
-        """Return a tree that is a voltage, counted from the origin."""
+        """Return the tree of a voltage, counted from the origin."""
         kind, *items = tree
         if tree == self.origin:
             return ("number", 0.0)
@@ -150,7 +123,7 @@ class Shift:
         return ("-", self.shift_states(tree), self.origin)
 
     def shift_states(self, tree: Tree) -> Tree:
-        """Return a tree with the same value as before, of states that are counted from the origin."""
+        """Return a tree with the same value as before, reading states that are counted from the origin."""
         kind, *items = tree
         if kind == "number":
             return tree

@@ -38,7 +38,7 @@ class Cells:
     z, refractory : ndarray
         (n,): spikes of the latest step, and steps of refractoriness left.
     before : ndarray
-        (n_kept, n): what the latest step kept.
+        (n_kept, n): values that the latest step stored.
     """
 
     def __init__(
@@ -74,21 +74,10 @@ class Cells:
         self.bind_function(name, *arguments)()
 
     def step(self, ports: object, current: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Advance neurons by a step.
+        """Advance neurons by a step; return z, psi (n,) and kept (n_kept, n).
 
-        Parameters
-        ----------
-        ports : array_like
-            (n_ports, n): sums of what arrives.
-        current : array_like
-            (n,): I.
-
-        Returns
-        -------
-        z, psi : ndarray
-            (n,): spikes and surrogate gradients.
-        kept : ndarray
-            (n_kept, n): what derivatives need of this step.
+        `ports` (n_ports, n) are the sums of arriving spikes, `current` (n,) is I. z are spikes, psi surrogate
+        gradients, and kept the values of this step that derivatives need.
         """
         if self._step is None:
             port = np.empty((self.program.n_ports, self.n), self.real)
@@ -129,19 +118,26 @@ class Cells:
         adjoint: np.ndarray,
         psi: np.ndarray,
     ) -> np.ndarray:
-        """Take a step backward, `adjoint` (n_adjoint, n) in place; return what arrivals add, (n_ports, n)."""
-        credit = np.zeros((self.program.n_ports, self.n), self.real)
-        credit[0] = psi
-        self.bind_backward_step(before, kept, float(share), signal, rate, adjoint, credit)()
-        return credit
+        """Take one step of the backward pass, changing `adjoint` (n_adjoint, n) in place; return port gradients
+        (n_ports, n).
+
+        A port gradient is the contribution of an arrival at the port to the gradient.
+        """
+        gradient = np.zeros((self.program.n_ports, self.n), self.real)
+        gradient[0] = psi
+        self.bind_backward_step(before, kept, float(share), signal, rate, adjoint, gradient)()
+        return gradient
 
     def bind_backward_step(self, *arguments: np.ndarray | float) -> Callable[[], None]:
         """Return a call of a step of the backward pass on arrays of type `real`, which it does not keep alive.
 
-        Its arguments are those of `run_backward_step`; the last is its result, with psi in its first row.
+        Its arguments are the arguments of `run_backward_step`; the last one is the result array, with psi in its first
+        row.
         """
-        *given, credit = arguments
-        return self.bind_function("sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n)
+        *given, gradient = arguments
+        return self.bind_function(
+            "sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, gradient, self.n
+        )
 
     def decay_trace(self, n_steps: int, trace: np.ndarray) -> None:
         """Let traces decay for `n_steps` past a cutoff, in place."""

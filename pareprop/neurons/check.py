@@ -1,7 +1,8 @@
-"""Check a neuron model before a network is trained: what is compiled is compared with another way to compute it.
+"""Check a neuron model before a network is trained: compiled code is compared with independent computations.
 
-Derivatives by symbols with complex steps of the equations, the compiled step with NumPy, the backward pass with traces
-carried forward. Then: rest, time constants there, firing curve, largest trace, units, names never read, costs.
+Symbolic derivatives are compared with complex steps of the equations, the compiled step with NumPy, the backward pass
+with traces computed forward. Then follow rest, time constants there, firing curve, largest trace, units, unused names,
+costs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .units import list_mismatches
 STEPS = 200  # steps of the comparisons
 TINY = 1e-30  # size of a complex step
 RATE = 22.0  # Hz at which the largest trace is measured
-LARGE = 1e4  # a trace explodes if it exceeds what an arrival adds times this
+LARGE = 1e4  # a trace explodes if it exceeds the contribution of an arrival by this factor
 
 
 @dataclass
@@ -77,28 +78,12 @@ class Check:
 
 
 def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
-    """Compare derivatives, step and backward pass with slow ways, and find rest, firing curve, traces, units, cost.
+    """Compare derivatives, step and backward pass with slow computations; find rest, firing curve, traces, units, cost.
 
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    dt_ms : float
-        Time step.
-    values : Mapping of str to float or None
-        Parameters that are not defaults.
-
-    Returns
-    -------
-    Check
-        The results.
-
-    Raises
-    ------
-    InputError
-        If a state is not finite at the start, or runs away.
+    `values` are parameters that differ from their defaults. Raises `InputError` if a state is not finite at the start,
+    or diverges.
     """
-    with np.errstate(all="ignore"):  # what is not finite is told, or compared as it is
+    with np.errstate(all="ignore"):  # values that are not finite are reported, or compared as they are
         return _Checker(model, dt_ms, dict(values or {})).run()
 
 
@@ -110,7 +95,7 @@ def _measure_deviation(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _compare_with_complex_step(tree: Tree, moved: Values, derivatives: Sequence[Tree | None], read: Values) -> float:
-    """Return how far derivatives of a tree, which add up, are from its complex step to `moved` values."""
+    """Return the deviation of the sum of derivatives of a tree from its complex step to `moved` values."""
     exact, ours = np.broadcast_arrays(
         np.imag(evaluate_tree(tree, moved, COMPLEX)) / TINY,
         sum(evaluate_tree(part, read) for part in derivatives if part is not None),
@@ -146,7 +131,7 @@ class _DrivenNeuron:
         return ports + (0.0 if self.by_current else self.level), current
 
     def measure_range(self) -> np.ndarray:
-        """Return how far each state moves on the way to a spike, (n_states,)."""
+        """Return the range of each state on the way to a spike, (n_states,)."""
         cells, states = self.make_cells(1), []
         for _ in range(max(int(200 / self.dt), 50)):
             cells.step(*self.make_input(self.level, 1))
@@ -154,7 +139,7 @@ class _DrivenNeuron:
         return np.ptp(np.array(states), axis=0)
 
     def measure_rates(self, levels: np.ndarray, steps: int) -> np.ndarray:
-        """Return rates in Hz at constant input; NaN where a state runs away."""
+        """Return rates in Hz at constant input; NaN if a state diverges."""
         n = len(levels)
         cells, spikes, given = self.make_cells(n), np.zeros(n), self.make_input(levels, n)
         for _ in range(steps):
@@ -278,8 +263,8 @@ class _Checker:
             result.warnings.append(f"parameters cannot be learned all at once: {problem}")
             return
         paths = {name: by.learned.list_paths(model, k) for k, name in enumerate(names)}
-        told = [f"{name} ({', '.join(through)})" for name, through in paths.items() if through]
-        result.lines.append(f"can be learned, through: {'; '.join(told) or 'none'}")
+        learned = [f"{name} ({', '.join(through)})" for name, through in paths.items() if through]
+        result.lines.append(f"can be learned, through: {'; '.join(learned) or 'none'}")
         if others := [name for name, through in paths.items() if not through]:
             result.lines.append(f"cannot be learned, no spike depends on them: {', '.join(others)}")
         worst = self.compare_parameter_derivatives(by, names)

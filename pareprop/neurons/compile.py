@@ -1,8 +1,8 @@
-"""Compile generated C: once, kept in a cache, handed from rank 0 to the others.
+"""Compile generated C once, cache the result, and broadcast it from rank 0 to the other ranks.
 
-A model is compiled in parts, each when it is needed, for one precision; several at a time. A cached file is a shared
-object, or the texts of a model's columns, followed by the SHA-256 of the file's name, which stands for all that decides
-its content, and of the content. With these files, a run needs neither SymPy nor a compiler.
+A model is compiled in parts, each on first use and for one precision; several parts at a time. A cached file holds a
+shared object, or the texts of a model's columns, then the SHA-256 of the content and of the file name, which in turn
+contains a hash of everything that decides the content. With these files, a run needs neither SymPy nor a compiler.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from .derive import NO_LEARNS, Learns
 from .language import evaluate_tree, parse_expression, suggest_nearest
 from .model import COMMON, NeuronModel
 
-SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
+SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # parts compiled with the package, as in wheels
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h", "rule_row.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _FUNCTIONS = {"step": ("start", "step"), "sweep": ("sweep",), "trace": ("trace", "decay")}  # as `generate.PARTS`
 _COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
-_LINES = 60_000  # most lines of C: a compiler takes a minute or two for so many
+_LINES = 60_000  # most lines of C, for which a compiler takes a minute or two
 # other code has the flags of kernels; clang vectorizes with -O2, and does not know a flag for that
 _LIGHT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"] if "--param" in kernels.build_info.flags else ["-O2"]
 _OPTIMIZE: dict[str, list[str]] = {"composed": [], "rule_interval": [], "rule_spike": [], "quick": ["-O1"]}
-_SECONDS = 3600  # longest time of the compiler: it ends a hang; large models take minutes on a busy machine
-_DIGEST = 32  # bytes of the digest behind a cached object
+_SECONDS = 3600  # time limit of the compiler, against hangs; large models take minutes on a busy machine
+_DIGEST = 32  # bytes of the digest after a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
 
 
@@ -62,7 +62,7 @@ class _ComposedTable(ctypes.Structure):
 
 
 class Compilable(Protocol):
-    """Interface of what is compiled like a neuron model, but writes its C itself.
+    """Interface of definitions, other than neuron models, that write their C themselves.
 
     Attributes
     ----------
@@ -84,34 +84,34 @@ class Compilable(Protocol):
 
 
 class Part(NamedTuple):
-    """A part of a model that is compiled by itself.
+    """A part of a model that is compiled separately.
 
     Attributes
     ----------
     kind : {"step", "sweep", "trace", "quick", "composed", "derive", "texts", "rule_interval", "rule_spike"}
-        Functions of a NEURON_MODEL as in `generate.PARTS`, or all of these, compiled quickly for checks; composed maps
-        of steps (spike variant), and the derivatives that these need; what a program must know of a model, which is not
-        compiled; a learning rule in the interval, or in the spike variant.
+        Functions of a NEURON_MODEL as in `generate.PARTS`; "quick": all of these, compiled quickly for checks;
+        "composed": composed maps of steps (spike variant); "derive": the derivatives that composed maps read; "texts":
+        constants and columns of a model, not compiled; a learning rule in the interval or in the spike variant.
     precision : {"double", "single"}
-        Precision of the numbers that are kept.
+        Precision of the stored numbers.
     ports : tuple of int
         Ports at which synapses learn by composed maps, ascending.
     ahead : bool
-        Whether traces are kept ahead, as those of NEST's own neurons, see `composed_maps.py`.
-    beside : bool or None
-        Whether there is a trace beside ebar; None: in both cases.
+        Whether traces are stored ahead, as for NEST's own neurons, see `composed_maps.py`.
+    second_trace : bool or None
+        Whether synapses have a second filtered trace in addition to ebar; None: code for both cases.
     """
 
     kind: str
     precision: str = "double"
     ports: tuple[int, ...] = ()
     ahead: bool = False
-    beside: bool | None = None
+    second_trace: bool | None = None
 
     @property
     def suffix(self) -> str:
         """Part of the name of the cached file."""
-        more = ["ahead"] * self.ahead + [] if self.beside is None else ["beside" if self.beside else "alone"]
+        more = ["ahead"] * self.ahead + [] if self.second_trace is None else [("alone", "second")[self.second_trace]]
         return "-".join([self.kind, self.precision, *map(str, self.ports), *more])
 
 
@@ -119,30 +119,21 @@ QUICK = Part("quick")
 
 
 class Program:
-    """A neuron model, and the parts of it that are loaded.
+    """A neuron model and its loaded parts.
 
-    Parameters
-    ----------
-    definition : NeuronModel
-        The model.
-    texts : str
-        What `generate.texts_of` returned.
-    learns : Learns
-        What is learned beside weights.
-    tables, composed : Mapping of str to int
-        Address of the NEURON_MODEL, and of the NEURON_MAPS (composed maps) of each precision, of a model compiled with
-        the package.
+    `texts` is the result of `generate.texts_of`; `tables` and `composed` map the precision to the address of the
+    NEURON_MODEL, and of the NEURON_MAPS (composed maps), of a model compiled with the package.
 
     Attributes
     ----------
     definition : NeuronModel
         The model.
     learns : Learns
-        What is learned beside weights.
+        Learned parameters of neurons.
     n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `cython_core/neuron_model.h`.
     n_derived : int
-        Derivatives of a step that take long.
+        Number of derivatives of a step that take long to compute.
     """
 
     n_constants: int
@@ -180,14 +171,9 @@ class Program:
         ]
 
     def get_address(self, real: type, *kinds: str) -> int:
-        """Return the address of a NEURON_MODEL with the functions of some parts, which are compiled if they lack.
+        """Return the address of a NEURON_MODEL with the functions of some parts, compiling parts that are missing.
 
-        Parameters
-        ----------
-        real : type
-            `np.float64` or `np.float32`.
-        *kinds : str
-            Kinds of parts that `compile_model` need not have been asked for: "quick" alone, or others.
+        `real` is `np.float64` or `np.float32`; `kinds` are kinds of parts, or "quick" alone.
         """
         precision = "double" if np.dtype(real).itemsize == 8 else "single"
         if self._built_in:
@@ -196,7 +182,7 @@ class Program:
         return ctypes.addressof(self._tables[precision, kinds == ("quick",)])
 
     def load_parts(self, parts: Iterable[Part], comm: Later = None) -> None:
-        """Load parts that are not loaded; collective over `comm`."""
+        """Load the parts that are not loaded yet; collective over `comm`."""
         wanted: list[Part] = []
         for part in parts:
             wanted += [Part("derive", part.precision)] if part.kind == "composed" and self.n_derived else []
@@ -226,7 +212,7 @@ class Program:
                 setattr(table, name, getattr(Table.from_address(found), name))
 
     def get_composed_address(self, composed: Part) -> int:
-        """Return the address of the NEURON_MAPS that `compile_model` was asked for, or of the package."""
+        """Return the address of the NEURON_MAPS of a part, compiled by `compile_model` or with the package."""
         if composed not in self._loaded:
             return self._composed[composed.precision]
         return _call_function(self._loaded[composed], f"neuron_maps_{composed.precision}")
@@ -241,26 +227,11 @@ class Program:
         return self.definition.complete_values(values, dt_ms, self._trees)
 
     def compute_constants(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
-        """Return the constant columns of neurons.
+        """Return the constant columns of neurons, float64 (n_constants, n).
 
-        Parameters
-        ----------
-        values : Mapping of str to float or ndarray
-            Parameters, one value or one for each neuron; others have their defaults.
-        dt_ms : float
-            Time step.
-        n : int or None
-            Number of neurons; None: the length of the longest array.
-
-        Returns
-        -------
-        ndarray
-            float64, (n_constants, n).
-
-        Raises
-        ------
-        InputError
-            If a constant of the model is not finite.
+        `values` maps parameters to one value or one for each neuron; other parameters have their defaults. `n` is the
+        number of neurons (None: the length of the longest array). Raises `InputError` if a constant of the model is not
+        finite.
         """
         named = self.compute_values(values, dt_ms)
         return _fill_rows(
@@ -275,7 +246,8 @@ class Program:
     def recompute_columns(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return constants, initial states, and derivatives of these by learned parameters, (n_learned, n_states, n).
 
-        They need not be finite: a learned value may be bad on one rank alone; the next sample then ends the run.
+        The values may be infinite or NaN: a learned value may be bad on one rank only, and the next sample then ends
+        the run.
         """
         named = self.definition.complete_values(values, dt_ms, self._trees, finite=False)
         states = list(self.definition.states)
@@ -311,30 +283,10 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 def compile_model(
     definition: NeuronModel, comm: object = None, parts: Iterable[Part] = (QUICK,), learns: Learns = NO_LEARNS
 ) -> Program:
-    """Return the program of a model, with the parts that are asked for; collective over `comm`.
+    """Return the program of a model with the requested parts; collective over `comm` (None: one process).
 
-    Rank 0 finds them in the cache or compiles them, the others get them by MPI.
-
-    Parameters
-    ----------
-    definition : NeuronModel
-        The model.
-    comm : MPI.Comm or None
-        Communicator of the ranks; None: one process.
-    parts : iterable of Part
-        Parts that are needed.
-    learns : Learns
-        What is learned beside weights.
-
-    Returns
-    -------
-    Program
-        The program.
-
-    Raises
-    ------
-    InputError
-        If there is no compiler, or it fails; or if no spike depends on a parameter that is to be learned.
+    Rank 0 reads the parts from the cache or compiles them, then broadcasts them. `learns` lists the learned parameters
+    of neurons. Raises `InputError` if there is no compiler, if it fails, or if no spike depends on a learned parameter.
     """
     key = definition.name, definition.digest, learns
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
@@ -345,12 +297,12 @@ def compile_model(
 
 
 def is_missing(comm: Later, known: object) -> bool:
-    """Collective: return whether any rank lacks something; others may have it, as they checked or trained alone."""
+    """Collective: return whether any rank lacks something that other ranks may have loaded alone."""
     return not known if comm is None else bool(comm.allreduce(int(not known)))
 
 
 def _find_built_in(definition: NeuronModel) -> Program | None:
-    """Return a model that was compiled with the package, see `built_in`."""
+    """Return the program of a model that was compiled with the package, see `built_in`; None for other models."""
     built_in = kernels.neuron_models.find(definition.digest)
     if not built_in:
         return None
@@ -362,7 +314,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
 def fetch_parts(
     definition: NeuronModel | Compilable, comm: Later, parts: Sequence[Part], learns: Learns = NO_LEARNS
 ) -> list[bytes]:
-    """Collective: return parts of a model, on all ranks, for the lowest level among them."""
+    """Collective: return parts of a model on all ranks, compiled for the lowest processor level of all ranks."""
     contents, problem, level = [], None, kernels.LEVEL
     levels = list(kernels.build_info.marches)
     if comm is not None:
@@ -394,28 +346,11 @@ def fill_cache(
     folder: Path | None = None,
     ports: Iterable[Collection[str]] = (),
 ) -> list[Path]:
-    """Compile a model for later runs, in both precisions.
+    """Compile a model for later runs, in both precisions; return the paths of the files, both new and existing.
 
-    Parameters
-    ----------
-    definition : NeuronModel
-        The model.
-    levels : iterable of str
-        Levels of the processor; none: the one in use.
-    folder : Path or None
-        Where to keep the files; None: the cache folder.
-    ports : iterable of collection of str
-        Ports at which synapses learn together, in the spike variant; none: all of the model, and each by itself.
-
-    Returns
-    -------
-    list of Path
-        The files, also those that were there.
-
-    Raises
-    ------
-    InputError
-        If there is no compiler, it fails, or a level or port is unknown.
+    `levels` are levels of the processor (none: the level in use), `folder` is the destination (None: the cache folder).
+    `ports` lists groups of ports at which synapses learn together in the spike variant (none: all ports of the model,
+    and each port separately). Raises `InputError` if the compiler is missing or fails, or a level or port is unknown.
     """
     folder, names = folder or cache_folder(), list(definition.ports)
     together = list(ports) or [names, *([name] for name in names)]
@@ -452,7 +387,7 @@ def _find_contents(
     """Return parts of a model: shipped with the package, from the cache, or compiled."""
     found: dict[Part, bytes] = {}
     for part in parts:
-        for each in (part, part._replace(beside=None)):  # one for both cases is as good
+        for each in (part, part._replace(second_trace=None)):  # code for both cases works too
             name = _file_name(definition, each, level, learns)
             content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
             if content is not None:
@@ -468,13 +403,13 @@ def _find_contents(
 def _file_name(definition: NeuronModel | Compilable, part: Part, level: str, learns: Learns = NO_LEARNS) -> str:
     """Return the name of the file of a part of a model for a level of the processor."""
     suffix = part.suffix
-    if learns.names:  # there may be many
+    if learns.names:  # a hash, as there may be many names
         suffix += f"-learns-{hashlib.sha256(json.dumps(learns).encode()).hexdigest()[:16]}"
     return f"{definition.name}-{_compute_key(definition)[:40]}-{level}-{suffix}.so"
 
 
 def _compute_key(definition: NeuronModel | Compilable) -> str:
-    """Return a hash of all that decides a shared object, but for the level."""
+    """Return a hash of everything that decides a shared object, except the level."""
     here = Path(__file__).parent
     names = "language terms slopes dynamics symbols derive stored_terms expressions generate stages".split()
     names += ["composed_maps", "composed_map_rows", "entries", "model", "surrogates"]
@@ -491,7 +426,7 @@ def _read_headers() -> dict[str, str]:
 
 
 def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
-    """Return a cached shared object; None unless it is whole, and the user's own or of the package."""
+    """Return a cached shared object; None if it is incomplete, or belongs neither to the user nor to the package."""
     try:
         with files.open_regular(path) as file:
             status = os.fstat(file.fileno())
@@ -504,17 +439,17 @@ def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
 
 
 def _compute_seal(path: Path, content: bytes) -> bytes:
-    """Return the checksum of a cached file; that of the file of another model, or another key, differs."""
+    """Return the checksum of a cached file, which also depends on the file's name: model and key."""
     return hashlib.sha256(path.name.encode() + b"\0" + content).digest()
 
 
 def _write_cache(path: Path, content: bytes) -> None:
-    """Write into the cache under another name first, so that no other run finds half a file."""
+    """Write into the cache under a temporary name first, so that no other run reads a partial file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     except OSError:
-        return  # nothing is kept: the next run compiles again
+        return  # without a cached file the next run compiles again
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content + _compute_seal(path, content))
@@ -530,8 +465,10 @@ def _compile_parts(
     learns: Learns = NO_LEARNS,
     which: str = "",
 ) -> list[bytes]:
-    """Generate the C of parts of a model and compile them; `which` of several files they are is told with progress."""
-    chosen = os.environ.get("PAREPROP_CC", "")  # on nodes that lack the compiler which built the package; same bits
+    """Generate the C of parts of a model and compile them; the progress line ends with `which` of several files this
+    is.
+    """
+    chosen = os.environ.get("PAREPROP_CC", "")  # for nodes without the compiler that built the package; same bits
     command = shlex.split(chosen or kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
         del command[0]
@@ -552,7 +489,7 @@ def _compile_parts(
             f"machine{kept}"
         )
     with (
-        terminal.show_progress(here + which, "its derivatives are taken") as tell,
+        terminal.show_progress(here + which, "its derivatives are taken") as show,
         ThreadPoolExecutor(len(parts)) as pool,
     ):
         started = []
@@ -569,7 +506,7 @@ def _compile_parts(
                 else partial(_run_compiler, here, command, source, level, part.kind)
             )
             started.append(pool.submit(work))
-        tell("its code is compiled, and kept for the next time")
+        show("its code is compiled, and cached for later runs")
         return [one.result() for one in started]
 
 
@@ -580,8 +517,8 @@ def _generate_source(definition: NeuronModel | Compilable, part: Part, learns: L
     if not isinstance(definition, NeuronModel):
         return definition.write_source(_read_headers(), part)
     kind, precision, *maps = part
-    ports, ahead, beside = maps if kind == "composed" else (None, False, None)
-    generated = generate_model(definition, ports=ports, learns=learns, ahead=ahead, beside=beside)
+    ports, ahead, second_trace = maps if kind == "composed" else (None, False, None)
+    generated = generate_model(definition, ports=ports, learns=learns, ahead=ahead, second_trace=second_trace)
     if kind == "texts":
         return texts_of(generated)
     return source_of(
@@ -590,7 +527,7 @@ def _generate_source(definition: NeuronModel | Compilable, part: Part, learns: L
 
 
 def _run_compiler(here: str, command: list[str], source: str, level: str, kind: str) -> bytes:
-    """Compile C for a level of the processor; `here`: the model in words."""
+    """Compile C for a level of the processor; `here` describes the model in messages."""
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
@@ -618,7 +555,9 @@ def _run_compiler(here: str, command: list[str], source: str, level: str, kind: 
 
 
 def bind_call(address: int, arguments: Sequence[object]) -> Callable[[], None]:
-    """Return a call of a compiled function; arrays, which it does not keep alive, go by address, `None` as NULL."""
+    """Return a call of a compiled function; arrays, which it does not keep alive, are passed by address, `None` as
+    NULL.
+    """
     numbers: dict[type, type] = {float: ctypes.c_double, np.float64: ctypes.c_double, np.float32: ctypes.c_float}
     types: list[type] = [
         ctypes.c_void_p if item is None or isinstance(item, np.ndarray) else numbers.get(type(item), ctypes.c_int64)
@@ -636,7 +575,7 @@ def _call_function(library: ctypes.CDLL, name: str) -> int:
 
 
 def load_library(content: bytes) -> ctypes.CDLL:
-    """Load a shared object from memory, or by way of a file where the system knows no such thing."""
+    """Load a shared object from memory, or through a temporary file on systems without memfd."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pareprop-model")  # stays open: the loader knows a library by its path
         try:

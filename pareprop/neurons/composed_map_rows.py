@@ -1,9 +1,9 @@
 """Write the C by which rows of synapses apply composed maps of steps, and single steps (spike variant).
 
-A row applies one composed map of each of its targets, or two, and single steps in between: numbers of these come one by
-one from columns of neurons, or side by side from records of the block's steps, where these are made. Each case is
-compiled apart: whether spikes enter, whether a trace is the same in all synapses of the row, whether there is a trace
-beside ebar, how single steps are read.
+A row applies one or two composed maps of each of its targets, and single steps in between. It reads numbers of single
+steps one by one from columns of neurons, or next to each other from the records of the block's steps, if there are
+any. Each case is compiled separately: whether spikes enter, whether a trace is the same in all synapses of the row,
+whether there is a second trace in addition to ebar, how single steps are read.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from .composed_maps import EBAR, ComposedMaps, lines_of, name_entry, sum_of
 from .expressions import outlives_cutoff
 from .language import Tree, names_of
 
-FEW = 2  # so many numbers of a line, or fewer, are read one by one
+FEW = 2  # up to so many numbers of a cache line are read one by one
 # C for all ports
 _TYPES = """
 typedef struct {
-    lanes x[$size], b, o, g;    /* traces, ebar, the one beside it, minus the gradient */
+    lanes x[$size], b, o, g;    /* traces, ebar, the second trace, minus the gradient */
 } NAME(Traces);
 
-static ALWAYS_INLINE void NAME(credit)(const int other, const NEURON_STEPS *of, const NEURON_STEP *s, lanes L, lanes F,
-    NAME(Traces) *t)
+static ALWAYS_INLINE void NAME(add_gradient)(const int other, const NEURON_STEPS *of, const NEURON_STEP *s, lanes L,
+    lanes F, NAME(Traces) *t)
 {
     if (!other)
         t->g -= L * t->b;
@@ -47,7 +47,7 @@ static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, LaneTargets 
     $before
 }
 
-/* those of the row that comes next stay as they are */
+/* store count lanes only: the others belong to the next row */
 static ALWAYS_INLINE void NAME(store_own)(REAL *to, lanes x, int64_t count)
 {
     store_lanes(to, count < LANES ? where(first_lanes(count), x, load_lanes(to, LANES)) : x, LANES);
@@ -91,7 +91,8 @@ static $inlined void NAME(step_$port)(const int own, const int other, const NEUR
 {
     $enter_step
     if (s->L)
-        NAME(credit)(other, of, s, gather_lanes(s->L, some), other ? gather_lanes(s->F, some) : all_lanes(0.0), t);
+        NAME(add_gradient)(other, of, s, gather_lanes(s->L, some),
+            other ? gather_lanes(s->F, some) : all_lanes(0.0), t);
     if (!s->psi)
         return;
     $found
@@ -165,7 +166,7 @@ static ALWAYS_INLINE void NAME(chunk_$port)(const int enters, const int own, con
         NAME(apply_$port)(0, own, other, 0.0, after, some, &t);
     if (single && steps->n_last > 0) {
         const NEURON_STEP *const last = steps->step + steps->n;
-        NAME(credit)(other, steps, last, gather_lanes(last->L, some),
+        NAME(add_gradient)(other, steps, last, gather_lanes(last->L, some),
             other ? gather_lanes(last->F, some) : all_lanes(0.0), &t);
     }
     if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */
@@ -215,9 +216,9 @@ static $inlined void NAME(row_$port)(const int enters, const int own, const int 
                 __builtin_prefetch(row->variance + ahead);
             }
         }
-        const int beside = row->dense && k + LANES <= row->n && target[k + LANES - 1] - target[k] == LANES - 1;
+        const int adjacent = row->dense && k + LANES <= row->n && target[k + LANES - 1] - target[k] == LANES - 1;
         NAME(chunk_$port)(enters, own, other, single, row, before, steps, after, entering, k,
-            (LaneTargets){target + k, beside}, &found);
+            (LaneTargets){target + k, adjacent}, &found);
     }
 }
 """
@@ -240,7 +241,7 @@ static $inlined void NAME(follow_$port)(const int other, const NEURON_STEPS *of,
     lanes line[8];
     read_targets(record, of->record_width, some, line);
     $recorded
-    NAME(credit)(other, of, s, line[$L], line[$F], t);
+    NAME(add_gradient)(other, of, s, line[$L], line[$F], t);
     NAME(move_$port)(1, other, of, s, line[$psi], at, t);
 }
 """
@@ -307,12 +308,12 @@ def fill_template(text: str, **values: object) -> str:
 
 
 class ComposedMapRows(ComposedMaps):
-    """All functions of `neuron_model.h` on composed maps, with those of rows."""
+    """All functions of `neuron_model.h` on composed maps, including the functions on rows."""
 
     def write_functions(self) -> str:
         """Return the functions."""
         owns, entries = (0, 1) if self.common is not None else (1,), (0,) if self.ahead else (0, 1)
-        others = sorted(self.besides)
+        others = sorted(self.second_trace_cases)
         kinds = list(product(entries, owns, others, (0, 1, 2)))  # single steps: none, by columns, by records if any
         walks, names = [], []
         for port in self.ports:
@@ -351,13 +352,13 @@ class ComposedMapRows(ComposedMaps):
         return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, some)"
 
     def _write_port_functions(self, port: int) -> str:
-        """Return the functions of synapses onto one port; with `enters`, spikes enter in a map's first step."""
+        """Return the functions of synapses onto one port; with `enters`, spikes enter in the first step of a map."""
         reached, E, n = self.reached[port], name_entry(port), len(self.recorded)
         old = {c: f"x_{c}" for c in reached}
         U = {i: tree for (i, p), tree in self.model.by.U.items() if p == port} if self.ahead else {}
 
         def write_entry(value: str) -> list[str]:
-            """Return C by which spikes enter, where traces are kept ahead."""
+            """Return C by which spikes enter traces that are stored ahead."""
             return [f"t->x[{i}] += {tree[1]!r} * {value};" for i, tree in U.items()]
 
         e = self._step_dot("w", "", old)
@@ -424,11 +425,11 @@ class ComposedMapRows(ComposedMaps):
         return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
 
     def _update_common_trace(self, c: int, text: str, factor: str) -> str:
-        """Return the new value of a trace; one that synapses have in common only decays."""
+        """Return the new value of a trace; a trace that the synapses of a row share only decays."""
         return f"own ? {text} : x[{c}] * {factor}" if c == self.common else text or "all_lanes(0.0)"
 
     def _write_decay(self, port: int) -> list[str]:
-        """Return C of steps past the cutoff, as `Generator.write_decay`."""
+        """Return C of steps past the cutoff, like `Generator.write_decay`."""
         model, by, lines = self.model, self.model.by, []
 
         def write_constant(tree: Tree) -> str:
@@ -493,14 +494,14 @@ class ComposedMapRows(ComposedMaps):
         return {"width": width, "read": read, "fetched": fetched, "applied": applied, "entered": entered, **sums}
 
     def _write_reads(self, used: dict[tuple[bool, bool], set[int]]) -> tuple[list[str], list[str]]:
-        """Return reads of the places that are used, by whether spikes enter and there is a trace beside ebar."""
+        """Return reads of the used indices, depending on whether spikes enter and there is a second trace."""
         read, fetched = [], []
         for enters, head in ((False, ""), (True, "if (enters) ")):
-            plain, beside = used[enters, False], used[enters, False] | used[enters, True]
-            for k in sorted({place // 8 for place in beside}):
+            plain, every = used[enters, False], used[enters, False] | used[enters, True]
+            for k in sorted({place // 8 for place in every}):
                 both = [
                     self._read_places(k, [place for place in sorted(some) if place // 8 == k])
-                    for some in (beside, plain)
+                    for some in (every, plain)
                 ]
                 if both[0] == both[1]:
                     read += [f"{head}{{ {both[0]} }}"]
@@ -512,7 +513,7 @@ class ComposedMapRows(ComposedMaps):
         return read, fetched
 
     def _read_places(self, k: int, places: list[int]) -> str:
-        """Return C that reads places of line k: alone, or by four or eight."""
+        """Return C that reads indices of cache line k: one by one, or four or eight at once."""
         if len(places) <= FEW:
             return " ".join(f"p[{i}] = read_one({self._address_number(i)}, width, some);" for i in places)
         read = "read_first_fours" if all(place % 8 < 4 for place in places) else "read_targets"

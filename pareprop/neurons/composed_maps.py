@@ -1,24 +1,24 @@
-"""Write the C that composes the maps of steps, by which traces of a model's synapses change (spike variant).
+"""Write the C that composes the linear maps by which steps change the traces of synapses (spike variant).
 
-Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
-numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A composed map
-of some steps is the product of these steps: for each column c of x
+Between arrivals of spikes the traces x of a synapse (eps, and e of the previous step if the model reads it) change
+linearly, with coefficients of the target and the step alone: x = M x, e = w x. `neuron_model.h` defines ebar and the
+second filtered trace. A composed map of several steps is the product of their maps: for each column c of x
 
-    P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
-    G[c]    : to the gradient                                "B", "X" in place of c: what those two add
+    P[r, c] : contribution of x_c before it to x_r after it    B[c], X[c] : to ebar, to the second trace
+    G[c]    : to the gradient                                  "B", "X" in place of c: contributions of ebar and X
 
-A spike that enters at port p in the first step of a map is one more column, "E" + p; it is kept for maps from a step to
-the end of its block. Where J, U and v do not vary, traces may be kept *ahead*: x = J eps + v e, with which the next
-step begins. Then e of the step before is no trace, a spike enters as x += U, and no column is needed for that; w does
-not vary, but for psi, a factor apart.
+A spike that enters at port p in the first step of a map is one more column, "E" + p, which maps from a step to the end
+of its block store. If J, U and v do not vary, traces may be stored *ahead*: x = J eps + v e, the value with which the
+next step begins. Then e of the previous step is no trace, a spike enters as x += U and needs no column, and w varies by
+the factor psi only, which is stored apart.
 
-Only numbers are kept that are not 0 for any product of steps and that a synapse can meet, column by column, in lines
-of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that an arrival there can reach. Where that
-takes fewer lines, each port has lines of its own, and what several read stands in each of them; and what ebar adds to
-the gradient stands apart, as an array of its own.
+A map stores only the numbers that can differ from 0 and that a synapse can read, column by column, in cache lines of
+eight (`lanes.h`): a synapse onto a port reads the columns of the traces that an arrival there can reach. If that saves
+cache lines, each port has separate lines, with copies of numbers that several ports read, and the contribution of ebar
+to the gradient is stored in a separate array.
 
-M and w of a step are computed where they are needed, for several targets at a time; derivatives that take long are
-computed once and kept.
+M and w of a step are computed on use, for several targets at a time; derivatives that take long are computed once and
+stored.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from .expressions import Derived, Lanes, Loop, arguments_of
 from .language import Tree, names_of, walk_tree
 from .stages import MANY, over_neurons
 
-CHUNK = 256  # neurons whose derivatives that take long are computed together
-MOST_INLINED = 4  # functions for more traces are not inlined: they are too long to be compiled for each case
-LEAST_RECORDED = 4  # steps with fewer numbers have no records: one by one is as fast
+CHUNK = 256  # neurons for which derivatives that take long are computed together
+MOST_INLINED = 4  # functions for more traces are not inlined: they are too long to compile for each case
+LEAST_RECORDED = 4  # steps with fewer numbers have no records: separate reads are as fast
 _DERIVE = "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
 _DERIVE += "REAL *derived"
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
 ONE: Tree = ("number", 1.0)
-# functions of the language in each lane
+# functions of the language, applied to each lane
 FUNCTIONS = """
 #ifndef LANES_OF_FUNCTIONS
 #define LANES_OF_FUNCTIONS
@@ -60,42 +60,35 @@ static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shar
 
 
 class ComposedMaps:
-    """The functions of `neuron_model.h` on composed maps of neurons; those of rows stand in `composed_map_rows`.
+    """The functions of `neuron_model.h` on composed maps of neurons; `composed_map_rows` has the functions on rows.
 
-    Parameters
-    ----------
-    model : Derived
-        The model, its derivatives, and how expressions become C.
-    ports : sequence of int or None
-        Ports at which synapses learn, ascending; None: all. Numbers for other ports alone are not kept.
-    ahead : bool
-        Whether traces are kept ahead.
-    beside : bool or None
-        Whether there is a trace beside ebar; None: for both cases.
+    Synapses learn at `ports` (ascending; None: all); a map stores no numbers that only other ports read. `ahead`:
+    traces are stored ahead. `second_trace`: whether synapses have a second filtered trace in addition to ebar; None:
+    both cases.
 
     Attributes
     ----------
     derive : str
-        C of a function that computes the derivatives that take long; "" without any.
-    besides : tuple of int
-        The cases of `beside`, 1 first.
+        C of a function that computes the derivatives that take long; "" if there are none.
+    second_trace_cases : tuple of int
+        Cases of `second_trace`, 1 first.
     common : int or None
-        Trace that may be the same in all synapses of a row, if the constants that it reads are.
+        Trace that may be the same in all synapses of a row, if the constants that it reads are the same.
     slots : list of tuple or None
-        Numbers of a map by place, some of them more than once; None: an empty place.
+        Numbers of a map by index, some of them more than once; None: an empty slot.
     others : list of tuple
-        Further numbers, where there is a trace beside ebar.
+        Further numbers of maps with a second trace.
     apart : bool
-        Whether the number by which ebar adds to the gradient stands in an array of its own.
+        Whether the contribution of ebar to the gradient is stored in a separate array.
     n : int
-        How many numbers there are, with those of spikes that enter, which have lines of their own.
+        Count of all numbers, including those for entering spikes, which have separate cache lines.
     """
 
     def __init__(
-        self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False, beside: bool | None = None
+        self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False, second_trace: bool | None = None
     ) -> None:
         self.model, self.ahead, by = model, ahead, model.by
-        self.besides = (1, 0) if beside is None else (int(beside),)
+        self.second_trace_cases = (1, 0) if second_trace is None else (int(second_trace),)
         self.ports = range(len(model.ports)) if ports is None else ports
         self.size = model.n + (bool(by.v) and not ahead)
         self.gain: dict[int, Tree] = (by.v if ahead else {model.n: ONE}) if by.v else {}  # what e adds to traces
@@ -119,19 +112,19 @@ class ComposedMaps:
         self.others += [("X", "", c) for c in self.columns if c in self.seen]
         self.place: dict[Key, int] = {}
         self.copies: list[tuple[int, int]] = []
-        self.first_beside = 8 * lines_of(len(self.slots)) if ahead else len(self.slots)
-        for place, key in (*enumerate(self.slots), *enumerate(self.others, self.first_beside)):
+        self.second_trace_start = 8 * lines_of(len(self.slots)) if ahead else len(self.slots)
+        for place, key in (*enumerate(self.slots), *enumerate(self.others, self.second_trace_start)):
             if key in self.place:
                 self.copies.append((place, self.place[key]))
             elif key is not None:
                 self.place[key] = place
-        self.first_entry = self.n = 8 * lines_of(self.first_beside + len(self.others))
+        self.first_entry = self.n = 8 * lines_of(self.second_trace_start + len(self.others))
         for port in () if ahead else self.ports:
             keys: list[Key] = [
                 *(("P", r, name_entry(port)) for r in self.reached[port]),
                 *((k, "", name_entry(port)) for k in "BG"),
             ]
-            if self.n % 8 + len(keys) > 8:  # those of a port share a line
+            if self.n % 8 + len(keys) > 8:  # the numbers of a port share a cache line
                 self.n = 8 * lines_of(self.n)
             self.place |= {key: self.n + place for place, key in enumerate(keys)}
             self.n += len(keys)
@@ -157,7 +150,7 @@ class ComposedMaps:
 
     @property
     def inlined(self) -> str:
-        """Attribute of functions that are compiled for each case, unless they are too long."""
+        """C attribute of functions that are compiled for each case; they are inlined unless they are too long."""
         return "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
 
     @property
@@ -167,13 +160,13 @@ class ComposedMaps:
 
     @property
     def n_recorded(self) -> int:
-        """Numbers of the record of a step: those that it reads, psi, L, with room for F; 0: steps have no records."""
+        """Count of numbers in the record of a step: its reads, psi, L, with room for F; 0: steps have no records."""
         n = len(self.recorded) + 2
         return n if LEAST_RECORDED <= n < 8 else 0
 
     @property
     def n_map(self) -> int:
-        """Numbers of M, w and v of a step."""
+        """Count of numbers of M, w and v of a step."""
         return len(set(self.step.values()))
 
     def _list_reached_columns(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
@@ -186,14 +179,14 @@ class ComposedMaps:
     def _lay_out_numbers(
         self, followed: set[tuple[int, int]]
     ) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
-        """Return `slots`, `apart`, and the places that each port reads."""
+        """Return `slots`, `apart`, and the indices that each port reads."""
 
         def list_keys(columns: Iterable[int], apart: bool) -> list[Key]:
             found: list[Key] = [] if apart else [EBAR]
             for c in columns:
                 found += [("P", r, c) for r in range(self.size) if (r, c) in followed]
                 found += [("B", "", c), ("G", "", c)] if c in self.seen else []
-            if self.ahead:  # those of a model with fewer traces stand where they stand there
+            if self.ahead:  # numbers have the same index as in a model with fewer traces
                 found.sort(key=lambda key: max([k for k in key[1:] if isinstance(k, int)], default=0))
             return found
 
@@ -219,16 +212,11 @@ class ComposedMaps:
     # ---- a step ------------------------------------------------------------------------------------------------------
 
     def _write_step(self) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
-        """Return C of a step.
+        """Return C of a step: text, columns, reads.
 
-        Returns
-        -------
-        text : str
-            A function that finds M and w of a step of several neurons.
-        columns : dict
-            The numbers of these; an e that is read is a row.
-        reads : dict of str to list of int
-            Columns of `constant`, `before` and `kept` that it reads.
+        `text` defines a function that computes M and w of a step for several neurons, `columns` maps each number to its
+        index (an e that is read is a row), `reads` maps `constant`, `before` and `kept` to the columns that the
+        function reads.
         """
         model, by = self.model, self.model.by
         n = model.n
@@ -268,7 +256,7 @@ class ComposedMaps:
         return text, columns, reads
 
     def _write_found_type(self) -> str:
-        """Return the C type of the numbers that a step reads of several neurons."""
+        """Return the C type that holds the numbers of a step for several neurons."""
         kept, columns = max(self.model.by.n_kept, 1), self.reads["constant"]
         sizes = {"constant": max(columns, default=0) + 1, "before": kept, "kept": kept, "derived": len(self.derived)}
         members = [f"    lanes {name}[{max(size, 1)}];" for name, size in sizes.items()]
@@ -313,7 +301,7 @@ class ComposedMaps:
     # ---- products ----------------------------------------------------------------------------------------------------
 
     def _locate_number(self, array: str, *key: int | str) -> str:
-        """Return the place of a number in C, "" if it is 0."""
+        """Return the C expression of a number, "" if it is 0."""
         kind, *rest = key
         row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
         if self.apart and (kind, row, column) == EBAR:
@@ -325,7 +313,7 @@ class ComposedMaps:
         return [r for r in range(self.size) if ("P", r, c) in self.place]
 
     def _step_dot(self, kind: str, row: int | str, values: dict[int, str]) -> list[str]:
-        """Return the terms of a row of M or of w with values by column."""
+        """Return the terms of a row of M or of w times values by column."""
         terms = []
         for (name, r, c), place in self.step.items():
             if name == kind and r == row and isinstance(c, int) and values.get(c):
@@ -333,17 +321,17 @@ class ComposedMaps:
         return terms
 
     def _advance_trace(self, r: int, values: dict[int, str], e: str) -> str:
-        """Return trace r after a step, from the traces and e before; "" if it is 0."""
+        """Return trace r after a step, from the traces and e before the step; "" if it is 0."""
         gained = [self._multiply_gain(r, e)] if r in self.gain and e else []
         return sum_of([*self._step_dot("M", r, values), *gained])
 
     def _multiply_gain(self, r: int, value: str) -> str:
-        """Return a value times what e adds to trace r."""
+        """Return a value times the contribution of e to trace r."""
         place = self.step.get(("v", r, ""))
         return value if place is None else f"m[{place}] * {value}"
 
     def _write_append(self) -> list[str]:
-        """Return C that adds a step after a composed map."""
+        """Return C that adds a step at the end of a composed map."""
         lines, new = [], []
         for c in self.columns:
             P = {r: self._locate_number("p", "P", r, c) for r in self._list_rows(c)}
@@ -375,7 +363,9 @@ class ComposedMaps:
         ]
 
     def _write_prepend(self) -> list[str]:
-        """Return C that adds a step before a composed map: what its e adds through traces, then what e is made of."""
+        """Return C that adds a step at the start of a composed map: contributions of its e through traces, then terms
+        of e.
+        """
         B, X, both = (
             self._locate_number("p", "G", "B"),
             self._locate_number("p", "G", "X"),
@@ -385,10 +375,10 @@ class ComposedMaps:
         to = {"B": ("all_lanes(kappa_power)", ""), "G": (B, f"f * {X}"), "X": (both, "f * keep_power"), "P": ("", "")}
         new: list[str] = []
         columns: list[int | str] = [*self.columns, *([] if self.ahead else map(name_entry, self.ports))]
-        by_e: dict[tuple[int | str, ...], str] = {}  # by row of the map; in parts, where psi is no factor apart
+        by_e: dict[tuple[int | str, ...], str] = {}  # by row of the map; in two parts if psi is no separate factor
 
         def read_row(kind: str, *rows: int | str) -> dict[int, str]:
-            """Return the map's numbers of each trace."""
+            """Return the map's coefficients of each trace."""
             return {r: value for r in range(self.size) if (value := self._locate_number("p", kind, *rows, r))}
 
         for c in columns:
@@ -401,14 +391,14 @@ class ComposedMaps:
                     for (name, r, k), place in self.step.items()
                     if name == "M" and k == c and r in values
                 ]
-                own, beside = to[kind]
+                own, added = to[kind]
                 gained = [self._multiply_gain(r, values[r]) for r in self.gain if r in values]
                 e = [[*gained, *([own] if own else [])]] if self.ahead else [gained, [own] if own else []]
                 for k, some in enumerate(filter(None, e if w is not None else [])):
                     if (kind, *rows, k) not in by_e:
                         by = by_e[kind, *rows, k] = f"e_{len(by_e)}"
                         lines.append(f"lanes {by} = {sum_of(some)};")
-                        lines += [f"if (other) {by} += {beside};"] if beside and own in some else []
+                        lines += [f"if (other) {by} += {added};"] if added and own in some else []
                         lines += [f"{by} *= seen;"] * self.ahead
                     terms.append(f"{by_e[kind, *rows, k]} * m[{w}]")
                 name, own = f"n_{kind}{key[1]}_{c}", f"p[{self.place[key]}]"
@@ -472,7 +462,7 @@ class ComposedMaps:
             *self._write("        ", "p", "to" if name == "append" else "map", name == "prepend"),
             "    }", "}", "",
             f"static void NAME({name})({arguments})", "{",
-            *(line for other in self.besides for shared in (1, 0) for line in (
+            *(line for other in self.second_trace_cases for shared in (1, 0) for line in (
                 f"    if ({'!' * (not other)}signals->other && {'!' * (not shared)}shared)",
                 f"        NAME({name}_body)({other}, {shared}, {passed});",
             )),
@@ -480,7 +470,7 @@ class ComposedMaps:
         ])  # fmt: skip
 
     def _write_record(self) -> list[str]:
-        """Return C that writes the numbers that single steps of rows read, side by side."""
+        """Return C that writes the numbers that single steps of rows read, next to each other."""
         items = [*(f"found.{name}" for name in self.recorded), "seen", "l", "r"]
         items += ["zero"] * (8 - len(items))
         return [
@@ -493,7 +483,7 @@ class ComposedMaps:
         ]
 
     def _read(self, indent: str, array: str, pointer: str, none: str = "") -> list[str]:
-        """Return C that reads the maps of neurons; with `none` also those of no step."""
+        """Return C that reads the maps of neurons; under the condition `none` it sets maps of no steps instead."""
         ones = {place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]}
         lines = [f"{indent}lanes {array}[{8 * lines_of(self.n)}]{f', {array}_apart' * self.apart};"]
         read = [
@@ -510,14 +500,14 @@ class ComposedMaps:
         return [*lines, *(f"{indent}{line}" for line in read), f"{indent}}}"]
 
     def _write(self, indent: str, array: str, pointer: str, entries: bool = False) -> list[str]:
-        """Return C that writes the maps of neurons, with or without the numbers of spikes that enter."""
+        """Return C that writes the maps of neurons, with or without the numbers for entering spikes."""
         lines = [f"{array}[{place}] = {array}[{of}];" for place, of in self.copies]
         lines += self._write_line_calls(array, pointer, "write_first_fours", "write_neighbours", entries)
         lines += [f"store_doubles({pointer}->apart + j, {array}_apart, count);"] if self.apart else []
         return [f"{indent}{line}" for line in lines]
 
     def _write_line_calls(self, array: str, pointer: str, fours: str, whole: str, entries: bool = False) -> list[str]:
-        """Return a call for each line of the maps of neurons, with or without numbers of spikes that enter."""
+        """Return a call for each cache line of the maps of neurons, with or without the numbers for entering spikes."""
         calls = []
         for k in range(lines_of(self.n) if entries else self.first_entry // 8):
             always = k < lines_of(len(self.slots)) or self.first_entry <= 8 * k < self.first_other
@@ -528,7 +518,7 @@ class ComposedMaps:
         return calls
 
     def _address_number(self, place: int, pointer: str = "at") -> str:
-        """Return the address of a number in C; without a trace beside ebar entries follow the other numbers at once."""
+        """Return the C address of a number; without a second trace, entries follow the other numbers at once."""
         less = self.first_entry - 8 * lines_of(len(self.slots)) if place >= self.first_entry else 0
         return f"{pointer}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
 
@@ -579,7 +569,7 @@ class ComposedMaps:
             "        }", "    }", "}", "",
             f"static void NAME(compose)({arguments.replace('int64_t n, ', 'int64_t n, int64_t other, ')})", "{",
             *(f"    if ({'!' * (not other)}other)\n        NAME(compose_body)({other}, n, count, map, next);"
-              for other in self.besides), "}", "",
+              for other in self.second_trace_cases), "}", "",
         ])  # fmt: skip
 
 
@@ -589,7 +579,7 @@ def name_entry(port: int) -> str:
 
 
 def takes_long(tree: Tree, by: Derivatives) -> bool:
-    """Return whether a derivative that varies takes so long to compute that it is kept."""
+    """Return whether a derivative varies and takes so long to compute that steps store it."""
     if not by.terms.keys().isdisjoint(names_of(tree)):
         return True
     return any(node[0] in LONG and names_of(node) & (by.moving | by.held) for node in walk_tree(tree))
@@ -619,7 +609,7 @@ def sum_of(terms: Iterable[str]) -> str:
 
 
 def in_first_half(places: Iterable[int], line: int) -> bool:
-    """Return whether the numbers of a line of eight stand in its first half."""
+    """Return whether the numbers of a line of eight are all in its first half."""
     return all(place % 8 < 4 for place in places if place // 8 == line)
 
 

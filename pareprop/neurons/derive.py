@@ -1,4 +1,4 @@
-"""Derivatives of a model that eligibility traces and the backward pass need, and what must be kept for them.
+"""Derivatives of a model for eligibility traces and the backward pass, and the values that steps store for them.
 
 With states s, J = d step / d s, U_p = d step / d port p, v = d step / d z, and, at new states, h = d spike / d s; for
 followed states k of the reset R_k = d reset_k / d s and the gap reset_k - s_k. The trace of a synapse onto port p:
@@ -9,13 +9,14 @@ followed states k of the reset R_k = d reset_k / d s and the gap reset_k - s_k. 
 Rules: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y (one state and an adaptation), for any states as in the page
 "Write your own neuron".
 
-A parameter that is learned has a trace in each neuron. It enters in each step: with q = d step / d parameter at old
-states, x = d spike / d parameter and r_k = d reset_k / d parameter at new ones,
+A learned parameter has a trace in each neuron. It enters in each step: with q = d step / d parameter at old states,
+x = d spike / d parameter and r_k = d reset_k / d parameter at new states,
 
     eps~ = J eps + v e_before + q ;  e = psi (h . eps~ + x)
     eps  = eps~, but followed states: eps_k = (R_k . eps~ + r_k if the neuron spiked, else eps~_k) + gap_k e
 
-and starts from d initial / d parameter. All of these go through constants, such as exponentials of matrices, and I.
+The trace starts from d initial / d parameter. All these derivatives go through constants, such as exponentials of
+matrices, and through I.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or defi
 
 
 class Learns(NamedTuple):
-    """Parameters of neurons that are learned, beside the weights of synapses.
+    """Learned parameters of neurons, in addition to the weights of synapses.
 
     Attributes
     ----------
     names : tuple of str
         Parameters of the model, ascending.
     online : bool
-        Whether synapses read past steps with the parameters' values of then, as these may have changed (spike variant).
+        Whether synapses read past steps with the parameter values of those steps, as values may change (spike variant).
     """
 
     names: tuple[str, ...] = ()
@@ -66,12 +67,12 @@ NO_LEARNS = Learns()
 
 @dataclass(frozen=True)
 class Learned:
-    """Derivatives by learned parameters, by index in `Learns.names`; those that are 0 are left out.
+    """Nonzero derivatives by learned parameters, by index in `Learns.names`.
 
     Attributes
     ----------
     q, initial : dict of (int, int) to tuple
-        By state and parameter: derivative of its step, without what goes through `I`, and of its initial value.
+        By state and parameter: derivative of the state's step, except through `I`, and of its initial value.
     current : dict of (int, int) to tuple
         Derivative of a step through `I`, for the parameter `I_e` alone; steps without this current have none.
     x : dict of int to tuple
@@ -97,7 +98,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Trees of derivatives that are not 0. Names with `OLD` are states before a step, others new ones.
+    """Trees of nonzero derivatives. Names with `OLD` are states before a step, other names are new states.
 
     Attributes
     ----------
@@ -112,20 +113,19 @@ class Derivatives:
     gap : dict of int to tuple
         By followed state.
     keeps : tuple of tuple
-        What must be kept for each neuron and step: names of states (before the reset), ports, `I`, then terms.
+        Values that each neuron stores in each step: names of states (before the reset), ports, `I`, then terms.
     spiked, refractory : bool
-        Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
+        Whether a step stores if the neuron spiked, and if it was refractory at the start of the step.
     constants, terms : dict of str to tuple
-        Trees of names that are none of the model's, each after those that it names: those that do not vary with time,
-        and those that do.
+        Trees of additional names, each after the names that it reads: constant trees, and trees that vary with time.
     moving : frozenset of str
         All names that vary with time.
     learns : Learns
-        What is learned beside weights.
+        Learned parameters of neurons.
     learned : Learned
         Derivatives by learned parameters.
     held : frozenset of str
-        Parameters and constants whose values each step keeps, for synapses.
+        Parameters and constants whose values each step stores for synapses.
     """
 
     J: dict[tuple[int, int], Tree]
@@ -146,56 +146,30 @@ class Derivatives:
 
     @property
     def n_kept(self) -> int:
-        """Numbers kept for each neuron and step, beside the surrogate gradient."""
+        """Count of numbers that each neuron stores in each step, without the surrogate gradient."""
         return len(self.keeps) + (self.spiked or self.refractory)
 
 
 @lru_cache(maxsize=64)
 def derive_model(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
-    """Return the derivatives of a model.
-
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    learns : Learns
-        What is learned beside weights.
-
-    Returns
-    -------
-    Derivatives
-        All that are not 0.
-
-    Raises
-    ------
-    InputError
-        If a derivative is too long.
-    """
+    """Return all nonzero derivatives of a model; raise `InputError` if a derivative is too long."""
     if model.through != "all":
         return _part_of(derive_model(model.learning_through("all")), model.through)
     return _Deriving(model, learns).derive_all()
 
 
 class _Deriving:
-    """Takes derivatives through terms and, by parameters, through constants.
-
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    learns : Learns
-        What is learned beside weights.
-    """
+    """Takes derivatives of a model through terms and, by learned parameters, through constants."""
 
     def __init__(self, model: NeuronModel, learns: Learns) -> None:
         self.model, self.learns, self.equations = model, learns, model.equations
         self.olds = {name: OLD + name for name in model.states}
         names = model.names | self.equations.constants.keys()
         self.made = Terms(names, [*model.moving_names, *self.olds.values()])
-        # names that stand for trees in expressions, and the derivatives of these by names that are not 0
+        # names that stand for trees in expressions, and the nonzero derivatives of these trees by names
         self.named = [*self.equations.terms, *(self.equations.constants if learns.names else ())]
         self.inner: dict[tuple[str, str], Tree] = {}
-        # of each variable of the loop of substeps, its derivatives after the last one
+        # derivatives of each variable of the loop after the last substep
         self.after_loop: list[dict[int, Tree]] = []
 
     def derive_all(self) -> Derivatives:
@@ -227,7 +201,7 @@ class _Deriving:
         trees = [tree for entries in tables for tree in entries.values()]
         held = self._list_held_names(trees) if learns.online else frozenset()
         trees += [*learned.q.values(), *learned.current.values(), *learned.x.values(), *learned.r.values()]
-        # old states of a step are kept as they were: a reset that is computed again may read what was learned since
+        # old states are stored: a reset that is recomputed later may read parameters that changed since
         kept = choose_stored_terms(model, trees, made.terms, {*held, *(self.olds.values() if names else ())})
         return Derivatives(
             *tables,
@@ -248,7 +222,7 @@ class _Deriving:
         spike: dict[int, tuple[str, Tree]],
         followed: dict[int, tuple[str, Tree]],
     ) -> Learned:
-        """Return derivatives by learned parameters."""
+        """Return the derivatives by learned parameters."""
         names = list(self.learns.names)
         if not names:
             return Learned()
@@ -293,7 +267,7 @@ class _Deriving:
         return entries
 
     def _keep_term(self, name: str, tree: Tree, by: list[str]) -> None:
-        """Keep a tree that others name, of the states before a step, and its derivatives."""
+        """Store a tree that other trees name, at the states before a step, and its derivatives."""
         self.made.add_term(name, self._of_old(tree))
         slopes = self._derive_entries({0: (f"dynamics: {name}", tree)}, by, True)
         self._keep_slopes(name, {j: entry for (_, j), entry in slopes.items()}, by)
@@ -302,9 +276,9 @@ class _Deriving:
         return replace_names(tree, {name: ("name", then) for name, then in self.olds.items()})
 
     def _keep_loop(self, name: str, loop: Repeat, before: list[str]) -> None:
-        """Keep the loop of substeps with more variables: derivatives of its own by names before the step.
+        """Store the loop of substeps with additional variables: its derivatives by names before the step.
 
-        With D the derivatives of a substep by variables, and q those by what stands still in the loop, T' = D T + q.
+        With D the derivatives of a substep by variables, and q by names that are constant in the loop, T' = D T + q.
         """
         made, variables, first = self.made, list(loop.start), len(self.made.terms)
         for variable in variables:
@@ -340,7 +314,7 @@ class _Deriving:
         made.add_term(name, Repeat(loop.times, start, update, made.take_from(first)).to_tree())
 
     def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
-        """Keep the derivatives of a named tree, under names of their own."""
+        """Store the derivatives of a named tree under new names."""
         for j, tree in slopes.items():
             self.inner[name, by[j]] = self.made.add_term(f"d_{name}_d_{by[j]}", tree)
 
@@ -377,7 +351,7 @@ class _Deriving:
         return found
 
     def _list_held_names(self, trees: list[Tree]) -> frozenset[str]:
-        """Return the names of learned parameters, and of constants that follow from them, in trees and their terms."""
+        """Return the learned parameters, and the constants computed from them, that trees and their terms read."""
         follows = set(self.learns.names)
         for name, tree in (self.equations.constants | self.made.constants).items():
             if not follows.isdisjoint(names_of(tree)):
@@ -393,7 +367,7 @@ def _write_power(base: Tree, n: int) -> Tree:
 
 
 def _part_of(by: Derivatives, through: str) -> Derivatives:
-    """Return the derivatives that "no own spike" or "leak" leave; what is kept stays, as neurons keep it for all."""
+    """Return the derivatives for "no own spike" or "leak"; steps store the same numbers as for all derivatives."""
     if through == "no own spike":
         return replace_fields(by, v={}, gap={})
     own = {key: tree for key, tree in by.J.items() if key[0] == key[1] and by.moving.isdisjoint(names_of(tree))}

@@ -1,6 +1,6 @@
 """Turn time derivatives into a step: exactly for linear systems, by the exponential of a matrix, else by an integrator.
 
-The exponential is computed in numbers, for each neuron, not in symbols: ODE-toolbox 3.0 leaves coupled systems with
+The exponential is computed numerically for each neuron, not symbolically: ODE-toolbox 3.0 leaves coupled systems with
 input to a numeric solver, and its formulas divide by differences of time constants, which may be equal.
 """
 
@@ -26,34 +26,12 @@ def integrate_dynamics(
     substeps: int,
     terms: Terms,
 ) -> tuple[str, dict[str, Tree]]:
-    """Return the step of each state.
+    """Return how the system is integrated, "exact" or the integrator, and the new value of each state.
 
-    Parameters
-    ----------
-    here : str
-        Model, for messages.
-    dynamics : Mapping of str to tuple
-        Time derivative of each state, per ms.
-    jumps : Mapping of str to tuple
-        Tree that is added to a state at the end of a step.
-    integrator : str or None
-        How a system that is not linear is integrated.
-    substeps : int
-        In how many parts of a step.
-    terms : Terms
-        Collects the names that steps use beside the model's own.
-
-    Returns
-    -------
-    how : str
-        "exact", or the integrator.
-    step : dict of str to tuple
-        New values.
-
-    Raises
-    ------
-    InputError
-        If the system is not linear and no integrator is named, or is too long to be derived; or linear with substeps.
+    `dynamics` are time derivatives per ms, `jumps` trees that are added to states at the end of a step. `integrator`
+    and its number of `substeps` per step are for systems that are not linear. `terms` collects additional names that
+    steps use, `here` names the model in messages. Raises `InputError` if the system is not linear and has no
+    integrator, or is too long to be derived; or if it is linear and has substeps.
     """
     how, step = "exact", _find_exact_step(here, dynamics, terms)
     if step is None:
@@ -76,9 +54,9 @@ def integrate_dynamics(
 
 
 def _find_exact_step(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, Tree] | None:
-    """Return the exact step of a system that is linear, refractory or not; None if it is not.
+    """Return the exact step of a linear system, refractory or not; None if the system is not linear.
 
-    While refractory the system is another one; states that do not depend on it have one step for both.
+    While refractory the system is another one; states that do not depend on `refractory` have one step for both.
     """
     reached = {"refractory"}
     while more := {name for name, tree in dynamics.items() if not reached.isdisjoint(names_of(tree))} - reached:
@@ -105,9 +83,9 @@ class _Linear:
     Attributes
     ----------
     A : dict of (str, str) to tuple
-        Entries that are not 0, by states.
+        Nonzero entries, by states.
     b : dict of str to tuple
-        Those that are not 0, by state.
+        Nonzero entries, by state.
     """
 
     A: dict[tuple[str, str], Tree]
@@ -116,8 +94,8 @@ class _Linear:
     def step(self, prefix: str, wanted: Sequence[str], states: Sequence[str], terms: Terms) -> dict[str, Tree]:
         """Return the exact step of some states; names of propagators begin with `prefix`.
 
-        s(t + dt) = P s(t) + Q b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a column for each b
-        that is not 0.
+        s(t + dt) = P s(t) + Q b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a column for each
+        nonzero b.
         """
         sources: list[tuple[str, Tree]] = [(f"P_{{}}_{name}", ("name", name)) for name in states]
         sources += [(f"Q_{{}}_{name}", tree) for name, tree in self.b.items()]
@@ -157,7 +135,7 @@ def _find_linear_system(here: str, system: Mapping[str, Tree], terms: Terms) -> 
             return None
         whole = to_sympy(tree, key)
         if any(node.free_symbols & states for node in whole.atoms(Condition, Detach)):
-            return None  # their derivative is 0, whatever they do
+            return None  # their derivative is always 0
         for other in system:
             entry = sympy.diff(whole, sympy.Symbol(other))
             if any(node.free_symbols & varies for node in entry.atoms(Condition, Detach)):
@@ -175,7 +153,7 @@ def _find_linear_system(here: str, system: Mapping[str, Tree], terms: Terms) -> 
 
 
 def _is_seen_linear(tree: Tree, states: Collection[str], varies: Collection[str]) -> bool:
-    """Return whether a tree is linear in states as it is written, with coefficients that do not vary."""
+    """Return whether a tree is, as written, linear in states with coefficients that do not vary."""
     kind, *items = tree
     if names_of(tree).isdisjoint(states):
         return True
@@ -205,7 +183,7 @@ def _find_nonzero_entries(matrix: list[list[Tree]]) -> list[list[bool]]:
 def _repeat_substeps(
     here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms
 ) -> dict[str, Tree]:
-    """Return the step that takes a step of dt/substeps so many times; all but the states stands still meanwhile."""
+    """Return the step that takes substeps of length dt/substeps; everything except the states is constant meanwhile."""
     first = len(terms.terms)
     within = {name: terms.add_variable(f"{name}_within") for name in dynamics}
     names: dict[str, Tree] = {name: ("name", variable) for name, variable in within.items()}
@@ -223,7 +201,7 @@ def _step_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -
 
 
 def _step_exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
-    """S + f(s) (exp(a dt) - 1) / a with a = df/ds of the state itself: exact where f is linear in it."""
+    """Return s + f(s) (exp(a dt) - 1) / a with a = df/ds of the state itself: exact if f is linear in it."""
     import sympy
 
     from .symbols import from_sympy, to_sympy
@@ -246,7 +224,7 @@ def _step_exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms,
 
 
 def _step_rk4(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
-    """The classical method of Runge and Kutta; each stage reads names of the one before, not its expressions."""
+    """Return the classical Runge-Kutta step; each stage reads names of the previous stage, not its expressions."""
 
     def add_slopes(stage: int, at: Mapping[str, Tree]) -> dict[str, Tree]:
         return {name: terms.add_term(f"slope_{stage}_{name}", replace_names(tree, at)) for name, tree in system.items()}

@@ -49,7 +49,7 @@ def with_unit(here: str, value: object, *, is_number: bool, may_be_infinite: boo
     if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
         raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
     given, unit = pair
-    if given == "inf" and may_be_infinite:  # which JSON cannot write as a number
+    if given == "inf" and may_be_infinite:  # JSON has no such number
         given = math.inf
     if isinstance(given, int | float) and not isinstance(given, bool):
         try:
@@ -73,16 +73,16 @@ def check_words(here: str, value: object) -> str:
 
 
 class Definition:
-    """Base of neuron models and learning rules: names, units, forms and digest.
+    """Base of neuron models and learning rules: names, units, tables and digest.
 
     Attributes
     ----------
     common : dict of str to (float, str)
-        Parameters that all definitions have.
+        Parameters of all definitions.
     most : dict of str to int
-        Most entries of each table; those of "states" hold for tables that it does not name.
+        Largest number of entries of each table; tables without an entry here have the limit of "states".
     taken : set of str
-        Names that have a meaning in equations already.
+        Names with a fixed meaning in equations.
     """
 
     common: ClassVar[Mapping[str, tuple[float, str]]] = {}
@@ -92,7 +92,7 @@ class Definition:
     here: str
 
     def _set_common(self, tables: Given, description: object, source: object) -> None:
-        """Check and set what all definitions have; `name` and `here` (for messages) are set before."""
+        """Check and set the attributes of all definitions; `name` and `here` (for messages) are set before."""
         self._given = {
             key: check_table(f"{self.here}: {key}", value, self.most.get(key, self.most["states"]))
             for key, value in tables.items()
@@ -118,7 +118,7 @@ class Definition:
         }
 
     def _check_own_names(self, names: Mapping[str, Iterable[str]]) -> None:
-        """Raise `InputError` unless names, by their key, can stand in expressions, each for one thing."""
+        """Raise `InputError` unless the names, by key, are allowed in expressions and each has one meaning."""
         owners = dict.fromkeys(self.common, "parameters")
         for key, some in names.items():
             for name in some:
@@ -132,7 +132,7 @@ class Definition:
                     raise InputError(f"{self._describe_key(key)}: the name '{name}' stands in {other} already")
 
     def _check_length(self, *more: object) -> None:
-        """Raise `InputError` if the expressions of all tables, and more, are too long."""
+        """Raise `InputError` if the expressions of all tables and `more` are too long."""
         values = [value for entries in self._given.values() for value in entries.values()]
         texts = [value[0] if isinstance(value, list | tuple) and value else value for value in (*values, *more)]
         if (length := sum(len(text) for text in texts if isinstance(text, str))) > TEXT:
@@ -144,7 +144,7 @@ class Definition:
         return {name: value for name, (value, _) in {**self.common, **self.parameters}.items()}
 
     def _list_forms(self, *keys: str) -> Values:
-        """Return tables as TOML and JSON hold them."""
+        """Return tables in the form of TOML and JSON."""
         forms: Values = {key: dict(self._given[key]) for key in keys}
         for key in {"parameters", "states"} & forms.keys():
             pairs = getattr(self, key).items()
@@ -152,17 +152,17 @@ class Definition:
         return forms
 
     def to_dict(self) -> Values:
-        """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
+        """Return the definition in the form of TOML and JSON, without empty keys."""
         raise NotImplementedError
 
     def _list_digested(self) -> list[AnyValue]:
-        """Return name and equations, without the words that describe them."""
+        """Return name and equations, without descriptions."""
         words = ("description", "source", "nest")
         return [self.name, {key: value for key, value in self.to_dict().items() if key not in words}]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of name and equations, without what kernels do not know."""
+        """SHA-256 of name and equations, without parts that kernels do not read."""
         return hashlib.sha256(json.dumps(self._list_digested()).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -173,34 +173,17 @@ class Definition:
 
 
 def without_empty(definition: Given) -> Values:
-    """Return the keys of a definition with something in them."""
+    """Return a definition without its empty keys."""
     return {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
 
 
 def make_definition(
     kind: str, keys: Collection[str], made: Callable[..., Made], name: str, given: object, origin: str
 ) -> Made:
-    """Return what `made` makes of a name and the keys of a table.
+    """Return the result of `made(name, **keys)` for a table; raise `InputError` if the table is wrong.
 
-    Parameters
-    ----------
-    kind : str
-        What it is, for messages.
-    keys : collection of str
-        Known keys.
-    made : callable
-        Takes name and keys.
-    name : str
-        The name.
-    given : Mapping
-        The table.
-    origin : str
-        Where the table stands, for messages; "" for nowhere.
-
-    Raises
-    ------
-    InputError
-        If the table is wrong.
+    `kind` describes the definition in messages, `keys` are the known keys, `given` is the table, and `origin` names its
+    place in messages ("" for none).
     """
     here = f"{origin}: " if origin else ""
     if not isinstance(given, Mapping):
@@ -215,7 +198,7 @@ def make_definition(
 
 
 def make_definitions(key: str, made: Callable[[str, object, str], Made], given: object, origin: str) -> dict[str, Made]:
-    """Return what `made` makes of each name and table of a table `key`; `origin`: where that stands, for messages."""
+    """Return the results of `made` for each name and table of a table `key`; `origin` is the place, for messages."""
     here = f"{origin}: " if origin else ""
     if not isinstance(given, Mapping):
         raise InputError(f"{here}{key} = {quote(given)} must be a table of names")

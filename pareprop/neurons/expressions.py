@@ -1,7 +1,7 @@
-"""Expressions of a model as statements of C: loops over neighbours, each expression computed once.
+"""Write expressions of a model as statements of C: loops over adjacent neurons, each expression computed once.
 
-What parameters, constants and `dt` alone give is computed beforehand and comes as a column. Forward expressions keep
-the written order of operations; exp, log are those of `elementary.h`.
+Expressions of parameters, constants and `dt` alone are computed beforehand, as columns. Forward expressions keep the
+written order of operations; `elementary.h` has exp and log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OVERWRITTEN = re.compile(r"(\w+)\[j\] = @(\w+)\(\1\[j\]\);")
 
 @dataclass
 class Columns:
-    """The constant columns of a model, in the order in which functions ask for them."""
+    """The constant columns of a model, in the order in which functions request them."""
 
     trees: list[Tree] = field(default_factory=list)
 
@@ -34,14 +34,14 @@ class Columns:
 
 @dataclass
 class Substeps:
-    """Substeps that are taken before the body of a loop: one loop over neurons after another, `times` times.
+    """Substeps before the body of a loop: `times` loops over neurons, one after another.
 
     Attributes
     ----------
     name : str
-        Begins the names of arrays over neurons: `name`_0 and so on, those of the variables first.
+        Prefix of the names of arrays over neurons: `name`_0 and so on, first the arrays of the variables.
     times : int
-        How often.
+        Number of substeps.
     start : list of str
         Statements of the outer body that fill each of the arrays, which `body` and then the outer body read.
     body : Loop
@@ -62,7 +62,7 @@ class Loop:
     def __init__(self, columns: Columns, names: Mapping[str, str], prefix: str = "t") -> None:
         self.columns, self.names, self.prefix = columns, names, prefix
         self.substeps: dict[Tree, Substeps] = {}
-        self.terms: Mapping[str, Tree] = {}  # trees for which other names stand
+        self.terms: Mapping[str, Tree] = {}  # trees by the additional names that stand for them
         self.lines: list[str] = []
         self.used: dict[int, None] = {}  # columns that the loop reads
         self.known: dict[Tree, str] = {}
@@ -109,7 +109,7 @@ class Loop:
         return self.substeps[tree]
 
     def assign_variable(self, text: str) -> str:
-        """Return the name of a variable that holds what a text computes."""
+        """Assign a C expression to a variable; return its name."""
         if text not in self.texts:
             self.texts[text] = f"{self.prefix}{len(self.texts)}"
             self.lines.append(f"const {self.kind} {self.texts[text]} = {text};")
@@ -161,7 +161,7 @@ class Loop:
         return self.write_number(tree[1]) if tree[0] == "number" else self.name_value(tree)
 
     def write_where(self, tree: Tree, yes: str, no: str) -> str:
-        """Return one of two values, by one comparison at a time: compilers make vectors of that alone."""
+        """Return one of two values by nested single comparisons, the only form that compilers vectorize."""
         kind, *items = tree
         if kind == "not":
             return self.write_where(items[0], no, yes)
@@ -172,14 +172,14 @@ class Loop:
         return self.write_choice(self.write_condition(tree), yes, no)
 
     def write_condition(self, tree: Tree) -> str:
-        """Return C of a condition; a tree that is no comparison counts as true where it is not 0."""
+        """Return C of a condition; a tree that is no comparison counts as true if it is not 0."""
         kind, *items = tree
         if kind in CONDITIONS:
             return f"({self.write_literal(items[0])} {kind} {self.write_literal(items[1])})"
         return f"({self.write_literal(tree)} != {self.zero})"
 
     def write_power(self, base: Tree, exponent: Tree) -> str:
-        """Return a power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
+        """Return a power: multiplications for a whole exponent, a root for the exponent 1/2."""
         if exponent[0] == "number" and exponent[1] == 0.5:
             return self.write_call("sqrt", self.write_literal(base))
         if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
@@ -195,14 +195,14 @@ class Loop:
         return f"{self.one} / {result}" if exponent[1] < 0 else result
 
     def write_sum(self, terms: Iterable[str]) -> str:
-        """Return the sum of terms, from the left; "" of none."""
+        """Return the sum of terms, from the left; "" if there are none."""
         total = ""
         for term in terms:
             total = self.assign_variable(f"{total} + {term}") if total else term
         return total
 
     def write_product(self, tree: Tree, factor: str) -> str:
-        """Return the product of a tree and a variable; nothing is multiplied by 1."""
+        """Return the product of a tree and a variable, without factors of 1."""
         if tree[0] == "number" and tree[1] in (1.0, -1.0):
             return factor if tree[1] == 1.0 else self.assign_variable(f"-{factor}")
         return self.assign_variable(f"{self.write_literal(tree)} * {factor}")
@@ -245,30 +245,12 @@ def write_function(
     before: Iterable[str] = (),
     may_share: bool = False,
 ) -> str:
-    """Return a function with one loop over j, or several.
+    """Return a C function with one loop over j, or several.
 
-    Parameters
-    ----------
-    name, arguments : str
-        Type, name and arguments in C.
-    pointers : Mapping of str to str
-        Declarations by name.
-    body : Loop
-        The loop, whose constant columns are declared.
-    head : iterable of str
-        Statements at the start.
-    loops : sequence of sequence of str
-        Statements of the loops that stand for `body`, if there are several; and lines of text between them.
-    before : iterable of str
-        Statements before the loops.
-    may_share : bool
-        Whether there is an argument `shared`: whether the first neuron's constants hold for all, so that they are read
-        before the loop.
-
-    Returns
-    -------
-    str
-        C of the function.
+    `name` contains the type; `pointers` are declarations by name. `body` is the loop, whose constant columns are
+    declared; `loops` replaces it by several: the statements of each, and lines of text between them. `head` are
+    statements at the start, `before` before the loops. `may_share`: the function has an argument `shared`, which says
+    that the constants of the first neuron hold for all neurons, so that they are read before the loop.
     """
     read = "shared ? f{c} : k{c}[j]" if may_share else "k{c}[j]"
     lines = [f"static {name}({arguments})", "{", *(f"    {line}" for line in head)]
@@ -281,7 +263,7 @@ def write_function(
             lines.append(f"    {statements}")
             continue
         if len(statements) == 1 and (found := _OVERWRITTEN.fullmatch(statements[0])):
-            lines.append(f"    NAME(overwrite_{found[2]})(n, {found[1]});")  # compiled once, however often it stands
+            lines.append(f"    NAME(overwrite_{found[2]})(n, {found[1]});")  # compiled once for all calls
             continue
         words = set(re.findall(r"\bc\d+\b", " ".join(statements)))
         lines += ["    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {"]
@@ -296,15 +278,7 @@ def arguments_of(arguments: str) -> dict[str, bool]:
 
 
 class Derived:
-    """A model with its derivatives, and the parts that its C functions share.
-
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    learns : Learns
-        What is learned beside weights.
-    """
+    """A model with its derivatives, and the parts that its C functions share."""
 
     def __init__(self, model: NeuronModel, learns: Learns = NO_LEARNS) -> None:
         self.model, self.by, self.learned = model, derive_model(model, learns), derive_model(model, learns).learned
@@ -321,13 +295,13 @@ class Derived:
         return [*self.by.keeps, *([FLAGS] if self.flags else [])]
 
     def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[Tree, str]]:
-        """Return declarations by name and reads by tree of a row of `kept`."""
+        """Return the declarations by name, and the reads by tree, of a row of `kept`."""
         trees = self.keeps
         pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(trees))}
         return pointers, {tree: kind.read(row, k) for k, tree in enumerate(trees)}
 
     def derivative_names(self, kind: type[Loop] = Loop) -> tuple[Loop, dict[str, str]]:
-        """Return a loop in which all derivatives can be computed from the rows of two steps, and its pointers."""
+        """Return a loop that can compute all derivatives from the rows of two steps, and its pointers."""
         before_pointers, before = self.kept_of("before", kind)
         kept_pointers, kept = self.kept_of("kept", kind)
         names: dict[str, str] = {}
@@ -352,7 +326,7 @@ class Derived:
             names["refractory"] = loop.assign_variable(
                 loop.write_choice(f"{flag} >= {loop.write_number(2.0)}", loop.one, loop.zero)
             )
-        known = [] if self.by.learns.names else self.states  # else old states are kept
+        known = [] if self.by.learns.names else self.states  # with learned parameters old states are stored
         earlier = {name: ("name", OLD + "kept " + name) for name in known if ("name", name) in before}
         for name, tree in earlier.items():
             names[tree[1]] = loop.assign_variable(before["name", name])
@@ -371,9 +345,10 @@ class Derived:
         return loop, before_pointers | kept_pointers
 
     def end_step(self, loop: Loop, new: Mapping[int, str], learned: int = -1) -> tuple[str, dict[int, str]]:
-        """Return e of a step, and eps after the reset by state, from `new`, eps after the step; "" and no entry are 0.
+        """Return e of a step, and eps after the reset by state, from `new`, eps before the reset.
 
-        `learned` is the place of a parameter, if the traces are those of one, else -1.
+        Zeros are "" and missing entries. `learned` is the index of the parameter for traces of a learned parameter,
+        else -1.
         """
         by, after, own = self.by, dict(new), self.learned
         x = loop.write_literal(own.x[learned]) if learned in own.x else ""
@@ -407,5 +382,5 @@ class Derived:
 
 
 def outlives_cutoff(by: Derivatives, k: int) -> bool:
-    """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
+    """Return whether the trace of state k continues past a cutoff: its own entry of J is constant."""
     return (k, k) in by.J and by.moving.isdisjoint(names_of(by.J[k, k]))

@@ -1,7 +1,7 @@
-"""Write the C of a model: a step forward, a step of the backward pass, a step of traces, decay past a cutoff.
+"""Write the C of a neuron model: forward step, backward step, step of the traces, decay of traces past the cutoff.
 
-The functions and their arguments are those of `cython_core/neuron_model.h`. Each loop runs over neighbours in memory,
-and has no branch.
+`cython_core/neuron_model.h` declares the functions and their arguments. Each loop runs over adjacent neurons or
+synapses in memory and has no branch.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ PARTS = {"step": ("start", "step"), "sweep": ("sweep",), "trace": ("trace", "dec
 
 @dataclass
 class Generated:
-    """Text and sizes of a generated model.
+    """C code and sizes of a generated model.
 
     Attributes
     ----------
     functions : dict of str to str
-        C of any precision, without the headers, by part: those of `PARTS`, "composed", and "derive" that it calls. All
-        use the same columns.
+        C for either precision, without the headers, by part: the parts of `PARTS`, "composed", and "derive", which
+        "composed" calls. All functions read the same constant columns.
     substeps : dict of str to str
         C of functions that these call, by name.
     constants : dict of str to tuple
-        Constants that columns name, the model's own first.
+        Constants that the columns read; the constants of the model come first.
     columns : list of tuple
         Trees of the constant columns.
     initial : dict of (str, str) to tuple
         Derivatives of the initial values of states by learned parameters.
     sizes : dict of str to int
-        Those of a NEURON_MODEL, see `neuron_model.h`, then `n_derived`.
+        Sizes of a NEURON_MODEL, see `neuron_model.h`, then `n_derived`.
     """
 
     functions: dict[str, str]
@@ -55,7 +55,7 @@ class Generated:
     sizes: dict[str, int]
 
     def write_source(self, *parts: str) -> str:
-        """Return the C of parts, with all that they call, and a NEURON_MODEL with their functions."""
+        """Return the C of parts with all functions that they call, and a NEURON_MODEL with their functions."""
         functions = [self.functions[part] for part in parts]
         called = set(re.findall(r"NAME\((substeps_\d+)\)", "".join(functions)))
         given = [name for part in parts for name in PARTS.get(part, ())]
@@ -80,38 +80,19 @@ def generate_model(
     ports: tuple[int, ...] | None = None,
     learns: Learns = NO_LEARNS,
     ahead: bool = False,
-    beside: bool | None = None,
+    second_trace: bool | None = None,
 ) -> Generated:
     """Return the C of a model.
 
-    Learned parameters come last: the last columns of the backward pass are, for each of them, the sum of its gradient
-    over steps, then, if `I_e` is learned, what the current of the first step of a sample adds. Ports of `trace` beyond
-    those of the model are such parameters: there `arrived` is whether the step has the current `I_e`.
+    `follows_synapses` asks for the functions on traces of synapses and on composed maps, `ahead` for composed maps of
+    traces that are stored ahead. `ports` are the ports whose synapses use composed maps (None: all). With
+    `second_trace`, composed maps have a second filtered trace in addition to ebar (None: both cases). `learns` lists
+    the learned parameters of neurons.
 
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    follows_synapses : bool
-        Whether to write functions for traces of synapses, and for composed maps.
-    ports : tuple of int or None
-        Ports whose synapses use composed maps; None: all.
-    learns : Learns
-        Parameters that are learned beside weights.
-    ahead : bool
-        Whether to write composed maps for traces that are kept ahead.
-    beside : bool or None
-        Whether composed maps have a trace beside ebar; None: in both cases.
-
-    Returns
-    -------
-    Generated
-        Text and sizes.
-
-    Raises
-    ------
-    InputError
-        If a derivative is too long, or a parameter cannot be learned, as no spike depends on it.
+    Learned parameters come last: the last columns of the backward pass hold, for each learned parameter, its gradient
+    summed over steps, then, if `I_e` is learned, the contribution of the current in the first step of a sample. Ports
+    of `trace` beyond the model's ports are learned parameters; there `arrived` says whether the current `I_e` flows in
+    the step. Raises `InputError` if a derivative is too long, or no spike depends on a learned parameter.
     """
     generator = Generator(model, learns)
     for k, name in enumerate(learns.names):
@@ -120,26 +101,26 @@ def generate_model(
             raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
     if model.through != "all":  # neurons have the columns of all derivatives
         whole = Generator(model.learning_through("all"), learns)
-        whole.generate_program(follows_synapses, ports, ahead, beside)
+        whole.generate_program(follows_synapses, ports, ahead, second_trace)
         generator.columns.trees += whole.columns.trees
-    return generator.generate_program(follows_synapses, ports, ahead, beside)
+    return generator.generate_program(follows_synapses, ports, ahead, second_trace)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
     def generate_program(
-        self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool, beside: bool | None
+        self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool, second_trace: bool | None
     ) -> Generated:
-        """Return all functions."""
+        """Return the C of all functions, with sizes, constants and columns."""
         functions, n_derived = {}, 0
         if follows_synapses:
             functions["trace"] = f"{self.write_trace()}\n{self.write_decay()}"
         if follows_synapses or ahead:
-            maps = ComposedMapRows(self, ports, ahead, beside)
+            maps = ComposedMapRows(self, ports, ahead, second_trace)
             functions |= {"composed": maps.write_functions(), "derive": maps.derive}
             n_derived = len(maps.derived)
-        n_traced = len(self.columns.trees)  # those that synapses read come first
+        n_traced = len(self.columns.trees)  # columns that synapses read come first
         functions |= {"step": f"{self.write_start()}\n{self.write_step()}", "sweep": self.write_backward_step()}
         by = self.by
         sizes = {
@@ -160,17 +141,17 @@ class Generator(Derived):
 
     @property
     def n_adjoint(self) -> int:
-        """Columns of the backward pass, see `generate_model`."""
+        """Number of columns of the backward pass, see `generate_model`."""
         return self.n + bool(self.by.v) + len(self.by.learns.names) + ("I_e" in self.by.learns.names)
 
     @property
     def row(self) -> str:
-        """Distance between rows of `kept` of two steps, in C."""
+        """C expression of the distance between the rows of `kept` of two successive steps."""
         return f"{self.by.n_kept} * stride"
 
     @staticmethod
     def with_functions(text: str) -> str:
-        """Replace functions of the language, such as `@exp`, by those of a precision."""
+        """Replace functions of the language, such as `@exp`, by the C functions of a precision."""
         for name in ("exp", "log", "tanh", "sqrt"):
             text = text.replace(f"@{name}(", f"NAME(real_{name})(")
         return text
@@ -203,7 +184,7 @@ class Generator(Derived):
         )
 
     def write_step(self) -> str:
-        """Write a step of neurons."""
+        """Write one step of the neurons."""
         equations = self.model.equations
         names = {name: f"s{k}[j]" for k, name in enumerate(self.states)}
         names |= {name: f"p{k}[j]" for k, name in enumerate(self.ports)}
@@ -221,7 +202,7 @@ class Generator(Derived):
         if "refractory" in read or self.flags:
             names["refractory"] = loop.assign_variable(f"{counter} > ZERO ? ONE : ZERO")
         new = {name: loop.write_literal(tree) for name, tree in equations.step.items()}
-        loop.known.clear()  # from here on a state is the new one
+        loop.known.clear()  # below, the name of a state is its new value
         loop.terms = self.by.terms
         names |= {OLD + name: names[name] for name in self.states} | new
         lines = loop.lines
@@ -231,7 +212,7 @@ class Generator(Derived):
         psi = loop.write_literal(equations.surrogate)
         lines.append(f"psi[j] = {counter} <= ONE ? {psi} : ZERO;")
         lines.append(f"const REAL crossed = ({x} >= ZERO) & ({counter} <= ONE) ? ONE : ZERO;")
-        lines.append("const REAL fired = is_forced && due[j] >= ZERO ? due[j] : crossed;")
+        lines.append("const REAL fired = is_forced && forced_z[j] >= ZERO ? forced_z[j] : crossed;")
         lines.append("z[j] = fired;")
         lines.append("refractory[j] = fired != ZERO ? (shared ? first_t_ref : t_ref[j]) : left;")
         after = {name: loop.write_literal(tree) for name, tree in equations.reset.items()}
@@ -250,18 +231,18 @@ class Generator(Derived):
             "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
             "const REAL *restrict current, REAL *port, "
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
-            "const REAL *restrict due"
+            "const REAL *restrict forced_z"
         )
         flags = "const int shared, const int is_forced"
         is_long = len(loop.lines) > MANY
         kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
         first = ["const REAL first_t_ref = t_ref[0];"]
         body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True, self.written)
-        passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
-        cases = [("due != NULL", f"step_body)({passed}, 0, 1)")]  # shared, is_forced
+        passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, forced_z"
+        cases = [("forced_z != NULL", f"step_body)({passed}, 0, 1)")]  # shared, is_forced
         if is_long:
             body += f"\nstatic COLD void NAME(step_forced)({arguments})\n{{\n    NAME({cases[0][1]};\n}}\n"
-            cases = [("due != NULL", f"step_forced)({passed})")]
+            cases = [("forced_z != NULL", f"step_forced)({passed})")]
         rest = [("shared", "1, 0"), ("1", "0, 0")]
         cases += [(case, f"step_body)({passed}, {of})") for case, of in rest[is_long:]]
         calls = [f"    {'else ' * bool(k)}if ({case})\n        NAME({call};" for k, (case, call) in enumerate(cases)]
@@ -270,7 +251,7 @@ class Generator(Derived):
                 "",
                 "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
                 "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
-                "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi, const REAL *due)",
+                "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi, const REAL *forced_z)",
                 "{",
                 "    (void)dt; (void)before; (void)kept;",
                 *calls,
@@ -280,16 +261,16 @@ class Generator(Derived):
         )
 
     def write_backward_step(self) -> str:
-        """Write a step backward: gamma, lam~, B, and lam of the step before."""
+        """Write one step of the backward pass: gamma, lam~, B, and lam of the step before."""
         by, n = self.by, self.n
         loop, pointers = self.derivative_names()
         pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(self.n_adjoint)}
-        pointers |= {f"b{p}": f"REAL *restrict b{p} = credit + {p} * port_stride" for p in range(1, len(self.ports))}
+        pointers |= {f"b{p}": f"REAL *restrict b{p} = gradient + {p} * port_stride" for p in range(1, len(self.ports))}
         lam = {k: loop.assign_variable(f"a{k}[j]") for k in range(n)}
         terms = [loop.assign_variable(f"{loop.assign_variable('share * signal[j]')} + rate[j]")]
         terms += [loop.assign_variable(f"a{n}[j]")] if by.v else []
         terms += [loop.write_product(tree, lam[k]) for k, tree in by.gap.items()]
-        q = loop.assign_variable(f"{loop.assign_variable('credit[j]')} * {loop.write_sum(terms)}")
+        q = loop.assign_variable(f"{loop.assign_variable('gradient[j]')} * {loop.write_sum(terms)}")
         followed = [self.states.index(name) for name in self.follow]
         back: dict[int, str] = {}
         for j in range(n):
@@ -309,7 +290,7 @@ class Generator(Derived):
             back[j] = loop.write_sum([own, *([loop.write_product(by.h[j], q)] if j in by.h else [])])
         for p in range(len(self.ports)):
             value = loop.write_dot_product(self.by_column(by.U, p), back) or "ZERO"
-            loop.lines.append(f"{f'b{p}' if p else 'credit'}[j] = {value};")
+            loop.lines.append(f"{f'b{p}' if p else 'gradient'}[j] = {value};")
         for j in range(n):
             loop.lines.append(f"a{j}[j] = {loop.write_dot_product(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
@@ -317,14 +298,14 @@ class Generator(Derived):
         self.add_learned_gradients(loop, lam, q, back)
         rows = {f"before{k}": f"-{self.row}" for k in range(by.n_kept)}
         if rows:
-            credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
-            rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
+            gradients = ["gradient", *(f"b{p}" for p in range(1, len(self.ports)))]
+            rows |= dict.fromkeys(gradients, f"-{len(self.ports)} * port_stride")
         is_long = len(loop.lines) > MANY
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
-            "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
-            "int64_t port_stride, const int shared",
+            "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, "
+            "REAL *restrict gradient, int64_t port_stride, const int shared",
             pointers,
             loop,
             ["(void)before; (void)kept; (void)port_stride;"],
@@ -332,13 +313,13 @@ class Generator(Derived):
             False,
             self.written,
         )
-        passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
+        passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, gradient, port_stride"
         return body + "\n".join(
             [
                 "",
                 "static void NAME(sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
                 "                        const REAL *before, const REAL *kept, REAL share, const REAL *signal,",
-                "                        const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride)",
+                "                        const REAL *rate, REAL *adjoint, REAL *gradient, int64_t port_stride)",
                 "{",
                 "    (void)dt;",
                 *([] if is_long else ["    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else"]),
@@ -349,7 +330,7 @@ class Generator(Derived):
         )
 
     def add_learned_gradients(self, loop: Loop, lam: Mapping[int, str], q: str, back: Mapping[int, str]) -> None:
-        """Add to the gradients by parameters what a step adds."""
+        """Add the contributions of a step to the gradients by learned parameters."""
         learned, first = self.learned, self.n + bool(self.by.v)
         for k in range(len(self.by.learns.names)):
             terms = [loop.write_dot_product(self.by_column(learned.q, k), back)]
@@ -362,7 +343,7 @@ class Generator(Derived):
                 loop.lines.append(f"a{first + k}[j] = a{first + k}[j] + {found};")
 
     def write_trace(self) -> str:
-        """Write a step of the traces of synapses, a function for each port, and of learned parameters."""
+        """Write one step of the traces: a function for the synapses of each port and for each learned parameter."""
         bodies = [self.write_port_trace(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
         cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
@@ -383,7 +364,7 @@ class Generator(Derived):
         )
 
     def write_port_trace(self, port: int) -> str:
-        """Write a step of the traces of synapses onto one port; or of a parameter, see `generate_model`."""
+        """Write one step of the traces of synapses onto one port, or of a learned parameter, see `generate_model`."""
         by, n, learned = self.by, self.n, max(port - len(self.ports), -1)
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
@@ -416,7 +397,7 @@ class Generator(Derived):
         )
 
     def write_decay(self) -> str:
-        """Write steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
+        """Write steps past the cutoff: a trace decays if its own entry of J is constant; all other traces become 0."""
         by, n = self.by, self.n
         loop = Loop(self.columns, dict.fromkeys(by.moving, ""))
         pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
@@ -507,7 +488,7 @@ OVERWRITE(tanh)
 
 
 def head_of(headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:
-    """Return the top of a source, with declarations of each precision; `headers` as for `source_of`."""
+    """Return the start of a source: headers and declarations for each precision; `headers` as for `source_of`."""
     by_precision = headers["lanes.h"], headers["neuron_model.h"]
     parts = [headers["elementary.h"] + _PRELUDE]
     for name in precisions:
@@ -516,7 +497,7 @@ def head_of(headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) 
 
 
 def section_of(text: str, precision: str, suffix: str = "") -> str:
-    """Return the C of a model in one precision; names of functions end in it, and in a suffix."""
+    """Return the C of a model in one precision; names of functions end in the precision, and in a suffix."""
     ending = f"{precision}_{suffix}" if suffix else precision
     macros = {"REAL": PRECISIONS[precision], "PRECISION": ending, "PRECISION_NAME": precision}
     defined = [f"#define {name} {value}" for name, value in macros.items()]
@@ -524,7 +505,7 @@ def section_of(text: str, precision: str, suffix: str = "") -> str:
 
 
 def texts_of(generated: Generated) -> str:
-    """Return as JSON what a program needs to fill the columns of a model without generating it again."""
+    """Return the JSON by which a program fills the columns of a model without generating it again."""
     texts: Values = {
         "constants": {name: write(tree) for name, tree in generated.constants.items()},
         "columns": [write(tree) for tree in generated.columns],
@@ -536,21 +517,10 @@ def texts_of(generated: Generated) -> str:
 
 
 def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:
-    """Return a source that needs nothing but the compiler's own headers.
+    """Return a C source that includes only the compiler's own headers.
 
-    Parameters
-    ----------
-    text : str
-        What `Generated.source` returned.
-    headers : Mapping of str to str
-        Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
-    precisions : Iterable of str
-        Names of `PRECISIONS` to compile for.
-
-    Returns
-    -------
-    str
-        The source.
+    `text` is the result of `Generated.write_source`, `headers` maps "elementary.h", "lanes.h" and "neuron_model.h" to
+    their texts, `precisions` are keys of `PRECISIONS`.
     """
     precisions = tuple(precisions)
     return "\n".join([head_of(headers, precisions), *(section_of(text, name) for name in precisions)])

@@ -1,4 +1,4 @@
-"""Expressions of neuron models: parsed by a list of what is allowed, never run as Python.
+"""Expressions of neuron models: parsed by a list of allowed operations, never run as Python.
 
 An expression becomes a tree of tuples: ``("number", 0.5)``, ``("name", "V_m")``, or an operator with its operands,
 ``("*", left, right)``. The operators are ``+ - * / **``, ``neg``, the comparisons, ``and or not``, and the names of
@@ -30,7 +30,7 @@ LENGTH, DEPTH, NAME = 10_000, 100, 64  # characters of an expression, nesting of
 FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "abs": 1, "tanh": 1, "detach": 1, "min": 2, "max": 2, "where": 3}  # arity
 INTERNAL = ("expm", "series")  # functions in texts that the package writes itself
 MOMENTS = ("new", "before", "unreset")  # functions of a name, in learning rules
-RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot give to something of its own
+RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot define
 ALLOWED = "numbers, names, + - * / **, comparisons, and, or, not, " + ", ".join(FUNCTIONS)
 OPERATORS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
@@ -47,7 +47,7 @@ def suggest_nearest(name: str, known: Collection[str]) -> str:
 
 
 def check_name(name: object, here: str) -> None:
-    """Raise `InputError` unless `name` can stand in an expression for something of the model's own."""
+    """Raise `InputError` unless a model may define `name` for its expressions."""
     if not isinstance(name, str) or len(name) > NAME or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InputError(f"{here}: name {quote(name)} must be a letter, then at most {NAME - 1} letters, digits or _")
     if keyword.iskeyword(name):
@@ -65,34 +65,14 @@ def parse_expression(
     moments: Collection[str] = (),
     unknown: Callable[[str], str] | None = None,
 ) -> Tree:
-    """Parse an expression.
+    """Parse an expression, a text or a number, into a tree (see the module).
 
-    Parameters
-    ----------
-    text : str, int or float
-        The expression; a number stands for itself.
-    names : Collection of str
-        Names that may stand in it.
-    here : str
-        Model and key, for messages.
-    internal : bool
-        Whether the package wrote the text: it may be long, and hold `expm`, an entry of the exponential of a matrix,
-        and `series`, see `cython_core/generate_optimizers.py`.
-    moments : Collection of str
-        What may stand as a function of one name, such as "before V_m" for before(V_m); that is its name in the tree.
-    unknown : callable or None
-        Returns the message for a name, or a name at a moment, that may not stand there; for learning rules, which know
-        `MOMENTS`.
-
-    Returns
-    -------
-    tuple
-        The tree, see the module.
-
-    Raises
-    ------
-    InputError
-        One line with model, key, place in the text, and what is allowed or was meant.
+    `names` are the known names, `here` is model and key for messages. `internal`: the package wrote the text, which may
+    be long and contain `expm`, an entry of the exponential of a matrix, and `series`, see
+    `cython_core/generate_optimizers.py`. For learning rules, which may use `MOMENTS`: `moments` lists allowed functions
+    of one name, such as "before V_m" for before(V_m), which is the name in the tree, and `unknown` returns the message
+    for a name, or a name at a moment, that is not allowed. Raises `InputError`: one line with model, key, position in
+    the text, and the allowed or nearest names.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
         text = repr(text)
@@ -104,7 +84,7 @@ def parse_expression(
 
 
 class _Parser:
-    """Turns one text into a tree; every mistake becomes an `InputError` with its place."""
+    """Turns one text into a tree; every mistake becomes an `InputError` with its position."""
 
     def __init__(
         self,
@@ -147,7 +127,7 @@ class _Parser:
         return self.convert_node(body, 0)
 
     def convert_node(self, node: ast.AST, depth: int) -> Tree:
-        """Return the tree of a node, or raise if something in it is not allowed, or no finite number."""
+        """Return the tree of a node; raise if something in it is not allowed, or is no finite number."""
         if depth > DEPTH:
             self.fail_at(node, f"is nested deeper than {DEPTH} levels")
         tree = self.convert_one(node, depth)
@@ -193,7 +173,7 @@ class _Parser:
         self.fail_at(node, f"{texts.get(type(node), 'is not allowed')}; allowed are {ALLOWED}")
 
     def read_number(self, node: ast.Constant) -> Tree:
-        """Return a finite real number; a truth value, which Python holds for one, is none."""
+        """Return a finite real number; reject truth values, which Python counts as numbers."""
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
             self.fail_at(node, f"{quote(node.value)} must be a real number")
         try:
@@ -244,12 +224,12 @@ class _Parser:
 
     @staticmethod
     def format_usage(name: str) -> str:
-        """Return how a function is written."""
+        """Return how to call a function."""
         return f"{name}({'condition, a, b' if name == 'where' else ', '.join('ab'[: FUNCTIONS[name]])})"
 
     @staticmethod
     def fold_operands(operator: str, items: list[Tree]) -> Tree:
-        """Return a chain of operands as one tree, from the left."""
+        """Return a chain of operands as one tree, associated to the left."""
         result = items[0]
         for item in items[1:]:
             result = (operator, result, item)
@@ -260,24 +240,24 @@ class _Parser:
         self.raise_at(self.offset + getattr(node, "col_offset", 0), problem)
 
     def raise_at(self, place: int, problem: str) -> NoReturn:
-        """Raise `InputError` at a place of the text."""
+        """Raise `InputError` at a position of the text."""
         near = quote(self.text[place : place + 20].strip() or self.text[-20:])
         raise InputError(f"{self.here}: at character {place + 1} (near {near}): {problem}") from None
 
 
 class Repeat(NamedTuple):
-    """Assignments that are repeated, all of them at once each time; as a tree, ("repeat", ...), its value is a list.
+    """Simultaneous assignments that are repeated; as a tree, ("repeat", ...), its value is a list.
 
     Entry k of the list, ("entry", name of the tree, k), is the last value of variable k.
 
     Attributes
     ----------
     times : int
-        How often.
+        Number of repetitions.
     start, update : dict of str to tuple
-        First value and next value of each variable; the latter names variables and terms.
+        First value and next value of each variable; the next value reads variables and terms.
     terms : dict of str to tuple
-        Names that each time begins with; each may name variables and earlier terms.
+        Names that are computed first in each repetition; each may read variables and earlier terms.
     """
 
     times: int
@@ -286,7 +266,7 @@ class Repeat(NamedTuple):
     terms: dict[str, Tree]
 
     def to_tree(self) -> Tree:
-        """Return it as a tree."""
+        """Return the assignments as a tree."""
         variables = [(("name", name), start, self.update[name]) for name, start in self.start.items()]
         terms = [item for name, tree in self.terms.items() for item in (("name", name), tree)]
         count = ("number", float(len(variables)))
@@ -294,7 +274,7 @@ class Repeat(NamedTuple):
 
     @classmethod
     def from_tree(cls, tree: Tree) -> Repeat:
-        """Return what a tree holds."""
+        """Return the assignments that a tree contains."""
         _, (_, times), (_, count), *items = tree
         end = 3 * int(count)
         names, terms = [name for _, name in items[:end:3]], items[end:]
@@ -303,7 +283,7 @@ class Repeat(NamedTuple):
 
 
 def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> set[str]:
-    """Return the names in a tree, but not those that a loop in it gives, and in the terms that are named there."""
+    """Return the names in a tree, except names that a loop in it defines, and the names in the terms that it reads."""
     names, waiting = set[str](), [tree]
     while waiting:
         found, given = set[str](), set[str]()
@@ -320,7 +300,7 @@ def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> se
 
 
 def with_terms(values: Given, terms: Mapping[str, Tree], by: SimpleNamespace | None = None) -> Values:
-    """Return values by name, and those of terms, which may name earlier ones; arguments as of `evaluate_tree`."""
+    """Return values by name, and the values of terms, which may read earlier terms; arguments as of `evaluate_tree`."""
     found = dict(values)
     for name, tree in terms.items():
         found[name] = evaluate_tree(tree, found, REAL if by is None else by)
@@ -352,7 +332,7 @@ _STRENGTH = {"or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, ">": 4, ">=": 4, "=="
 
 
 def write(tree: Tree) -> str:
-    """Return a tree as text that parses to the same tree."""
+    """Return a tree as text; parsing the text gives the same tree."""
     kind, *items = tree
     if kind == "number":
         return repr(items[0]).removesuffix(".0") if abs(items[0]) < 1e15 else repr(items[0])
@@ -376,7 +356,7 @@ def write(tree: Tree) -> str:
 
 
 def _real_power(x: Numbers, y: Numbers) -> Numbers:
-    """X to a power y: by multiplications if it is whole, a root if it is 1/2, else exp(y log(x))."""
+    """Return x**y: by multiplications if y is whole, a root if y is 1/2, else exp(y log(x))."""
     if np.ndim(y) == 0 and float(y).is_integer() and abs(y) <= 64:
         return elementary.power(x, int(y))
     return np.sqrt(x) if np.ndim(y) == 0 and y == 0.5 else elementary.exp(y * elementary.log(x))
@@ -385,7 +365,7 @@ def _real_power(x: Numbers, y: Numbers) -> Numbers:
 def _list_operations(
     kind: type, part: Callable[[Numbers], Numbers], **functions: Callable[..., Numbers]
 ) -> SimpleNamespace:
-    """Return functions of numbers of a kind, whose `part` chooses branches, by the kind of tree."""
+    """Return functions of numbers of a type by tree operator; `part` returns the real number that chooses a branch."""
     where = np.where
     comparisons = {
         "<": np.less,
@@ -416,7 +396,7 @@ def _list_operations(
     return SimpleNamespace(kind=kind, operations=operations)
 
 
-#: functions of real numbers, with the same bits everywhere
+#: functions of real numbers, with the same bits on every machine
 REAL = _list_operations(
     float, lambda x: x, exp=elementary.exp, log=elementary.log, sqrt=np.sqrt, tanh=elementary.tanh, power=_real_power
 )
@@ -425,21 +405,10 @@ COMPLEX = _list_operations(complex, np.real, exp=np.exp, log=np.log, sqrt=np.sqr
 
 
 def evaluate_tree(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
-    """Return the value of a tree.
+    """Return the value of a tree, float or array of the broadcast shape; conditions are 0 or 1.
 
-    Parameters
-    ----------
-    tree : tuple
-        The tree.
-    values : Mapping of str to float or ndarray
-        A number, or several, for each name; for `detach` of complex numbers only the real part counts.
-    by : SimpleNamespace
-        `REAL` or `COMPLEX`.
-
-    Returns
-    -------
-    float or ndarray
-        Numbers of the broadcast shape; conditions are 0 or 1.
+    `values` maps each name to a number or an array; `by` is `REAL` or `COMPLEX`. `detach` of complex numbers keeps the
+    real part only.
     """
     with np.errstate(all="ignore"):  # once, as it takes as long as an operation
         return _evaluate_node(tree, values, by)
@@ -462,7 +431,7 @@ def _evaluate_node(tree: Tree, values: Given, by: SimpleNamespace) -> Numbers:
 
 
 def compile_tree(tree: Tree, constants: Given) -> Callable[[Given], Numbers]:
-    """Return a function of values by name that returns the value of a tree; constants are read now."""
+    """Return a function that maps values by name to the value of a tree; `constants` are read now."""
     kind, *items = tree
     if kind == "name" and items[0] not in constants:
         return operator.itemgetter(items[0])
@@ -488,9 +457,10 @@ def run_loop(loop: Repeat, values: Given, by: SimpleNamespace) -> list[Numbers]:
 
 
 def compute_exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:
-    """Return an entry of the exponential of a matrix: row, column, then the entries row by row; for each neuron alone.
+    """Return an entry of the exponential of a matrix, for each neuron.
 
-    Several entries of one are computed at once where `by` has a list `exponentials`, for the same values.
+    `items` are row, column, then the entries of the matrix row by row. If `by` has a list `exponentials`, several
+    entries of one exponential are computed at once for the same values.
     """
     row, column, matrix = int(items[0][1]), int(items[1][1]), items[2:]
     known = getattr(by, "exponentials", [])
@@ -506,7 +476,7 @@ def compute_exponential(items: list[Tree], values: Given, by: SimpleNamespace) -
 def _compute_matrix_exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """Return the exponential of a matrix whose entries are given row by row.
 
-    Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.
+    Taylor series and squaring with additions and multiplications in a fixed order: the same bits on every machine.
     """
     n, shape = math.isqrt(len(entries)), entries[0].shape
     A = np.stack([np.atleast_1d(entry) for entry in entries]).reshape(n, n, -1) + 0.0

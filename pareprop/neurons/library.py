@@ -1,6 +1,6 @@
-"""Neuron models of the package: each TOML file that lies in `models/`, in the form in which users write theirs.
+"""Neuron models of the package: each TOML file in `models/`, in the format of users' own models.
 
-A file is named after its first model; it may hold forms of it, such as the levels of `glif`.
+A file is named after its first model; it may contain several forms, such as the levels of `glif`.
 """
 
 from __future__ import annotations
@@ -45,45 +45,16 @@ def nest_names() -> tuple[str, ...]:
 
 @cache
 def get_definition(name: str) -> NeuronModel:
-    """Return a model of the package by its name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_names()`.
-
-    Returns
-    -------
-    NeuronModel
-        The model.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    """
+    """Return a model of the package by its name, one of `list_names()`; `InputError` for other names."""
     if name in read_tables():
         return NeuronModel.from_dict(name, read_tables()[name])
     raise InputError(f"unknown neuron model {name!r}{suggest_nearest(name, list_names())}")
 
 
 def load_definitions(path: str | Path) -> dict[str, NeuronModel]:
-    """Return the models of a TOML or JSON file, in its table `neuron_models`.
+    """Return the models by name from the table `neuron_models` of a TOML or JSON file.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    dict of str to NeuronModel
-        The models by name.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or a model is wrong.
+    Raises `InputError` if the file cannot be read, or a model is wrong.
     """
     return models_of(read_table(path, "neuron_models"), str(path))
 

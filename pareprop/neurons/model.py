@@ -1,4 +1,4 @@
-"""A neuron model as its user writes it: names, units and equations, checked as soon as they are given."""
+"""A neuron model as its user writes it: names, units and equations, which are checked on construction."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COMMON: dict[str, tuple[float, str]] = {
 INTEGRATORS = ("exponential_euler", "euler", "rk4")
 MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # most entries of a key
 MOST_SUBSTEPS = 1000
-MOST_COMPOSED = 10  # models with more states are not composed: a composed map has up to states**2 numbers
+MOST_COMPOSED = 10  # models with more states have no composed maps, which take up to states**2 numbers
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
 SIGNS = ("positive", "any")  # signs of weights that a port takes
 _KEYS = (
@@ -67,16 +67,16 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class Equations:
-    """What kernels compute: trees by name, see `language`.
+    """The equations that kernels compute: trees by name, see `language`.
 
     Attributes
     ----------
     constants, initial, terms, step, traces, reset, records : dict of str to tuple
-        Trees in the order in which they are computed; terms are names in `step` that are none of the model's own.
+        Trees in the order of their computation; terms are additional names in `step`.
     spike, surrogate : tuple
         The test for a spike, and the surrogate gradient in `x`.
     integration : str
-        How `dynamics` became a step: "exact", or the integrator; "" where the model gives steps.
+        How `dynamics` became a step: "exact", or the integrator; "" if the model gives steps.
     """
 
     constants: dict[str, Tree]
@@ -109,7 +109,7 @@ class NeuronModel(entries.Definition):
         `I`, `z` (own spike of the step before) and `refractory` (1 while the counter is above 0 at the start of the
         step).
     spike : str
-        Expression in new states; the neuron spikes where it is at least 0 and the counter is 0.
+        Expression in new states; the neuron spikes if it is at least 0 and the counter is 0.
     ports : sequence of str or dict of str to str
         Names of synaptic inputs; or name to sign of the weights onto each: "positive" (of at least 0, such as
         conductances) or "any".
@@ -118,7 +118,7 @@ class NeuronModel(entries.Definition):
     follow : sequence of str
         States of `reset` that eligibility traces follow.
     traces : dict of str to str
-        Expressions in place of those of `step` from which derivatives are taken.
+        Expressions from which derivatives are taken, in place of the expressions in `step`.
     surrogate : str
         A key of `SURROGATES`, or an expression in `x` (the value of `spike`), parameters and constants.
     current_from : int
@@ -130,7 +130,7 @@ class NeuronModel(entries.Definition):
     substeps : int
         In how many parts the integrator takes a step.
     jumps : dict of str to str
-        With `dynamics`: what is added to a state at the end of a step, an expression in ports, parameters, constants.
+        With `dynamics`: amount added to a state at the end of a step, an expression in ports, parameters, constants.
     records : dict of str to str
         Expressions in states after a step that can be recorded besides all states.
     description, source : str
@@ -149,7 +149,7 @@ class NeuronModel(entries.Definition):
     """
 
     common, most = COMMON, MOST
-    also_keeps: tuple[str, ...] = ()  # what steps keep beside what derivatives need, see `with_saved`
+    also_keeps: tuple[str, ...] = ()  # further values that steps store, see `with_saved`
     through: str = "all"  # part of the derivatives that traces follow, see `learning_through`
     check: Callable[..., Later]  # set in this room's `__init__`, as `check.py` imports this module
 
@@ -299,7 +299,7 @@ class NeuronModel(entries.Definition):
         self._surrogate = parse_expression(SURROGATES.get(self.surrogate, self.surrogate), ["x", *fixed], here)
 
     def _require_distance(self, tree: Tree) -> None:
-        """Raise `InputError` if `spike` is a comparison somewhere, but for the conditions of `where`."""
+        """Raise `InputError` if `spike` contains a comparison outside the conditions of `where`."""
         kind, *items = tree
         if kind in CONDITIONS:
             above = items if kind in (">", ">=") else items[::-1]
@@ -315,7 +315,7 @@ class NeuronModel(entries.Definition):
 
     @cached_property
     def equations(self) -> Equations:
-        """Trees that kernels compute; `dynamics` has become a step."""
+        """Trees that kernels compute; `dynamics` is integrated into a step."""
         trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", dict(self._trees["step"])
         if trees["dynamics"]:
             from .dynamics import integrate_dynamics
@@ -350,17 +350,17 @@ class NeuronModel(entries.Definition):
 
     @property
     def records(self) -> dict[str, Tree]:
-        """What can be recorded besides the states, by name."""
+        """Values that can be recorded in addition to the states, by name."""
         return self._trees["records"]
 
     @property
     def dynamics(self) -> dict[str, Tree]:
-        """Time derivatives of the states, where the model gives these in place of steps."""
+        """Time derivatives of the states, if the model gives derivatives in place of steps."""
         return self._trees["dynamics"]
 
     @property
     def jumps(self) -> dict[str, Tree]:
-        """What spikes add to the states at the end of a step, beside `dynamics`."""
+        """Amounts that spikes add to the states at the end of a step with `dynamics`."""
         return self._trees["jumps"]
 
     @property
@@ -370,7 +370,7 @@ class NeuronModel(entries.Definition):
 
     @property
     def docstring(self) -> str:
-        """Docstring of the class of its parameters: description, its own parameters with defaults, and source."""
+        """Docstring of the class of the model's parameters: description, parameters with defaults, source."""
         what, own = self.description or f"neuron model {self.name}", self.parameters.items()
         listed = ", ".join(f"{name} = {value:g} {unit}".removesuffix(" 1") for name, (value, unit) in own)
         parts = (
@@ -383,28 +383,10 @@ class NeuronModel(entries.Definition):
     def complete_values(
         self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None, finite: bool = True
     ) -> Values:
-        """Return parameters and constants of neurons.
+        """Return every parameter, `dt` and every constant of neurons; raise `InputError` if a result is not finite.
 
-        Parameters
-        ----------
-        given : Mapping of str to float or ndarray
-            Parameters, one value or one for each neuron; others have their defaults.
-        dt_ms : float
-            Time step.
-        constants : Mapping of str to tuple or None
-            Those of `equations`, where they are known already.
-        finite : bool
-            Whether constants must be finite.
-
-        Returns
-        -------
-        dict of str to float or ndarray
-            Every parameter, `dt` and every constant.
-
-        Raises
-        ------
-        InputError
-            If a constant or an initial value is not finite.
+        `given` maps parameters to one value or one for each neuron; other parameters have their defaults. `constants`
+        are the constants of `equations`, if they are computed already; `finite`: whether constants must be finite.
         """
         values: Values = {**self.defaults, **given, "dt": dt_ms}
         by = SimpleNamespace(**vars(REAL), exponentials=[])
@@ -415,7 +397,7 @@ class NeuronModel(entries.Definition):
         return values
 
     def compute_initial(self, values: Given, finite: bool = True) -> Values:
-        """Return the initial value of each state from what `complete_values` returned."""
+        """Return the initial value of each state from the values of `complete_values`."""
         trees = self._trees["initial"]
         states = {name: evaluate_tree(tree, values) for name, tree in trees.items()}
         for name, value in states.items() if finite else ():
@@ -463,7 +445,7 @@ class NeuronModel(entries.Definition):
     # ---- forms -------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> Values:
-        """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
+        """Return the definition in the form of TOML and JSON, without empty keys."""
         definition: Values = {"description": self.description, "source": self.source, "nest": self.nest}
         definition |= self._list_forms("parameters", "constants", "states") | {"ports": self._list_ports()}
         definition |= self._list_forms("step", "dynamics", "jumps", "traces")
@@ -508,7 +490,7 @@ class NeuronModel(entries.Definition):
 
     @classmethod
     def from_json(cls, name: str, text: str, origin: str = "") -> NeuronModel:
-        """Return the model of a text that `to_json` returned; raises `InputError` if it is none."""
+        """Return the model of a text from `to_json`; raise `InputError` for other texts."""
         try:
             given = json.loads(text)
         except (ValueError, RecursionError):
@@ -517,27 +499,24 @@ class NeuronModel(entries.Definition):
 
     @property
     def composes(self) -> bool:
-        """Whether the spike variant composes steps; else synapses follow each step."""
+        """Whether the spike variant composes steps of this model; else synapses compute each step."""
         return len(self.states) <= MOST_COMPOSED
 
     def traces_port(self, place: int) -> bool:
-        """Whether a spike at a port, by its place, changes a trace of synapses, as far as names in equations tell."""
+        """Whether a spike at a port, given by index, changes a trace of synapses, judged by names in the equations."""
         trees, port = (self.equations.step | self.equations.traces).values(), self.ports[place]
         return any(port in names_of(tree, self.equations.terms) for tree in trees)
 
     def _list_digested(self) -> list[AnyValue]:
         name, definition = super()._list_digested()
-        definition |= {"ports": list(self.ports)} if self.positive else {}  # kernels do not know their signs
+        definition |= {"ports": list(self.ports)} if self.positive else {}  # kernels do not read the signs
         more = [*([self.also_keeps] if self.also_keeps else []), *([self.through] if self.through != "all" else [])]
         return [name, definition, *more]
 
     def with_saved(self, names: Iterable[str]) -> NeuronModel:
-        """Return the model with more quantities that each step keeps, for learning rules.
+        """Return the model with more quantities that each step stores, for learning rules.
 
-        Parameters
-        ----------
-        names : iterable of str
-            States (before the reset), "I", "z" and "refractory".
+        `names` are states (before the reset), "I", "z" and "refractory".
         """
         wanted = tuple(sorted({*names, *self.also_keeps}))
         if wanted == self.also_keeps:
@@ -545,7 +524,7 @@ class NeuronModel(entries.Definition):
         return self._copy_with(also_keeps=wanted)
 
     def learning_through(self, through: str) -> NeuronModel:
-        """Return the model with traces that follow a part of its derivatives: "all", "no own spike" or "leak"."""
+        """Return the model with traces that use a part of its derivatives: "all", "no own spike" or "leak"."""
         return self if through == self.through else self._copy_with(through=through)
 
     def _copy_with(self, **attributes: AnyValue) -> NeuronModel:

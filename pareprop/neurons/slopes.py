@@ -1,4 +1,4 @@
-"""Derivatives of long trees without SymPy, which writes products out: here they share what code computes once."""
+"""Derivatives of long trees without SymPy, which expands products: here they share subexpressions."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def negate_tree(tree: Tree) -> Tree:
 def differentiate_tree(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
     """Return the derivative of a tree by a name, `ZERO` if it has none.
 
-    `inner` holds derivatives of names that stand for trees, by that name and `name`. A branch that is not taken has no
-    part in the derivative, whatever its value is.
+    `inner` holds derivatives of names that stand for trees, by that name and `name`. A branch that is not taken does
+    not enter the derivative, whatever its value is.
     """
     kind, *items = tree
     if kind == "name":
@@ -81,7 +81,7 @@ def _choose_tree(condition: Tree, a: Tree, b: Tree) -> Tree:
 
 
 def _of_product(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) -> Tree:
-    """Return the derivative of factors and divisors: of each one, times those before it and those after it."""
+    """Return the derivative of a product of factors and divisors: each one's derivative, times all others in order."""
     terms, after = [], ONE
     while tree[0] in ("*", "/"):
         kind, before, item = tree
@@ -94,6 +94,6 @@ def _of_product(tree: Tree, name: str, inner: Mapping[tuple[str, str], Tree]) ->
         after = multiply_trees(after, item) if kind == "*" else ("/", after, item)
         tree = before
     terms.append(multiply_trees(differentiate_tree(tree, name, inner), after))
-    while len(terms) > 1:  # not deeper than need be
+    while len(terms) > 1:  # a balanced tree
         terms = [add_trees(terms[k], terms[k + 1]) if k + 1 < len(terms) else terms[k] for k in range(0, len(terms), 2)]
     return terms[0]

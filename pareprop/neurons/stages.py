@@ -1,17 +1,17 @@
-"""Cut loops over neurons into blocks and stages, so that the processor hardly waits.
+"""Split loops over neurons into blocks and stages, so that the processor rarely stalls.
 
-A processor looks some hundred instructions ahead. A loop over neurons in which one exponential needs the result of
-another is longer than that, and waits for each in turn. So it is cut: one loop up to the numbers that go into the first
-exponentials, one for each of these, and so on, over a block of neurons whose numbers stay in the first cache between.
-The same where a number that goes into an exponential is chosen, as by `min`: compilers carry the choice through all of
-the exponential. Order and rounding of operations are those of the one loop.
+A processor looks ahead some hundred instructions. A loop over neurons in which one exponential needs the result of
+another is longer, and waits for each exponential in turn. So the loop is split: one loop up to the arguments of the
+first exponentials, one loop for each exponential, and so on, over a block of neurons whose numbers stay in the first
+cache. Loops are also split where the argument of an exponential is a choice, as by `min`, because compilers carry the
+choice through the whole exponential. Order and rounding of operations stay as in one loop.
 
-What a step keeps is more than a cache holds, and lies far from what the step before kept: where it is read, or written
-in short loops, it is fetched a step ahead, a small portion at a time: while more is on its way than the processor can
-wait for, its loop stands still.
+The stored numbers of a step exceed the cache, and are far from those of the previous step in memory. Where they are
+read, or written in short loops, they are fetched one step ahead in small portions: a loop stalls while more fetches are
+pending than the processor can track.
 
-Substeps are loops over a block, too, in a function of their own: one goes through all neurons of the block before the
-next one begins.
+Substeps are loops over a block in a separate function: each substep covers all neurons of the block before the next one
+begins.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 
 from .expressions import Loop, Substeps, arguments_of, write_function
 
-BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
-ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
-MANY = 200  # a loop with more statements is compiled for fewer cases: it would take long
+BLOCK = 128  # neurons; smaller blocks make loops too short, larger ones fill the processor's store buffer
+ONE_LOOP = 32  # neurons of a block with one loop, where blocks serve prefetching only
+MANY = 200  # a loop with more statements is compiled for fewer cases, to save time
 _LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
 _DEFINED = re.compile(r"const REAL (\w+) = (.*);")
 _FIXED = ("int64_t n", "int64_t stride", "const REAL *constant")  # arguments of all functions of substeps
@@ -40,30 +40,12 @@ def over_neurons(
     writes: bool,
     written: dict[str, str],
 ) -> str:
-    """Return a function `NAME(name)` that goes over neurons.
+    """Return a C function `NAME(name)` that runs `loop` over neurons.
 
-    Parameters
-    ----------
-    name, arguments : str
-        As of `expressions.function`; an argument may be `shared`.
-    pointers : Mapping of str to str
-        As of `expressions.function`.
-    loop : Loop
-        Statements for one neuron.
-    head : iterable of str
-        As of `expressions.function`.
-    rows : Mapping of str to str
-        Pointers that the next step has elsewhere, and C of the distance, in numbers, to there; what is there may be
-        anything.
-    writes : bool
-        Whether the rows are written; a long loop does so without waiting.
-    written : dict of str to str
-        Functions of substeps, which the source needs, and their names; more are added.
-
-    Returns
-    -------
-    str
-        C of the function.
+    `arguments`, `pointers` and `head` are as for `expressions.write_function`; an argument may be `shared`. `rows` maps
+    pointers to rows that move from step to step to the C expression of the distance, in numbers, to the row of the next
+    step, whose contents do not matter. `writes`: the rows are written; a long loop does so without waiting. `written`
+    maps functions of substeps, which the source needs, to their names; new ones are added.
     """
     buffers, loops = split_loop(loop.lines)
     may_share = "shared" in arguments_of(arguments)
@@ -105,7 +87,7 @@ def over_neurons(
 def _take_substeps(
     substeps: Substeps, loop: Loop, arguments: str, pointers: Mapping[str, str], written: dict[str, str]
 ) -> list[str]:
-    """Return what stands in C for substeps of a block, taken by a function of `written`, one for all that are alike."""
+    """Return C that takes substeps of a block by a function of `written`; equal substeps share one function."""
     texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, loop.lines) if found}
     needed = _list_needed([name for line in substeps.start for name in _find_names(line, texts)], texts)
     start = [f"const REAL {name} = {text};" for name, text in texts.items() if name in needed]
@@ -146,23 +128,14 @@ def _declare_buffers(names: Iterable[str]) -> list[str]:
 
 
 def split_loop(lines: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Cut the body of a loop where a long function needs the result of another, or a choice.
+    """Split the body of a loop where a long function needs the result of another, or a choice.
 
-    Parameters
-    ----------
-    lines : list of str
-        Definitions of constants, each once, and what is written, which no definition reads.
-
-    Returns
-    -------
-    buffers : list of str
-        Arrays over a block of neurons.
-    loops : list of list of str
-        The bodies; one if there is no such function.
+    `lines` are definitions of constants, each once, and assignments to arrays, which no definition reads. Returns the
+    buffers, arrays over a block of neurons, and the bodies of the loops: one body if there is no long function.
     """
     texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, lines) if found}
     long = {name: found[1] for name, text in texts.items() if (found := _LONG.fullmatch(text))}
-    depth: dict[str, int] = {}  # longest chain of long functions that leads to a value
+    depth: dict[str, int] = {}  # length of the longest chain of long functions before a value
     for name, text in texts.items():
         depth[name] = max((depth[other] + (other in long) for other in _find_names(text, texts)), default=0)
     last = max((depth[name] + 1 for name in long), default=0)  # has none
@@ -202,7 +175,7 @@ def split_loop(lines: list[str]) -> tuple[list[str], list[list[str]]]:
 
 
 def _list_needed(names: Iterable[str], texts: Mapping[str, str]) -> set[str]:
-    """Return the names, and those that their definitions need."""
+    """Return the names, and all names that their definitions need."""
     needed, waiting = set(), list(names)
     while waiting:
         if (name := waiting.pop()) not in needed:
@@ -212,5 +185,5 @@ def _list_needed(names: Iterable[str], texts: Mapping[str, str]) -> set[str]:
 
 
 def _find_names(text: str, known: Mapping[str, str]) -> list[str]:
-    """Return the names in C that are known."""
+    """Return the known names in a C expression."""
     return [word for word in re.findall(r"\w+", text) if word in known]

@@ -1,9 +1,9 @@
-"""Choose what a step keeps so that derivatives can be computed later: the fewest numbers from which all follow.
+"""Choose the values that a step stores for later derivatives: the fewest numbers that determine all derivatives.
 
-Derivatives read states, ports and the current, yet often only by way of few terms, such as the total conductance of a
-membrane: these are kept in their place where they are fewer. The least number is that of a smallest cut between what
-varies and the derivatives (Ford and Fulkerson 1956, doi 10.4153/CJM-1956-045-5). Of several, it is the one nearest to
-what varies, so that states themselves are kept where terms save nothing.
+Derivatives read states, ports and the current, but often only through few terms, such as the total conductance of a
+membrane; these terms are stored instead if they are fewer. The minimum is a smallest cut between varying values and
+derivatives (Ford and Fulkerson 1956, doi 10.4153/CJM-1956-045-5). Of several smallest cuts, the one nearest to the
+varying values is taken, so that states themselves are stored if terms save nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .language import CONDITIONS, Tree, names_of
 from .model import NeuronModel
 
-OLD = "old "  # begins the name of a state's value after the reset of the step before
+OLD = "old "  # prefix of the name of a state's value after the reset of the previous step
 FLAGS: Tree = ("flags",)  # one number of a step: whether the neuron spiked, and whether it was refractory
 _START: Tree = ("start",)
 _END: Tree = ("end",)
@@ -23,14 +23,14 @@ _MANY = 1 << 30
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept for each neuron and step, beside the surrogate gradient.
+    """Values that each neuron stores in each step, in addition to the surrogate gradient.
 
     Attributes
     ----------
     trees : tuple of tuple
         Names of states (before the reset), ports and `I`, then terms.
     spiked, refractory : bool
-        Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
+        Whether a step stores if the neuron spiked, and if it was refractory at the start of the step.
     """
 
     trees: tuple[Tree, ...]
@@ -41,23 +41,10 @@ class Kept:
 def choose_stored_terms(
     model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, Tree], held: Collection[str] = ()
 ) -> Kept:
-    """Return what must be kept.
+    """Return the smallest set of values from which all `derivatives` can be computed.
 
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    derivatives : iterable of tuple
-        Trees of all derivatives; names with `OLD` are states before the step, others new ones.
-    terms : Mapping of str to tuple
-        Trees for which names in them stand that are none of the model's.
-    held : collection of str
-        Further names that vary, and are known when the step is made.
-
-    Returns
-    -------
-    Kept
-        As few numbers as possible.
+    In the trees of derivatives, names with `OLD` are states before the step, others new states. `terms` are trees by
+    additional name; `held` are further varying names that are known when the step is made.
     """
     graph = _Graph(model, terms, held)
     roots = [tree for tree in derivatives if graph.add_tree(tree)]
@@ -76,21 +63,12 @@ def choose_stored_terms(
 
 
 class _Graph:
-    """Which tree is computed from which, starting from the numbers of a step.
-
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-    terms : Mapping of str to tuple
-        As of `choose_stored_terms`.
-    held : collection of str
-        As of `choose_stored_terms`.
+    """Dependencies between trees, starting from the numbers of a step; arguments as of `choose_stored_terms`.
 
     Attributes
     ----------
     sources : dict of tuple to list of tuple
-        Each tree that varies, and the trees from which it is computed.
+        Each varying tree, and the trees from which it is computed.
     """
 
     def __init__(self, model: NeuronModel, terms: Mapping[str, Tree], held: Collection[str]) -> None:
@@ -100,7 +78,7 @@ class _Graph:
         self._plain = {*model.states, *model.ports, "I", *held}
 
     def add_tree(self, tree: Tree) -> bool:
-        """Add a tree and all from which it is computed; return whether it varies."""
+        """Add a tree and all trees from which it is computed; return whether it varies."""
         if tree not in self.sources:
             found = self._list_sources(tree)
             found = [source for source in dict.fromkeys(found) if source == _START or self.add_tree(source)]
@@ -117,7 +95,7 @@ class _Graph:
             return [_START]
         if kind == "entry":
             return [self._terms[items[0][1]]]
-        if kind == "repeat":  # what is computed within is no number of a step
+        if kind == "repeat":  # values inside the loop cannot be stored
             return [("name", name) for name in sorted(names_of(tree))]
         if kind != "name":
             return items
@@ -129,13 +107,13 @@ class _Graph:
             return [self._terms[items[0]]]
         if not items[0].startswith(OLD):
             return []
-        name = items[0].removeprefix(OLD)  # computed from the step before, with its reset
+        name = items[0].removeprefix(OLD)  # computed from the previous step, with its reset
         read = sorted(names_of(self._reset[name]) & self._states) if name in self._reset else []
         return [("name", name), *(("name", other) for other in read), *([FLAGS] if name in self._reset else [])]
 
     def find_cut(self, roots: list[Tree]) -> set[Tree]:
-        """Return the fewest trees through which all ways to the roots lead, those nearest to the start."""
-        # of each tree, the way in and the way out are joined by an edge that takes one unit of flow
+        """Return the fewest trees through which all paths to the roots lead, those nearest to the start."""
+        # entry and exit of each tree are joined by an edge of capacity 1
         room: dict[tuple[Tree, bool], dict[tuple[Tree, bool], int]] = {}
 
         def add_edge(first: tuple[Tree, bool], second: tuple[Tree, bool], size: int) -> None:
@@ -167,7 +145,7 @@ class _Graph:
                 place = before
 
     def read(self, roots: Iterable[Tree], cut: set[Tree]) -> set[Tree]:
-        """Return the trees that are computed for the roots, of a cut."""
+        """Return the trees of a cut from which the roots are computed."""
         read: set[Tree] = set()
         waiting = [*roots]
         while waiting:

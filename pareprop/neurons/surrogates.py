@@ -3,7 +3,7 @@
 _R = "x*(1/surrogate_gradient_width)"
 _X = "abs(x)*(1/surrogate_gradient_width)"
 
-#: those of NEST 3.10, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
+#: as in NEST 3.10, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
 SURROGATES = {
     "piecewise_linear": f"surrogate_gradient_height*max(0, 1 - {_X})",
     "exponential": f"surrogate_gradient_height*exp(-({_X}))",

@@ -14,18 +14,18 @@ from ..values import Foreign
 from .language import CONDITIONS, Tree, names_of, write
 
 ZERO, ONE = ("number", 0.0), ("number", 1.0)
-WIDE = 64  # sums and products of more parts are taken in groups, so that trees do not become too deep
+WIDE = 64  # sums and products of more operands are grouped, so that trees do not become too deep
 EXPONENT, BITS = 64, 1024  # largest powers, and bits of results, that SymPy takes exactly; larger ones cost too much
 
 
 class Where(Function):
-    """`where(c, a, b)`: its derivative is that of the branch taken."""
+    """`where(c, a, b)`: its derivative is the derivative of the branch taken."""
 
     nargs = 3
 
     @classmethod
     def eval(cls, c: Foreign, a: Foreign, b: Foreign) -> Foreign:
-        """Choose where the branches are one, or the condition is a number."""
+        """Choose a branch if the branches are equal, or the condition is a number."""
         if a == b:
             return a
         if c.is_Number:
@@ -67,22 +67,8 @@ def _make_condition(operator: str) -> type:
 def to_sympy(tree: Tree, here: str) -> Foreign:
     """Return a tree as an expression of SymPy; `min`, `max` and `abs` become `where`.
 
-    Parameters
-    ----------
-    tree : tuple
-        The tree.
-    here : str
-        Where it stands, for messages.
-
-    Returns
-    -------
-    sympy.Expr
-        The expression.
-
-    Raises
-    ------
-    InputError
-        If it holds a number that is not finite, or not real, once names that cancel are gone.
+    `here` is the place of the tree, for messages. Raises `InputError` if, after names that cancel are gone, it contains
+    a number that is not finite or not real.
     """
     return _require_finite(_to_sympy(tree), here)
 
@@ -118,7 +104,7 @@ def _to_sympy(tree: Tree) -> Foreign:
 
 
 def _make_power(base: Foreign, exponent: Foreign) -> Foreign:
-    """Return a power; SymPy takes powers of numbers, and of factors that are numbers, exactly."""
+    """Return a power; SymPy evaluates powers of numbers, and of factors that are numbers, exactly."""
     if exponent.is_Integer:
         factor, size = base.as_coeff_Mul()[0], abs(int(exponent))
         bits = max(int(factor.p).bit_length(), int(factor.q).bit_length()) if factor.is_Rational else 0
@@ -130,24 +116,8 @@ def _make_power(base: Foreign, exponent: Foreign) -> Foreign:
 def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
     """Return an expression of SymPy as a tree, in an order that is the same for every version of SymPy.
 
-    Parameters
-    ----------
-    expression : sympy.Expr
-        The expression.
-    moving : frozenset of str
-        Names that vary with time: what does not contain them stands together, so that it is computed once.
-    here : str
-        What the expression is, for messages.
-
-    Returns
-    -------
-    tuple
-        The tree.
-
-    Raises
-    ------
-    InputError
-        If a number in it is not finite, or not real.
+    Factors and terms without the names in `moving`, which vary with time, are grouped, so that they are computed once.
+    `here` describes the expression in messages. Raises `InputError` if a number in it is not finite, or not real.
     """
     try:
         return _from_sympy(_require_finite(expression, here), moving)
@@ -156,7 +126,7 @@ def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
 
 
 def _require_finite(expression: Foreign, here: str) -> Foreign:
-    """Return an expression; raise `InputError` if it holds what is no finite real number, such as 1/0 or sqrt(-1)."""
+    """Return an expression; raise `InputError` if it contains a number that is not finite or not real, such as 1/0."""
     if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
         raise InputError(f"{here} holds a number that is not finite, or not real")
     return expression
@@ -210,7 +180,7 @@ def _split_sign(tree: Tree) -> tuple[bool, Tree]:
 
 
 def _add_terms(terms: list[tuple[bool, Tree]]) -> Tree:
-    ordered = sorted(terms, key=lambda pair: pair[0])  # stable: those that are added come first
+    ordered = sorted(terms, key=lambda pair: pair[0])  # stable: added terms come first
     if len(ordered) > WIDE:
         return _add_terms([(False, _add_terms(ordered[k : k + WIDE])) for k in range(0, len(ordered), WIDE)])
     negative, total = ordered[0]

@@ -1,4 +1,4 @@
-"""Name trees that a step, or its derivatives, computes once and reads several times, so that expressions stay short."""
+"""Name trees that a step, or its derivatives, computes once and reads several times, to keep expressions short."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from collections.abc import Collection
 from ..errors import InputError
 from .language import CONDITIONS, Tree, names_of
 
-PARTS = 50_000  # most nodes in all derivatives of a model, if each product is written out
-LONG = 2_000  # more nodes in derivatives of a tree are not written out, as SymPy and the C compiler take long for them
+PARTS = 50_000  # most nodes in all derivatives of a model, if each product is expanded
+LONG = 2_000  # derivatives of a tree with more nodes are not expanded, to save time of SymPy and of the C compiler
 
 
 class Terms:
     """Collects trees under new names: constants, and terms, which vary with time.
 
-    Parameters
-    ----------
-    taken : collection of str
-        Names that are taken already.
-    moving : collection of str
-        Names among them that vary with time.
+    `taken` are names in use, `moving` the names among them that vary with time.
 
     Attributes
     ----------
     constants, terms : dict of str to tuple
-        Trees that do not vary with time, and trees that do; each may name earlier ones.
+        Trees that do not vary with time, and trees that do; each may read earlier ones.
     """
 
     def __init__(self, taken: Collection[str], moving: Collection[str]) -> None:
@@ -50,13 +45,15 @@ class Terms:
         return ("name", name)
 
     def add_variable(self, name: str) -> str:
-        """Return a new name, which begins with `name`, for what varies without a tree, such as a variable of a loop."""
+        """Return a new name, which begins with `name`, for a varying value without a tree, such as a variable of a
+        loop.
+        """
         name = self._take_name(name)
         self._moving.add(name)
         return name
 
     def take_from(self, first: int) -> dict[str, Tree]:
-        """Return the terms from a place on, which stand within a loop from now on, not here."""
+        """Remove the terms from index `first` on, which now belong to a loop, and return them."""
         return {name: self.terms.pop(name) for name in list(self.terms)[first:]}
 
     def _take_name(self, name: str) -> str:
@@ -66,7 +63,7 @@ class Terms:
         return name
 
     def check_derivatives(self, here: str, tree: Tree, names: Collection[str]) -> bool:
-        """Return whether the derivatives of a tree by names are long; `InputError` if too long, with those before."""
+        """Return whether the derivatives of a tree by names are long; raise `InputError` if all are too long."""
         parts = count_parts(tree, names)
         self._parts += parts
         if self._parts > PARTS:
@@ -78,16 +75,16 @@ class Terms:
 
 
 def count_parts(tree: Tree, names: Collection[str]) -> int:
-    """Return how many nodes the derivatives of a tree by names have together."""
+    """Return the total number of nodes of the derivatives of a tree by names."""
     slopes = _count_nodes(tree)[1]
     return sum(slopes.get(name, 0) for name in names)
 
 
 def _count_nodes(tree: Tree) -> tuple[int, dict[str, int]]:
-    """Return how many nodes a tree has, and, by name, its derivatives that are not 0.
+    """Return the number of nodes of a tree and, by name, of its nonzero derivatives.
 
-    Repeated trees count each time: `min`, `max` and `abs` become `where`, and in the derivative of a product each
-    factor's derivative stands beside the others.
+    Repeated trees count each time: `min`, `max` and `abs` become `where`, and the derivative of a product contains the
+    derivative of each factor next to the other factors.
     """
     kind, *items = tree
     if kind in ("number", "name"):

@@ -1,4 +1,4 @@
-"""Check that units fit: each expression gets the unit that its names give it, as far as that is known.
+"""Check units: each expression gets the unit that follows from its names, as far as it is known.
 
 A unit is a power of ten and exponents of volt, ampere and second. A number may have any unit.
 """
@@ -68,18 +68,7 @@ def unit_of_port(model: NeuronModel, port: str) -> str:
 
 
 def list_mismatches(model: NeuronModel) -> list[str]:
-    """Return a line for each place where units do not fit.
-
-    Parameters
-    ----------
-    model : NeuronModel
-        The model.
-
-    Returns
-    -------
-    list of str
-        Lines that name key and expressions.
-    """
+    """Return a line for each mismatch of units in a model, which names key and expressions."""
     lines: list[str] = []
     units: dict[str, Unit | None] = {}
     for name, text in model.units.items():
@@ -120,7 +109,7 @@ def _format_unit(unit: Unit) -> str:
 
 
 class UnitReader:
-    """Finds the unit of one expression; None where a number or an input without a unit decides it."""
+    """Finds the unit of one expression; None if it depends on a number or on an input without a unit."""
 
     def __init__(self, here: str, units: Mapping[str, Unit | None], lines: list[str]) -> None:
         self.here, self.units, self.lines = here, units, lines
@@ -171,14 +160,16 @@ class UnitReader:
 
 
 class _Solver(UnitReader):
-    """Finds the unit of one name from that of an expression; numbers have none."""
+    """Finds the unit of one name from the unit of an expression; numbers have none."""
 
     def find_unit(self, tree: Tree) -> Unit | None:
         """Return the unit of a tree."""
         return NONE if tree[0] == "number" else super().find_unit(tree)
 
     def solve_unit(self, tree: Tree, name: str, unit: Unit | None) -> Unit | None:
-        """Return the unit of a name in a tree that has a unit; None if it is not there, or not known."""
+        """Return the unit of a name in a tree whose unit is known; None if the name is missing or its unit stays
+        unknown.
+        """
         kind, *items = tree
         if unit is None or kind == "number":
             return None

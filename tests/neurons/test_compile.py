@@ -156,7 +156,7 @@ def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: py
     assert len(compiling.fill_cache(MODEL)) == 10  # texts, quick; step, sweep, traces, composed maps in two precisions
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     parts = [compiling.Part(kind, precision) for kind in compiling._FUNCTIONS for precision in ("double", "single")]
-    parts += [compiling.Part("composed", precision, (0,), beside=False) for precision in ("double", "single")]
+    parts += [compiling.Part("composed", precision, (0,), second_trace=False) for precision in ("double", "single")]
     assert all(map(compiling.compile_model(MODEL, parts=parts).has_part, parts))
     with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
         compiling.fill_cache(MODEL, ["v9"])
@@ -183,7 +183,7 @@ from pareprop.neurons import compile, library
 from pareprop.neurons.compile import Part
 (model,) = library.load_definitions(FILE).values()
 ports = tuple(range(len(model.ports)))
-maps = Part("composed", "double", ports, beside=False)
+maps = Part("composed", "double", ports, second_trace=False)
 parts = {"check": [compile.QUICK], "interval": [Part("step"), Part("sweep")], "spike": [Part("step"), maps]}
 compile.compile_model(model, None, parts[KIND])
 print(sum(os.times()[:4]))

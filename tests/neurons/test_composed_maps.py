@@ -224,7 +224,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
     rows = {0: "Z", 1: "E"} | {kind: kind for kind in "BX"}
     for name, n in (("iaf", 4), ("iaf_psc_delta_adapt", 8)):
         found = ComposedMaps(Generator(built_in.find_model(name, "piecewise_linear")), ahead=True)
-        assert found.first_beside == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
+        assert found.second_trace_start == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
         for key, place in found.place.items():
             made = rows[key[1]] if key[0] == "P" else key[0].replace("G", "Q")
             assert MAP_NUMBERS[place] == made + rows[key[2]]
