@@ -21,22 +21,23 @@ _offsets = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
 
 @dataclass(frozen=True)
 class Array:
-    """An array that a part of an engine keeps; memory, states and restarts follow from lists of these.
+    """An array of a part of an engine; memory reports, states and restarts use lists of these.
 
     Attributes
     ----------
     name : str
         Name in a state.
     values : np.ndarray
-        Of neurons along the last axis, of rows or synapses along the first, of any shape if of the rank.
+        Values: of neurons along the last axis, of rows or synapses along the first, any shape for "rank".
     per : str
         Its owner; an array "rank" is the same on every rank.
     saved : bool
-        Whether a state keeps it; others are derived, or written before they are read.
+        Whether states store it; other arrays are derived, or written before they are read.
     ring : str
-        What entries of the first axis are, modulo its length: the latest time steps or blocks of steps; "" if neither.
+        Meaning of the entries of the first axis, modulo its length: the latest time steps or blocks of steps; "" for
+        neither.
     whole : np.ndarray or None
-        Memory that the values are a part of, None for their own.
+        Memory that contains the values, None if they own their memory.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Array:
 
 
 def count_array_bytes(arrays: Iterable[Array]) -> int:
-    """Return the bytes of arrays, of which several may be parts of one memory."""
+    """Return the bytes of arrays; arrays may share memory, which counts once."""
     wholes = [item.values if item.whole is None else item.whole for item in arrays]
     return sum({id(whole): whole.nbytes for whole in wholes}.values())
 
@@ -63,7 +64,7 @@ def allocate_aligned(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> 
 
 
 def round_to_lines(n: int) -> int:
-    """Return at least n numbers of eight bytes, in whole lines of the cache."""
+    """Return at least n, rounded up so that n numbers of eight bytes fill whole cache lines."""
     return -(-n // (LINE // 8)) * (LINE // 8)
 
 
@@ -78,10 +79,7 @@ def copy_aligned(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
 def list_ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Return the whole numbers of the ranges [first, last), one range after the other: int64.
 
-    Parameters
-    ----------
-    first, last : np.ndarray
-        int64 (n,), with `first` at most `last`.
+    `first` and `last` are int64 (n,), with `first` at most `last`.
     """
     n = last - first
     return np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())
@@ -90,7 +88,7 @@ def list_ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 def sort_by(*keys: np.ndarray) -> np.ndarray:
     """Return `np.lexsort(keys)` for whole numbers of at least 0, in a fifth of its time.
 
-    Keys are cut into digits of 16 bits, which NumPy sorts by counting.
+    Keys are split into digits of 16 bits, which NumPy sorts by counting.
     """
     digits: list[np.ndarray] = []
     for key in keys:
@@ -110,14 +108,14 @@ def number_synapses(
 
 
 def find_places(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the places of ids among others, which ascend; -1 where they are not."""
+    """Return the indices of ids in the ascending array `among`; -1 for missing ids."""
     place = np.minimum(np.searchsorted(among, ids), max(len(among) - 1, 0))
     there = among[place] == ids if len(among) else np.zeros(len(ids), bool)
     return np.where(there, place, -1)
 
 
 def find_equal(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the place of each id among others, all of which are there; of equal ones in their order."""
+    """Return the index of each id in `among`, which contains all ids; equal ids are matched in order."""
     order, own = np.argsort(among, kind="stable"), np.argsort(ids, kind="stable")
     ascending, places = ids[own], np.empty(len(ids), np.int64)
     again = np.arange(len(ids)) - np.searchsorted(ascending, ascending)

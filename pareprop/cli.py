@@ -1,4 +1,4 @@
-"""The command line: commands of the rooms, exit codes."""
+"""The command line: commands of the subpackages, exit codes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def commands() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in all installed packages
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # saves a search for plugins in all installed packages
     rank = launcher.read_launched_rank(os.environ)
     launcher.end_at_once_on_interrupt()
     warnings.simplefilter("always", ParepropWarning)

@@ -83,7 +83,7 @@ def sum_in_order(x: ArrayLike) -> np.float64:
 
 
 def total_rows(x: ArrayLike) -> np.ndarray:
-    """Return the sums over the last axis, float64, each in the order of `total`."""
+    """Return the sums over the last axis, float64, each in the order of `sum_in_order`."""
     values = np.asarray(x, dtype=float)
     out = np.empty(values.shape[:-1])
     rows = np.ascontiguousarray(values).reshape(out.size, values.shape[-1])

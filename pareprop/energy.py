@@ -1,7 +1,7 @@
-"""Read the energy of processors and their memory from counters of Linux (RAPL), in joules, where they can be read.
+"""Read the energy of processors and their memory, in joules, from counters of Linux (RAPL) if they are readable.
 
-The counters of Intel's and AMD's processors are in `/sys/class/powercap`; `POWERCAP` names another folder. They are of
-the whole machine: what other programs take counts as well.
+The counters of Intel's and AMD's processors are in `/sys/class/powercap`; `POWERCAP` names another folder. They measure
+the whole machine, including other programs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 
-COUNTED = ("package", "dram")  # begins of names of zones; others are parts of these, or hold them
+COUNTED = ("package", "dram")  # prefixes of names of zones; other zones are parts of these, or contain them
 
 
 def find_powercap_folder() -> Path:
@@ -19,9 +19,9 @@ def find_powercap_folder() -> Path:
 
 
 class Meter:
-    """Measures the joules of laps, of all processor packages of this machine and their memory; NaN without counters.
+    """Measures the joules of laps for all processor packages of this machine and their memory; NaN without counters.
 
-    Counters start again at their range, at full load after some minutes; more often than once in a lap is not noticed.
+    Counters wrap around at their range, at full load after some minutes; a second wrap within a lap is not noticed.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def _read_number(path: Path) -> float:
 
 
 def describe_source() -> str:
-    """Return a line that says whether joules are known here."""
+    """Return a line on whether this machine measures joules."""
     meter = Meter()
     if math.isnan(meter.measure_interval()):
         why = "its counters may be read by root alone" if meter.zones else "it has no counters"

@@ -24,14 +24,9 @@ class ParepropWarning(UserWarning):
 
 
 class RankLost(Exception):
-    """A rank ended, or cannot continue within a round, so that ranks cannot end together. Exit code 3.
+    """A rank ended, or cannot continue within a communication interval, so that ranks cannot end together. Exit code 3.
 
-    Parameters
-    ----------
-    message : str
-        Text for the user.
-    speaks : bool
-        Whether this rank prints it.
+    `message` is the text for the user; `speaks`: this rank prints it.
     """
 
     def __init__(self, message: str, speaks: bool) -> None:
@@ -62,7 +57,9 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
 
 
 def escape_unprintable(text: str) -> str:
-    """Return a text with escapes for control characters (but newlines and tabs), and for what UTF-8 cannot write."""
+    """Return a text with escapes for control characters (except newlines and tabs), and for text that UTF-8 cannot
+    encode.
+    """
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\n\t" else _escape_char(char) for char in text)

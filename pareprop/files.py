@@ -1,4 +1,4 @@
-"""Read files that users give: only regular ones, of bounded size, and HDF5 without links to elsewhere."""
+"""Read files of users: only regular ones, of bounded size, and HDF5 without links to other places."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .errors import InputError, describe, quote, shorten
 from .later import h5py
 from .values import Values
 
-TEXT_LIMIT = 2**20  # longer texts, in bytes, are refused
+TEXT_LIMIT = 2**20  # longer texts, in bytes, are rejected
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
 NOT_KEPT = "synapses_not_kept"  # attribute of `results.h5` without synapses: their number
-OBJECTS = 100_000  # HDF5 files with more groups and datasets are refused
+OBJECTS = 100_000  # HDF5 files with more groups and datasets are rejected
 # errors other than OSError that h5py raises for a damaged file
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError, SystemError)
 
@@ -75,10 +75,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 def require_own_file(path: Path) -> Path:
     """Return the path of a file in a directory that another user may have made.
 
-    Raises
-    ------
-    Unfit
-        If it is a link to outside of the directory, where files may be private.
+    Raises `Unfit` for a link to outside of the directory, where files may be private.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
         raise Unfit(errno.EINVAL, "is a link to another place", str(path))
@@ -96,12 +93,9 @@ def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Return shape and type of the values of a `.npy` file, from its head.
+    """Return shape and type of the values of a `.npy` file, from its header.
 
-    Raises
-    ------
-    ValueError
-        If the head is malformed, or the values are objects.
+    Raises `ValueError` if the header is malformed, or the values are objects.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # of old names of types
@@ -118,12 +112,8 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 def read_npy(path: str | Path, kinds: str = "fiub") -> np.ndarray:
     """Read a `.npy` file of numbers; `kinds` are the kinds of the accepted types, "V" of structured arrays.
 
-    Raises
-    ------
-    OSError
-        If it is not a file that can be read.
-    ValueError
-        If it does not hold numbers, or is shorter than its head says.
+    Raises `OSError` if the file cannot be read, `ValueError` if it does not contain numbers, or is shorter than its
+    header says.
     """
     with open_regular(path) as file:
         shape, dtype = npy_header(file)
@@ -138,13 +128,7 @@ def read_npy(path: str | Path, kinds: str = "fiub") -> np.ndarray:
 
 
 def parse_toml(text: str) -> Values:
-    """Parse TOML.
-
-    Raises
-    ------
-    ValueError
-        If the text is not TOML, is nested too deeply, or holds a number of thousands of digits.
-    """
+    """Parse TOML; raise `ValueError` for text that is not TOML, deep nesting, or numbers of thousands of digits."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -152,13 +136,7 @@ def parse_toml(text: str) -> Values:
 
 
 def parse_json(text: str) -> object:
-    """Parse JSON in which no key occurs twice, as in TOML.
-
-    Raises
-    ------
-    ValueError
-        If the text is not JSON, is nested too deeply, or has a key twice.
-    """
+    """Parse JSON in which no key occurs twice, as in TOML; raise `ValueError` for other text, or deep nesting."""
     try:
         return json.loads(text, object_pairs_hook=_require_unique_keys)
     except RecursionError:
@@ -178,9 +156,9 @@ def open_hdf5(
 ) -> h5py.File:
     """Open an HDF5 file; raise `LinkedFile` if it has links, or values in other files than `sources` allows.
 
-    Links and values in other files would let a foreign file read, or write, whatever the user can. With `killed`, the
-    file of a killed writer can be opened, too, for which HDF5 requires its mode of a single writer and many readers.
-    With `aliases`, links to places of the same file are allowed, as some formats have them.
+    Links and values in other files would let a foreign file read, or write, all files of the user. With `killed`, the
+    file of a killed writer can be opened, too, which HDF5 requires to be in the mode of a single writer and many
+    readers. With `aliases`, links within the file are allowed, as some formats have them.
     """
     open_regular(path).close()
     file = None
@@ -220,10 +198,8 @@ def _open_of_killed_writer(path: str | Path) -> h5py.File:
 def open_results(path: Path) -> Iterator[h5py.File]:
     """Open the results of a run.
 
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
+    Raises `InputError` if the file is missing, unreadable (also later, while it is being read) or not the results of a
+    run.
     """
     try:
         with open_hdf5(require_own_file(path)) as file:
@@ -249,7 +225,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool)
 
     def visit_link(name: str, link: object) -> str | None:  # a text ends the visit; h5py does not pass on exceptions
         if aliases and isinstance(link, h5py.SoftLink):
-            return None  # what it leads to is looked at by its own name
+            return None  # a link within the file: its target is checked under its own name
         names.append(name)
         if len(names) > OBJECTS:
             return f"has more than {OBJECTS} groups and datasets"
@@ -258,7 +234,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool)
     problem = file.visititems_links(visit_link)
     for name in names if problem is None else ():
         if isinstance(node := file[name], h5py.Dataset):
-            _ = node.dtype  # raises for types that NumPy lacks, before anything else asks for the type
+            _ = node.dtype  # raises for types that NumPy lacks, before other code reads the type
             others = {source.file_name for source in node.virtual_sources()} if node.is_virtual else ()
             if node.external or not all(map(sources, others)):
                 problem = f"{quote(name)} keeps its values in another file"

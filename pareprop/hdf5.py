@@ -21,19 +21,13 @@ def read_text(node: h5py.HLObject, name: str) -> str:
 
 
 def find_child(node: h5py.Group, name: str) -> h5py.Group | None:
-    """Return the group of that name, None when it is absent or something else."""
+    """Return the group of that name, None if it is absent or no group."""
     node_below = node.get(name)
     return node_below if isinstance(node_below, h5py.Group) else None
 
 
 def find_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> h5py.Dataset | None:
-    """Return a numeric dataset, None when it is absent.
-
-    Raises
-    ------
-    InputError
-        When it is there with another number of axes or without numbers.
-    """
+    """Return a numeric dataset, None if it is absent; `InputError` for other numbers of axes, or without numbers."""
     data = node.get(name)
     if data is None:
         return None
@@ -44,7 +38,7 @@ def find_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> h5py.Data
 
 
 def read_values(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray | None:
-    """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
+    """Read a whole dataset; None if it is absent. Errors as in `find_dataset`."""
     data = find_dataset(node, name, ndim)
     if data is not None:
         require_bytes(data.size * data.dtype.itemsize, f"{node.file.filename}: {data.name}")
@@ -52,7 +46,7 @@ def read_values(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray
 
 
 def require_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> np.ndarray:
-    """Read a whole dataset; InputError when it is absent, and as in `dataset`."""
+    """Read a whole dataset; `InputError` if it is absent, and as in `find_dataset`."""
     data = read_values(node, name, ndim)
     if data is None:
         raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} is missing")
@@ -60,13 +54,7 @@ def require_dataset(node: h5py.Group, name: str, ndim: int | None = 1) -> np.nda
 
 
 def read_columns(node: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read datasets of equal length.
-
-    Raises
-    ------
-    InputError
-        As in `demand`, and when the lengths differ.
-    """
+    """Read datasets of equal length; `InputError` as in `require_dataset`, and if the lengths differ."""
     found = {name: require_dataset(node, name) for name in names}
     if len({*map(len, found.values())}) > 1:
         lengths = ", ".join(f"{name} has {len(column)}" for name, column in found.items())
@@ -75,7 +63,7 @@ def read_columns(node: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray
 
 
 def read_pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Read two datasets of equal length; None when one is absent. Errors as in `columns`."""
+    """Read two datasets of equal length; None if one is absent. Errors as in `read_columns`."""
     if first not in node or second not in node:
         return None
     a, b = read_columns(node, (first, second)).values()

@@ -12,12 +12,12 @@ from .kernels import build_info
 from .values import Foreign
 
 DIGITS = 16  # hexadecimal digits of a digest
-APART = ("core", "jobs")  # folders that a checkout lacks, and that are left out
+APART = ("core", "jobs")  # folders that a checkout lacks, and that the digest leaves out
 
 
 @cache
 def digest_sources(folder: Path = Path(__file__).parent) -> str:
-    """Return a digest of the Python sources in a folder, wherever it lies and whenever they were written."""
+    """Return a digest of the Python sources in a folder, independent of its path and of times."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         name, content = path.relative_to(folder), path.read_bytes()
@@ -29,8 +29,8 @@ def digest_sources(folder: Path = Path(__file__).parent) -> str:
 def list_installation_facts(local: Foreign = None) -> dict[str, str]:
     """Return the facts that must be the same on all ranks, name to value; levels of kernels may differ.
 
-    Collective over `local`, a communicator of the ranks of this machine: one of them reads the sources for all that see
-    the same folder, as hundreds of files times all ranks are much for a parallel file system.
+    Collective over `local`, a communicator of the ranks of this machine: one of them reads the sources for all that
+    share the folder, as reads of hundreds of files by all ranks would slow a parallel file system.
     """
     place = os.stat(Path(__file__).parent)
     mine, sources = (place.st_dev, place.st_ino), "" if local is not None and local.rank else digest_sources()

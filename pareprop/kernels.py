@@ -1,7 +1,7 @@
-"""Import the compiled kernels, for the level of this processor; other modules import them from here.
+"""Import the compiled kernels for the level of this processor; other modules import them from here.
 
-Kernels in which runs spend their time are compiled for several levels of instructions (`cython_core/build_kernels.py`);
-the level is chosen here, once. All levels have the same bits. Kernels of neurons and synapses come in two precisions.
+Kernels with most of the run time are compiled for several levels of instructions (`cython_core/build_kernels.py`); this
+module chooses the level. All levels have the same bits. Kernels of neurons and synapses come in two precisions.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from pareprop.core import build_info
 from .machine import choose_level
 
 #: the level of the processor whose kernels run, such as "v3"
-LEVEL = choose_level(build_info.levels, build_info.instructions)  # before a kernel could end the process without a word
-pareprop.core.__path__.insert(
-    0, os.path.join(pareprop.core.__path__[0], LEVEL)
-)  # what has levels lies in their folders
+LEVEL = choose_level(build_info.levels, build_info.instructions)  # first, as unsupported instructions end the process
+pareprop.core.__path__.insert(0, os.path.join(pareprop.core.__path__[0], LEVEL))  # folder of the level's kernels
 
 from pareprop.core import (  # noqa: E402, F401
     checksum,
@@ -85,8 +83,8 @@ def _end_on_index_errors(
 ) -> Callable[[sys.UnraisableHookArgs], None]:
     """Return a hook for errors that a kernel cannot raise; it ends the process at an index error.
 
-    A kernel without exceptions would continue with wrong numbers or addresses, to a crash without a message. The
-    launcher ends the other ranks.
+    Without it, a kernel without exceptions would continue with wrong numbers or addresses and crash without a message.
+    The launcher ends the other ranks.
     """
 
     def hook(error: sys.UnraisableHookArgs) -> None:

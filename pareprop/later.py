@@ -1,4 +1,4 @@
-"""Modules that are imported on use: on a parallel file system, each module costs each rank some calls at its start."""
+"""Lazy imports: on a parallel file system, each imported module costs each rank some calls at its start."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ T = TypeVar("T")
 
 
 class Later(UserDict[str, T]):
-    """Names, and what a module holds for each: it is imported when it is asked for.
+    """Names and the attributes of modules that they stand for; a module is imported on first use.
 
-    Parameters
-    ----------
-    package : str
-        Package that places are relative to.
-    places : Mapping of str to str
-        Name to module and attribute, such as "sine_waves.SineWaves".
+    `places` maps a name to module and attribute, relative to `package`, such as "sine_waves.SineWaves".
     """
 
     def __init__(self, package: str, places: Mapping[str, str]) -> None:
@@ -28,14 +23,14 @@ class Later(UserDict[str, T]):
 
     def __getitem__(self, name: str) -> T:
         place = self.data[name]
-        if not isinstance(place, str):  # somebody added it
+        if not isinstance(place, str):  # an object, added directly
             return place
         module, _, attribute = place.rpartition(".")
         return getattr(import_module(f"{self._package}.{module}"), attribute)
 
 
 class _Module:
-    """Stands for a module, which is imported when a name of it is asked for."""
+    """Stands for a module, which is imported on the first use of one of its names."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -24,7 +24,7 @@ GROUP_LIMITS = {  # of version 2, alone or with version 1, and of version 1: fol
 }
 PROCESSORS = Path("/sys/devices/system/cpu")
 BUSY = 0.1  # cores that other programs keep busy, above which a measurement is reported as disturbed
-CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
+CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until their next use
 
 
 def find_available_memory() -> int:
@@ -40,9 +40,9 @@ def find_available_memory() -> int:
 
 @cache
 def group_limits(groups: Path = Path("/proc/self/cgroup"), mounts: Path = CGROUPS) -> list[int]:
-    """Return the limits of memory of the control groups that a process is in, of version 1 and 2.
+    """Return the limits of memory of the control groups of a process, of version 1 and 2.
 
-    Groups lie in one another, each with a limit: SLURM makes one for a job, in it one for a step, for a task.
+    Groups are nested, each with a limit: SLURM makes one for a job, in it one for a step, in it one for a task.
     """
     limits: list[int] = []
     with suppress(OSError, ValueError):  # not Linux
@@ -75,12 +75,9 @@ def read_instructions() -> set[str]:
 
 @cache
 def count_cores(threads: frozenset[int] | None = None) -> int:
-    """Return the number of cores: hardware threads that share one, as a rank each would, are not cores.
+    """Return the number of cores; hardware threads that share a core count once.
 
-    Parameters
-    ----------
-    threads : frozenset of int or None
-        Numbers of hardware threads, which Linux calls processors; None: all of this machine.
+    `threads` are numbers of hardware threads, which Linux calls processors; None: all of this machine.
     """
     names = ["cpu[0-9]*"] if threads is None else [f"cpu{number}" for number in threads]
     paths = [path for name in names for path in PROCESSORS.glob(f"{name}/topology/thread_siblings_list")]
@@ -90,17 +87,8 @@ def count_cores(threads: frozenset[int] | None = None) -> int:
 def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str]) -> str:
     """Return the level of the processor whose kernels run here; end the process with one line if there is none.
 
-    Parameters
-    ----------
-    levels : Mapping of str to tuple
-        Installed levels, lowest first, to compiler flags and instruction sets.
-    always : list of str
-        Instruction sets of the kernels that have no level.
-
-    Returns
-    -------
-    str
-        The level that PAREPROP_LEVEL names, else the highest that this processor has.
+    The level is PAREPROP_LEVEL, else the highest that this processor supports. `levels` maps installed levels, lowest
+    first, to compiler flags and instruction sets; `always` are the instruction sets of kernels without levels.
     """
     here, asked = read_instructions(), os.environ.get("PAREPROP_LEVEL", "")
     missing = {name: sorted({*sets, *always} - here) if here else [] for name, (_, sets) in levels.items()}
@@ -144,7 +132,7 @@ def rss_bytes() -> int:
 
 
 def file_rss_bytes() -> int:
-    """Return the resident memory of this process that is of files: programs on a machine share it; 0 if unknown."""
+    """Return the resident memory of this process that maps files, which programs on a machine share; 0 if unknown."""
     return _status_bytes("RssFile")
 
 
@@ -157,7 +145,7 @@ def _status_bytes(name: str) -> int:
 
 
 def busy_seconds() -> float:
-    """Return the core seconds that programs took since the start, also stolen by others on the host; NaN if unknown."""
+    """Return the core seconds that programs used since the start, including time stolen by the host; NaN if unknown."""
     try:
         with open("/proc/stat") as file:
             user, nice, system, _, _, *interrupts_and_stolen = map(int, file.readline().split()[1:9])

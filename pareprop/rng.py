@@ -17,54 +17,30 @@ SPAN = 2**32  # numbers of 32 bits lie in [0, SPAN)
 
 
 def make_key(seed: int, purpose: str) -> np.ndarray:
-    """Return the key of a purpose under a seed.
+    """Return the key of a purpose under a seed: uint64 (2,), the 16 bytes of BLAKE2b of ``"<seed>/<purpose>"``,
+    little-endian.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the run.
-    purpose : str
-        Purpose of the numbers; different purposes give independent numbers.
-
-    Returns
-    -------
-    np.ndarray
-        uint64, (2,): the 16 bytes of BLAKE2b of ``"<seed>/<purpose>"``, little-endian.
+    Different purposes give independent numbers.
     """
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
 
 
 def draw_uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw uniform numbers in [0, 1), multiples of 2**-53; arguments and result as of `draw`."""
+    """Draw uniform numbers in [0, 1), multiples of 2**-53; arguments and result as of `draw_values`."""
     return draw_values(kernels.random.UNIFORM, 0.0, 1.0, key, ids, n)
 
 
 def draw_normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw standard normal numbers by inversion (Wichura 1988, AS241); arguments and result as of `draw`."""
+    """Draw standard normal numbers by inversion (Wichura 1988, AS241); arguments and result as of `draw_values`."""
     return draw_values(kernels.random.NORMAL, 0.0, 1.0, key, ids, n)
 
 
 def draw_values(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw numbers of a distribution.
+    """Draw `n` numbers of a distribution from each stream, float64 (n_ids, n).
 
-    Parameters
-    ----------
-    kind : int
-        Number of the distribution in `kernels.random`, such as `NORMAL`.
-    a, b : float
-        Parameters of the distribution, such as mean and standard deviation.
-    key : np.ndarray
-        uint64, (2,), from `key`.
-    ids : array_like
-        Non-negative integers, (n_ids,): the streams.
-    n : int
-        How many numbers of each stream.
-
-    Returns
-    -------
-    np.ndarray
-        float64, (n_ids, n).
+    `kind` is the number of the distribution in `kernels.random`, such as `NORMAL`; `a` and `b` are its parameters, such
+    as mean and standard deviation. `key` is from `make_key`; `ids` are the streams, non-negative integers (n_ids,).
     """
     ids = np.ascontiguousarray(ids, dtype=np.uint64)
     out = np.empty((ids.size, n))
@@ -73,44 +49,25 @@ def draw_values(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, 
 
 
 def make_levels(cumulative: np.ndarray) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become whole numbers of a distribution.
+    """Return the thresholds that turn numbers of 32 bits into whole numbers of a distribution, uint32 (n, ...).
 
-    Parameters
-    ----------
-    cumulative : np.ndarray
-        float64 (n, ...), above 0: element k is the probability of at most k.
-
-    Returns
-    -------
-    np.ndarray
-        uint32 (n, ...): ceil(2^32 cumulative) - 1. A number of 32 bits becomes the number of thresholds below it.
+    `cumulative` is float64 (n, ...), above 0: element k is the probability of at most k. The thresholds are
+    ceil(2^32 cumulative) - 1; a number of 32 bits becomes the number of thresholds below it.
     """
     return (np.ceil(cumulative * SPAN).clip(1, SPAN) - 1).astype(np.uint32)
 
 
 def count_levels(levels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """Return how many of the ascending `levels` (n,) the high 32 bits of uniform numbers exceed, int64."""
+    """Return the number of ascending `levels` (n,) below the high 32 bits of each uniform number, int64."""
     return np.searchsorted(levels, np.floor(uniform * SPAN).astype(np.uint32), side="left")
 
 
 def draw_bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the spikes of sources that fire independently in every step.
+    """Draw the spikes of sources that fire independently in every step, as ids and ptr.
 
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64, (2,), from `key`; source i uses stream i.
-    probability : array_like
-        (n_sources,): probability of a spike per step, in [0, 1].
-    n_steps : int
-        Number of steps.
-
-    Returns
-    -------
-    ids : np.ndarray
-        uint32, (n_spikes,): sources in order of (step, source).
-    ptr : np.ndarray
-        int64, (n_steps + 1,): the spikes of step t are ``ids[ptr[t]:ptr[t + 1]]``.
+    Source i uses stream i of `key` and spikes with `probability` (n_sources,) per step. ids, uint32 (n_spikes,), are
+    sources in order of (step, source); ptr is int64 (n_steps + 1,): the spikes of step t are ``ids[ptr[t]:ptr[t +
+    1]]``.
     """
     return bernoulli_of(key, range(np.size(probability)), probability, n_steps)
 
@@ -118,27 +75,11 @@ def draw_bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tup
 def bernoulli_of(
     key: np.ndarray, ids: np.ndarray | range, probability: ArrayLike, n_steps: int, number: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the spikes that `bernoulli` draws, of some sources alone.
+    """Draw the spikes that `draw_bernoulli` draws for some sources only.
 
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64, (2,), from `key`; source i uses stream i.
-    ids : np.ndarray or range
-        The sources: uint32 ascending, or a range in steps of one.
-    probability : array_like
-        Probability of a spike per step, in [0, 1]: one for all, or (n_sources,).
-    n_steps : int
-        Number of steps.
-    number : int or None
-        Number of the first source in the result; the next ones count on. None: the range's, else 0.
-
-    Returns
-    -------
-    ids : np.ndarray
-        uint32, (n_spikes,): numbers of the sources in order of (step, source).
-    ptr : np.ndarray
-        int64, (n_steps + 1,): as from `bernoulli`.
+    `ids` are the sources: uint32 ascending, or a range in steps of one; `probability` is one value, or (n_sources,).
+    `number` is the number of the first source in the result, and the next ones follow (None: the range's first, else
+    0).
     """
     given, first = (ids, 0) if isinstance(ids, np.ndarray) else (np.zeros(0, np.uint32), ids.start)
     chance = np.ascontiguousarray(np.atleast_1d(probability), np.float64)

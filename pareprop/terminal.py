@@ -12,14 +12,14 @@ from typing import TextIO
 
 from .errors import escape_unprintable
 
-PATIENCE = 2.0  # seconds until `working` prints its first line
+PATIENCE = 2.0  # seconds until `show_progress` prints its first line
 
 
 def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
     """Print a text, on the standard error with `err`, with a newline after it if `nl`.
 
-    Control characters, which may come from a name in a file, are shown as escapes. If the reader of a pipe has gone, as
-    `head` does, the text is dropped and the command continues.
+    Control characters, which may come from a name in a file, are shown as escapes. If the reader of a pipe is closed,
+    as by `head`, the text is dropped and the command continues.
     """
     stream = sys.stderr if err else sys.stdout
     try:
@@ -36,17 +36,9 @@ def format_count(n: int, noun: str) -> str:
 
 @contextmanager
 def show_progress(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
-    """Context that prints on the standard error what a long block does: after `PATIENCE`, twice that, and so on.
+    """Context that prints the progress of a long block on the standard error: after `PATIENCE`, twice that, and so on.
 
-    Parameters
-    ----------
-    what, first : str
-        Subject of the block, and its first activity.
-
-    Yields
-    ------
-    callable
-        Function to call with the present activity.
+    `what` is the subject of the block, `first` its first activity. Yields a function to call with the current activity.
     """
     ended, doing, started = threading.Event(), [first], time.monotonic()
 

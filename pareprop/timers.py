@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
+COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of local computation
 
 
 class Timers:
     """Accumulates wall seconds by name of a phase.
 
     Phases: build, environment (steps of episodes in closed loop), wait (for other ranks, if it is measured),
-    communicate, pack (packing and unpacking messages between nodes), look_up (choosing the spikes that a rank listens
-    to), deliver, update, sweep, credit, optimize, and `other` for phases that a driver adds.
+    communicate, pack (packing and unpacking messages between nodes), look_up (selecting the spikes with targets on a
+    rank), deliver, update, sweep, credit, optimize, and `other` for phases that a driver adds.
     """
 
     def __init__(self) -> None:
@@ -29,14 +29,9 @@ class Timers:
 
 
 class Phase:
-    """A block of code that is timed; a separate class because small networks enter several in a millisecond.
+    """A timed block of code; a separate class because small networks enter several in a millisecond.
 
-    Parameters
-    ----------
-    timers : Timers
-        Receives the seconds.
-    name : str
-        Name of the phase.
+    `timers` receives the seconds under the phase's `name`.
     """
 
     __slots__ = ("name", "start", "timers")

@@ -1,6 +1,6 @@
-"""Names for `Any`, by the reason why there is no better type; where `Any` itself stands, the reason stands next to it.
+"""Names for `Any`, by the reason why there is no better type; a direct `Any` has its reason in a comment next to it.
 
-Values by name come from scripts, TOML, JSON or HDF5: their types are known only where they are checked.
+Values by name come from scripts, TOML, JSON or HDF5: their types are known only after checks.
 """
 
 from collections.abc import Mapping
@@ -10,5 +10,7 @@ AnyValue = Any  # a number, text, list, array or table from a user or a file: it
 Values = dict[str, AnyValue]
 Given = Mapping[str, AnyValue]  # values that are only read
 Numbers = Any  # a number or an array of any shape: the result has the shape of the argument
-Foreign = Any  # an object of a library without types, or of a module that is imported only where it is needed
-Later = Any  # an object of a module that imports this one, or of a room above: its type would close a circle of imports
+Foreign = Any  # an object of a library without types, or of a module that is imported lazily
+Later = (
+    Any  # an object of a module that imports this one, or of a higher subpackage: its type would need a circular import
+)

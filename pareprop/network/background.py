@@ -1,6 +1,6 @@
-"""Poisson background: spikes that each neuron gets from sources of its own, drawn in the kernel as the network runs.
+"""Poisson background: spikes from separate sources for each neuron, drawn in the kernel during the run.
 
-`background.pxi` draws them; the draws depend on the neuron's number in its population and the step of the run alone.
+`background.pxi` draws them; the draws depend only on the neuron's number in its population and the step of the run.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ MOST = 100.0  # highest mean number of spikes that a neuron gets in a step
 
 
 class Background(Frozen):
-    """Poisson spikes that each neuron of a population gets from sources of its own.
+    """Poisson spikes to each neuron of a population, independent between neurons.
 
     In a step a neuron gets a number of spikes that is Poisson distributed with mean rate times step. The weights never
-    learn. Give the sum of the rates of a neuron's sources: 1 600 sources of 8 Hz are a background of 12 800 Hz.
+    learn. `rate_hz` is the sum over a neuron's sources: 1 600 sources of 8 Hz are a background of 12 800 Hz.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Background(Frozen):
     weight : float, array_like or Distribution
         Weight of each spike, in the units of a synapse onto the neuron; one for all, (size,), or drawn.
     port : str or None
-        Synaptic input of the neurons, of those that their model has; None: the first one.
+        Synaptic input of the neurons, one of their model's ports; None: the first one.
     name : str or None
         Unique name, which keys the draws; None: "background->post".
     """
@@ -82,31 +82,7 @@ def name_background(post: object, name: AnyValue) -> str:
 def fit_background(
     here: str, name: str, post: Population, background: Background, dt_ms: float
 ) -> PopulationBackground:
-    """Check a background against its population.
-
-    Parameters
-    ----------
-    here : str
-        Start of the messages.
-    name : str
-        Name of the background.
-    post : Population
-        The neurons that get it.
-    background : Background
-        As the user gave it.
-    dt_ms : float
-        Step in ms.
-
-    Returns
-    -------
-    PopulationBackground
-        Checked.
-
-    Raises
-    ------
-    InputError
-        Names the value and the bound.
-    """
+    """Check a background against its population; `InputError`, starting with `here`, names the value and the bound."""
     check_lengths(background, post.size, here)
     if background.port is not None and background.port not in post.ports:
         known = f"must be one of {', '.join(post.ports)}, the ports of model '{post.model}'"
@@ -138,17 +114,11 @@ def check_rates(here: str, rates: np.ndarray, dt_ms: float, first: int) -> None:
 
 
 def list_levels(mean: np.ndarray) -> np.ndarray:
-    """Return the thresholds that turn random numbers of 32 bits into Poisson counts, see `rng.make_levels`.
+    """Return the thresholds that turn random numbers of 32 bits into Poisson counts, uint32 (k, n); see
+    `rng.make_levels`.
 
-    Parameters
-    ----------
-    mean : np.ndarray
-        float64 (n,), mean counts, from 0 to `MOST`.
-
-    Returns
-    -------
-    np.ndarray
-        uint32 (k, n), with k so large that no number of 32 bits exceeds the last thresholds.
+    `mean` are mean counts, float64 (n,), from 0 to `MOST`. k is so large that no number of 32 bits exceeds the last
+    thresholds.
     """
     chance = elementary.exp(-np.asarray(mean, float))
     total, levels = chance.copy(), []

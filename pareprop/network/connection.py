@@ -1,4 +1,4 @@
-"""The arguments of `Model.connect`, described and checked once, for scripts, files and NEST's front end alike."""
+"""The arguments of `Model.connect`, described and checked in one place for scripts, files and NEST's front end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .space import Space
 
 F = TypeVar("F", bound=Callable[..., object])
 Feedback = Literal["random", "symmetric", "adaptive"]
-PLACE = "**options\n    Those of a `Connection`.\n"  # in docstrings; `document_options` puts the list of options there
+PLACE = "**options\n    Options of a `Connection`.\n"  # in docstrings; `document_options` inserts the list of options
 
 
 def _make_validator(kind: type[Frozen], make: Callable[[Mapping[str, object], str], Frozen]) -> BeforeValidator:
@@ -75,23 +75,23 @@ class Connection(Frozen):
     name : str or None
         Unique name; None: "pre->post".
     optimizer : dict, Optimizer or None
-        Optimizer of this projection; None: that of the model. What it leaves out has its default, not what the model
-        has; only `batch_size` and `max_norm` are those of the model.
+        Optimizer of this projection; None: the model's. Missing settings have their defaults, not the model's values;
+        only `batch_size` and `max_norm` are taken from the model.
     feedback : str or None
         "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
     sign : str or array_like of int
-        "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-        or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it. All signs
-        are +1 onto a port that takes weights of at least 0; other ones are refused there.
+        "source" gives weights the sign of their source, which plastic weights keep (Dale's law); "free" does not; or
+        +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit weights must have the sign. Onto
+        a port that takes weights of at least 0 all signs must be +1.
     rewire : Rewire, dict or None
         How synapses move while they learn; for plastic projections onto neurons.
     learn_delay : Optimizer, dict or None
-        Optimizer of the delays, of each synapse its own, in steps: `eta`, `low` (1 if it is missing) and `high`; for
-        plastic projections from inputs and neurons onto neurons, in the interval variant.
+        Optimizer of the delays, one per synapse, in steps: `eta`, `low` (1 if it is missing) and `high`; for plastic
+        projections from inputs and neurons onto neurons, in the interval variant.
     learn_delay_ms : Optimizer, dict or None
         The same with `eta`, `low` and `high` in ms, in place of `learn_delay`.
     indegree : int, float or None
-        Synapses per target, or their mean; of a function about that, by which ranks share neurons evenly.
+        Synapses per target, or their mean; for a function an estimate, used to balance neurons among ranks.
     probability : float or None
         Probability of a synapse between a source and a target; of "distance": at distance 0.
     N : int or None
@@ -109,10 +109,10 @@ class Connection(Frozen):
     edges : Edges or None
         Edges of a SONATA file.
     synapses : callable or None
-        The function that is given as `rule`: of ids of targets, int64 (n,), ascending. It returns a dict of the
-        synapses onto these targets, "source" and "target", and "weight" and "delay" (steps, within those of `delay`)
-        if they are not to be drawn. Each rank calls it for its own targets, several times: it must return the same
-        synapses of a target each time, in the same order, whatever the other targets. Weights count as drawn ones.
+        The function that is given as `rule`. It takes ids of targets, int64 (n,), ascending, and returns a dict of the
+        synapses onto these targets: "source" and "target", and "weight" and "delay" (steps, within the range of
+        `delay`) unless these are drawn. Each rank calls it for its local targets, several times: it must return the
+        same synapses of a target each time, in the same order, whatever the other targets. Weights count as drawn.
     normalized : bool
         Whether drawn weights are divided by the square root of their target's number of synapses.
     inhibition : float
@@ -120,11 +120,11 @@ class Connection(Frozen):
     keep_signs : bool
         Whether signs of sources hold while weights learn, not only at the start.
     port : str or None
-        Synaptic input of the targets, of those that their model has; None: the first one.
+        Synaptic input of the targets, one of their model's ports; None: the first one.
     learning_rule : str, LearningRule, Eprop or None
         Rule by which weights from inputs and neurons learn, or its name; None: "eprop".
     learning_parameters : dict or None
-        Parameters of the rule that are no defaults: one value, one for each target neuron, or a distribution.
+        Parameters of the rule that differ from defaults: one value, one for each target neuron, or a distribution.
     transmission : ShortTerm, dict or None
         Short-term plasticity, with values for each source; None: all spikes count alike.
     """
@@ -179,17 +179,10 @@ class Connection(Frozen):
 
 
 def document_options(description: type[Frozen]) -> Callable[[F], F]:
-    """Give a function that takes `**options` the signature and documentation of a description's fields.
+    """Return a decorator: it gives a function with `**options` the signature and documentation of a description's
+    fields.
 
-    Parameters
-    ----------
-    description : type
-        The fields. Its list of attributes is put in `PLACE`.
-
-    Returns
-    -------
-    callable
-        Decorator.
+    The description's list of attributes replaces `PLACE`.
     """
 
     def document_function(function: F) -> F:

@@ -1,6 +1,6 @@
-"""Connectivity rules, which choose the synapses of a projection, one class each; `RULES` lists all by name.
+"""Connection rules, which choose the synapses of a projection, one class each; `RULES` lists all by name.
 
-Here are those that `topology` draws; `streamed_rules` has the others. Learning rules: `pareprop/rules`.
+This module has the rules that `topology` draws; `streamed_rules` has the others. Learning rules: `pareprop/rules`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FixedIndegree(ConnectionRule):
 
 
 class FixedTotalNumber(ConnectionRule):
-    """`N` synapses in all, each with a source and a target of its own choice; each rank draws those of its targets."""
+    """`N` synapses in all, each with a random source and a random target; each rank draws those onto its targets."""
 
     code = topology.FIXED_INDEGREE
     options = ("N",)

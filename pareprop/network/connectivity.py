@@ -1,4 +1,4 @@
-"""Populations, and projections: connections that were checked against the populations that they connect."""
+"""Populations, and projections: connections that are checked against the populations that they connect."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Population:
     params : Frozen or None
         Checked parameters, for recurrent populations and readouts.
     sign : np.ndarray or None
-        int8, (size,): +1, -1 or 0 (not bound), of the weights of projections that are bound to their sources.
+        int8, (size,): sign of the weights in projections with signs by source: +1, -1 or 0 (not bound).
     area : str
         Name of the area that neurons belong to, "" for none, see `Model.neurons`.
     learn : dict of str to Optimizer
@@ -79,7 +79,7 @@ class Population:
 
     @property
     def definition(self) -> NeuronModel:
-        """Equations of the neurons, those of NEST's neurons too."""
+        """Equations of the neurons, also for NEST's neurons."""
         own = getattr(self.params, "definition", None)
         return library.get_definition(self.params.name_equations()) if own is None else own
 
@@ -92,7 +92,7 @@ class Population:
 
 
 class Projection(Connection):
-    """A connection of two populations, checked, as each rank draws its synapses.
+    """A checked connection of two populations, from which each rank draws its synapses.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Projection(Connection):
         Lowest and highest delay in steps, drawn uniformly if they differ; int64 (n_synapses,) for "explicit", all
         delays that occur for "sonata".
     delay_law : Distribution, DistanceDelay or None
-        Distribution of the delays in steps, or how they grow with the distance; None: uniform.
+        Distribution of the delays in steps, or their dependence on distance; None: uniform.
     source, target : np.ndarray or None
         int64 (n_synapses,), ids within the populations, for "explicit".
     plastic : bool
@@ -117,7 +117,7 @@ class Projection(Connection):
         Rule by which weights learn; None: e-prop.
     signs : np.ndarray or None
         int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound. All
-        are +1 where the port asks for it.
+        are +1 if the port requires it.
     """
 
     name: str
@@ -162,7 +162,7 @@ class Projection(Connection):
 
     @property
     def delay_range(self) -> tuple[int, int]:
-        """Lowest and highest delay in steps that a synapse has, or may come to have where delays learn."""
+        """Lowest and highest delay in steps of synapses, including the delays that they may learn."""
         if self.learn_delay is None:
             return self.first_delays
         assert self.learn_delay.low is not None and self.learn_delay.high is not None  # of learned ones
@@ -182,7 +182,7 @@ class Projection(Connection):
 
     @property
     def keeps_signs(self) -> bool:
-        """Whether weights learn and must keep the sign of their source, or of their port, which always holds."""
+        """Whether weights learn and must keep the sign of their source, or of their port, which is always kept."""
         return self.plastic and self.signs is not None and (self.keep_signs or self.requires_positive is not None)
 
     @property
@@ -197,7 +197,7 @@ class Projection(Connection):
 
     @property
     def is_empty(self) -> bool:
-        """Whether synapses are given one by one and there is none: delays then mean nothing."""
+        """Whether synapses are given one by one and there are none, so that delays have no meaning."""
         return self.edges.n_edges == 0 if self.edges is not None else self.source is not None and not len(self.source)
 
 
@@ -210,7 +210,7 @@ def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
 
 
 def check_population(population: Population) -> None:
-    """Raise `InputError` unless name and size of a population are possible."""
+    """Raise `InputError` unless name and size of a population are valid."""
     check_name("population", population.name)
     here = f"population '{population.name}': size = {quote(population.size)}"
     if not parameters.is_whole(population.size):
@@ -230,32 +230,10 @@ def resolve_connection(
     dt_ms: float,
     rules: Mapping[str, Rule] = MappingProxyType({}),
 ) -> Projection:
-    """Check a connection against the populations that it connects.
+    """Check a connection against its populations; return the projection with weights and delays in the kernels' form.
 
-    Parameters
-    ----------
-    here : str
-        Start of the messages.
-    name : str
-        Name of the projection.
-    pre, post : Population
-        Sources and targets.
-    connection : Connection
-        As the user gave it.
-    dt_ms : float
-        Step in ms.
-    rules : Mapping of str to LearningRule or Eprop
-        Learning rules that are found by name, beside those of the package.
-
-    Returns
-    -------
-    Projection
-        With weights and delays as kernels take them.
-
-    Raises
-    ------
-    InputError
-        If an option is missing, unknown to the rule or out of bounds; names the value and the bound.
+    `here` is the start of messages; `rules` are custom learning rules by name. `InputError` names a missing option, an
+    option that the connection rule does not have, or a value out of bounds.
     """
     feedback, rule = connection.feedback, connection.rule
     if callable(rule) and not isinstance(rule, type):
@@ -331,10 +309,10 @@ def _find_delay_optimizer(here: str, connection: Connection, dt_ms: float) -> Op
 
 
 def _find_delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:
-    """Return the law that delays follow, in steps, None if none is given."""
+    """Return the law of the delays in steps, None if none is given."""
     given = [("delay", connection.delay, 1.0), ("delay_ms", connection.delay_ms, dt_ms)]
     laws = [entry for entry in given if isinstance(entry[1], Mapping | delays.Law)]
-    if not laws or all(value is not None for _, value, _ in given):  # `_delay_in_steps` says that both are given
+    if not laws or all(value is not None for _, value, _ in given):  # `_convert_delay` reports that both are given
         return None
     (name, value, unit), *_ = laws
     if isinstance(value, Mapping) and not value.keys().isdisjoint(delays.DistanceDelay.model_fields):
@@ -373,7 +351,7 @@ def _convert_delay(here: str, connection: Connection, dt_ms: float) -> AnyValue:
 
 
 def _check_by_rule(here: str, projection: Projection) -> Projection:
-    """Check a projection's port and options by its connectivity rule; return it with options as kernels take them."""
+    """Check a projection's port and options by its connection rule; return it with options in the kernels' form."""
     rule, post = projection.rule, projection.post
     if (port := projection.port) is not None:
         if post.role != "recurrent" or projection.pre.role not in ("input", "recurrent"):

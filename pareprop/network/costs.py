@@ -1,4 +1,4 @@
-"""Estimate what a time step costs each rank: the sum over its neurons, and what its synapse tables cost."""
+"""Estimate the cost of a time step on each rank: the sum over its neurons, and the cost of its synapse tables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ NEAR = 40_000  # bytes of arrived input, about, that stay in a core's first cach
 
 
 def estimate_rank_costs(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
-    """Return for each of some cuts what a step costs each rank, in picoseconds: int64 (n_ranks,).
+    """Return the cost of a step on each rank for each of several partitions, in picoseconds: int64 (n_ranks,).
 
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    *cuts : np.ndarray
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of neurons.
+    `cuts` are int64 (n_ranks + 1,): the first neuron of each rank, and the number of neurons.
     """
     costs, lengths = list_costs(model)
     ids, tables = np.cumsum([0, *lengths]), TableCosts(model)
@@ -33,7 +28,7 @@ def estimate_rank_costs(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
 
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return what the neurons of each rank cost: rank k has neurons `bounds[k]` to `bounds[k + 1]`.
+    """Return the cost of the neurons of each rank: rank k has neurons `bounds[k]` to `bounds[k + 1]`.
 
     `costs[k]` holds the costs of neurons `ids[k]` to `ids[k + 1]`: one for each, or one for all.
     """
@@ -48,9 +43,9 @@ def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> n
 
 
 class TableCosts:
-    """What the tables of synapses of a model cost ranks.
+    """Costs of a model's synapse tables on each rank.
 
-    A spike opens one row of each projection by which its source has targets on the rank, however many. Synapses come
+    A spike opens one row of each projection in which its source has targets on the rank, however many. Synapses come
     from memory if the table exceeds the cache, and so do targets if there are many.
     """
 
@@ -67,7 +62,7 @@ class TableCosts:
         self._onto = [np.array(part).reshape(-1, 3, 1).swapaxes(0, 1) for part in onto.values()]
 
     def estimate_ranks(self, bounds: np.ndarray) -> np.ndarray:
-        """Return what a step costs each rank beside its neurons, in picoseconds: int64 (n_ranks,)."""
+        """Return the cost of a step on each rank without its neurons, in picoseconds: int64 (n_ranks,)."""
         costs, size = self._model.eprop.costs, len(bounds) - 1
         rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
         low = np.searchsorted(bounds, self._ends[:-1], side="right") - 1
@@ -87,7 +82,7 @@ class TableCosts:
 
 
 def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
-    """Return the costs and lengths of all chunks of neurons, as `choose_equal_bounds` takes them."""
+    """Return the costs and lengths of all chunks of neurons, in the form of `choose_equal_bounds`."""
     costs, lengths = [], []
     of_group: dict[str, list[Projection]] = {group.name: [] for group in model.of_role("recurrent")}
     for item in model.projections:
@@ -111,9 +106,9 @@ def sum_cost(cost: np.ndarray, length: int) -> int:
 
 
 def _estimate_costs(model: Model, group: Population, items: list[Projection], low: int, high: int) -> np.ndarray:
-    """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost.
+    """Return the costs of neurons [low, high) of a population in a step: int64 (high - low,), or (1,) for one cost.
 
-    `items` are the projections onto them, and from them onto readouts.
+    `items` are the projections onto the population, and from it onto readouts.
     """
     costs = model.eprop.costs
     cost: np.ndarray = np.array([costs.step * (1 + _count_extra_steps(group))], np.int64)
@@ -131,13 +126,13 @@ def _estimate_costs(model: Model, group: Population, items: list[Projection], lo
 
 
 def _count_extra_steps(group: Population) -> int:
-    """Return what further state variables of a neuron cost in a step, in steps of a plain neuron."""
+    """Return the cost of further state variables of a neuron in a step, in steps of a plain neuron."""
     definition = getattr(group.params, "definition", None)
     return 0 if definition is None else len(definition.states) // 2
 
 
 def _find_rate(model: Model, item: Projection) -> float:
-    """Return the expected firing rate of a projection's sources in Hz: measured, else their target, else `RATE`."""
+    """Return the expected rate of a projection's sources in Hz: the measured rate, else the target, else `RATE`."""
     if item.pre.name in model.rates_hz:
         return model.rates_hz[item.pre.name]
     target = getattr(item.pre.params, "f_target", None) if item.pre.role == "recurrent" else None

@@ -1,4 +1,4 @@
-"""Log-normal in- and out-degrees: how many synapses each target has, and from whom, the same on any number of ranks."""
+"""Log-normal in- and out-degrees: number and sources of each target's synapses, the same on any number of ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..kernels import random
 
 AT_MOST = 0.5  # largest in-degree, as a share of the sources: rewiring needs the others
 CHUNK = 4096  # targets drawn at a time
-N_QUANTILES = 256  # that stand for a normal distribution
+N_QUANTILES = 256  # quantiles that represent a normal distribution
 
 
 @cache
@@ -33,7 +33,7 @@ def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarr
 def draw_indegrees(
     seed: int, name: str, n_choices: int, indegree: float, sigma_in: float, low: int, high: int
 ) -> np.ndarray:
-    """Draw the numbers of synapses of the targets [low, high), int64; arguments as of `draw`."""
+    """Draw the numbers of synapses of the targets [low, high), int64; arguments as of `draw_synapses`."""
     normal = rng.draw_normal(rng.make_key(seed, f"{name}/indegree"), np.arange(low, high), 1)[:, 0]
     exact = indegree * elementary.exp(sigma_in * normal - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
@@ -49,32 +49,13 @@ def draw_synapses(
     sigma_out: float,
     targets: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Draw the synapses of some targets at a time.
+    """Draw the synapses of some targets at a time: yield targets and counts, int64 (n,), and sources, int64
+    (n_synapses,).
 
     Target j has `indegree` exp(sigma_in n - sigma_in^2 / 2) synapses, n normal, rounded, at most half of `n_choices`;
-    sources are drawn without repetition in proportion to exp(sigma_out n).
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the model.
-    name : str
-        Name of the projection.
-    n_sources, n_choices : int
-        Number of sources, and of those that a target may have: one less if target j must not have source j.
-    indegree : float
-        Mean number of synapses per target.
-    sigma_in, sigma_out : float
-        Standard deviations of the logarithms of in- and out-degrees.
-    targets : tuple of int
-        Half-open range of targets.
-
-    Yields
-    ------
-    targets, counts : np.ndarray
-        int64 (n,), targets and their numbers of synapses.
-    source : np.ndarray
-        int64 (n_synapses,), sources of all of them, target after target.
+    sources are drawn without repetition in proportion to exp(sigma_out n). `n_choices` is the number of possible
+    sources of a target: `n_sources`, or one less without autapses. `targets` is a half-open range. Sources are listed
+    target after target.
     """
     weight = elementary.exp(
         sigma_out * rng.draw_normal(rng.make_key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0]

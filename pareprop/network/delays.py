@@ -1,4 +1,4 @@
-"""Delays that follow a law: drawn from a distribution, or growing with the distance; in whole steps."""
+"""Delays that follow a law: drawn from a distribution, or growing with distance; in whole steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Law = Distribution | DistanceDelay
 
 
 def convert_to_steps(here: str, law: Law, dt_ms: float) -> Law:
-    """Turn a law of delays, in units of which `dt_ms` are a step, into steps; `InputError` for other kinds of laws."""
+    """Convert a law of delays to steps, where `dt_ms` is one step in its unit; `InputError` for other kinds of laws."""
     if isinstance(law, DistanceDelay):
         return DistanceDelay(per_length=law.per_length / dt_ms, offset=law.offset / dt_ms)
     if isinstance(law, Constant):
@@ -55,7 +55,7 @@ def convert_to_steps(here: str, law: Law, dt_ms: float) -> Law:
 
 
 def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, int]:
-    """Return the lowest and highest delay that a law gives, in steps: within `REACH`, or up to the cutoff in space."""
+    """Return the lowest and highest delay of a law in steps: within `REACH`, or up to the cutoff in space."""
     if isinstance(law, DistanceDelay):
         most = float(law.compute_steps(space.cutoff if space else 0.0))
         if not most <= MAX_DELAY:
@@ -72,19 +72,10 @@ def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, in
 
 
 def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become delays, see `rng.make_levels`.
+    """Return the thresholds that turn numbers of 32 bits into delays, uint32 (high - low,); see `rng.make_levels`.
 
-    Parameters
-    ----------
-    law : Distribution
-        Of delays in steps, which are rounded to the nearest one.
-    low, high : int
-        Lowest and highest delay; others are drawn again.
-
-    Returns
-    -------
-    np.ndarray
-        uint32 (high - low,): the delay is `low` plus the number of thresholds below the random number.
+    `law` is a distribution of delays in steps, which are rounded to the nearest one; delays outside [low, high] are
+    drawn again. A delay is `low` plus the number of thresholds below the random number.
     """
     mean, std = law.numbers
     edges = np.arange(low, high + 2) - 0.5
@@ -109,7 +100,7 @@ def _compute_cumulative(x: np.ndarray) -> np.ndarray:
 
 
 def convert_optimizer(here: str, rule: Optimizer, dt_ms: float | None) -> Optimizer:
-    """Return the optimizer of delays with `eta`, `low` and `high` in steps, from those in ms if `dt_ms` is given."""
+    """Return the optimizer of delays with `eta`, `low` and `high` in steps, converted from ms if `dt_ms` is given."""
     here, unit = (f"{here}: learn_delay", 1.0) if dt_ms is None else (f"{here}: learn_delay_ms", dt_ms)
     for kind, names in (("weights", OF_WEIGHTS), ("parameters of neurons", ("scale", "shared"))):
         for name in names:
@@ -127,7 +118,7 @@ def convert_optimizer(here: str, rule: Optimizer, dt_ms: float | None) -> Optimi
 
 
 def _convert_time(time: float, unit: float) -> float:
-    """Return a time in steps; a whole number where it is one but for rounding, as 0.3 ms with steps of 0.1 ms."""
+    """Return a time in steps; a whole number if it is one within rounding, as 0.3 ms with steps of 0.1 ms."""
     steps = time / unit
     return float(round(steps)) if abs(steps - round(steps)) < 1e-9 * steps else steps
 

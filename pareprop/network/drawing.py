@@ -40,9 +40,9 @@ class Draft(ABC):
     delays : np.ndarray
         int64 (n_delays,), delays in steps that may occur, ascending.
     leaves_out_self : bool
-        Whether no target has itself as a source.
+        Whether targets are never their own source.
     shorter : int
-        How many of `delays` are shorter than all that are drawn: learned delays may become so.
+        Number of `delays` below all drawn delays: learned delays may become so short.
     """
 
     delays: np.ndarray
@@ -71,7 +71,7 @@ class Draft(ABC):
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         """Add the sources that have synapses, plus `offset`, to the set `bits`, see `members.pxd`.
 
-        Those for which it has no bits are left out.
+        Sources without bits in the set are left out.
         """
 
     @abstractmethod
@@ -84,11 +84,11 @@ class Draft(ABC):
 
     @abstractmethod
     def fill_rows(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        """Write the synapses of each row from `cursor[row]` on, which moves to the end of the row."""
+        """Write the synapses of each row from `cursor[row]` on; the cursor moves to the end of the row."""
 
 
 class _DrawnDraft(Draft):
-    """Synapses that `topology` draws; marking, counting and writing them draw the same ones again."""
+    """Synapses that `topology` draws; marking, counting and writing draw the same synapses again."""
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -122,7 +122,7 @@ class _DrawnDraft(Draft):
         )
 
     def _list_indegrees(self, seed: int) -> np.ndarray:
-        """Return the in-degree of each target where the rule fixes their sum alone, else (0,)."""
+        """Return the in-degree of each target if the rule fixes only their sum, else (0,)."""
         number, name = self.projection.N, self.projection.name
         if number is None:
             return np.zeros(0, np.int64)
@@ -147,7 +147,7 @@ class _DrawnDraft(Draft):
 
 
 class _NoDraft(Draft):
-    """Nothing, of a drawn projection without a target on this rank."""
+    """The empty draft of a drawn projection without a target on this rank."""
 
     def __init__(self, projection: Projection) -> None:
         super().__init__(projection, (0, 0), 0, (0, projection.pre.size))
@@ -167,7 +167,9 @@ class _NoDraft(Draft):
 
 
 class _StreamedDraft(Draft):
-    """Synapses that a rule yields in pieces, each time the same; rows are sorted by target, then as they came."""
+    """Synapses that a rule yields in chunks, each time the same; rows are sorted by target, then in the order of
+    arrival.
+    """
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -188,7 +190,7 @@ class _StreamedDraft(Draft):
             yield piece if mine.all() else EdgeChunk(*(array[mine] for array in vars(piece).values()))
 
     def _require_same(self, k: int, piece: EdgeChunk) -> None:
-        """Raise `InputError` if a function gives other synapses than when it was called first; rows have no room."""
+        """Raise `InputError` if a function returns other synapses than in its first call, for which rows have room."""
         ends = np.concatenate([piece.source, piece.target, piece.delay])
         mark = checksum.xxh64(ends.view(np.uint8))
         if k == len(self._marks):
@@ -200,7 +202,7 @@ class _StreamedDraft(Draft):
             )
 
     def _list_places(self, piece: EdgeChunk) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each synapse of a piece the index of its delay in `delays`, and its source."""
+        """Return the index of its delay in `delays`, and the source, of each synapse of a chunk."""
         return np.searchsorted(self.delays, piece.delay), np.asarray(piece.source, np.int64)
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
@@ -245,7 +247,7 @@ class _StreamedDraft(Draft):
 
 
 def list_delays(projection: Projection) -> np.ndarray:
-    """Return the delays in steps that synapses have, or may come to have, int64 ascending."""
+    """Return the delays in steps that synapses have, or may learn, int64 ascending."""
     if projection.is_drawn or projection.learn_delay is not None or projection.is_empty:
         low, high = projection.delay_range
         return np.arange(low, high + 1)
@@ -253,9 +255,9 @@ def list_delays(projection: Projection) -> np.ndarray:
 
 
 def list_delays_elsewhere(projection: Projection) -> np.ndarray:
-    """Return the delays for which ranks without a target have blocks: one if synapses are drawn, and stay.
+    """Return the delays for which ranks without a target have blocks: one delay if synapses are drawn and do not move.
 
-    Each step goes over all blocks, of which a network with many projections would have a million.
+    Each step visits all blocks; a network with many projections would have a million.
     """
     delays = list_delays(projection)
     return delays[:1] if _is_fixed(projection) else delays
@@ -266,14 +268,9 @@ def _is_fixed(projection: Projection) -> bool:
 
 
 def make_scratch(rule: int, n_sources: int, indegree: int, allow_multapses: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a draw shuffles in: the numbers of all sources, or a table of the few that are moved.
+    """Return the scratch arrays of a draw: the numbers of all sources, or a table of the few that are moved.
 
-    Returns
-    -------
-    numbers : np.ndarray
-        uint32 (n_sources,), or (0,).
-    moved : np.ndarray
-        uint32 (n_entries, 2), or (0, 2).
+    They are uint32 (n_sources,) or (0,), and uint32 (n_entries, 2) or (0, 2).
     """
     shuffles = topology.shuffles(rule, allow_multapses)
     n_entries = topology.count_entries(n_sources, indegree) * shuffles
@@ -295,26 +292,12 @@ def find_local_range(model: Model, population: Population, first: int, last: int
 def draft_synapses(
     model: Model, projection: Projection, first: int, last: int, sources: tuple[int, int] | None = None
 ) -> Draft:
-    """Return the draft of a projection's synapses onto its targets on this rank.
+    """Return the draft of a projection's synapses onto its targets on this rank, among cells [first, last) of their
+    role.
 
-    Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (loops of
-    the same accesses, up to a million targets: scripts/README.md).
-
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    projection : Projection
-        The projection.
-    first, last : int
-        Half-open range of this rank's cells of the targets' role.
-    sources : tuple of int or None
-        Half-open range of this rank's cells of the sources' role, if only their synapses are wanted.
-
-    Returns
-    -------
-    Draft
-        Without synapses if no target is on this rank.
+    If `sources` is given, only synapses of this half-open range of cells of the sources' role are included. Rows are
+    not split into tiles of targets: memory reads long rows faster than caches lose by wide ones (loops of the same
+    accesses, up to a million targets: scripts/README.md).
     """
     targets = low, high = find_local_range(model, projection.post, first, last)
     base = model.offset(projection.post) + low - first if high > low else 0

@@ -1,4 +1,4 @@
-"""Parameters of populations whose neuron model is given by equations: a class is made for each model."""
+"""Parameters of populations with custom neuron models: a class is made for each model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .neurons import Cell, Filtered
 from .parameters import Value
 
 TIME, CAPACITANCE = (0, 0, 1), (-1, 1, 1)  # powers of volt, ampere and second
-ONLINE = ("kappa", "kappa_reg", "eprop_isi_trace_cutoff")  # parameters that act in the spike variant alone
+ONLINE = ("kappa", "kappa_reg", "eprop_isi_trace_cutoff")  # parameters of the spike variant alone
 
 
 class CustomNeuron(Cell, Filtered):
-    """Parameters that every such model has; a class of each model adds its own, with their defaults.
+    """Parameters of all custom models; the class of each model adds the model's parameters, with their defaults.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class CustomNeuron(Cell, Filtered):
 
     @property
     def kernel_code(self) -> int:
-        """Bits that tell kernels what the model does, see `layout.pxd`."""
+        """Bits that describe the model's features to kernels, see `layout.pxd`."""
         return layout.BY_EQUATIONS | (0 if self.definition.current_from else layout.EARLY_CURRENT)
 
     @property
@@ -51,9 +51,9 @@ class CustomNeuron(Cell, Filtered):
 
 
 def _list_bounds(definition: NeuronModel) -> Iterator[str]:
-    """Yield bounds of a model's own parameters by their units, as far as its defaults keep them.
+    """Yield bounds of a model's parameters that follow from their units and agree with their defaults.
 
-    A capacitance is above 0, and so is a time constant, which is known by its name; other times are not below 0.
+    A capacitance is above 0, and so is a time constant, which is recognized by its name; other times are at least 0.
     """
     for name, (default, text) in definition.parameters.items():
         dimension = (unit_of(text) or NONE)[1:]
@@ -66,7 +66,7 @@ def _list_bounds(definition: NeuronModel) -> Iterator[str]:
 
 @cache
 def make_parameters_class(definition: NeuronModel) -> type[CustomNeuron]:
-    """Return the class of a model's parameters; `InputError` if one of them has a name that it cannot have."""
+    """Return the class of a model's parameters; `InputError` for a parameter with a reserved name."""
     fields: Values = {}
     for name, default in definition.defaults.items():
         known = CustomNeuron.model_fields.get(name)
@@ -76,5 +76,5 @@ def make_parameters_class(definition: NeuronModel) -> type[CustomNeuron]:
             fields[name] = (known.annotation if known and name in ("kappa", "kappa_reg") else Value, default)
     kind = create_model(definition.name, __base__=CustomNeuron, __doc__=definition.docstring, **fields)
     kind.definition, kind.bounds = definition, tuple(_list_bounds(definition))
-    kind.__qualname__ = f"{definition.name} {definition.digest}"  # by which a resumed run knows its model again
+    kind.__qualname__ = f"{definition.name} {definition.digest}"  # identifies the model in a resumed run
     return kind

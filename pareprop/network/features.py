@@ -1,4 +1,4 @@
-"""The features of a model that the table of what does not go together names."""
+"""The features of a model that the table of unsupported combinations (`unsupported`) names."""
 
 from __future__ import annotations
 

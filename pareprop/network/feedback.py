@@ -1,7 +1,7 @@
-"""Feedback weights that follow the readout weights (symmetric) or learn like them (adaptive).
+"""Feedback weights that equal the readout weights (symmetric) or learn like them (adaptive).
 
-The readout synapses of a neuron live on its rank, as the feedback onto it does, so no weight ever travels. Adaptive
-feedback starts from its own draws, and learns from the same spikes and errors. Bellec et al. 2020, Methods.
+The readout synapses of a neuron and the feedback onto it are on the neuron's rank, so ranks exchange no weights.
+Adaptive feedback starts from separate draws, and learns from the same spikes and errors. Bellec et al. 2020, Methods.
 """
 
 from __future__ import annotations
@@ -16,18 +16,11 @@ from .synapse_table import ProjectionSlice, SynapseTable
 
 
 class TiedFeedback:
-    """Feedback weights of this rank's neurons that are those of their readout synapses, or learn as these do.
+    """Feedback weights of this rank's neurons that copy their readout synapses, or learn in the same way.
 
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    neurons : tuple of int
-        Half-open range of this rank's neurons.
-    feedback : SynapseTable
-        Learning-signal connections, whose weights are kept up to date.
-    outgoing : SynapseTable
-        Readout synapses of this rank's neurons.
+    `neurons` is the half-open range of this rank's neurons, `feedback` holds learning-signal connections, whose weights
+    are kept up to date, `outgoing` the readout synapses of this rank's neurons. Raises `InputError` unless each
+    learning-signal connection has exactly one partner projection.
 
     Attributes
     ----------
@@ -35,12 +28,7 @@ class TiedFeedback:
         Weights of adaptive feedback, laid out like the readout synapses with which they learn.
     symmetric_place, adaptive_place : np.ndarray
         int64 (n,), index in `feedback` of the partner of each synapse of `outgoing` and of `adaptive`, -1 without one;
-        (0,) where no feedback is of that kind.
-
-    Raises
-    ------
-    InputError
-        If a learning-signal connection has not exactly one projection to follow.
+        (0,) if there is no feedback of that kind.
     """
 
     def __init__(self, model: Model, neurons: tuple[int, int], feedback: SynapseTable, outgoing: SynapseTable) -> None:
@@ -94,12 +82,9 @@ class TiedFeedback:
 
 
 def _find_partner(model: Model, projection: Projection) -> Projection:
-    """Return the readout projection that runs the other way.
+    """Return the readout projection between the same populations in the other direction.
 
-    Raises
-    ------
-    InputError
-        If there is none, or another learning-signal connection follows the same one.
+    Raises `InputError` if there is none, or another learning-signal connection has the same partner.
     """
     pre, post = projection.post, projection.pre
     partners = [item for item in model.projections if item.pre == pre and item.post == post]

@@ -22,17 +22,9 @@ NEURONS = ("iaf_psc_delta", "iaf")  # models that a node LIF may become
 
 
 class Graph:
-    """A graph of NIR, read and checked: all of its nodes are supported.
+    """A graph of NIR, read from a file and checked: all of its nodes are supported.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        Names the file, and the node that is wrong or not supported.
+    `InputError` names the file, and the node that is wrong or not supported.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +93,7 @@ class Graph:
                         yield self._require_source(end), ahead, self.nodes[weights], behind
 
     def require_all_used(self) -> None:
-        """Raise `InputError` if weights or delays lie on no path, such as those in front of an Output."""
+        """Raise `InputError` if weights or delays are on no path, such as nodes in front of an Output."""
         for name in self.nodes:
             after = [self.find_kind(post) for pre, post in self.edges if pre == name]
             if self.find_kind(name) in BETWEEN and (name not in self._used or "Output" in after):
@@ -118,7 +110,7 @@ class Graph:
         return name
 
     def find_step(self, dt_ms: float | None) -> float:
-        """Return the step in ms: the one that is given, or that of the file."""
+        """Return the step in ms: the given one, or the step in the file."""
         if dt_ms is None and "dt_ms" not in self.metadata:
             raise InputError(f"{self.path}: does not say for which step it is; give dt_ms")
         dt = self.metadata["dt_ms"] if dt_ms is None else dt_ms
@@ -129,17 +121,7 @@ class Graph:
 
 
 def add_graph(model: Later, graph: Graph, neuron: str) -> None:
-    """Add all populations and projections of a graph to a model.
-
-    Parameters
-    ----------
-    model : Model
-        Without populations.
-    graph : Graph
-        The graph.
-    neuron : str
-        One of `NEURONS`: the model of nodes LIF.
-    """
+    """Add all populations and projections of a graph to a model without populations; `neuron` is one of `NEURONS`."""
     if neuron not in NEURONS:
         raise InputError(f"neuron = {quote(neuron)} must be {' or '.join(map(repr, NEURONS))}")
     cells: dict[str, Population] = {}
@@ -182,7 +164,7 @@ def _add_neurons(model: Later, name: str, size: int, kind: str, values: Values) 
     if kind == "iaf":
         values = {key: value for key, value in values.items() if key != "V_reset"}
         model.notes.append(f"population {quote(name)}: {nir_nodes.SUBTRACTS}")
-    known = kind in model.eprop.neurons  # the interval variant has iaf_psc_delta as equations alone
+    known = kind in model.eprop.neurons  # the interval variant has iaf_psc_delta only as equations
     return model.neurons(name, size, kind if known else library.get_definition(kind), t_ref=0.0, **values)
 
 
@@ -209,6 +191,6 @@ def _collect_synapses(
         if np.any(wrong):
             reason = f"a delay of {steps[wrong][0]:g} steps of {dt_ms:g} ms must be whole and at least 0"
             raise InputError(f"{graph.name_node(post)}: {reason}")
-        delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # `connect` refuses those that are too long
+        delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # `connect` rejects delays that are too long
         synapses.setdefault(pre, []).append((source, target, delay, weight[target, source] * factor[target]))
     return synapses, bias

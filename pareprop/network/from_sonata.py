@@ -19,14 +19,14 @@ from .connection import Connection
 from .connectivity import Population
 from .parameters import Frozen, suggest_name, validate_values
 
-OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files give
+OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files set
 READING = ("round_delays", "default_weight", "default_delay")  # options of reading edges
 SUFFIX = "_bsshslm_2020"  # end of NEST's names of neurons of the interval variant
 EVERY = "*"  # key of the options of all edge populations
 
 
 class Options(Frozen):
-    """Arguments of `Model.from_sonata` beside those of every model."""
+    """Arguments of `Model.from_sonata`, without the arguments of every model."""
 
     neuron: str | None
     values: Values
@@ -38,7 +38,7 @@ class Options(Frozen):
 
 
 class EdgesEntry(Frozen):
-    """Table of the edges of a projection: an edge population of a circuit, or a part of it, as of `Edges`."""
+    """Table of a projection's edges: an edge population of a circuit, or a part of it, with the fields of `Edges`."""
 
     circuit: Path
     name: str
@@ -126,7 +126,7 @@ def _add_projections(
 def _split_by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None]]:
     """Split edges by the port at which they arrive, as NEST does: by receptor type, or by the sign of the weight.
 
-    A weight that changes its sign later stays at its port.
+    A weight that later changes its sign stays at its port.
     """
     ports = post.ports
     if ports[0].startswith(of_nest.RECEPTOR):

@@ -1,4 +1,4 @@
-"""Add what tables of TOML describe to a `Model`: populations, projections and more; problems are told all at once."""
+"""Add populations, projections and more from TOML tables to a `Model`; all problems are reported together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROJECTIONS: tuple[Values, ...] = (
 
 
 class PopulationEntry(parameters.Frozen):
-    """Keys of every population's table; NEST's parameters of its cells stand beside them."""
+    """Keys of every population's table, next to NEST's parameters of its cells."""
 
     name: str = Field(min_length=1)
     role: Literal["input", "current", "recurrent", "readout"]
@@ -56,7 +56,7 @@ class PopulationEntry(parameters.Frozen):
 
 
 def _list_names(value: object) -> list[str]:
-    """Return the names of populations, of which one or several are given."""
+    """Return the names of populations from one name or a list."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError("must be the name of a population, or a list of names")
@@ -79,7 +79,7 @@ class BackgroundEntry(Background):
     post: Names
 
 
-# classes of tables: what a perturbation acts on, and the options of its kind
+# classes of tables: the target of a perturbation, and the options of its kind
 PERTURBATIONS: dict[str, type[Perturbation]] = {
     name: create_model(f"{kind.__name__}Entry", __base__=kind, of=(Names, ...)) for name, kind in KINDS.items()
 }
@@ -88,19 +88,7 @@ PERTURBATIONS: dict[str, type[Perturbation]] = {
 def add_populations(model: Model, entries: Sequence[Given], needed: Collection[str] = NEEDED) -> list[str]:
     """Add the populations of some tables to a model; return a line for each problem.
 
-    Parameters
-    ----------
-    model : Model
-        Is added to.
-    entries : sequence of Mapping
-        Tables of populations.
-    needed : collection of str
-        Roles of which there must be one; no readouts if neurons get their own from `add_local_readouts`.
-
-    Returns
-    -------
-    list of str
-        Problems; empty if all was added.
+    `needed` are roles of which there must be at least one population; no readouts if neurons get local readouts.
     """
 
     def add_entry(here: str, entry: Given) -> None:
@@ -126,7 +114,7 @@ def _add_each(name: str, entries: Sequence[Given], add: Callable[[str, Given], N
 
 
 def add_local_readouts(model: Model, entry: Given) -> list[str]:
-    """Give neurons readouts of their own: all of them, unless `of` names populations; none for an empty table."""
+    """Give neurons local readouts: all neurons, unless `of` names populations; none for an empty table."""
     every = [population.name for population in model.of_role("recurrent")]
     try:
         if entry:
@@ -143,7 +131,7 @@ def _add_population(model: Model, entry: Given, here: str) -> None:
     if own.get("learn") and isinstance(kind, type) and issubclass(kind, Neuron):
         definition, rest = learned.convert_to_equations(kind, rest, here)
         kind = make_parameters_class(definition)
-    surrogate = ("surrogate_gradient_function",) if hasattr(kind, "definition") else ()  # not a field of its own
+    surrogate = ("surrogate_gradient_function",) if hasattr(kind, "definition") else ()  # no field of the class
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ()), *surrogate]
     unknown = [key for key in rest if key not in known]
     problems = [f"{here}: unknown parameter {quote(key)}{parameters.suggest_name(key, known)}" for key in unknown]
@@ -205,7 +193,7 @@ def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
 
 
 def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
-    """Raise `InputError` that names all ends which are no populations."""
+    """Raise `InputError` that lists all unknown populations."""
     unknown = [
         f"{here}: {key} = {quote(name)} is not a population{parameters.suggest_name(name, populations)}"
         for key, names in ends.items()

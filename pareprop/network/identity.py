@@ -1,6 +1,6 @@
-"""List the facts of a model as text, by which resumed runs and ranks tell whether their models are the same.
+"""List the facts of a model as text, by which resumed runs and ranks check that their models are the same.
 
-Facts that differ are named in messages.
+Messages name the facts that differ.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PLAIN = bool | int | float | str | bytes | np.generic | None
 def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     """Return all facts of a model, name to value as text; arrays by their checksum.
 
-    What has no value to show, such as the code of a loss, counts by its name. With `phase`, perturbations that do not
-    act there are left out.
+    Objects without a printable value, such as the code of a loss, are listed by name. With `phase`, perturbations that
+    do not act in that phase are left out.
     """
     names = ("variant", "seed", "dt_ms", "precision", "loss", "activity", "learning_signal", "local")
     facts = {name: format_value(getattr(model, name)) for name in names}
@@ -64,7 +64,7 @@ def list_fact_differences(old: Mapping[str, str], new: Mapping[str, str]) -> lis
 
 
 def list_fields(thing: object) -> dict[str, str]:
-    """Return the fields of a description, name to value as text; those of a population's parameters among them."""
+    """Return the fields of a description, name to value as text, including the fields of a population's parameters."""
     facts: Values = {}
     for name, value in _list_values(thing).items():
         if name == "params" and value is not None:
@@ -83,7 +83,7 @@ def format_value(value: object) -> str:
     """Return a value as text that is the same on all ranks and machines: no address, no folder, checksums of arrays."""
     if isinstance(value, PLAIN):
         return quote(value.item() if isinstance(value, np.generic) else value)
-    if isinstance(value, Path):  # files may lie elsewhere on another node
+    if isinstance(value, Path):  # files may have other paths on another node
         return value.name
     if isinstance(value, np.ndarray) and value.dtype != object:
         mark = checksum.xxh64(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
@@ -98,7 +98,7 @@ def format_value(value: object) -> str:
         inside = _list_values(value)
     elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):
         return getattr(value, "__qualname__", type(value).__qualname__)
-    else:  # an object of a script, which may hold what one rank alone has
+    else:  # an object of a script, which may hold data of one rank
         kept = value.state() if isinstance(value, Loss) else {}  # changes from sample to sample
         inside = {
             name: item

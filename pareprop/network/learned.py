@@ -1,4 +1,4 @@
-"""Check which parameters of neurons learn, from which values, within which bounds, by which optimizer."""
+"""Check the learned parameters of neurons: initial values, bounds and optimizers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,8 @@ from .parameters import Distribution, list_bounds, suggest_name, validate_values
 def convert_to_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
     """Return the equations of neurons that learn parameters, and their parameters with the equations' names.
 
-    NEST's own neurons are computed by their equations, too, if they learn parameters: their kernels have no
-    derivatives by parameters.
-
-    Raises
-    ------
-    InputError
-        For a parameter that the neurons have, but not their equations.
+    NEST's own neurons also run by their equations if they learn parameters: their kernels have no derivatives by
+    parameters. Raises `InputError` for a parameter that the neurons have, but not their equations.
     """
     if isinstance(kind, NeuronModel):
         return kind, values
@@ -52,26 +47,10 @@ def convert_to_equations(kind: type[Neuron] | NeuronModel, values: Values, here:
 
 
 def check_learned(here: str, params: CustomNeuron, learn: AnyValue) -> dict[str, Optimizer]:
-    """Return the optimizers of parameters that learn, in the order of their names.
+    """Return the checked optimizers of learned parameters, in the order of their names.
 
-    Parameters
-    ----------
-    here : str
-        The population, for messages.
-    params : CustomNeuron
-        Its parameters.
-    learn : Mapping of str to Optimizer or Mapping
-        Name of a parameter to its optimizer, or a table of its settings.
-
-    Returns
-    -------
-    dict of str to Optimizer
-        All settings checked.
-
-    Raises
-    ------
-    InputError
-        Names the parameter, the value and the bound.
+    `learn` maps a parameter of `params` to its optimizer, or to a table of its settings. `InputError`, starting with
+    `here`, names the parameter, the value and the bound.
     """
     if not isinstance(learn, Mapping):
         raise InputError(f"{here}: learn = {quote(learn)} must be a table of parameters and their optimizers")
@@ -136,7 +115,7 @@ def _has_several_values(value: AnyValue) -> bool:
 
 
 def require_start(here: str, values: np.ndarray, optimizer: Optimizer, first: int = 0) -> None:
-    """Raise `InputError` for a value at the start, (n,) of neurons from number `first` on, that is out of bounds."""
+    """Raise `InputError` for an initial value out of bounds; `values` (n,) belong to neurons from number `first` on."""
     low = -math.inf if optimizer.low is None else optimizer.low
     high = math.inf if optimizer.high is None else optimizer.high
     for k in np.flatnonzero((values < low) | (values > high))[:1]:

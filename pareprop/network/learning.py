@@ -1,4 +1,4 @@
-"""Which learning rules the projections of a model use, what these rules need, and which of them share arrays."""
+"""The learning rules of a model's projections, the data that these rules need, and the arrays that they share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Key = tuple[str, str, tuple[tuple[str, bytes | str], ...]]  # population, rule a
 
 @dataclass(frozen=True, eq=False)
 class RuleAt:
-    """A learning rule with its parameters at one population.
+    """A learning rule with its parameters for one target population.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class RuleAt:
     post : Population
         The targets.
     parameters : Mapping
-        Those that are no defaults.
+        Parameters that differ from their defaults.
     place : int
-        Number of these parameters among those of the rule at this population. Other populations share the arrays.
+        Index of this parameter set among the rule's sets at this population. Other populations share the arrays.
     """
 
     rule: LearningRule
@@ -65,7 +65,7 @@ def reads_signals(projection: Projection) -> bool:
 
 
 def lacks_rates(projection: Projection) -> bool:
-    """Return whether the rule of a projection reads learning signals, but not what regularizes firing rates."""
+    """Return whether the rule of a projection reads learning signals without firing rate regularization."""
     rule = rule_of(projection)
     return isinstance(rule, LearningRule) and "L" in rule.signals and "F" not in rule.signals
 
@@ -90,21 +90,21 @@ def index_rules(model: Model) -> dict[str, int]:
 
 
 def list_eprop(model: Model) -> list[Eprop]:
-    """Return the rules "eprop" with options by which projections learn, each once."""
+    """Return each rule "eprop" with options by which projections learn, once."""
     rules = [rule_of(item) for item in _list_learning(model)]
     kinds = {(rule.through, rule.filter): rule for rule in rules if isinstance(rule, Eprop) and not rule.is_plain}
     return list(kinds.values())
 
 
 def list_parts(model: Model) -> list[tuple[str, str]]:
-    """Return each population with each part of its derivatives that rules "eprop" with options follow."""
+    """Return pairs of a population and a part of its derivatives that rules "eprop" with options use."""
     rules = [(item.post.name, rule_of(item)) for item in _list_learning(model)]
     found = [(name, rule.through) for name, rule in rules if isinstance(rule, Eprop) and not rule.is_plain]
     return list(dict.fromkeys(found))
 
 
 def find_at(found: Iterable[RuleAt], projection: Projection) -> RuleAt | None:
-    """Return the one of some rules by which a projection learns, None for e-prop."""
+    """Return the rule by which a projection learns, out of `found`; None for e-prop."""
     if not isinstance(rule_of(projection), LearningRule):
         return None
     return next(at for at in found if _key_of(at.post, at.rule, at.parameters) == _make_key(projection))
@@ -129,7 +129,7 @@ def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
 
 
 def list_kept(model: Model) -> dict[str, tuple[str, ...]]:
-    """Return the names of the quantities that steps of each population keep for its learning rules, by population."""
+    """Return the names of the quantities that steps of each population store for its learning rules, by population."""
     names: dict[str, set[str]] = {item.name: set() for item in model.of_role("recurrent")}
     for item in _list_learning(model):
         rule = rule_of(item)

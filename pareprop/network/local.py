@@ -1,4 +1,4 @@
-"""One rank's share of a network: parameters and initial states of its neurons, and the synapses onto them."""
+"""One rank's part of a network: parameters and initial states of its neurons, and the synapses onto them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
-# parameters in `cells` of NEST's own neurons, 0 for models given by equations
+# parameters in `cells` of NEST's own neurons, 0 for custom models
 OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init", "adapt_beta", "refractory_input")
 WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # numbers of a neuron in a compiled model
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
-ALMOST_ALL = 0.875  # a rank that needs the spikes of a larger share of the neurons gets all spikes
-WINDOW = 2**26  # neurons of which a rank finds at a time who has synapses here, in 8 MiB
+ALMOST_ALL = 0.875  # a rank that needs the spikes of a larger fraction of the neurons gets all spikes
+WINDOW = 2**26  # neurons that a rank checks at a time for synapses here, in 8 MiB
 
 
 @dataclass
@@ -42,7 +42,7 @@ class LocalPopulation:
     Attributes
     ----------
     index : int
-        Number of the piece on its rank, in order of the neurons.
+        Index among the rank's populations, in order of the neurons.
     population : Population
         Their population.
     program : Program
@@ -50,7 +50,7 @@ class LocalPopulation:
     first, last : int
         Half-open range of the rank's neurons.
     values : dict or None
-        Where neurons learn: name to float64 (n,), all of their present parameters; see `LocalNetwork.update_learned`.
+        If neurons learn: name to float64 (n,), all current parameters; see `LocalNetwork.update_learned`.
     """
 
     index: int
@@ -62,7 +62,7 @@ class LocalPopulation:
 
 
 class LocalNetwork:
-    """One rank's share of a network.
+    """One rank's part of a network.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class LocalNetwork:
     cuts : np.ndarray
         int64 (size + 1,), first neuron of each rank, and the number of all.
     neurons : tuple of int
-        Half-open range of this rank's recurrent neurons. Readouts belong to no rank: every rank advances all.
+        Half-open range of this rank's recurrent neurons. Readouts belong to no rank: every rank updates all.
     incoming : SynapseTable
         Synapses onto the neurons from inputs and neurons.
     outgoing : SynapseTable
@@ -90,9 +90,9 @@ class LocalNetwork:
     currents : SynapseTable
         Synapses from graded sources onto the neurons.
     sources : Sources
-        Neurons with targets on this rank; no table has rows for others, whose spikes are not needed.
+        Neurons with targets on this rank; tables have rows only for these, and only their spikes are needed.
     following : TiedFeedback
-        Feedback that follows readout synapses.
+        Feedback weights tied to readout synapses.
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_compute_parameters`.
     pieces : list of LocalPopulation
@@ -104,14 +104,14 @@ class LocalNetwork:
     widths : dict
         Name of `WIDTHS` to the largest number among the compiled models, the same on all ranks.
     constants, initial : np.ndarray
-        float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
+        float64 (n, n_neurons), constants of the compiled models, and initial states of custom models.
     kept : dict of str to tuple of str
-        Name of each population to what its steps keep for learning rules.
+        Name of each population to the quantities that its steps store for learning rules.
 
     Raises
     ------
     InputError
-        If the model has no recurrent neurons, or a parameter, a weight or a synapse is not possible.
+        If the model has no recurrent neurons, or a parameter, a weight or a synapse is not valid.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class LocalNetwork:
         return None
 
     def _list_sources(self, drafts: list[Draft]) -> np.ndarray:
-        """Return the neurons with synapses of some projections here, and the rank's own: uint32, ascending.
+        """Return the neurons with synapses of some projections here, and the rank's neurons: uint32, ascending.
 
         Synapses are drawn once for each window of neurons, whose bits take no more memory than the synapses will.
         """
@@ -176,7 +176,9 @@ class LocalNetwork:
         return np.concatenate(parts)
 
     def list_heard(self) -> np.ndarray:
-        """Return the neurons with targets on this rank, and its own, uint32 ascending; for when `sources` are all."""
+        """Return the neurons with targets on this rank, and its own neurons, uint32 ascending; for the case that
+        `sources` are all.
+        """
         return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons()).astype(np.uint32)
 
     def _build_cells(self) -> None:
@@ -201,7 +203,7 @@ class LocalNetwork:
             for name, optimizer in population.learn.items():
                 here = f"population '{population.name}': learn: {name}"
                 learned.require_start(here, values[name], optimizer, low)
-            with np.errstate(over="ignore"):  # infinite values are refused when the run begins
+            with np.errstate(over="ignore"):  # infinite values raise an error when the run begins
                 parts.append(self._compute_parameters(population, program, low, high, values))
                 constants = program.compute_constants(values, self.model.dt_ms, high - low)
             given = is_custom_model(population)  # `Cells` has the initial states of others
@@ -227,30 +229,21 @@ class LocalNetwork:
             self.initial[: len(initial), start : start + initial.shape[1]] = initial
 
     def program_of(self, population: Population, through: str = "all") -> Program:
-        """Return the compiled model of a population, see the function of that name."""
+        """Return the compiled model of a population, see the function of the same name."""
         return program_of(population, self.kept[population.name], through)
 
     def update_learned(self, piece: LocalPopulation, values: Given) -> np.ndarray:
-        """Set parameters that learned, and compute what follows from them: constants and initial states.
+        """Set learned parameters of a piece, and recompute constants and initial states from them.
 
-        Parameters
-        ----------
-        piece : LocalPopulation
-            Neurons that learn.
-        values : Mapping of str to ndarray
-            Name of the parameter to (n,) of the neurons of the piece, or to (1,) for all.
-
-        Returns
-        -------
-        np.ndarray
-            float64 (n_learned, n_states, n), derivatives of initial states by learned parameters, sorted by name.
+        `values` maps each learned parameter to (n,) of the neurons of the piece, or to (1,) for all. Returns the
+        derivatives of initial states by learned parameters, sorted by name, float64 (n_learned, n_states, n).
         """
         assert piece.values is not None  # they learn
         known, first, last = piece.values, piece.first, piece.last
         for name, value in values.items():
             known[name][:] = value
         self.cells["I_e"][first:last] = known["I_e"]
-        # what is the same for all neurons is computed once
+        # values that are the same for all neurons are computed once
         given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
         constants, initial, slopes = piece.program.recompute_columns(given, self.model.dt_ms, last - first)
         self.constants[: len(constants), first:last] = constants
@@ -258,13 +251,13 @@ class LocalNetwork:
         return slopes
 
     def get_parameters(self, piece: LocalPopulation, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all parameters of neurons (local indices `chosen`) of a piece that is given by equations."""
+        """Return all parameters of neurons (local indices `chosen`) of a piece with a custom model."""
         members = find_local_range(self.model, piece.population, *self.neurons)
         values = piece.values or self._collect_values(piece.population, *members)
         return {name: value[chosen - piece.first] for name, value in values.items()}
 
     def _collect_values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Return those parameters of neurons [low, high) of a population that its equations name."""
+        """Return the parameters of neurons [low, high) of a population that its equations read."""
         known = definition_of(population).defaults
         values = {
             name: getattr(population.params, name) for name in type(population.params).model_fields if name in known
@@ -276,9 +269,9 @@ class LocalNetwork:
     def _compute_parameters(
         self, population: Population, program: Program, low: int, high: int, values: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps.
+        """Return kernel parameters other than the constants of a model: voltages in mV from E_L, times in steps.
 
-        `values` are those of neurons [low, high) that `_collect_values` returned.
+        `values` is the result of `_collect_values` for neurons [low, high).
         """
 
         def get_values(name: str, default: float = 0.0) -> np.ndarray:
@@ -309,18 +302,10 @@ class LocalNetwork:
         return chosen if real is np.float64 else {name: copy_aligned(array, real) for name, array in chosen.items()}
 
     def compute_readout_constants(self) -> dict[str, np.ndarray]:
-        """Return the constants of all readouts.
+        """Return the constants of all readouts, float64 (n_readouts,) each.
 
-        Returns
-        -------
-        dict
-            float64 (n_readouts,) each: `alpha` (decay per step), `zeta` (factor of arriving spikes), `drive` (mV per
-            step), `V_min` and `V_init` (mV from E_L), `E_L` (mV).
-
-        Raises
-        ------
-        InputError
-            If populations of readouts have different losses.
+        They are `alpha` (decay per step), `zeta` (factor of arriving spikes), `drive` (mV per step), `V_min` and
+        `V_init` (mV from E_L), `E_L` (mV). Raises `InputError` if populations of readouts have different losses.
         """
         groups = self.model.of_role("readout")
         losses = {group.params.loss: f"'{group.params.loss}' of '{group.name}'" for group in groups}
@@ -370,7 +355,7 @@ class LocalNetwork:
 
 
 def select_projections(model: Model, pre: tuple[str, ...], post: str) -> list[Projection]:
-    """Return the projections from populations of some roles onto those of one."""
+    """Return the projections from populations with roles `pre` onto populations with role `post`."""
     return [item for item in model.projections if item.pre.role in pre and item.post.role == post]
 
 
@@ -388,25 +373,10 @@ def require_summable(table: SynapseTable) -> None:
 def draw_cell_values(
     model: Model, population: Population, name: str, value: AnyValue, low: int, high: int
 ) -> np.ndarray:
-    """Return values of a parameter for the cells [low, high) of a population.
+    """Return values of a parameter for the cells [low, high) of a population, float64 (high - low,).
 
-    Parameters
-    ----------
-    model : Model
-        The whole network, which has the seed of the draws.
-    population : Population
-        The cells.
-    name : str
-        Name of the parameter; keys the draws.
-    value : float, np.ndarray or Distribution
-        One value for all, one for each cell of the population, or a distribution.
-    low, high : int
-        Half-open range of cells.
-
-    Returns
-    -------
-    np.ndarray
-        float64 (high - low,).
+    `value` is one value for all, one for each cell of the population, or a distribution. The draws are keyed by the
+    model's seed and the parameter's `name`.
     """
     if isinstance(value, Distribution):
         return value.draw_values(rng.make_key(model.seed, f"{population.name}/{name}"), np.arange(low, high))[:, 0]
@@ -416,7 +386,7 @@ def draw_cell_values(
 
 
 def check_drawn_parameters(model: Model, population: Population, low: int, high: int) -> None:
-    """Raise `InputError` if a parameter of a neuron [low, high) of a population is drawn out of its bounds."""
+    """Raise `InputError` if a drawn parameter of a neuron [low, high) of a population is out of its bounds."""
     params = population.params
     kind: type[Frozen] = type(params)
     for bound in list_bounds(kind):
@@ -436,21 +406,15 @@ def check_drawn_parameters(model: Model, population: Population, low: int, high:
 
 
 def is_custom_model(population: Population) -> bool:
-    """Return whether the model of a population is given by equations, not one of NEST's own e-prop neurons."""
+    """Return whether a population has a custom model, not one of NEST's own e-prop neurons."""
     return hasattr(population.params, "definition")
 
 
 def program_of(population: Population, kept: tuple[str, ...], through: str = "all") -> Program:
-    """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`.
+    """Return the compiled model of a population, which one rank compiles for all.
 
-    Parameters
-    ----------
-    population : Population
-        The neurons.
-    kept : tuple of str
-        What steps keep for learning rules, see `learning.list_kept`.
-    through : str
-        Part of the derivatives that traces follow, see `NeuronModel.learning_through`.
+    `kept` are quantities that steps store for learning rules, see `learning.list_kept`; `through` is the part of the
+    derivatives that traces use, see `NeuronModel.learning_through`.
     """
     definition, learns = (
         definition_of(population).with_saved(kept),
@@ -460,13 +424,13 @@ def program_of(population: Population, kept: tuple[str, ...], through: str = "al
 
 
 def count_kept(model: Model) -> dict[str, int]:
-    """Return the numbers that neurons given by equations keep of a step for derivatives, psi among them, by model."""
+    """Return the count of numbers that neurons of each custom model store in a step for derivatives, including psi."""
     kept, groups = list_kept(model), filter(is_custom_model, model.of_role("recurrent"))
     return {item.model: 1 + program_of(item, kept[item.name]).n_kept for item in groups}
 
 
 def compute_target_rate(model: Model) -> float:
-    """Return the mean target rate of the recurrent neurons in Hz, the expected rate where nothing better is known."""
+    """Return the mean target rate of the recurrent neurons in Hz, the expected rate without measured rates."""
     groups = model.of_role("recurrent")
     rates = [(group.size, group.params.f_target) for group in groups]
     known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]

@@ -1,4 +1,4 @@
-"""The Poisson background of one rank's neurons, as the kernel draws it."""
+"""The Poisson background of one rank's neurons, in the kernel's form."""
 
 from __future__ import annotations
 
@@ -16,27 +16,19 @@ from .parameters import is_number
 class LocalBackground:
     """The arrays from which the kernel draws the Poisson background of a rank's neurons.
 
-    Parameters
-    ----------
-    network : LocalNetwork
-        This rank's share.
+    Raises `InputError` for a drawn rate out of bounds.
 
     Attributes
     ----------
     arrays : dict
-        `backgrounds`, int64 (n, BACKGROUND_COLUMNS), see layout.pxd; `background_keys`, uint64 (n, 2);
-        `background_levels`, uint32, and `background_weight`, in the model's precision: those of all backgrounds.
-
-    Raises
-    ------
-    InputError
-        For a drawn rate out of bounds.
+        Of all backgrounds: `backgrounds`, int64 (n, BACKGROUND_COLUMNS), see layout.pxd; `background_keys`, uint64
+        (n, 2); `background_levels`, uint32; `background_weight`, in the model's precision.
     """
 
     def __init__(self, network: LocalNetwork) -> None:
         model, self._seed = network.model, network.model.seed
         rows, levels, weights = [], [np.zeros(0, np.uint32)], [np.zeros(0)]
-        self._names: list[str] = []  # of the backgrounds that bring spikes to this rank
+        self._names: list[str] = []  # backgrounds that send spikes to this rank
         for item in model.backgrounds:
             ids = find_local_range(model, item.post, *network.neurons)
             if ids[0] == ids[1]:

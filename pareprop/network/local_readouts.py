@@ -1,4 +1,4 @@
-"""Describe local readouts: each neuron has one of its own, on the neuron's rank."""
+"""Describe local readouts: one readout for each neuron, on the neuron's rank."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .trajectory_losses import TRAJECTORY_LOSSES, TrajectoryLoss
 class LocalReadouts(Frozen):
     """One readout per neuron, with an error signal back to that neuron alone.
 
-    Its signal is `weight` times the neuron's spikes, filtered by `tau_m`; with 1 000 and irregular arrival that is the
-    neuron's firing rate in Hz. With `tau_rise`, too, it rises and decays as fluorescence of calcium does. Weights are
+    Its signal is `weight` times the neuron's spikes, filtered by `tau_m`; with a weight of 1 000 and irregular arrival
+    it is the neuron's firing rate in Hz. With `tau_rise` it rises and decays like calcium fluorescence. Weights are
     fixed.
 
     Attributes
@@ -37,9 +37,9 @@ class LocalReadouts(Frozen):
     tau_rise : float
         Time constant in ms of a second low-pass filter, 0 for none.
     loss : str
-        Of a neuron: mean_squared_error, or correlation, which is 1 - r.
+        Loss of a neuron: mean_squared_error, or correlation, which is 1 - r.
     trials : int
-        Trials in the steps with a learning signal, over whose mean the loss is taken.
+        Trials in the steps with a learning signal; the loss is computed from the mean over trials.
     """
 
     name: str
@@ -58,13 +58,13 @@ class LocalReadouts(Frozen):
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
 
     def make_trajectory_loss(self) -> TrajectoryLoss | None:
-        """Return the loss of a whole course; None for that of single steps, which a kernel computes."""
+        """Return the loss of a whole trajectory; None if the loss is a sum over steps, which a kernel computes."""
         if self.loss == "mean_squared_error" and self.trials == 1 and not self.tau_rise:
             return None
         return TRAJECTORY_LOSSES[self.loss](self.trials)
 
     def filter_low_pass(self, values: np.ndarray, dt_ms: float, backward: bool = False) -> np.ndarray:
-        """Return values (n_steps, n) filtered by `tau_rise`; with `backward` by the transpose, as errors are."""
+        """Return values (n_steps, n) filtered by `tau_rise`; with `backward` by the transpose, for errors."""
         if not self.tau_rise:
             return values
         keep = elementary.exp(-dt_ms / self.tau_rise)
@@ -72,7 +72,7 @@ class LocalReadouts(Frozen):
 
 
 def accumulate_steps(values: np.ndarray, keep: float, backward: bool = False) -> np.ndarray:
-    """Add to each of `values` (n_steps, n) `keep` times what the step before has; `backward`: the step after."""
+    """Add to each step of `values` (n_steps, n) `keep` times the result of the previous step (`backward`: the next)."""
     steps = values[::-1] if backward else values
     for t in range(1, len(steps)):
         steps[t] += keep * steps[t - 1]
@@ -80,6 +80,6 @@ def accumulate_steps(values: np.ndarray, keep: float, backward: bool = False) ->
 
 
 def list_names(of: object) -> tuple[str, ...]:
-    """Return the names of one population or of several, given by themselves or by name."""
+    """Return the names of one population or of several, given as objects or by name."""
     populations = of if isinstance(of, list | tuple) else [of]
     return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in populations)

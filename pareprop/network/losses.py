@@ -2,7 +2,7 @@
 
 A new loss is a class here and an entry of `LOSSES`. The spike variant calls it once in each step, unless it is compiled
 into `cython_core/spike_variant/steps.pxi`. The loss of rewards, which has no target, is in `reward`.
-A script gives a loss of its own to its `Model`, as a function (`FunctionLoss`) or as an object of a class of `Loss`.
+A script passes a custom loss to its `Model`, as a function (`FunctionLoss`) or as an instance of a subclass of `Loss`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .. import elementary
 from ..errors import InputError, quote
 from ..values import AnyValue, Later, Values
 
-SHARES = (1e-3, 1e-5)  # steps of finite differences, as shares of the largest distance from a target
-NEAR, ROUNDED = 0.02, 1e-3  # errors may differ from the derivative by this share of it, and by this share of the loss
+SHARES = (1e-3, 1e-5)  # steps of finite differences, as fractions of the largest distance from a target
+NEAR, ROUNDED = 0.02, 1e-3  # tolerated deviation of errors, as a fraction of the derivative and of the loss
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What a loss or a hook of a script may know of the present sample, the same on all ranks but for `neurons`.
+    """Data on the present sample for losses and hooks of scripts, the same on all ranks except `neurons`.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Context:
     batch_size : int
         Samples of a batch.
     neurons : np.ndarray or None
-        int64 (n,), neurons of the network that the columns of a hook's arrays belong to, some or all of this rank's;
-        None for losses of readouts.
+        int64 (n,), neurons of the network in the columns of a hook's arrays, some or all neurons of this rank; None for
+        losses of readouts.
     """
 
     index: int = 0
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 class _Seen:
-    """Reads the context of a loss; as it cannot be set, attributes of the same name of a script go before."""
+    """Descriptor for the context of a loss; without a setter, attributes `context` of scripts take precedence."""
 
     def __get__(self, loss: Loss | None, owner: type[Loss]) -> Context:
         return (owner if loss is None else loss)._context
@@ -89,7 +89,7 @@ class Loss(ABC):
     unit : str
         Unit of outputs, targets and errors.
     context : Context
-        What is known of the present sample, unless a script's class or object has an attribute of this name.
+        Data on the present sample, unless a script's class or object has an attribute of this name.
     """
 
     unit: str = "mV"
@@ -97,25 +97,25 @@ class Loss(ABC):
     _context: Context = Context()
 
     def set_context(self, context: Context) -> None:
-        """Set the context of what is evaluated next."""
+        """Set the context of the next evaluation."""
         object.__setattr__(self, "_context", context)  # a loss may be frozen
 
     def state(self) -> Values:
-        """Return what the loss keeps from sample to sample: training alone changes it, checkpoints keep it.
+        """Return the state that the loss keeps between samples: only training changes it, checkpoints store it.
 
-        Values as of `Observer.state`. A loss that has it needs `load_state`, too.
+        Values as of `Observer.state`. A loss with a state needs `load_state`, too.
         """
         return {}
 
     def load_state(self, state: Values) -> None:
-        """Take back what `state` returned, on every rank: after each sample of a validation or test, and to resume."""
+        """Restore a result of `state` on every rank: after each sample of a validation or test, and to resume."""
         if state:
             names = ", ".join(sorted(state))
             raise InputError(f"loss {name_loss(self)} takes no state back, and there is one of {names}")
 
     @property
     def has_state(self) -> bool:
-        """Whether samples depend on those before."""
+        """Whether results for a sample depend on earlier samples."""
         return _has_method(self, "state")
 
     def output(self, signal: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ class Loss(ABC):
     def evaluate(
         self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Later = None
     ) -> Evaluation:
-        """Return errors and loss of one sample. All ranks do so from the same signals: they are the same on all.
+        """Return errors and loss of one sample; all ranks compute them from the same signals, with the same result.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Loss(ABC):
         window : np.ndarray or slice
             Steps with a learning signal.
         rollout : Rollout or None
-            What happened in an episode, for losses that have no target.
+            Record of an episode, for losses without targets.
 
         Returns
         -------
@@ -159,7 +159,7 @@ class Loss(ABC):
         by_step: bool = False,
         context: Context | None = None,
     ) -> str:
-        """Compare the errors with finite differences of the loss; return what is wrong with them, "" if nothing is.
+        """Compare the errors with finite differences of the loss; return a line on the deviation, "" if there is none.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class Loss(ABC):
         by_step : bool
             Whether the loss is a sum of losses of single steps, as the spike variant calls it.
         context : Context or None
-            What the loss sees of the sample; None: what it saw latest.
+            Context for the loss; None: its latest context.
 
         Returns
         -------
@@ -191,7 +191,7 @@ class Loss(ABC):
         rounded = ROUNDED * abs(value) / spread
         near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in stated.items()}
         found = {}
-        for name, line in lines.items():  # by two steps: one may be too long, or lost in rounding
+        for name, line in lines.items():  # two steps, as one may be too long, or lost in rounding
             slopes = [self._estimate_slope(signal, target, by_step, line, share * spread) for share in SHARES]
             found[name] = min(slopes, key=lambda slope: abs(slope - stated[name]))
         far = [name for name in lines if not abs(found[name] - stated[name]) <= near[name]]
@@ -273,9 +273,9 @@ class FunctionLoss(Loss):
     Parameters
     ----------
     function : callable
-        Of the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each; in the spike
+        Takes the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each; in the spike
         variant of one such step, n = 1. It returns the errors, (n, n_readouts), which are the derivatives of the loss
-        by the outputs, and the loss. With an argument named `context` it gets the `Context`, too.
+        by the outputs, and the loss. An argument named `context` receives the `Context`.
     """
 
     def __init__(self, function: Callable[..., tuple[np.ndarray, float]]) -> None:
@@ -291,12 +291,12 @@ class FunctionLoss(Loss):
         return self.function.state() if self.has_state else {}  # type: ignore[attr-defined]
 
     def load_state(self, state: Values) -> None:
-        """Give the function back the state that `state` returned."""
+        """Restore the state of the function from a result of `state`."""
         self.function.load_state(state) if self.has_state else super().load_state(state)  # type: ignore[attr-defined]
 
     @property
     def has_state(self) -> bool:
-        """Whether samples depend on those before."""
+        """Whether results for a sample depend on earlier samples."""
         return _has_method(self.function, "state")
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -318,7 +318,7 @@ class FunctionLoss(Loss):
 
     def _call_function(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
         more = {"context": self._context} if self._wants_context else {}
-        result = self.function(output.copy(), target.copy(), **more)  # which it may write into
+        result = self.function(output.copy(), target.copy(), **more)  # copies, as the function may change them
         name = name_loss(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
@@ -339,7 +339,7 @@ def _to_numpy(value: AnyValue) -> AnyValue:
 
 
 def name_loss(loss: Loss) -> str:
-    """Return the name of a loss in messages: that of its class, or of a script's function."""
+    """Return the name of a loss in messages: the name of its class, or of a script's function."""
     own = loss.function if isinstance(loss, FunctionLoss) else loss
     return getattr(own, "__name__", type(own).__name__)
 
@@ -357,7 +357,7 @@ def require_whole_state(loss: Loss) -> None:
 
 
 def _has_method(own: object, name: str) -> bool:
-    """Whether an object of a script has its own method of this name, not that of `Loss`."""
+    """Whether an object of a script overrides a method of `Loss`, given by name."""
     method = getattr(own, name, None)
     return callable(method) and getattr(method, "__func__", method) is not vars(Loss)[name]
 

@@ -1,6 +1,6 @@
 """Rank-free description of a network: populations and the projections between them.
 
-A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`drawing`, `local`).
+A `Model` holds no synapse and no neuron, only rules; each rank draws its local part from it (`drawing`, `local`).
 Global ids (gid) count the input populations first, then the recurrent ones, then the readouts, in order of definition.
 Most lines of this module document arguments, for `help(Model)`.
 """
@@ -53,7 +53,7 @@ KEPT = (
     "learning_rule",
     "learning_parameters",
     "transmission",
-)  # options of a projection that `copy_weights` leaves as they are
+)  # options of a projection that `copy_weights` does not change
 
 
 @runtime_checkable
@@ -106,25 +106,25 @@ class Model:
     projections : list of Projection
         In order of definition; see `connect`.
     optimizer : Optimizer
-        Optimizer of projections that have none of their own; by default `GradientDescent(eta=1e-5, normalized=True)`,
-        small steps that are as long in both variants.
+        Optimizer of projections without another one; by default `GradientDescent(eta=1e-5, normalized=True)`, small
+        steps of the same length in both variants.
     precision : str
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
     loss : Reward, Loss, callable or None
         Loss of episodes with rewards; or a loss of a script: an object of a class of `Loss`, or a function of outputs
         and targets that returns errors and loss, see `FunctionLoss`; the spike variant calls it in each step, for the
-        outputs of that step alone. None: that of the readouts.
+        outputs of that step alone. None: the loss of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
     neuron_models : dict of str to NeuronModel
-        Models given by equations that `neurons` finds by name, beside those of the package.
+        Custom models that `neurons` finds by name, in addition to the package's models.
     learning_rules : dict of str to LearningRule or Eprop
-        Rules that `connect` finds by name, beside those of the package.
+        Learning rules that `connect` finds by name, in addition to the package's rules.
     backgrounds : list of PopulationBackground
         Poisson background in order of definition; see `background`.
     perturbations : list of Applied
-        What is perturbed in some phases, in order of definition; see `silence`, `inject`, `dropout`, `cut`.
+        Perturbations of some phases, in order of definition; see `silence`, `inject`, `dropout`, `cut`.
     rates_hz : dict of str to float
         Measured firing rates of populations in Hz by name, to share neurons evenly among ranks; other populations are
         taken to fire at `f_target`. Results do not depend on it.
@@ -134,16 +134,16 @@ class Model:
     circuit : Path or None
         Configuration of the SONATA network that `from_sonata` read.
     activity : Loss, callable or None
-        A loss of firing rates beside `c_reg`, as a loss of a script: of the rates and of `f_target` in Hz, (1, n) each,
-        for this rank's neurons. In the interval variant of the rates in a sample; the spike variant calls it in each
-        step, with rates that are filtered by `kappa_reg`, and adds up. Reported losses do not count it.
+        A loss of firing rates in addition to `c_reg`, given like `loss`: a function of the rates and of `f_target` in
+        Hz, (1, n) each, for this rank's neurons. The interval variant passes the rates in a sample; the spike variant
+        calls it in each step with rates filtered by `kappa_reg`, and sums. Reported losses do not include it.
     learning_signal : callable or None
         A hook between errors and neurons: a function of learning signals (n_steps, n) of this rank's neurons, errors
         (n_steps, n_readouts), and a `Context`, whose `neurons` name the columns. It returns the signals from which
         synapses onto neurons learn. The spike variant calls it in each step, n_steps = 1, when the errors arrive.
 
-        Both hooks run on each rank for its own neurons. What they return for a neuron must follow from its own column,
-        the errors and the context alone: then any number of ranks has the same bits.
+        Both hooks run on each rank for its local neurons. Their result for a neuron may depend only on the neuron's
+        column, the errors and the context: then any number of ranks has the same bits.
     notes : list of str
         A line for each option that has no effect; a simulation prints them.
 
@@ -228,7 +228,7 @@ class Model:
             self._require_one_rule(projection)
 
     def _read_loss(self, key: str) -> Loss | None:
-        """Return the loss that an attribute holds; a function becomes an `FunctionLoss`."""
+        """Return the loss of an attribute; a function becomes a `FunctionLoss`."""
         loss = getattr(self, key)
         if loss is not None and not isinstance(loss, Loss):
             if not callable(loss) or isinstance(loss, type):
@@ -249,7 +249,9 @@ class Model:
                 raise InputError(f"neuron_models: '{name}' is a model of the package; give yours another name")
 
     def _require_one_meaning(self, here: str, kind: str, name: str, given: object) -> None:
-        """Raise `InputError` if a name stands for something else already; arrays and descriptions of runs go by it."""
+        """Raise `InputError` if a name already stands for something else; arrays and descriptions of runs use names as
+        keys.
+        """
         if self._meanings.setdefault((kind, name), given) != given:
             raise InputError(f"{here}: another {kind} of the model is named '{name}'; give one of them another name")
 
@@ -289,7 +291,7 @@ class Model:
     ) -> Model:
         """Make a model of a SONATA network, to which readouts can be added.
 
-        Edges stay in their files until each rank reads those of its own neurons.
+        Edges stay in their files until each rank reads the edges of its neurons.
 
         Parameters
         ----------
@@ -306,13 +308,13 @@ class Model:
         precision : str
             "double" or "single".
         neuron : str or None
-            Model of all neurons; None: those of the node types' templates.
+            Model of all neurons; None: the models of the node types' templates.
         values : dict or None
             Parameters of all neurons, in place of the node types'.
         sign : str
-            "source": signs of sources by column `ei`, "weights": those that all weights of a source share, or "free".
+            "source": signs of sources by column `ei`; "weights": the common sign of a source's weights; or "free".
         round_delays : bool
-            Whether delays that are no whole steps are rounded, to at least one.
+            Whether delays are rounded to whole steps, at least one; else other delays raise an error.
         default_weight, default_delay : float or None
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
@@ -366,7 +368,7 @@ class Model:
 
         Nodes LIF become `iaf_psc_delta`, CubaLIF `iaf_psc_exp`, LI readouts, Input inputs; weights of Linear and Affine
         that are not 0 become synapses that learn, a bias `I_e`. Time constants are in s, a spike is a current of height
-        1 for a step, voltages are taken as mV, and a delay of one step is added to those of the graph.
+        1 for a step, voltages count as mV, and the delays of the graph grow by one step.
 
         Parameters
         ----------
@@ -406,12 +408,12 @@ class Model:
 
     @property
     def eprop(self) -> Variant:
-        """The variant of e-prop: what it knows and how it learns."""
+        """The variant of e-prop: its models, losses and costs."""
         return find_variant(self.variant)
 
     @property
     def is_rewarded(self) -> bool:
-        """Whether the loss is that of episodes with rewards, without targets."""
+        """Whether the loss is for episodes with rewards, without targets."""
         return isinstance(self.loss, Reward)
 
     @property
@@ -448,12 +450,12 @@ class Model:
         size : int
             Number of neurons.
         model : str or NeuronModel
-            NEST's model name without prefix, one of `neuron_models` or of the package, or a model given by equations.
+            NEST's model name without prefix, one of `neuron_models` or of the package, or a custom model.
         sign : int or array_like of int
             +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
         area : str
-            Name of an area, such as "V1": its populations, which follow one another, stay together on a node of a
-            cluster where that costs little. Results do not depend on it.
+            Name of an area, such as "V1": its populations, which must be consecutive, stay together on a node of a
+            cluster if that costs little. Results do not depend on it.
         learn : dict of str to Optimizer or dict
             Parameters that learn, each with its optimizer, which has bounds `low` and `high`; such as
             {"tau_m": Adam(eta=0.02, low=5.0, high=100.0, scale="log")}.
@@ -472,8 +474,7 @@ class Model:
 
         Notes
         -----
-        Parameters of the neuron models and their defaults; those of models given by equations are printed by
-        `pareprop help parameters`.
+        Parameters of the neuron models and their defaults; `pareprop help parameters` prints those for custom models.
 
         Filled by `document_parameters`.
         """
@@ -509,7 +510,7 @@ class Model:
                 self.notes.append(f"{here}: {key}: {line}")
 
     def _note_refractory_steps(self, population: Population) -> None:
-        """Note a refractory period that steps make longer."""
+        """Note a refractory period that grows by rounding to whole steps."""
         t_ref = population.params.t_ref
         if isinstance(t_ref, parameters.Distribution):
             return
@@ -520,11 +521,11 @@ class Model:
             self.notes.append(f"population '{population.name}': t_ref = {given[k]:g} ms {why}")
 
     def list_neuron_models(self) -> tuple[str, ...]:
-        """Return the names that `neurons` knows."""
+        """Return the names of models that `neurons` accepts."""
         return tuple(dict.fromkeys((*self.neuron_models, *self.eprop.neurons, *library.free_names())))
 
     def find_neuron(self, model: object, here: str) -> type[Neuron] | NeuronModel:
-        """Return what a name means to `neurons`; `InputError` tells after `here` that there is no such model."""
+        """Return the model that a name means to `neurons`; `InputError` starts with `here` and lists the models."""
         if isinstance(model, NeuronModel):
             if model.name in self.eprop.neurons:
                 self.shadowing.add(model.name)
@@ -540,7 +541,7 @@ class Model:
         return known
 
     def _check_parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> CustomNeuron:
-        """Return the checked parameters of a population whose model is given by equations."""
+        """Return the checked parameters of a population with a custom model."""
         here = f"population '{name}'"
         if surrogate := values.pop("surrogate_gradient_function", None):
             model = model.with_surrogate(surrogate)
@@ -579,7 +580,7 @@ class Model:
         return self._add_population(Population(name, size, "readout", "readout", checked))
 
     def local_readouts(self, name: str, of: Population | Sequence[Population], **values: object) -> LocalReadouts:
-        """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
+        """Give each neuron of some populations a local readout, see `LocalReadouts`; samples have targets."""
         if self.local:
             raise InputError(f"local readouts '{name}': must be the only ones")
         require_supported("", {"local readouts": f"local_readouts '{name}'"} | name_variant(self.variant))
@@ -625,7 +626,7 @@ class Model:
         pre, post : Population
             Sources and targets; from readouts to neurons it is a learning-signal connection.
         **options
-            Those of a `Connection`.
+            Options of a `Connection`.
 
         Returns
         -------
@@ -670,14 +671,14 @@ class Model:
 
     @document_options(Background)
     def background(self, neurons: Population, **options: object) -> PopulationBackground:
-        """Give each neuron of a population Poisson spikes from sources of its own, the same on any number of ranks.
+        """Give each neuron of a population Poisson spikes from separate sources, the same on any number of ranks.
 
         Parameters
         ----------
         neurons : Population
             The neurons that get it; a population may have several.
         **options
-            Those of a `Background`.
+            Options of a `Background`.
 
         Returns
         -------
@@ -744,7 +745,7 @@ class Model:
         return added
 
     def _require_free(self, here: str, name: str) -> None:
-        """Raise `InputError` if something of the model has a name already; names key draws."""
+        """Raise `InputError` if something in the model already has a name; names key draws."""
         others: list[PopulationBackground | Applied | Projection | Population] = [
             *self.backgrounds,
             *self.perturbations,
@@ -755,17 +756,17 @@ class Model:
             raise InputError(f"{here}: that name is taken already; give another with name=")
 
     def copy_weights(self, run: Weighted, projections: Sequence[str] | None = None) -> list[str]:
-        """Start from the weights that a run ended with: its synapses take the place of those that would be drawn.
+        """Start from the final weights of a run: its synapses replace the synapses that would be drawn.
 
         Optimizers, signs and other options of the projections stay. Weights that carry learning signals are drawn by
-        the seed of the model. Each rank holds all synapses that are copied until the network is built.
+        the seed of the model. Each rank holds all copied synapses until the network is built.
 
         Parameters
         ----------
         run : OpenRun
             What `open_run` returns.
         projections : sequence of str or None
-            Names of projections; None: all that the run has under the same name.
+            Names of projections; None: all projections that the run also has.
 
         Returns
         -------
@@ -798,9 +799,9 @@ class Model:
         return wanted
 
     def copy_parameters(self, run: Weighted) -> list[str]:
-        """Start from the values that parameters of neurons had when a run ended in which they learned.
+        """Start from the final values of neuron parameters that a run learned.
 
-        Populations of the same name take them, whether or not these learn here.
+        Populations with the same name take the values, even if the parameters do not learn in this model.
 
         Parameters
         ----------
@@ -810,7 +811,7 @@ class Model:
         Returns
         -------
         list of str
-            Names of what was copied, such as "rec.tau_m".
+            Names of the copied parameters, such as "rec.tau_m".
 
         Raises
         ------
@@ -840,7 +841,7 @@ class Model:
         return copied
 
     def _with_weights(self, projection: Projection, run: Weighted) -> Projection:
-        """Return a projection with the synapses of a run in place of its rule."""
+        """Return a projection that has the synapses of a run in place of its connection rule."""
         here, (n_pre, n_post) = f"copy_weights: projection '{projection.name}'", run.sizes_of(projection.name)
         for end, n in (("pre", n_pre), ("post", n_post)):
             if n != (size := getattr(projection, end).size):
@@ -872,7 +873,7 @@ class Model:
             self.notes.append(f"{here}: optimize_each_step = False: no effect {where}, which steps after each batch")
 
     def _note_left_out(self, here: str, optimizer: Optimizer, is_table: bool) -> None:
-        """Tell of settings that the optimizer of a projection leaves out, where their defaults are not the model's."""
+        """Note settings that a projection's optimizer leaves out, if their defaults differ from the model's."""
         given = optimizer.model_fields_set | OF_MODEL | (set() if is_table else {"type"})
         names = [name for name in type(optimizer).model_fields if name not in given]
         values = {name: (getattr(optimizer, name), getattr(self.optimizer, name, None)) for name in names}
@@ -890,7 +891,7 @@ class Model:
         if projection.feedback == "symmetric" and not (parameters.is_number(weight) and weight == 1.0):
             self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")
         if projection.plastic and (rule := find_signless(projection)):
-            how = "projections of one sign each, or learning_parameters={'sign_of_weights': -1.0}, tell it"
+            how = "use projections of one sign each, or set learning_parameters={'sign_of_weights': -1.0}"
             self.notes.append(f"{here}: {rule.name} takes all its weights as above 0, though some may inhibit: {how}")
         if isinstance(projection.learning_rule, LearningRule):
             given = projection.learning_parameters or {}
@@ -924,12 +925,12 @@ class Model:
 
 @cache
 def _with_plain_surrogate(definition: NeuronModel) -> NeuronModel:
-    """Return a model with the surrogate gradient that all models can have: each population may have its own."""
+    """Return a model with the default surrogate gradient, as each population may have another surrogate gradient."""
     return definition.with_surrogate("piecewise_linear")
 
 
 def equations_of(model: Model) -> dict[str, NeuronModel]:
-    """Return the models given by equations by name, each with the surrogate gradient of the first population."""
+    """Return the custom models by name, each with the surrogate gradient of the first population."""
     found: dict[str, NeuronModel] = {}
     for item in model.of_role("recurrent"):
         if isinstance(item.params, CustomNeuron):
@@ -940,7 +941,7 @@ def equations_of(model: Model) -> dict[str, NeuronModel]:
 def describe_model(model: Model) -> str:
     """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON.
 
-    Backgrounds and perturbations (a line for each) stand there if there are any.
+    Backgrounds and perturbations, a line for each, are included if there are any.
     """
     populations = [
         {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations

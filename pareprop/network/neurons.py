@@ -1,7 +1,7 @@
 """Parameters of NEST's e-prop neurons and of readouts, with NEST's names, units, defaults and bounds.
 
-Docstrings of the classes here give the meaning of each parameter. `of_nest` makes the class of a neuron model, which
-has the parameters, with their defaults, that the equations of the model name.
+The docstrings of the classes document each parameter. `make_nest_class` makes the class of a neuron model, which has
+the parameters, with their defaults, that the equations of the model read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .parameters import FLOAT_MAX, Frozen, Value, normalize_value
 
 Surrogate = Literal[*FORMULAS]  # type: ignore[valid-type]  # names of the registry
 SURROGATES = get_args(Surrogate)
-PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # kernels read these as given, 0 where a model has none
-CUTOFF_LIMIT = 1e7  # longest finite cutoff in ms: spikes are kept as long as the cutoff lasts
-TICS_PER_MS = 1000  # NEST's, to which times are rounded
-INTERVAL = "_bsshslm_2020"  # end of the names of equations of the interval variant
+PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # kernels read these as given, 0 if a model has none
+CUTOFF_LIMIT = 1e7  # longest finite cutoff in ms, as spikes are stored for this time
+TICS_PER_MS = 1000  # NEST's resolution, to which times are rounded
+INTERVAL = "_bsshslm_2020"  # suffix of the names of equations of the interval variant
 Undrawn = Annotated[float | np.ndarray, BeforeValidator(normalize_value)]
 
 
 class Cell(Frozen):
-    """Parameters that neurons of all models have.
+    """Parameters of neurons of all models.
 
     Attributes
     ----------
@@ -66,12 +66,12 @@ class Cell(Frozen):
 
 
 class Cutoff(Frozen):
-    """What synapses of the spike variant learn with.
+    """Learning parameters of synapses in the spike variant.
 
     Attributes
     ----------
     eprop_isi_trace_cutoff : float
-        Time in ms after a spike from which on it adds nothing to the gradient, at most 1e7; inf: never.
+        Time in ms after a spike from which on its contribution to the gradient is 0, at most 1e7; inf: never.
     """
 
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
@@ -85,7 +85,7 @@ class Cutoff(Frozen):
 
 
 class Filtered(Cutoff):
-    """What neurons of the spike variant learn with.
+    """Learning parameters of neurons in the spike variant.
 
     Attributes
     ----------
@@ -100,14 +100,14 @@ class Filtered(Cutoff):
 
 
 class Neuron(Cell):
-    """Parameters of NEST's e-prop neurons, whose equations are those of a file in `neurons/models`.
+    """Parameters of NEST's e-prop neurons, whose equations are in `neurons/models`.
 
     Attributes
     ----------
     suffix : str
-        End of the names of the equations of a variant.
+        Suffix of the names of the equations of a variant.
     psc_delta : bool
-        Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+        Whether a spike sets the voltage to `V_reset`, where it stays while the neuron is refractory.
     V_m : float, array_like, Normal or Uniform
         Voltage at the start in mV; None: `E_L`.
     surrogate_gradient_function : str
@@ -125,7 +125,7 @@ class Neuron(Cell):
     V_reset : float, array_like, Normal or Uniform
         Voltage after a spike in mV.
     refractory_input : bool
-        Whether input that arrives while refractory is kept, decaying, else it is lost.
+        Whether input that arrives while refractory is stored and decays; else it is lost.
     adapt_beta : float, array_like, Normal or Uniform
         Rise of the threshold with the adaptation, which grows by 1 with each spike.
     adapt_tau : float, array_like, Normal or Uniform
@@ -144,12 +144,12 @@ class Neuron(Cell):
 
     @classmethod
     def name_equations(cls) -> str:
-        """Return the name of its equations in `neurons.library`."""
+        """Return the name of the equations in `neurons.library`."""
         return f"iaf{'_psc_delta' * cls.psc_delta}{'_adapt' * cls.adaptive}{cls.suffix}"
 
     @property
     def kernel_code(self) -> int:
-        """Bits that tell kernels what the model does, see `layout.pxd`."""
+        """Bits that describe the model's features to kernels, see `layout.pxd`."""
         early = layout.EARLY_CURRENT if library.get_definition(self.name_equations()).current_from == 0 else 0
         return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
@@ -225,5 +225,5 @@ class Readout(ReadoutBase, Cutoff):
 
 
 def round_up_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
-    """Return a time in ms as steps, as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
+    """Return a time in ms as steps, in NEST's way: rounded to a thousandth of a ms, then up to whole steps."""
     return np.ceil(np.round(np.rint(np.asarray(ms, float) * TICS_PER_MS) / (TICS_PER_MS * dt_ms), 6))

@@ -1,9 +1,8 @@
 """Neurons and readouts as nodes of NIR, the Neuromorphic Intermediate Representation (Pedersen et al. 2024).
 
-NIR's equations know continuous time, in seconds. Spikes are taken as simulators that read NIR take them: as a current
-of height 1 for a step, `dt`. So a membrane that decays by `alpha = exp(-dt/tau)` rises by `(1 - alpha) r w` with a
-spike, and pareprop's rise by `w` is that of `r = 1/(1 - alpha)`. Voltages are in mV from `E_L`, where NIR's neurons
-start.
+NIR's equations have continuous time, in seconds. As in simulators that read NIR, a spike is a current of height 1 for a
+step, `dt`. So a membrane that decays by `alpha = exp(-dt/tau)` rises by `(1 - alpha) r w` with a spike, and pareprop's
+rise by `w` corresponds to `r = 1/(1 - alpha)`. Voltages are in mV from `E_L`, where NIR's neurons start.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def load() -> ModuleType:
-    """Return the package nir; `InputError` says how to get it."""
+    """Return the package nir; `InputError` says how to install it."""
     try:
         import nir
     except ImportError:
@@ -38,42 +37,21 @@ def load() -> ModuleType:
 
 
 def round_digits(values: object) -> np.ndarray:
-    """Return numbers rounded to 14 digits, so that factors which were multiplied and divided out leave no trace."""
+    """Return numbers rounded to 14 digits, to remove rounding errors of factors that cancel."""
     return np.vectorize(lambda value: float(f"{value:.14g}"), otypes=[float])(values)
 
 
 def compute_gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
-    """Return by how much a leaky integrator follows a constant input in a step, `1 - exp(-dt/tau)`."""
+    """Return the response of a leaky integrator to a constant input in a step, `1 - exp(-dt/tau)`."""
     return -elementary.expm1(-dt_ms / np.asarray(tau_ms, float))
 
 
 def make_neuron_node(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
-    """Return the node of a population of neurons.
+    """Return the node (nir.LIF or nir.CubaLIF) of a population of neurons, its constant input (size,), and notes.
 
-    Parameters
-    ----------
-    here : str
-        Start of the messages.
-    model : str
-        Name of the neuron model.
-    values : Mapping of str to np.ndarray
-        NEST's parameters, (size,) each, and `neuron_model`, the definition as JSON, of models given by equations.
-    dt_ms : float
-        Step in ms.
-
-    Returns
-    -------
-    node : nir.LIF or nir.CubaLIF
-        The node.
-    bias : np.ndarray
-        (size,), constant input to the node.
-    notes : list of str
-        What differs in NIR.
-
-    Raises
-    ------
-    InputError
-        Names what NIR cannot express.
+    `values` are NEST's parameters, (size,) each, and for custom models `neuron_model`, the definition as JSON. `here`
+    is the start of messages. The notes are differences in NIR. Raises `InputError` for features that NIR cannot
+    express.
     """
     if model not in NODES or not _is_of_package(model, values):
         raise InputError(f"{here}: NIR has no neuron of model '{model}', only of {', '.join(NODES)}")
@@ -93,7 +71,7 @@ def _is_of_package(model: str, values: Arrays) -> bool:
 
 
 def _refuse_parameter(here: str, values: Arrays, name: str, wanted: object, lacks: str) -> None:
-    """Raise `InputError` if a parameter has another value than the one that NIR means."""
+    """Raise `InputError` if a parameter has another value than NIR's equations assume."""
     given = np.asarray(values.get(name, wanted), float)
     wrong = given[given != wanted]
     if wrong.size:
@@ -116,14 +94,14 @@ def _make_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndar
 
 
 def _compute_resistance(values: Arrays, dt_ms: float) -> np.ndarray:
-    """Return r such that a spike adds its weight, or weight (1 - exp(-dt/tau)) where arrival is not regular."""
+    """Return r such that a spike adds its weight, or weight (1 - exp(-dt/tau)) if arrival is not regular."""
     regular = np.asarray(values.get("regular_spike_arrival", True), bool)
     return np.where(regular, 1.0 / compute_gain(values["tau_m"], dt_ms), 1.0)
 
 
 def _make_cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
-    _refuse_parameter(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
+    _refuse_parameter(here, values, "I_e", 0.0, "no constant current in addition to their synaptic current")
     if np.any(differ := values["tau_syn_ex"] != values["tau_syn_in"]):
         pair = " and ".join(f"{name} = {values[name][differ][0]:g}" for name in ("tau_syn_ex", "tau_syn_in"))
         raise InputError(f"{here}: {pair}: NIR's neurons have one synaptic time constant")
@@ -161,27 +139,11 @@ def make_readout_node(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign,
 
 
 def convert_node(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
-    """Return the model, parameters and factors of inputs that a node of neurons or readouts stands for.
+    """Return model, parameters, factors of weights and currents for a node (nir.LIF, nir.CubaLIF or nir.LI).
 
-    Parameters
-    ----------
-    here : str
-        Start of the messages.
-    node : nir.LIF, nir.CubaLIF or nir.LI
-        The node.
-    dt_ms : float
-        Step in ms.
-
-    Returns
-    -------
-    model : str
-        "iaf_psc_delta", "iaf_psc_exp" or "readout".
-    values : dict
-        NEST's parameters: a number that all cells share, or (size,).
-    factor : np.ndarray
-        (size,), by which weights onto each cell are multiplied.
-    current : np.ndarray
-        (size,), I_e in pA of a bias of 1; not a number where a bias has no counterpart.
+    The model is "iaf_psc_delta", "iaf_psc_exp" or "readout"; the parameters are NEST's: a number for all cells, or
+    (size,). The factors (size,) multiply weights onto each cell. The currents (size,) are I_e in pA for a bias of 1,
+    NaN if a bias has no counterpart. `here` is the start of messages.
     """
     kind = type(node).__name__
     tau = node.tau_mem if kind == "CubaLIF" else node.tau
@@ -208,5 +170,5 @@ def convert_node(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, n
 
 
 def reduce_shared(values: np.ndarray) -> Numbers:
-    """Return the number that all values are, else the values."""
+    """Return one number if all values are equal, else the values."""
     return float(values[0]) if np.all(values == values[0]) else values

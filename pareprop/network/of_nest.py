@@ -1,4 +1,4 @@
-"""Find the equations and parameters here for NEST's neurons without e-prop, such as `iaf_psc_exp` and `glif_psc`."""
+"""Find equations and parameters for NEST's neurons without e-prop, such as `iaf_psc_exp` and `glif_psc`."""
 
 from __future__ import annotations
 
@@ -36,19 +36,10 @@ WRITTEN = (
 
 
 def find_model(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
-    """Return the equations of NEST's neuron and the parameters of a population, None if the package has none.
+    """Return the equations of a NEST neuron and the parameters of a population, None if the package has no such neuron.
 
-    Parameters
-    ----------
-    name : str
-        NEST's name, without the prefix of e-prop, such as "iaf_psc_exp" or "glif_psc".
-    population : Nodes
-        The node population with its parameters.
-
-    Raises
-    ------
-    InputError
-        If parameters ask for what the equations do not have.
+    `name` is NEST's name, without the prefix of e-prop, such as "iaf_psc_exp" or "glif_psc". Raises `InputError` for
+    parameters that require features without equations.
     """
     here = f"node population '{population.name}'"
     if name == "glif_psc":
@@ -56,13 +47,13 @@ def find_model(name: str, population: Nodes) -> tuple[NeuronModel, Values] | Non
     if name not in library.list_names() or library.get_definition(name).nest not in (name, f"eprop_{name}"):
         return None
     values = require_rest(population.values, here)
-    if not _parse_flag(values.get("refractory_input", False)):  # False is what the equations do
+    if not _parse_flag(values.get("refractory_input", False)):  # the equations correspond to False
         values.pop("refractory_input", None)
     return library.get_definition(name), values
 
 
 def find_name(model: str, given: Given) -> str:
-    """Return NEST's name of a model of the package, if `given` has its dynamics and scripts can hold it; else ""."""
+    """Return NEST's name of a model of the package, if `given` has its dynamics and scripts can express it; else ""."""
     if model not in library.list_names() or library.get_definition(model).nest not in (*SAME, *OTHERWISE):
         return ""
     known = library.get_definition(model).to_dict()
@@ -90,14 +81,14 @@ def set_receptors(model: NeuronModel, n: int) -> NeuronModel:
 
 
 def _renumber_names(value: object, k: int) -> object:
-    """Return an entry of the first receptor, with names of the k-th one."""
+    """Return an entry of the first receptor, with the names of receptor k."""
     if not isinstance(value, str):
         return value
     return re.sub(r"\b(Q|x|near|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
 
 
 def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
-    """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters; `here` begins messages."""
+    """Return the level for the flags of NEST's `glif_psc`, and its parameters; messages begin with `here`."""
     values = require_rest({_rename_key(key): value for key, value in given.items()}, here)
     flags = tuple(_parse_flag(values.pop(name, False)) for name in FLAGS)
     if flags not in LEVELS:
@@ -115,7 +106,7 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
 
 
 def convert_to_nest(definition: NeuronModel, given: Given) -> Values:
-    """Return the parameters of a population of one of the models `WRITTEN` as NEST takes them; inverse of `find`."""
+    """Return a population's parameters in NEST's form for one of the models `WRITTEN`; inverse of `find_model`."""
     if definition.nest.startswith("eprop_"):
         return dict(given)
     own = {key: given[key] for key in definition.parameters}
@@ -127,11 +118,13 @@ def convert_to_nest(definition: NeuronModel, given: Given) -> Values:
 
 
 def join_lists(given: Given) -> Values:
-    """Return parameters with those of each receptor and current in NEST's lists; of single neurons, one by one."""
+    """Return parameters with the values of all receptors and currents in NEST's lists; single neurons' values one by
+    one.
+    """
     own = dict(given)
     for stem, name in LISTS.items():
         items = [own.pop(key) for key in sorted(own) if re.fullmatch(rf"{stem}_\d+", key)]
-        if any(np.ndim(item) for item in items):  # of single neurons, which files hold one by one
+        if any(np.ndim(item) for item in items):  # of single neurons, which files store one by one
             own |= {f"{name}_{k}": item for k, item in enumerate(items, 1)}
         elif items:
             own[name] = items

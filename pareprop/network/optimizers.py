@@ -1,11 +1,11 @@
 """Optimizers of both variants: checked settings with NEST's names, and the equations of a step, which are compiled.
 
-`cython_core/generate_optimizers.py` reads the equations when the package is built, without importing this file: they
-are plain text. All algorithms of both variants contain them from there.
+`cython_core/generate_optimizers.py` reads the equations as plain text when the package is built, without importing
+this file. All algorithms of both variants contain the compiled equations.
 
 Where to add
 ------------
-An optimizer: a class here with its settings and equations, and its place in `OPTIMIZERS`. Then build the package.
+An optimizer: a class here with its settings and equations, and its entry in `OPTIMIZERS`. Then build the package.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ OF_WEIGHTS = (
     "batch_size",
     "max_norm",
 )  # fields for weights alone
-UNBOUNDED = 1e30  # bounds of weights that have none
+UNBOUNDED = 1e30  # bounds of weights without bounds
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
 class Optimizer(Frozen):
     """Settings of all optimizers, and the equations of their steps.
 
-    Equations may name the settings, the gradient `g` and what the synapse keeps. They are computed one after another:
-    those of `kept` in their order, then that of `weight`, which is then brought within its bounds.
+    Equations may read the settings, the gradient `g` and the optimizer state of the synapse (its moments). They are
+    computed one after another: the moments in the order of `kept`, then `weight`, which is then clipped to its bounds.
 
     Attributes
     ----------
     kept : dict
-        Name to equation of each number that is kept of a synapse, 0 before the first step.
+        Name to equation of each moment of a synapse, 0 before the first step.
     weight : str
         Equation of the weight.
     of_step : dict
         Name to equation of numbers of a step that are the same for all synapses, by `n`, the number of the step from 1.
     idle : dict
-        Equations of `n` steps without a gradient at once: of other names first, then of `weight` and of what is kept.
-        There `series(x)` is the sum over these steps, i = 1, 2, ... n, of
+        Equations of `n` steps without a gradient at once: first of other names, then of `weight` and of the moments.
+        `series(x)` is the sum over these steps, i = 1, 2, ... n, of
         ``rate * factor**i / (1 - x (growth**i - 1))``, see `plans.idle`. Empty: the kernels take the steps one by one.
     series : dict
         Equations of "rate", of each step, in proportion to `eta`, and of "factor" and "growth", by settings alone. A
-        step with a gradient must change the weight as a step of the series with i = 0 does: it is computed with those
-        that follow it.
+        step with a gradient must change the weight like a step of the series with i = 0: it is computed together with
+        the steps after it.
     negligible : dict
-        Name of what is kept to the size of gradients that are left out of it in single precision: their squares are
-        subnormal numbers, for which a processor takes a hundred times as long.
+        Name of a moment to the size of gradients that it ignores in single precision: their squares are subnormal
+        numbers, which take a processor a hundred times as long.
     accumulates : bool
         Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
-        Names of what is kept.
+        Names of the moments.
     follows_gradient : bool
-        Whether a step grows with the gradient, so that filters of the traces count.
+        Whether a step grows with the gradient, so that filters of the traces matter.
     eta_scaled : float
-        `eta` where none is given and it is `scaled`.
+        Default of `eta` if it is `scaled`.
     usual, often : str
         Usual range of `eta` in the tasks of the package, for help; `often`: in the spike variant, if it differs.
     type : str
@@ -88,21 +88,21 @@ class Optimizer(Frozen):
         Whether the spike variant steps with the gradient of every time step, not with their sum.
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
-        gain 1, see `Variant.gain`. It does not touch rules without e-prop's filter.
+        gain 1, see `Variant.gain`. Rules without e-prop's filter ignore it.
     scaled : bool
-        Whether `eta` counts in units of the weights that `Scaled()` would draw, of each projection: Adam moves a weight
-        by about `eta` of them in a batch, or in a sample of the spike variant without batches; gradient descent takes
-        `eta` times their square over the steps with a learning signal, and is normalized. Where none is given `eta` is
-        0.01 of Adam, 0.03 with momentum, else 0.3, and weights have no bounds.
+        Whether `eta` has the unit of the weights that `Scaled()` would draw for the projection: Adam moves a weight by
+        about `eta` of these units in a batch, or in a sample of the spike variant without batches; gradient descent
+        takes `eta` times the squared unit over the number of steps with a learning signal, and is normalized. By
+        default `eta` is then 0.01 for Adam, 0.03 with momentum, else 0.3, and weights have no bounds.
     max_norm : float or None
-        Norm of the gradient of all weights together, of all projections, above which it is scaled down to that norm;
-        None: never. Of the model's optimizer, in the interval variant.
+        Norm of the gradient of all weights of all projections, above which the gradient is scaled down to this norm;
+        None: never. For the model's optimizer, in the interval variant.
     low : float or None
         Lowest value of a learned delay or parameter.
     high : float or None
         Highest value of a learned delay or parameter.
     scale : str
-        "linear", or "log": `eta` is then a share of the value, whose logarithm is learned.
+        "linear", or "log": `eta` is then a fraction of the value, whose logarithm is learned.
     shared : bool
         Whether a population learns one value of a parameter, by the sum of the gradients of its neurons.
     """
@@ -138,7 +138,7 @@ class Optimizer(Frozen):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:
-        """Set `moments` to the names of what is kept; put the settings of all optimizers into the docstring."""
+        """Set `moments` to the names of the moments; add the settings of all optimizers to the docstring."""
         super().__pydantic_init_subclass__(**options)
         cls.moments = tuple(cls.kept) or cls.moments
         said = list_meanings(cls)
@@ -152,7 +152,7 @@ class Optimizer(Frozen):
         """Set the defaults of `scaled` before bounds are checked."""
         values = {"eta": self.eta_scaled, "Wmin": -UNBOUNDED, "Wmax": UNBOUNDED} if self.scaled else {}
         self.__dict__.update({name: value for name, value in values.items() if name not in self.model_fields_set})
-        return super()._check_bounds()  # type: ignore[operator, no-any-return]  # pydantic leaves the function
+        return super()._check_bounds()  # type: ignore[operator, no-any-return]  # pydantic keeps the function
 
     @model_validator(mode="after")
     def _check_type(self) -> Optimizer:
@@ -165,22 +165,16 @@ class Optimizer(Frozen):
     @classmethod
     @cache
     def find_compiled(cls) -> tuple[int, list[str]] | None:
-        """Return the number of the equations in the kernels, and the settings that they name.
+        """Return the number of the equations in the kernels, and the settings that they read.
 
-        None if kernels do not have them: an optimizer of a script, with a `step` in Python.
+        None if kernels do not have the equations: an optimizer of a script, with a `step` in Python.
         """
         parts = (cls.kept, cls.weight, cls.of_step, cls.idle, cls.series, cls.negligible)
         return _COMPILED.get(json.dumps(parts))
 
     @property
     def code(self) -> int:
-        """Number of the equations in the kernels.
-
-        Raises
-        ------
-        InputError
-            If kernels do not have the equations.
-        """
+        """Number of the equations in the kernels; `InputError` if kernels do not have them."""
         if compiled := self.find_compiled():
             return compiled[0]
         raise InputError(
@@ -190,7 +184,7 @@ class Optimizer(Frozen):
 
     @property
     def constants(self) -> list[float]:
-        """Settings that the equations name, in the order of the kernels."""
+        """Settings that the equations read, in the order of the kernels."""
         compiled = self.find_compiled()
         return [getattr(self, name) for name in compiled[1]] if compiled else []
 
@@ -276,7 +270,7 @@ class SgdMomentum(Optimizer):
     Attributes
     ----------
     momentum : float
-        Share of the velocity v that is left after a step.
+        Fraction of the velocity v that remains after a step.
     """
 
     kept: ClassVar[dict[str, str]] = {"velocity": "momentum*velocity + g"}
@@ -291,12 +285,12 @@ class SgdMomentum(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weights that decay apart from the gradient (Loshchilov and Hutter 2019), as in PyTorch.
+    """Adam with weight decay decoupled from the gradient (Loshchilov and Hutter 2019), as in PyTorch.
 
     Attributes
     ----------
     weight_decay : float
-        Share of a weight that is lost in a step, divided by `eta`.
+        Fraction of a weight that decays in a step, divided by `eta`.
     """
 
     weight: ClassVar[str] = "(1 - eta*weight_decay)*weight - eta*bias_2/bias_1*moment/(sqrt(variance) + epsilon*bias_2)"
@@ -316,7 +310,7 @@ class AdamW(Adam):
 
 
 class Summed(Optimizer):
-    """What the spike variant takes at spikes while a batch runs: gradients are added up, and weights stay."""
+    """Optimizer of the spike variant at spikes within a batch: it sums gradients and does not change weights."""
 
     kept: ClassVar[dict[str, str]] = {"gradient": "gradient + g"}
     idle: ClassVar[dict[str, str]] = {"weight": "weight", "gradient": "gradient"}
@@ -338,7 +332,7 @@ def require_of_weights(optimizer: Optimizer, here: str) -> None:
 
 
 def default_optimizer() -> Optimizer:
-    """Return the optimizer of a model that is given none: its first steps are small, and as long in both variants."""
+    """Return the default optimizer of a model: its first steps are small, and of the same length in both variants."""
     return GradientDescent(eta=1e-5, normalized=True)
 
 
@@ -352,30 +346,16 @@ else:
 
 
 def require_no_decay(here: str, rule: Optimizer) -> None:
-    """Raise `InputError` for an optimizer that lets values decay to 0, for others than weights."""
+    """Raise `InputError` for an optimizer with weight decay, if it is for other values than weights."""
     if hasattr(rule, "weight_decay"):
         raise InputError(f"{here}: optimizer '{rule.type}' decays weights; take adam")
 
 
 def make_optimizer(values: Given, origin: str) -> Optimizer:
-    """Make a checked optimizer from NEST's optimizer dictionary.
+    """Return a checked optimizer from NEST's optimizer dictionary, whose `type` names the optimizer.
 
-    Parameters
-    ----------
-    values : Mapping
-        Name to value; `type` names the optimizer, gradient descent without it.
-    origin : str
-        Owner of the values, named in the messages.
-
-    Returns
-    -------
-    Optimizer
-        Settings, all within their bounds.
-
-    Raises
-    ------
-    InputError
-        For an unknown `type` or name, or a value out of bounds.
+    The default type is gradient descent. `origin` is the owner of the values, named in messages. Raises `InputError`
+    for an unknown `type` or name, or a value out of bounds.
     """
     kind = values.get("type", "gradient_descent")
     if not isinstance(kind, str) or kind not in OPTIMIZERS:

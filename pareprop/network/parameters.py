@@ -32,9 +32,9 @@ from ..kernels import random
 from ..values import AnyValue, Given
 
 FLOAT_MAX = float(np.finfo(float).max)
-FAR = 100.0  # lognormal values whose mean is this many times a default are noted
+FAR = 100.0  # a note is printed if the mean of lognormal values is this many times a default
 PROBLEMS = 100  # reported at once
-ELSEWHERE = {  # names of NEST and PyTorch to those of the package
+ELSEWHERE = {  # names of NEST and PyTorch to names of the package
     "lr": ("eta",),
     "learning_rate": ("eta",),
     "betas": ("beta_1", "beta_2"),
@@ -83,7 +83,7 @@ class Frozen(BaseModel, metaclass=_Checked):
     Attributes
     ----------
     bounds : tuple of str
-        Bounds of parameters, such as "tau_m > 0" and "V_reset < V_th"; those of base classes hold as well.
+        Bounds of parameters, such as "tau_m > 0" and "V_reset < V_th", in addition to the bounds of base classes.
     positional : str
         Name of the value that may be given without its name.
     """
@@ -153,7 +153,7 @@ def parse_setting(text: str) -> tuple[str, AnyValue]:
 
 
 def _parse_value(text: str) -> AnyValue:
-    """Parse a value as TOML; return what is not TOML as text."""
+    """Parse a value as TOML; return other text as it is."""
     try:
         table = files.parse_toml(f"value = {text}")
     except ValueError:
@@ -188,9 +188,9 @@ def _require_kind(value: object, kinds: frozenset[object]) -> None:
 
 
 class Distribution(Frozen):
-    """Numbers that are drawn, each from a random stream of its own.
+    """Random numbers, each drawn from a separate random stream.
 
-    A new distribution is a class here and an entry of `DISTRIBUTIONS`, and its formula in `cython_core/random.pxd`.
+    A new distribution is a class here, an entry of `DISTRIBUTIONS`, and a formula in `cython_core/random.pxd`.
 
     Attributes
     ----------
@@ -212,26 +212,15 @@ class Distribution(Frozen):
 
     @property
     def numbers(self) -> tuple[float, float]:
-        """The two numbers of the formula in `kernels.random`: the fields beside `kind`, in their order, then 0."""
+        """The two numbers of the formula in `kernels.random`: the fields except `kind`, in their order, then 0."""
         first, second, *_ = *(value for name, value in self if name != "kind"), 0.0
         return first, second
 
     def draw_values(self, key: np.ndarray, ids: ArrayLike, n: int = 1) -> np.ndarray:
-        """Draw numbers.
+        """Draw `n` numbers from each random stream, float64 (n_ids, n).
 
-        Parameters
-        ----------
-        key : np.ndarray
-            uint64 (2,), from `rng.make_key`.
-        ids : array_like
-            Non-negative integers (n_ids,): the streams, such as ids of neurons or of targets.
-        n : int
-            How many numbers of each stream.
-
-        Returns
-        -------
-        np.ndarray
-            float64 (n_ids, n).
+        `key` is uint64 (2,), from `rng.make_key`; `ids` are non-negative integers (n_ids,), the streams, such as ids of
+        neurons or of targets.
         """
         return rng.draw_values(self.kernel_code, *self.numbers, key, ids, n)
 
@@ -340,7 +329,9 @@ def is_whole(value: object) -> bool:
 
 
 def array_of(value: object, here: str) -> np.ndarray:
-    """Return numbers, one or several, as an array of their type; `InputError` names what is none, after `here`."""
+    """Return one or several numbers as an array of their type; `InputError`, after `here`, names a value that is no
+    number.
+    """
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
@@ -406,17 +397,17 @@ def _make_distribution(given: Given) -> Distribution:
 
 
 class Scaled(Frozen):
-    """Normally distributed weights around 0, with which what arrives moves a target by a share of its threshold.
+    """Normally distributed weights around 0, scaled to move targets by a given fraction of their threshold.
 
     The standard deviation follows from the mean number of sources of a target, and from its response to one spike at
-    rest. If each source fires at `rate_hz`, as a Poisson process, voltages of neurons that do not spike spread by
-    `gain` times the distance from rest to threshold; those of readouts by `gain` mV. Squares of gains of several
-    projections onto a population add up. With a gain of 1 neurons of `tau_m` = 20 ms fire at about 15 Hz.
+    rest. If each source fires at `rate_hz`, as a Poisson process, voltages of neurons that do not spike have a standard
+    deviation of `gain` times the distance from rest to threshold, voltages of readouts of `gain` mV. Squares of gains
+    of several projections onto a population add up. With a gain of 1 neurons of `tau_m` = 20 ms fire at about 15 Hz.
 
     Attributes
     ----------
     gain : float
-        Spread of the voltages in distances to threshold.
+        Standard deviation of the voltages over the distance to threshold.
     rate_hz : float
         Mean rate of the sources in Hz.
     fires_hz : float or None
@@ -436,7 +427,7 @@ class Scaled(Frozen):
 
 
 def _read_weight(value: AnyValue) -> Distribution | np.ndarray | float | Scaled:
-    """As `_read_value`, and what is scaled, also from a table that has `gain` or `fires_hz`."""
+    """Return the value of `_read_value`, or a `Scaled`, also from a table with `gain` or `fires_hz`."""
     if isinstance(value, Mapping) and ("gain" in value or "fires_hz" in value):
         try:
             return Scaled(**value)
@@ -450,26 +441,10 @@ Weight = Annotated[SkipValidation[float | np.ndarray | Distribution | Scaled], B
 
 
 def validate_values(kind: type[T], values: Given, origin: str) -> T:
-    """Build a checked description.
+    """Return an instance of `kind`, a subclass of `Frozen`, from values by name.
 
-    Parameters
-    ----------
-    kind : type
-        Subclass of `Frozen`.
-    values : Mapping
-        Name to value.
-    origin : str
-        Owner of the values, named in the message unless it is empty.
-
-    Returns
-    -------
-    Frozen
-        Instance of `kind`.
-
-    Raises
-    ------
-    InputError
-        Reports all problems at once, each with key, value and bound.
+    `origin` is the owner of the values, named in messages unless it is empty. `InputError` reports all problems at
+    once, each with key, value and bound.
     """
     try:
         return kind.model_validate(dict(values))
@@ -516,14 +491,14 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Bound:
-    """A relation that values of a parameter must have to a number, or to those of another parameter.
+    """A relation between values of a parameter and a number, or the values of another parameter.
 
     Attributes
     ----------
     name : str
         The parameter.
     words : str
-        What it must do, such as "be above".
+        The relation in words, such as "be above".
     holds : callable
         The relation, of two arrays.
     limit : float or str
@@ -536,18 +511,11 @@ class Bound:
     limit: float | str
 
     def find_broken(self, value: object, limit: object) -> tuple[int, float, str] | None:
-        """Return the first value for which the relation does not hold.
+        """Return the first value that violates the relation: index, value and the relation in words; None if there is
+        none.
 
-        Parameters
-        ----------
-        value, limit : float, np.ndarray, Distribution or None
-            Values of the parameter and of its limit, one for all or one for each neuron. Of a distribution its lowest
-            value is checked, if it has one; None is not checked.
-
-        Returns
-        -------
-        tuple or None
-            Index, value, and what the value must do; None if the relation holds as far as is known.
+        `value` and `limit` are values of the parameter and of its limit: one for all, an array, or a distribution,
+        whose lowest value is checked if it has one. None is not checked.
         """
         if isinstance(value, Uniform) and not isinstance(self.limit, str):
             value = value.low
@@ -555,7 +523,7 @@ class Bound:
             return None
         values, limits = np.atleast_1d(np.asarray(value, float)), np.atleast_1d(np.asarray(limit, float))
         if len(values) != len(limits) and 1 not in (len(values), len(limits)):
-            return None  # lengths are checked by themselves
+            return None  # lengths are checked separately
         values, limits = np.broadcast_arrays(values, limits)
         broken = np.flatnonzero(~self.holds(values, limits))
         if not len(broken):

@@ -13,21 +13,22 @@ from .model import Model
 from .sharing import VARIABLE as SHARE_ABOVE
 from .sharing import count_sharing
 
-BALANCE = 1.1  # a node may cost this times the mean, if its bounds then fall where delays are long
-LONGEST = 256  # most steps between exchanges of nodes: sums for readouts are kept until then
+BALANCE = 1.1  # a node may cost this times the mean, if its bounds then cross only long delays
+LONGEST = 256  # most steps between exchanges of nodes, for which sums for readouts are stored
 VARIABLE = "PAREPROP_CUTS"  # environment variable that sets the bounds, for tests
 UNEQUAL = 1.005  # neurons are partitioned again while a rank costs more than this times the mean
 TRIES = 16  # most partitions that are tried
 
 
 def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
-    """Return the first neuron of each rank, and the number of all: int64 (size + 1,), the same on all ranks.
+    """Return the partition bounds, int64 (size + 1,), the same on all ranks: each rank's first neuron, and the number
+    of all.
 
-    Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and at ends of areas,
-    as long as no node costs more than `BALANCE` times the mean; delays count more. `size` is the number of ranks;
-    `nodes` has the first rank of each node, and the number of ranks, int64 (n_nodes + 1,); None: one node. Raises an
-    `InputError` if PAREPROP_CUTS does not name the first neuron of each rank after the first, ascending, or if the
-    ranks do not share the network.
+    Bounds of nodes are placed at ends of populations if that makes the shortest delay between nodes longer, and at ends
+    of areas, as long as no node costs more than `BALANCE` times the mean; delays have priority. `size` is the number of
+    ranks; `nodes` has the first rank of each node, and the number of ranks, int64 (n_nodes + 1,); None: one node.
+    Raises an `InputError` if PAREPROP_CUTS does not name the first neuron of each rank after the first, ascending, or
+    if the ranks do not share the network.
     """
     n, n_sharing, given = model.size("recurrent"), count_sharing(model, size), os.environ.get(VARIABLE)
     if given and n_sharing < size:
@@ -49,7 +50,7 @@ def choose_bounds(model: Model, size: int, nodes: np.ndarray | None = None) -> n
 
 
 def has_given_bounds() -> bool:
-    """Return whether PAREPROP_CUTS says which neurons each rank has."""
+    """Return whether PAREPROP_CUTS sets the partition bounds."""
     return bool(os.environ.get(VARIABLE))
 
 
@@ -58,19 +59,9 @@ def count_round_steps(
 ) -> tuple[int, int]:
     """Return the steps between exchanges of the ranks of a node, and between exchanges of nodes.
 
-    Spikes are exchanged once per shortest delay between ranks. In the spike variant, learning signals are made of sums
-    over all ranks: so delays to and from readouts bound both numbers.
-
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    n_steps : int
-        Steps of a sample.
-    nodes : np.ndarray or None
-        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
-    bounds : np.ndarray or None
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+    Spikes are exchanged once per shortest delay between ranks. In the spike variant, learning signals are sums over all
+    ranks, so that delays to and from readouts bound both numbers. `n_steps` is the number of steps of a sample; `nodes`
+    and `bounds` have the first rank of each node and the first neuron of each rank, then the number of all.
     """
     most = min(_find_signal_delay(model), n_steps)
     within = int(min(model.min_delay("recurrent") or n_steps, most))
@@ -86,7 +77,7 @@ def _find_signal_delay(model: Model) -> float:
 
 
 def _list_spans(model: Model) -> list[tuple[int, int, int]]:
-    """Return of each projection among neurons the shortest delay, and the indices of its populations, lower first."""
+    """Return for each projection among neurons the shortest delay, and the indices of its populations, lower first."""
     places = {group.name: k for k, group in enumerate(model.of_role("recurrent"))}
     named = [item for item in model.projections if item.pre.name in places and item.post.name in places]
     items = [item for item in named if not item.is_empty]
@@ -104,7 +95,7 @@ def _find_delay_between(model: Model, firsts: np.ndarray) -> float:
 def _choose_node_bounds(
     model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
 ) -> np.ndarray | None:
-    """Return the first chunk of each node, and the number of chunks; None if equal cuts are as good."""
+    """Return the first chunk of each node, and the number of chunks; None if equal parts are as good."""
     before, most = _find_delay_between(model, bounds[nodes]), _find_signal_delay(model)
     groups, spans = model.of_role("recurrent"), _list_spans(model)
     cost = np.cumsum([0, *(sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True))])
@@ -130,9 +121,9 @@ def _choose_node_bounds(
 def _choose_even_bounds(
     tables: TableCosts, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0
 ) -> np.ndarray:
-    """Choose bounds of neurons from `first` on so that ranks cost the same, synapse tables included.
+    """Choose bounds of neurons from `first` on so that ranks cost the same, including synapse tables.
 
-    The cost of tables is known for given bounds alone: so they are chosen again with the costs at the last bounds.
+    The cost of tables depends on the bounds, so bounds are chosen again with the costs at the last bounds.
     """
     ids, whole = np.cumsum([first, *lengths]), sum(sum_cost(*chunk) for chunk in zip(costs, lengths, strict=True))
     bounds = best = first + choose_equal_bounds(costs, lengths, size)
@@ -144,7 +135,9 @@ def _choose_even_bounds(
             best, least = bounds, each.max()
         if each.max() * size <= UNEQUAL * int(each.sum()):
             break
-        expected = added if k == 0 else (expected + added) // 2  # a mean: else the same neurons would go to and fro
+        expected = (
+            added if k == 0 else (expected + added) // 2
+        )  # a mean, or else the same neurons would move back and forth
         shares = np.maximum((whole + int(expected.sum())) // size - expected, 0)
         bounds = first + choose_equal_bounds(costs, lengths, size, shares)
     return best
@@ -153,23 +146,11 @@ def _choose_even_bounds(
 def choose_equal_bounds(
     costs: list[np.ndarray], lengths: list[int], size: int, shares: np.ndarray | None = None
 ) -> np.ndarray:
-    """Cut ids so that costs are as equal as whole neurons allow.
+    """Return the first neuron of each rank, and the number of all, so that costs are as equal as whole neurons allow.
 
-    Parameters
-    ----------
-    costs : list of np.ndarray
-        int64 (length,) each, above 0, costs of the neurons of a chunk; (1,) if they all cost the same.
-    lengths : list of int
-        Neurons of each chunk.
-    size : int
-        Number of ranks.
-    shares : np.ndarray or None
-        int64 (size,) of at least 0, some of them above 0: what ranks shall have, in proportion; None: the same.
-
-    Returns
-    -------
-    np.ndarray
-        int64 (size + 1,), first neuron of each rank, and the number of all; equal blocks for equal costs.
+    `costs` are int64 (length,) for each chunk, above 0, or (1,) if its neurons cost the same; `lengths` are the neurons
+    of each chunk. `shares` int64 (size,), of at least 0 and some above 0, are the ranks' parts in proportion (None:
+    equal). Equal costs give equal blocks.
     """
     if not lengths:
         return np.zeros(size + 1, np.int64)

@@ -1,6 +1,6 @@
 """Perturbations of a network in some phases of a run: silenced cells, injected currents, lost spikes, cut projections.
 
-A new kind is a class here, an entry of `KINDS`, a method of `Model`, and what `engines.perturbed` makes of it.
+A new kind is a class here, an entry of `KINDS`, a method of `Model`, and a case in `engines.perturbed`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..values import AnyValue
 from .connectivity import Population, Projection, Role, check_name
 from .parameters import Distribution, Frozen, Value, check_lengths, list_bounds, show_value, suggest_name
 
-PHASES = ("train", "validate", "test")  # those of runs; a script may name others
+PHASES = ("train", "validate", "test")  # phases of runs; a script may name others
 CELLS: tuple[Role, ...] = ("input", "recurrent")  # roles of cells that spike
 
 
@@ -43,18 +43,18 @@ class Perturbation(Frozen):
     Attributes
     ----------
     phases : sequence of str or None
-        "train", "validate", "test", or what else a script calls its samples; "all" or None: every phase; an empty
-        list: only where `Simulation.test(..., perturb=[...])` asks for it. By default `silence` and `cut` act in
-        tests, `dropout` in training, `inject` in all phases.
+        "train", "validate", "test", or another phase of a script; "all" or None: every phase; an empty list: only if
+        `Simulation.test(..., perturb=[...])` requests it. By default `silence` and `cut` act in tests, `dropout` in
+        training, `inject` in all phases.
     start_ms, stop_ms : float or None
-        From when to when of each sample it acts, whole steps of `dt_ms`; None: from its start, to its end.
+        Interval of each sample in which it acts, whole steps of `dt_ms`; None: from its start, to its end.
     name : str or None
-        Unique name, which keys draws; None: the kind and what it acts on, such as "silence->rec".
+        Unique name, which keys draws; None: kind and target, such as "silence->rec".
     """
 
     bounds: ClassVar[tuple[str, ...]] = ("start_ms >= 0",)
     kind: ClassVar[str]
-    roles: ClassVar[tuple[Role, ...]] = ("recurrent",)  # of the populations that it can act on
+    roles: ClassVar[tuple[Role, ...]] = ("recurrent",)  # roles of possible target populations
 
     phases: Phases = ("test",)
     start_ms: float = 0.0
@@ -66,21 +66,21 @@ class Perturbation(Frozen):
         return self.phases is None or phase in self.phases
 
     def describe_strength(self) -> str:
-        """Say in words how strong it is."""
+        """Return the strength in words."""
         return ""
 
 
 class Silence(Perturbation):
     """Neurons, or inputs, that do not spike.
 
-    A silenced neuron is held as if it were refractory: it does not spike, its surrogate gradient is 0, so that synapses
-    onto it do not learn, and what a model does while it is refractory it does: voltages of `iaf` go on, those of
-    `iaf_psc_delta`, `iaf_psc_exp` and `glif_psc` stand still.
+    A silenced neuron is refractory all the time: it does not spike, and its surrogate gradient is 0, so that synapses
+    onto it do not learn. Its voltage behaves as the model's voltage does while refractory: it changes in `iaf`, and is
+    constant in `iaf_psc_delta`, `iaf_psc_exp` and `glif_psc`.
 
     Attributes
     ----------
     cells : sequence of int or None
-        Which ones of the population, from 0 on; None: all.
+        Ids within the population, from 0 on; None: all.
     """
 
     kind = "silence"
@@ -89,7 +89,7 @@ class Silence(Perturbation):
     cells: SkipValidation[tuple[int, ...] | None] = None
 
     def describe_strength(self) -> str:
-        """Say in words how strong it is."""
+        """Return the strength in words."""
         return "" if self.cells is None else f"{len(self.cells)} cells"
 
 
@@ -117,7 +117,7 @@ class Injection(Perturbation):
     phases: Phases = None
 
     def describe_strength(self) -> str:
-        """Say in words how strong it is."""
+        """Return the strength in words."""
         mean, std = map(show_value, (self.mean, self.std))
         return f"mean {mean} pA" + ("" if std == "0" else f", std {std} pA")
 
@@ -125,9 +125,9 @@ class Injection(Perturbation):
 class Dropout(Perturbation):
     """Spikes that are lost on their way out of a cell, each with probability `p`, independently of others.
 
-    A spike is lost for all targets. The neuron has spiked all the same: it resets, adapts, and counts for its target
-    rate. The spikes that are left are not scaled by 1 / (1 - p): they would no longer be spikes, which all have the
-    weight of the synapse. Where targets need the same mean input, keep the dropout in tests: `phases="all"`.
+    A spike is lost for all targets. The neuron still spikes: it resets, adapts, and the spike counts for its target
+    rate. The remaining spikes are not scaled by 1 / (1 - p), as every spike has the weight of the synapse. If targets
+    need the same mean input in tests, keep the dropout there: `phases="all"`.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Dropout(Perturbation):
     phases: Phases = ("train",)
 
     def describe_strength(self) -> str:
-        """Say in words how strong it is."""
+        """Return the strength in words."""
         return f"p {self.p:g}"
 
 
@@ -157,16 +157,16 @@ KINDS: dict[str, type[Perturbation]] = {kind.kind: kind for kind in (Silence, In
 
 @dataclass(frozen=True)
 class Applied:
-    """A perturbation that was checked against what it acts on.
+    """A perturbation that was checked against its target.
 
     Attributes
     ----------
     name : str
         Unique name.
     of : str
-        Name of the population, or of the projection, that it acts on.
+        Name of the target: a population or a projection.
     options : Perturbation
-        What it does.
+        Kind and settings.
     start : int
         First step of a sample in which it acts.
     stop : int or None
@@ -193,7 +193,7 @@ class Applied:
         return min(self.start, stop), stop
 
     def format_line(self) -> str:
-        """Say in a line what it does, and when."""
+        """Return kind, target, strength and phases in one line."""
         options = self.options
         phases = "all phases" if options.phases is None else ", ".join(options.phases) or "where a test asks for it"
         end = "" if options.stop_ms is None else f" to {options.stop_ms:g}"
@@ -219,7 +219,7 @@ def name_perturbation(kind: type[Perturbation], target: AnyValue, name: str | No
 
 
 def fit_perturbation(name: str, target: Population | Projection, options: Perturbation, dt_ms: float) -> Applied:
-    """Check a perturbation against what it acts on; `InputError` names the value and the bound."""
+    """Check a perturbation against its target; `InputError` names the value and the bound."""
     here = f"{options.kind} '{name}'"
     start, stop = _count_steps(here, "start_ms", options.start_ms, dt_ms), None
     if options.stop_ms is not None:
@@ -265,7 +265,7 @@ def check_std(here: str, std: np.ndarray, first: int) -> None:
 
 
 def list_notes(applied: Applied) -> list[str]:
-    """Return a line for each thing of a perturbation that has no effect, or is likely a slip."""
+    """Return a line for each part of a perturbation that has no effect, or is likely a mistake."""
     options, here = applied.options, f"{applied.kind} '{applied.name}'"
     notes = []
     for phase in options.phases or ():
@@ -281,12 +281,9 @@ def list_notes(applied: Applied) -> list[str]:
 
 
 def choose_perturbations(everything: Sequence[Applied], phase: str, asked: Sequence[object] | None) -> list[Applied]:
-    """Return the perturbations that act in a phase, or those that were asked for, by name or as they are.
+    """Return the perturbations that act in a phase, or the requested ones, by name or as objects.
 
-    Raises
-    ------
-    InputError
-        For one that the model does not have.
+    Raises `InputError` for a perturbation that the model does not have.
     """
     if asked is None:
         return [item for item in everything if item.options.acts_in(phase)]
@@ -301,7 +298,7 @@ def choose_perturbations(everything: Sequence[Applied], phase: str, asked: Seque
 
 
 def find_steps(applied: Sequence[Applied], first: int, last: int, n_steps: int) -> list[tuple[int, int, list[str]]]:
-    """Split steps [first, last) of a sample where cuts begin or end; return ranges, and the projections cut there."""
+    """Split steps [first, last) of a sample where cuts begin or end; return ranges, and the projections cut in each."""
     cuts = [(item.of, *item.steps_of(n_steps)) for item in applied if item.kind == "cut"]
     edges = sorted({first, last, *(edge for _, *ends in cuts for edge in ends if first < edge < last)})
     return [
@@ -310,7 +307,7 @@ def find_steps(applied: Sequence[Applied], first: int, last: int, n_steps: int) 
 
 
 def list_cell_ranges(options: Perturbation, population: Population) -> list[tuple[int, int]]:
-    """Return the neighbouring cells of a population that a perturbation acts on, as half-open ranges."""
+    """Return the cells of a population on which a perturbation acts, as half-open ranges."""
     cells = getattr(options, "cells", None)
     if cells is None:
         return [(0, population.size)]

@@ -14,7 +14,7 @@ from .parameters import is_number, is_whole
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """What happened in an episode.
+    """Record of an episode.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class Rollout:
     acting : np.ndarray
         bool (N,), whether an action was taken.
     terminated : bool
-        Whether the episode came to its end; else it was cut off in time.
+        Whether the episode came to its end; else it was truncated.
     bootstrap : float
-        Value that follows the last step of an episode that was cut off.
+        Value after the last step of a truncated episode.
     n_steps : int
-        Steps that were run; later steps do not count.
+        Number of steps that were run; later steps do not count.
     """
 
     when: np.ndarray
@@ -60,7 +60,7 @@ class Rollout:
             raise InputError(f"rollout: bootstrap = {quote(self.bootstrap)} must be a number")
 
     def check(self, n_steps: int, n_actions: int) -> None:
-        """Raise `InputError` unless it fits into `n_steps` steps, with actions 0 to `n_actions` - 1."""
+        """Raise `InputError` unless the episode fits into `n_steps` steps, with actions 0 to `n_actions` - 1."""
         when, shapes = self.when, {np.shape(getattr(self, name)) for name in ("when", "actions", "rewards", "acting")}
         if len(shapes) != 1 or when.ndim != 1:
             raise InputError(f"rollout: when, actions, rewards and acting have shapes {sorted(shapes)}, must be (N,)")
@@ -83,7 +83,7 @@ class Reward(Loss):
     delta_n = s r_n + gamma V_(n+1) - V_n with the scale s of the rewards; A_n = delta_n + gamma lambda A_(n+1);
     E_k = A_n (pi_k - 1[a_n = k]) + c_H pi_k (log pi_k + H_n); E_V = - c_V A_n; 0 in all other steps. As A_n does not
     depend on the synapse, this is the online rule of Bellec et al. 2020 (Methods, equations 36 and 37) with its filter
-    of eligibility traces by gamma, for weights that stand still within an episode.
+    of eligibility traces by gamma, for weights that are constant within an episode.
 
     Attributes
     ----------
@@ -115,13 +115,13 @@ class Reward(Loss):
             raise InputError(f"loss 'reward': scale = {shorten(str(self.scale))} must be finite and above 0")
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
-        """Refuse: there are no targets."""
+        """Raise an error: there are no targets."""
         raise InputError("loss 'reward' needs the rollout of an episode, not a target")
 
     def evaluate(
         self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Rollout | None = None
     ) -> Evaluation:
-        """Return errors, loss, and what they are made of; `window` does not matter, see `Loss.evaluate`.
+        """Return errors, loss, and their terms; `window` has no effect, see `Loss.evaluate`.
 
         The loss is sum_n [- A_n log pi(a_n) + c_V/2 A_n^2 - c_H H_n]. `extra` holds `policy` (N, K), `value`,
         `td_error`, `advantage` and `entropy` (N,).
@@ -146,21 +146,10 @@ class Reward(Loss):
         return Evaluation(error, float(elementary.sum_in_order(terms)), extra)
 
     def compute_score(self, signal: np.ndarray, action: int) -> tuple[np.ndarray, float]:
-        """Return the errors that a TD error of 1 makes, and the entropy of the policy, for learning in the episode.
+        """Return the errors for a TD error of 1, float64 (n_readouts,), and the entropy of the policy in nats.
 
-        Parameters
-        ----------
-        signal : np.ndarray
-            float64 (n_readouts,), readouts of a decision step.
-        action : int
-            Action taken.
-
-        Returns
-        -------
-        error : np.ndarray
-            float64 (n_readouts,), pi_k - 1[a = k], and - c_V for the value.
-        entropy : float
-            In nats.
+        `signal` are the readouts of a decision step, float64 (n_readouts,). The errors are pi_k - 1[a = k] for the
+        action a, and - c_V for the value; they are for learning within the episode.
         """
         log_policy = log_softmax(signal[:-1])
         policy = elementary.exp(log_policy)

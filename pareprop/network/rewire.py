@@ -15,14 +15,14 @@ from .rule_base import Described
 class Rewire(Frozen):
     """DEEP R with a constant number of synapses per target (Bellec et al. 2018, arXiv:1711.05136).
 
-    With the rule "distance", new sources are drawn such that pairs stay connected with its probabilities; else evenly
-    from all.
+    With the rule "distance", new sources are drawn so that pairs stay connected with its probabilities; with other
+    rules, uniformly from all sources.
 
     Attributes
     ----------
     l1 : float
-        Weights shrink by this times the learning rate with each step of the optimizer; in the spike variant at the
-        end of every `every`-th sample.
+        Weights shrink by `l1` times the learning rate with each step of the optimizer; in the spike variant at the end
+        of every `every`-th sample.
     temperature : float
         Temperature of the random walk of the weights.
     every : int
@@ -50,19 +50,10 @@ def check_bounds(projection: Described, low: float, high: float, here: str) -> N
 
 
 def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...]]) -> None:
-    """Raise `InputError` if there are multapses, or targets with more than half of the sources that they may have.
+    """Raise `InputError` for multapses, or for targets with more than half of their possible sources.
 
-    Parameters
-    ----------
-    projection : Projection
-        Projection that is rewired.
-    chunks : iterable
-        (source, target, delay, index) in the order of `SynapseTable.yield_chunks`; a target is in one chunk.
-
-    Raises
-    ------
-    InputError
-        Names the target, the number of its synapses and the bound.
+    `projection` is rewired. `chunks` are (source, target, delay, index) in the order of `SynapseTable.yield_chunks`; a
+    target is in one chunk. The message names the target, the number of its synapses and the bound.
     """
     here = f"projection '{projection.name}'"
     choices = projection.pre.size - (projection.pre == projection.post and not projection.allow_autapses)
@@ -78,7 +69,7 @@ def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...
 
 
 def require_single(here: str, option: str, source: np.ndarray, target: np.ndarray) -> None:
-    """Raise `InputError` if there are multapses among synapses in canonical order, which could not be told apart."""
+    """Raise `InputError` if there are multapses among synapses in canonical order, which could not be distinguished."""
     twice = np.flatnonzero((np.diff(source) == 0) & (np.diff(target) == 0))
     if len(twice):
         pair = source[twice[0]], target[twice[0]]

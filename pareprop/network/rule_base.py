@@ -1,4 +1,4 @@
-"""Base class of connectivity rules, which choose the synapses of a projection."""
+"""Base class of connection rules, which choose the synapses of a projection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Described = Any  # a `Projection`, whose module imports this one
 
 
 class ConnectionRule(ABC):
-    """A connectivity rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
+    """A connection rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
 
     A new rule is a subclass in `connection_rules` with its number and its draw in `topology.pyx`, or one in
     `streamed_rules` with its `yield_chunks`; and one entry of `RULES`.
@@ -30,7 +30,7 @@ class ConnectionRule(ABC):
     options : tuple of str
         Options of a `Connection` that the rule needs and no other rule has by default.
     reaches_all : bool
-        Whether each source reaches all targets (but itself, without autapses).
+        Whether each source reaches all targets (except itself, without autapses).
     streamed : bool
         Whether synapses come from `yield_chunks`, not from `topology`.
     """
@@ -41,45 +41,17 @@ class ConnectionRule(ABC):
     streamed: ClassVar[bool] = False
 
     def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
-        """Yield the synapses onto the targets [low, high) of the population, weights only if asked for.
+        """Yield sources, targets, delays in steps and weights of the synapses onto the targets [low, high) of the
+        population.
 
-        Parameters
-        ----------
-        seed : int
-            Seed of the model.
-        projection : Projection
-            The checked projection.
-        low, high : int
-            Half-open range of targets, ids in the population.
-        weights : bool
-            Whether weights are needed; else they may be 0, as for counting.
-
-        Yields
-        ------
-        EdgeChunk
-            Sources, targets, delays in steps and weights of some synapses.
+        Without `weights`, as for counting, weights may be 0.
         """
         raise NotImplementedError
 
     def check_fields(self, here: str, projection: Described) -> Values:
-        """Return the fields of a checked projection that replace the given ones.
+        """Return the fields of a checked projection that replace the given ones, name to value.
 
-        Parameters
-        ----------
-        here : str
-            Start of the messages.
-        projection : Projection
-            As given.
-
-        Returns
-        -------
-        dict
-            Name of the field to its checked value.
-
-        Raises
-        ------
-        InputError
-            Names the value and the bound.
+        `InputError`, starting with `here`, names the value and the bound.
         """
         weight = projection.weight
         if parameters.is_number(weight):
@@ -107,7 +79,7 @@ class ConnectionRule(ABC):
         return self.compute_indegree(projection)
 
     def make_grid(self, seed: int, projection: Described) -> SourceGrid | None:
-        """Return the sources in space from which rewiring draws near ones; None: all sources are equally likely."""
+        """Return the grid of sources from which rewiring draws near ones; None: all sources are equally likely."""
         return None
 
 

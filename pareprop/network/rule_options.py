@@ -17,19 +17,19 @@ from ..values import AnyValue
 from .parameters import Distribution, Frozen, Value, suggest_name
 
 PLAIN = Eprop()  # the learning rule of projections that name none
-SIGN = "sign_of_weights"  # parameter of rules that change the size of weights: where it is not given, what it says
+SIGN = "sign_of_weights"  # parameter of rules that change the size of weights; its default is the projection's sign
 
 
 class ShortTerm(Frozen):
     """Short-term plasticity of a projection by source (Tsodyks et al. 1998, doi 10.1162/089976698300017502).
 
-    At each spike, a time t after the one before: x = 1 + (x - x u - 1) exp(-t/tau_rec), then
-    u = U + u (1 - U) exp(-t/tau_fac); what arrives is multiplied by x u. It is NEST's `tsodyks2_synapse`.
+    At each spike, a time t after the previous one: x = 1 + (x - x u - 1) exp(-t/tau_rec), then
+    u = U + u (1 - U) exp(-t/tau_fac); the weight is multiplied by x u. It is NEST's `tsodyks2_synapse`.
 
     Attributes
     ----------
     U : float, array_like or Distribution
-        Share of the resources that a spike uses, above 0 and at most 1; one value, or one for each source.
+        Fraction of the resources that a spike uses, above 0 and at most 1; one value, or one for each source.
     tau_rec, tau_fac : float, array_like or Distribution
         Time constants of recovery and facilitation in ms; without facilitation 0.
     u, x : float, array_like, Distribution or None
@@ -46,7 +46,7 @@ class ShortTerm(Frozen):
 
 
 def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
-    """Return a learning rule by its name: e-prop, one of the script or file (`own`), or one of the package."""
+    """Return a learning rule by its name: e-prop, a rule of the script or file (`own`), or of the package."""
     if isinstance(name, LearningRule | Eprop):
         return name
     if not isinstance(name, str):
@@ -70,12 +70,12 @@ def definition_of(population: AnyValue) -> NeuronModel:
 
 
 def origin_of(population: AnyValue) -> str:
-    """Return the name of the parameter that is 0 mV in kernels, "" for models given by equations."""
+    """Return the name of the parameter that is 0 mV in kernels, "" for custom models."""
     return "" if hasattr(population.params, "definition") else built_in.ORIGIN
 
 
 def find_signless(projection: AnyValue) -> LearningRule | None:
-    """Return the rule of a projection if it is to know the sign of the weights, and is not told it."""
+    """Return the rule of a projection if it reads the sign of the weights, and the sign is not set."""
     rule = projection.learning_rule
     is_asked = isinstance(rule, LearningRule) and SIGN in {*rule.parameters} - {*(projection.learning_parameters or {})}
     return rule if is_asked else None

@@ -16,18 +16,15 @@ from .rule_base import Described
 
 TRIED, TRIED_MS = 128, 300.0  # neurons of a trial, and its length
 GAINS = np.arange(26) ** 2 / 32.0  # of a trial, to 19.5
-KICK = 1e-6  # arrives once, so that the response is linear
-ENOUGH, LONGEST = 1e-4, 100_000  # share of the peak at which a response ends, and steps
+KICK = 1e-6  # weight of a single arrival, small for a linear response
+ENOUGH, LONGEST = 1e-4, 100_000  # fraction of the peak at which a response ends, and most steps
 
 
 def make_distribution(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> Normal:
     """Return the distribution of the weights of a projection.
 
-    Raises
-    ------
-    InputError
-        If the projection brings no spikes or needs weights of one sign, if its targets spike at rest, or never as often
-        as asked for.
+    Raises `InputError` if the projection brings no spikes or needs weights of one sign, if its targets spike at rest,
+    or if they cannot fire at the requested rate.
     """
     if not projection.is_drawn:
         raise InputError(f"{here}: weight: Scaled is for synapses that are drawn, not for rule '{projection.rule}'")
@@ -39,7 +36,7 @@ def make_distribution(scaled: Scaled, here: str, projection: Described, n_source
 
 
 def compute_std(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> float:
-    """Return the standard deviation of scaled weights; `InputError` after `here` if there is none."""
+    """Return the standard deviation of scaled weights; `InputError`, starting with `here`, if there is none."""
     post = projection.post
     if post.role == "readout":
         if scaled.fires_hz is not None:
@@ -61,8 +58,8 @@ def compute_std(scaled: Scaled, here: str, projection: Described, n_sources: flo
 def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: float, unit: float, p: float) -> float:
     """Return the gain with which neurons fire at a rate in a trial, from rest.
 
-    What arrives at a neuron is taken as normal: a sum of weights of variance `unit`^2 in all, each in a step with
-    probability `p`, has a mean that stays, as the weights do, and noise from step to step.
+    The input to a neuron is approximated as normal: a sum of weights of total variance `unit`^2, each arriving in a
+    step with probability `p`, has a constant mean, as weights are constant, and noise from step to step.
     """
     definition, fixed = _describe_neuron(post, dt_ms)
     n_steps, name, shape = math.ceil(TRIED_MS / dt_ms), definition.ports[port], (len(GAINS), TRIED)
@@ -81,8 +78,8 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
         n_spikes += np.count_nonzero(fired, axis=1)
     rates = 1000.0 * n_spikes / (TRIED * n_steps * dt_ms)
     if rates[0] >= fires_hz:
-        told = f"'{post.name}' fires {rates[0]:.4g} Hz without input, fires_hz = {fires_hz:g} must be above"
-        raise InputError(f"{here}: {told}")
+        why = f"'{post.name}' fires {rates[0]:.4g} Hz without input, fires_hz = {fires_hz:g} must be above"
+        raise InputError(f"{here}: {why}")
     if not np.any(rates >= fires_hz):
         raise InputError(f"{here}: fires_hz = {fires_hz:g} is out of reach of '{post.name}'")
     k = int(np.argmax(rates >= fires_hz))
@@ -100,7 +97,7 @@ def _simulate_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
 
 
 def _simulate_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
-    """Return the response of a neuron to a spike of weight 1, in each step, and how far it is from its threshold."""
+    """Return a neuron's response to a spike of weight 1, in each step, and its distance from threshold."""
     definition, values = _describe_neuron(post, dt_ms)
     rest, moved = (definition.compute_initial(values) for _ in range(2))
     response: list[float] = []
@@ -119,7 +116,7 @@ def _simulate_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tupl
 
 
 def _describe_neuron(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]:
-    """Return the equations of a population, and the values that they read beside the states, of a typical neuron."""
+    """Return the equations of a population, and the values other than states that they read, of a typical neuron."""
     params, definition = post.params, post.definition
     given = {name: getattr(params, name, None) for name in definition.defaults}
     values = definition.complete_values(

@@ -17,34 +17,15 @@ from .local import LocalNetwork
 from .model import Model
 from .partition_bounds import choose_bounds
 
-FEW = 4  # on no more ranks, each reads the whole file: faster than sorting and sending
+FEW = 4  # up to so many ranks, each reads the whole file, which is faster than sorting and sending
 
 
 def hold_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
-    """Collective: return a model whose edges without an index are this rank's own, held until its table is filled.
+    """Collective: return a model that holds this rank's part of edges without an index until its table is filled.
 
-    Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target.
-
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    comm : communicator or None
-        Communicator of the ranks.
-    cuts : np.ndarray or None
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: as `cut` says.
-    chunk : int
-        Edges that a rank reads at a time.
-
-    Returns
-    -------
-    Model
-        The same one if there are few ranks, or no such edges.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if an edge that any of them read is wrong.
+    Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target. `cuts` are
+    the partition bounds, int64 (n_ranks + 1,); None: `choose_bounds` sets them. Returns the same model if there are few
+    ranks, or no such edges. Raises `InputError` on all ranks if an edge that any rank read is wrong.
     """
     if comm is None or comm.size <= FEW:
         return model
@@ -62,7 +43,7 @@ def _read_own_edges(model: Model, projection: Projection, comm: Comm, cuts: np.n
         start = min(first + chunk * comm.rank, edges.n_edges)
         try:
             parts = _sort_by_owner(edges, start, min(start + chunk, edges.n_edges), bounds)
-        except ParepropError as error:  # all ranks go on to the end of the file, then leave together
+        except ParepropError as error:  # all ranks read to the end of the file, then stop together
             parts, problem = [None] * comm.size, problem or error
         own_pieces += [piece for piece in comm.alltoall(parts) if piece is not None]
     collectives.raise_together(comm, problem)
@@ -87,9 +68,9 @@ def _sort_by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> l
 
 
 def require_all(network: LocalNetwork, comm: Comm) -> None:
-    """Collective: raise `InputError` unless ranks together have all edges of each SONATA file.
+    """Collective: raise `InputError` unless all ranks together have all edges of each SONATA file.
 
-    An index that lacks some would lead to another network than the file describes.
+    An incomplete index would give another network than the file describes.
     """
     n_read: dict[tuple[Path, str], int] = {}
     read: dict[tuple[Path, str], Edges] = {}
@@ -108,7 +89,7 @@ def require_all(network: LocalNetwork, comm: Comm) -> None:
 
 
 def release_edges(model: Model) -> None:
-    """Let go of the edges that `hold_own_edges` keeps, once tables are filled."""
+    """Release the edges of `hold_own_edges`, once tables are filled."""
     for item in model.projections:
         if isinstance(item.edges, LoadedEdges):
             item.edges.chunks.clear()

@@ -1,4 +1,4 @@
-"""Decide whether ranks share a network: a small one is faster on one rank alone than with exchanges in each step."""
+"""Decide whether ranks share a network: a small network runs faster on one rank than with exchanges in each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .connectivity import RULES
 from .model import Model
 
 VARIABLE = "PAREPROP_SHARE_ABOVE"
-SMALL = 600.0  # neurons plus arrivals in a step up to which exchanges cost two ranks more than they save
+SMALL = 600.0  # neurons plus arrivals in a step, up to which exchanges cost two ranks more than they save
 RATE = 10.0  # assumed firing rate in Hz
 
 
@@ -27,7 +27,7 @@ def count_sharing(model: Model, size: int) -> int:
 
 
 def count_work(model: Model) -> float:
-    """Return the number of neurons plus that of spikes that arrive at synapses in a step, if all fire at `RATE`."""
+    """Return the number of neurons plus the number of spikes at synapses in a step, if all neurons fire at `RATE`."""
     return model.size("recurrent") + count_synapses(model) * RATE * model.dt_ms / 1000.0
 
 

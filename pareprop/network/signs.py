@@ -1,4 +1,4 @@
-"""Signs of weights, before and after learning: those of sources (Dale's law), or of ports.
+"""Signs of weights, before and after learning: signs of sources (Dale's law), or of ports.
 
 A source excites or inhibits all its targets. A port that takes weights of at least 0 binds all its sources to +1.
 """
@@ -17,26 +17,9 @@ SIGNS = (-1, 0, 1)
 
 
 def check_cell_signs(values: object, size: int, here: str) -> np.ndarray:
-    """Check signs: +1, -1 or 0 (not bound), one per cell or one for all.
+    """Return checked signs, int8 (size,), read-only: +1, -1 or 0 (not bound), from one per cell or one for all.
 
-    Parameters
-    ----------
-    values : int or array_like of int
-        One sign for all, or (size,).
-    size : int
-        Number of cells.
-    here : str
-        Owner of the signs, named in the message.
-
-    Returns
-    -------
-    np.ndarray
-        int8, (size,), read-only.
-
-    Raises
-    ------
-    InputError
-        Names the first wrong cell and its value.
+    `here` is the owner of the signs. `InputError` names the first wrong cell and its value.
     """
     array = array_of(values, f"{here}: sign")
     if array.ndim > 1 or (array.ndim and len(array) != size):
@@ -49,28 +32,10 @@ def check_cell_signs(values: object, size: int, here: str) -> np.ndarray:
 
 
 def find_source_signs(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.ndarray | None:
-    """Return the signs that bind a projection.
+    """Return the signs of sources that bind a projection, int8 (size,); None if no source is bound.
 
-    Parameters
-    ----------
-    sign : str or array_like of int
-        "source": those of the source population; "free": none; or +1, -1, 0 for each source.
-    cells : int or np.ndarray
-        Signs of the source population.
-    size : int
-        Number of sources.
-    here : str
-        The projection, named in the message.
-
-    Returns
-    -------
-    np.ndarray or None
-        int8, (size,); None if no source is bound.
-
-    Raises
-    ------
-    InputError
-        For another word, or a wrong sign.
+    `sign` is "source" for the signs `cells` of the source population, "free" for none, or +1, -1, 0 for each source.
+    Raises `InputError`, starting with `here`, for another word, or a wrong sign.
     """
     if isinstance(sign, str):
         if sign not in ("source", "free"):
@@ -79,11 +44,11 @@ def find_source_signs(sign: AnyValue, cells: ArrayLike, size: int, here: str) ->
             return cells
         sign = cells if sign == "source" else 0
     source_signs = check_cell_signs(sign, size, here)
-    return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number
+    return source_signs if np.any(sign) else None  # for 2^31 sources without a sign this is one number
 
 
 def find_weight_sign(projection: Described) -> int:
-    """Return the sign of the weights of a projection at the start, of drawn ones that of their median; 0 of both."""
+    """Return the initial sign of a projection's weights (drawn ones: of their median); 0 if both signs occur."""
     weight = projection.weight.center if isinstance(projection.weight, Distribution) else projection.weight
     found = np.unique(np.sign(weight if projection.signs is None else projection.signs))
     found = found[found != 0]
@@ -91,7 +56,7 @@ def find_weight_sign(projection: Described) -> int:
 
 
 def find_projection_signs(sign: object, projection: Described, here: str) -> np.ndarray | None:
-    """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
+    """Return the signs that bind a projection, as `find_source_signs`; given weights must have these signs."""
     pre, of_port = projection.pre, projection.requires_positive
     if isinstance(sign, str) and sign == "free" and not of_port:
         return None
@@ -112,14 +77,14 @@ def find_projection_signs(sign: object, projection: Described, here: str) -> np.
 
 
 def check_drawn(weight: Distribution, of_port: str, here: str) -> None:
-    """Raise `InputError` if most of drawn weights are below 0; of the others the absolute value is taken."""
+    """Raise `InputError` if most drawn weights are below 0; otherwise absolute values are taken."""
     if weight.center < 0:
         shown = f"{weight.center:g} is below 0" if weight.is_constant else f"{weight} is mostly below 0"
         raise InputError(f"{here}: weight = {shown}; {of_port}")
 
 
 def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, of_port: str | None, here: str) -> None:
-    """Raise `InputError` if given weights have another sign than their sources, or than their port asks for."""
+    """Raise `InputError` if given weights have another sign than their sources, or than their port requires."""
     wrong = np.flatnonzero(weight * signs[source] < 0)
     if len(wrong):
         first = wrong[0]

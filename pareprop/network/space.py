@@ -1,4 +1,4 @@
-"""Cells in space: positions on a plane or in a volume, and synapses whose probability falls with the distance."""
+"""Cells in space: positions on a plane or in a volume, and synapses whose probability decreases with distance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..errors import InputError, escape_unprintable
 from .parameters import Frozen, array_of
 
 PAIRS = 2**22  # pairs of neurons whose distances are held at a time
-SHORTEST, LONGEST = 1e-75, 1e75  # squares of lengths in between, and their ratios, are finite and above 0
+SHORTEST, LONGEST = 1e-75, 1e75  # bounds of lengths: squares and their ratios are finite and above 0
 MOST_PLACES = 2**62  # most cells of the grid in which sources are searched
 
 
 def _read_positions(value: object) -> np.ndarray | None:
-    """Turn positions, or the path of a `.npy` file of them, into an array."""
+    """Return positions as an array, given as such or as the path of a `.npy` file."""
     if isinstance(value, str | Path):
         shown = escape_unprintable(str(value))
         try:
@@ -40,7 +40,7 @@ Positions = Annotated[np.ndarray | None, BeforeValidator(_read_positions)]
 
 
 class Space(Frozen):
-    """Positions of sources and targets, and how the probability of a synapse falls with their distance d.
+    """Positions of sources and targets, and the decrease of the probability of a synapse with their distance d.
 
     Attributes
     ----------
@@ -90,19 +90,19 @@ class Space(Frozen):
         return rng.draw_uniform(key, ids, len(self.extent)) * self.extent
 
     def square_distances(self, offset: np.ndarray) -> np.ndarray:
-        """Return the squared distance of pairs that lie `offset` (..., 2 or 3) apart."""
+        """Return the squared distances of pairs whose positions differ by `offset` (..., 2 or 3)."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
         return elementary.total_rows(offset * offset)
 
     def compute_probabilities(self, squares: np.ndarray) -> np.ndarray:
-        """Return the probability at some squared distances, relative to that at distance 0."""
+        """Return the probability at some squared distances, relative to the probability at distance 0."""
         length = self.length
         decay = squares / (2 * (length * length)) if self.profile == "gaussian" else np.sqrt(squares) / length
         return np.where(squares <= self.cutoff * self.cutoff, elementary.exp(-decay), 0.0)
 
     def average_profile(self) -> float:
-        """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""
+        """Return the mean of the profile over uniformly distributed pairs of cells, with periodic borders."""
         axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
         return float(
             elementary.mean_in_order(
@@ -123,36 +123,13 @@ def draw_synapses(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Draw the synapses of some targets at a time.
 
-    Each pair is drawn once: number `source` of the random stream of the target. Sources within the cutoff are found by
-    a grid, see `Near`.
+    Each pair is drawn once: number `source` of the random stream of the target. A grid finds the sources within the
+    cutoff, see `SourceGrid`. `name` is the projection, `ends` are the names of the populations of sources and targets,
+    `probability` applies at distance 0, `targets` is a half-open range. `leaves_out_self`: target j must not have
+    source j.
 
-    Parameters
-    ----------
-    space : Space
-        Positions and profile.
-    seed : int
-        Seed of the model.
-    name : str
-        Name of the projection.
-    ends : tuple of str
-        Names of the populations of sources and of targets.
-    n_sources : int
-        Number of sources.
-    leaves_out_self : bool
-        Whether target j is source j, which it must not have.
-    probability : float
-        Probability of a synapse at distance 0.
-    targets : tuple of int
-        Half-open range of targets.
-
-    Yields
-    ------
-    targets, counts : np.ndarray
-        int64 (n,), targets and their numbers of synapses.
-    source : np.ndarray
-        int64 (n_synapses,), sources of all of them, target after target, ascending for each.
-    length : np.ndarray
-        float64 (n_synapses,), distances between source and target.
+    Yields targets and counts, int64 (n,); sources, int64 (n_synapses,), target after target, ascending for each; and
+    distances between source and target, float64 (n_synapses,).
     """
     target_ids = np.arange(*targets)
     if not len(target_ids):
@@ -176,23 +153,14 @@ def draw_synapses(
 
 
 class SourceGrid:
-    """Sources sorted into a grid of cells as wide as the cutoff or wider: those near a target lie in cells beside it.
+    """Sources sorted into a grid of cells at least as wide as the cutoff: sources near a target lie in adjacent cells.
 
-    Parameters
-    ----------
-    space : Space
-        Positions and profile.
-    seed : int
-        Seed of the model.
-    ends : tuple of str
-        Names of the populations of sources and of targets.
-    n_sources : int
-        Number of sources.
+    `ends` are the names of the populations of sources and targets.
 
     Attributes
     ----------
     sources : np.ndarray
-        float64 (n_sources, 2 or 3), their positions.
+        float64 (n_sources, 2 or 3), positions of the sources.
     order : np.ndarray
         uint32 (n_sources,), sources sorted by grid cell, ascending within each.
     """

@@ -1,4 +1,4 @@
-"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances, given ones, functions."""
+"""Connection rules that yield their synapses from Python, in chunks: degrees, distances, explicit ones, functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import degrees, delays, space
 from .parameters import Constant, Distribution, Uniform, array_of, is_number
 from .rule_base import MAX_DELAY, ConnectionRule, Described
 
-AT_ONCE = 2**12  # targets that a function is asked about in one call
+AT_ONCE = 2**12  # targets in one call of a function
 PART = 2**18  # given synapses that are yielded together
 _UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
@@ -71,7 +71,7 @@ class DistanceDependent(ConnectionRule):
     streamed = True
 
     def check(self, here: str, projection: Described) -> None:
-        """Raise `InputError` unless `probability` lies in [0, 1] and positions that are given fit the populations."""
+        """Raise `InputError` unless `probability` lies in [0, 1] and given positions fit the populations."""
         if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
             raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
         for name, population in (("sources", projection.pre), ("targets", projection.post)):
@@ -102,7 +102,7 @@ class DistanceDependent(ConnectionRule):
             yield replace(piece, delay=law.compute_steps(length).astype(np.int64)) if grows else piece
 
     def make_grid(self, seed: int, projection: Described) -> space.SourceGrid:
-        """Return where sources lie."""
+        """Return the grid of sources."""
         return space.SourceGrid(
             projection.space, seed, (projection.pre.name, projection.post.name), projection.pre.size
         )
@@ -190,13 +190,13 @@ class Sonata(ConnectionRule):
         return projection.edges.n_edges / projection.post.size
 
     def list_indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
-        """Return the number of edges of each of some targets where the file has an index, else the mean of all."""
+        """Return the number of edges of each of some targets if the file has an index, else the mean of all."""
         counts = projection.edges.count_indegrees(low, high)
         return self.compute_indegree(projection) if counts is None else counts
 
 
 class Callback(ConnectionRule):
-    """Synapses that a function of a script gives for targets: each rank asks for its own."""
+    """Synapses that a function of a script returns for targets; each rank requests its local targets."""
 
     code = -1
     options = ("synapses", "indegree")
@@ -210,7 +210,7 @@ class Callback(ConnectionRule):
             raise InputError(f"{here}: indegree = {quote(projection.indegree)} must lie in [0, 2^31)")
 
     def yield_chunks(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[EdgeChunk]:
-        """Yield the synapses onto some targets, those of a call together."""
+        """Yield the synapses onto some targets, one chunk per call."""
         for first in range(low, high, AT_ONCE):
             targets = np.arange(first, min(first + AT_ONCE, high))
             given = _call_function(projection, targets)
@@ -221,12 +221,12 @@ class Callback(ConnectionRule):
             yield replace(piece, **{name: given[name][order] for name in ("weight", "delay") if name in given})
 
     def compute_indegree(self, projection: Described) -> float:
-        """Return the mean number of synapses onto one target, as it was told."""
+        """Return the mean number of synapses onto one target, as the user gave it."""
         return projection.indegree
 
 
 def _call_function(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the function of a projection gives for some targets; `InputError` if these are no synapses."""
+    """Return the result of a projection's function for some targets; `InputError` if it is no table of synapses."""
     here = f"projection '{projection.name}': rule"
     answer = projection.synapses(targets.copy())
     known = ("source", "target", "weight", "delay")
@@ -261,23 +261,8 @@ def make_piece(
 ) -> EdgeChunk:
     """Draw delays and weights of synapses: the k-th synapse of a target takes number k of the target's streams.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the model.
-    projection : Projection
-        The checked projection.
-    targets, counts : np.ndarray
-        int64 (n_targets,), targets and their numbers of synapses.
-    source : np.ndarray
-        int64 (n_synapses,), sources of all of them, target after target.
-    weights : bool
-        Whether weights are needed; else they are 0.
-
-    Returns
-    -------
-    EdgeChunk
-        The synapses, target after target.
+    `targets` and `counts` are int64 (n_targets,), `source` int64 (n_synapses,) lists the sources target after target.
+    Without `weights`, weights are 0. The chunk has the synapses target after target.
     """
     low, high = projection.delay
     delay = np.full(len(source), low)
@@ -298,7 +283,9 @@ def make_piece(
 def _draw_each(
     kind: Distribution, seed: int, projection: Described, what: str, targets: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
+    """Draw as many numbers from each target's random stream as it has synapses; targets of equal counts are drawn
+    together.
+    """
     if isinstance(kind, Constant):
         return np.full(int(counts.sum()), kind.value)
     drawn = np.empty(int(counts.sum()))

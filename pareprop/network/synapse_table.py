@@ -23,13 +23,13 @@ from .model import Model
 T = TypeVar("T")
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
-FEWEST_ROWS = 4096  # a projection with fewer possible rows has them all: they take hardly any memory
+FEWEST_ROWS = 4096  # a projection with fewer possible rows has all rows: they take little memory
 SPARSE = 0.5  # synapses per possible row, below which empty rows are left out
 
 
 @dataclass(frozen=True)
 class ProjectionSlice:
-    """The place of a projection in the arrays of a `SynapseTable`.
+    """The part of a projection in the arrays of a `SynapseTable`.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class ProjectionSlice:
     sources : np.ndarray or None
         uint32 (n_sources,) ascending, the sources that may have rows, None if all may.
     bits : np.ndarray or None
-        uint64 (n_words,), which pairs of these sources and delays have a row, see `members.pxd`; None if all have.
+        uint64 (n_words,), the pairs of these sources and delays that have a row, see `members.pxd`; None if all have.
     """
 
     projection: Projection
@@ -110,12 +110,9 @@ class ProjectionSlice:
 
 
 def count_ring_steps(delays: Sequence[int] | np.ndarray) -> int:
-    """Return the steps of the ring buffer of a projection whose spikes are spread over all delays; 0 if they are not.
+    """Return the steps of the ring buffer for a projection's `delays` (steps), 0 if it needs none; see `delivery.pxi`.
 
-    Parameters
-    ----------
-    delays : sequence of int
-        Shortest to longest delay in steps. See `delivery.pxi`.
+    Projections need a ring buffer if their spikes are spread over all delays at once.
     """
     steps = int(delays[-1] - delays[0])
     return steps + 1 if 0 < steps < layout.WIDEST else 0
@@ -139,11 +136,11 @@ class SynapseTable:
     first, last : int
         Half-open range of this rank's cells of that role.
     sources : tuple of int or None
-        Half-open range of this rank's cells of the sources' role, where ranks own sources instead of targets: only
-        these have rows, and blocks number them by their ids.
+        Half-open range of this rank's cells of the sources' role, if ranks own sources instead of targets: only these
+        have rows, and blocks number them by their ids.
     choose : callable or None
-        Takes the drafts of all projections, returns the neurons that have rows here, among them all with synapses:
-        blocks number them by their index. It returns None for all neurons, as without it.
+        Takes the drafts of all projections; returns the neurons that have rows here, including all with synapses, which
+        blocks number by their index; or None for all neurons.
 
     Attributes
     ----------
@@ -184,13 +181,13 @@ class SynapseTable:
         self.target, self.weight = allocate_aligned(n, np.uint32), allocate_aligned(n, model.kernels.real)
         for draft, rows in zip(drafts, maps, strict=True):
             draft.fill_rows(rows, self.row_ptr, self.target, self.weight)
-        row_kernel.shift(self.row_ptr)  # cursors stand at the ends of rows now
+        row_kernel.shift(self.row_ptr)  # cursors are at the ends of rows now
         self.spans = [self._make_span(model, draft, rows) for draft, rows in zip(drafts, maps, strict=True)]
         self.factors = self._list_factors(model)
         blocks: list[list[int]] = []
         for draft, rows, span in zip(drafts, maps, self.spans, strict=True):
             blocks += self._list_blocks(model, draft, rows)
-            if draft.projection.is_drawn or draft.projection.rewire:  # given weights have their signs but for 0
+            if draft.projection.is_drawn or draft.projection.rewire:  # nonzero given weights have their signs
                 factor = draft.projection.inhibition if draft.projection.is_drawn else 1.0
                 sign_kernel.take_signs(self.row_ptr[span.rows :], span.list_row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
@@ -287,7 +284,9 @@ class SynapseTable:
 
     @property
     def blocks_again(self) -> np.ndarray:
-        """The blocks for the second pass through an interval: short-term plasticity begins as the interval did."""
+        """The blocks for the second pass through an interval: short-term plasticity starts as at the start of the
+        interval.
+        """
         blocks = self.blocks.copy()
         for span, mine in zip(self.spans, self._split_blocks(blocks), strict=True):
             mine[:, layout.FACTORS] = self._find_address(span.projection, span.rows, transmission.AGAIN)
@@ -327,7 +326,7 @@ class SynapseTable:
         return np.unique(np.concatenate(neurons))
 
     def map_blocks(self, find: Callable[[Projection], T]) -> list[T]:
-        """Return what a function finds of the projection of each block."""
+        """Return the results of a function of a projection, for each block."""
         return [found for span in self.spans for found in [find(span.projection)] * len(span.delays)]
 
     def _split_blocks(self, blocks: np.ndarray) -> list[np.ndarray]:
@@ -335,7 +334,7 @@ class SynapseTable:
         return np.split(blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]
 
     def find_row(self, block: int, source: int) -> int | None:
-        """Return the row of a source, by its number in the log, in a block; None if it has none."""
+        """Return the row of a source in a block, None without one; `source` is its number in the spike log."""
         span = self.spans[np.searchsorted(np.cumsum([len(span.delays) for span in self.spans]), block, side="right")]
         number, rows = source - self.blocks[block, SOURCE], np.arange(span.n_rows)
         places = np.flatnonzero(
@@ -353,7 +352,7 @@ class SynapseTable:
         raise IndexError(row)
 
     def number_whole_rows(self) -> tuple[np.ndarray, int]:
-        """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
+        """Return each row's number in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
         numbers, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
             n, rows = span.projection.pre.size, np.arange(span.n_rows)
@@ -362,28 +361,14 @@ class SynapseTable:
         return np.concatenate(numbers), first
 
     def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return of each row of a block its source, counted from the block's first source, and its length."""
+        """Return for each row of a block its source, counted from the block's first source, and its length."""
         mine = np.flatnonzero(span.find_blocks(np.arange(span.n_rows)) == block)
         return span.list_source_numbers()[mine], np.diff(self.row_ptr)[span.rows + mine]
 
     def yield_chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield the span's synapses in canonical order: by target, source, delay.
+        """Yield the span's synapses in canonical order, by target, source, delay; about `limit` are held at a time.
 
-        Parameters
-        ----------
-        span : ProjectionSlice
-            The projection.
-        limit : int
-            About how many synapses are held at a time.
-
-        Yields
-        ------
-        source, target : np.ndarray
-            int64 (n,), ids in the populations.
-        delay : np.ndarray
-            int64 (n,), in steps.
-        index : np.ndarray
-            int64 (n,), places in `weight`.
+        Yields source and target, ids in the populations, delay in steps, and index in `weight`, int64 (n,) each.
         """
         row = np.arange(span.n_rows)
         source, delay = span.find_sources(row), span.delays[span.find_blocks(row)]
@@ -392,13 +377,13 @@ class SynapseTable:
             yield source[rows], target, delay[rows], index
 
     def list_columns(self, span: ProjectionSlice) -> np.ndarray:
-        """Return source, target, delay and place of all synapses that `chunks` yields, int64 (4, n)."""
+        """Return source, target, delay and index of all synapses of `yield_chunks`, int64 (4, n)."""
         return np.concatenate([np.zeros((4, 0), np.int64), *map(np.stack, self.yield_chunks(span))], axis=1)
 
     def yield_own_places(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
-        """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.
+        """Yield the indices in `weight` of the span's synapses, in an order in which the parts of ranks do not overlap.
 
-        Canonical order, or by source, delay, target if ranks own sources. About `limit` are held at a time.
+        Canonical order; or by source, delay, target if ranks own sources. About `limit` are held at a time.
         """
         if not self.by_source:
             yield from (index for index, _ in self.yield_places(span, limit))
@@ -409,7 +394,7 @@ class SynapseTable:
     def yield_places(
         self, span: ProjectionSlice, limit: int = 1_000_000, rows: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
+        """Yield the indices in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))
         n_rows = span.n_rows
@@ -443,7 +428,7 @@ class SynapseTable:
 
 
 def pays_index(synapses: float, n_rows: float) -> bool:
-    """Return whether leaving out empty rows saves memory, of `n_rows` pairs of source and delay."""
+    """Return whether leaving out empty rows saves memory, for `n_rows` pairs of source and delay."""
     return n_rows >= FEWEST_ROWS and synapses < SPARSE * n_rows
 
 
@@ -456,20 +441,10 @@ def count_bytes(
     ids: float = 0,
     has_transmission: bool = False,
 ) -> float:
-    """Return the bytes of a table.
+    """Return the bytes of a table with weights of type `real`, from the numbers of its parts.
 
-    Parameters
-    ----------
-    real : type
-        Type of weights.
-    synapses, rows, blocks : float
-        How many there are.
-    words : float
-        Words of 64 numbers of all sets, of rows of blocks and of neurons that are listed.
-    ids : float
-        Ids in the lists of sources.
-    has_transmission : bool
-        Whether a projection has short-term plasticity: all rows have room for it then.
+    `words` counts words of 64 bits of all sets: of rows of blocks and of listed neurons. `ids` counts entries of the
+    lists of sources. `has_transmission`: a projection has short-term plasticity, so that all rows have room for it.
     """
     rows_of_factors = 2 * rows * has_transmission  # see `SynapseTable.factors`
     synapse = 4 + np.dtype(real).itemsize

@@ -1,6 +1,6 @@
 """Turn a `Model` into tables of a configuration, from which `from_tables` makes the same model again.
 
-Longer arrays stand beside the tables, which hold a reference in their place: `{ array, checksum }`.
+Long arrays are stored separately; a table then holds a reference `{ array, checksum }`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .optimizers import Optimizer, make_optimizer
 from .perturbations import Applied
 from .reward import Reward
 
-FEW = 8  # an array with more values stands beside the tables
+FEW = 8  # an array with more values is stored separately
 REFERENCE = {"array", "checksum"}
 KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds", "perturbations")
 Tables = Values
@@ -32,12 +32,9 @@ Arrays = dict[str, np.ndarray]
 
 
 def describe_model(model: Model) -> tuple[Tables, Arrays]:
-    """Return a model as tables, with the keys `KEYS`, and the arrays that they name.
+    """Return a model as tables, with the keys `KEYS`, and the arrays to which they refer.
 
-    Raises
-    ------
-    InputError
-        Says what of the model is code, or lies in files, so that tables can't hold it.
+    Raises `InputError` if a part of the model is code, or stays in files, so that tables cannot hold it.
     """
     arrays: Arrays = {}
     equations = equations_of(model)
@@ -63,7 +60,7 @@ def describe_model(model: Model) -> tuple[Tables, Arrays]:
         edges = {item.name: item.edges for item in model.projections if item.edges is not None}
         own_models = {name: item for name, item in equations.items() if name not in model.eprop.neurons}
         known = model.neuron_models | own_models, learning.rules_by_name(model)
-        again = build_model({**tables, **own}, arrays, *known, edges)  # which are not read again
+        again = build_model({**tables, **own}, arrays, *known, edges)  # `edges` avoids a second read
     except InputError as problem:
         raise InputError(f"its description can't be read again: {problem}") from None
     if changes := identity.list_fact_differences(identity.list_facts(model), identity.list_facts(again)):
@@ -78,25 +75,11 @@ def build_model(
     learning_rules: Given = MappingProxyType({}),
     edges: Given = MappingProxyType({}),
 ) -> Model:
-    """Return the model that tables describe.
+    """Return the model that tables describe; `InputError` lists all problems of the tables.
 
-    Parameters
-    ----------
-    tables : Mapping
-        Those of `describe`, and `variant`, `seed`, `precision`.
-    arrays : Mapping of str to ndarray
-        Arrays that the tables name.
-    neuron_models : Mapping of str to NeuronModel
-        Models given by equations.
-    learning_rules : Mapping of str to LearningRule or Eprop
-        Rules that projections name.
-    edges : Mapping of str to Edges
-        Those of projections that have been read.
-
-    Raises
-    ------
-    InputError
-        Lists what is wrong with the tables.
+    `tables` has the keys of `describe_model`, and `variant`, `seed`, `precision`. `arrays` are the arrays to which they
+    refer; `neuron_models` and `learning_rules` are custom models and rules by name; `edges` are the edges of
+    projections that are already read.
     """
     given = _restore_arrays({key: tables[key] for key in KEYS}, arrays)
     loss = Reward(**given["loss"]) if given["loss"] else None
@@ -141,7 +124,7 @@ def _make_script_error(key: str, code: object) -> InputError:
 
 
 def _describe_optimizer(optimizer: Optimizer) -> Values:
-    """Return the settings that were given: of others a projection takes `batch_size` from the model."""
+    """Return the given settings: an optimizer without `batch_size` takes the model's."""
     return {"type": optimizer.type} | _normalize_values(optimizer.model_dump(exclude_unset=True))
 
 
@@ -167,7 +150,7 @@ def _describe_population(item: Population, arrays: Arrays, equations: Given) -> 
     }
 
 
-RESOLVED = ("weight", "learn_delay", "learning_rule")  # options of which a run keeps what they came to
+RESOLVED = ("weight", "learn_delay", "learning_rule")  # options that a run stores with their resolved values
 
 
 def _describe_projection(model: Model, item: Projection, arrays: Arrays) -> Values:
@@ -197,13 +180,13 @@ def _describe_perturbation(item: Applied, arrays: Arrays) -> Values:
 
 
 def _list_options(kind: type[parameters.Frozen], given: object, name: str, arrays: Arrays) -> Values:
-    """Return those fields of a description that are given, as a table."""
+    """Return the given fields of a description as a table."""
     values = {key: getattr(given, key) for key in kind.model_fields}
     return {key: _convert_value(value, f"{name}/{key}", arrays) for key, value in values.items() if value is not None}
 
 
 def _convert_value(value: object, name: str, arrays: Arrays) -> AnyValue:
-    """Return a value as JSON has it."""
+    """Return a value in the form of JSON."""
     if isinstance(value, parameters.Constant):
         return value.value
     if isinstance(value, np.ndarray):
@@ -226,7 +209,7 @@ def _normalize_values(value: object) -> AnyValue:
 
 
 def _store_array(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
-    """Return a short array as a list; keep a longer one, and return a reference to it."""
+    """Return a short array as a list; store a longer one, and return a reference to it."""
     if array.size <= FEW:
         return array.tolist()
     whole = np.ascontiguousarray(array)
@@ -235,7 +218,7 @@ def _store_array(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
 
 
 def _restore_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> AnyValue:
-    """Return tables with arrays in place of references; `InputError` names one that is missing, or another one."""
+    """Return tables with arrays in place of references; `InputError` names an array that is missing or different."""
     if isinstance(value, Mapping):
         if value.keys() != REFERENCE:
             return {key: _restore_arrays(item, arrays) for key, item in value.items()}

@@ -1,7 +1,7 @@
-"""Divide a total number of synapses among targets at random; each rank draws the numbers of its own targets alone.
+"""Divide a total number of synapses among targets at random; each rank draws only the numbers of its targets.
 
 A binary tree over the targets: the synapses of a node are divided between its halves by a binomial number, which is
-keyed by the node. A rank walks only the nodes that have targets of its own.
+keyed by the node. A rank visits only the nodes that contain its targets.
 """
 
 from __future__ import annotations
@@ -10,28 +10,15 @@ import numpy as np
 
 from .. import elementary, rng
 
-FEW = 10.0  # binomial numbers of a lower mean are found by adding up probabilities, others by rejection
-TRIALS = 4  # proposals that rejection draws at first; four times as many in each further round
+FEW = 10.0  # binomial numbers with a lower mean are drawn by summing probabilities, others by rejection
+TRIALS = 4  # proposals in the first round of rejection; four times as many in each further round
 
 
 def divide_total(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarray:
-    """Return how many of `n` synapses fall on each of some targets, if each chooses one of all with equal chances.
+    """Return the numbers of synapses of the targets [low, high), int64 (high - low,).
 
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64 (2,), from `rng.make_key`.
-    n : int
-        Synapses in all.
-    size : int
-        Targets in all.
-    low, high : int
-        Half-open range of targets.
-
-    Returns
-    -------
-    np.ndarray
-        int64 (high - low,).
+    Each of `n` synapses chooses one of `size` targets with equal probability. `key` is uint64 (2,), from
+    `rng.make_key`.
     """
     counts = np.zeros(max(high - low, 0), np.int64)
     nodes = np.array([[0], [size], [1], [n]], np.int64)  # first target, one past the last, number, synapses
@@ -48,26 +35,11 @@ def divide_total(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.
 
 
 def draw_binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Draw binomial numbers, one from each stream.
+    """Draw binomial numbers, one from each stream: int64 (k,).
 
-    By inversion where the mean is small, else by transformed rejection with squeeze (Hörmann 1993, algorithm BTRS,
-    doi 10.1080/00949659308811496).
-
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64 (2,), from `rng.make_key`.
-    ids : np.ndarray
-        Non-negative integers (k,): the streams.
-    n : np.ndarray
-        int64 (k,), trials.
-    p : np.ndarray
-        float64 (k,), probability of a hit, above 0 and at most 1/2.
-
-    Returns
-    -------
-    np.ndarray
-        int64 (k,).
+    By inversion if the mean is small, else by transformed rejection with squeeze (Hörmann 1993, algorithm BTRS,
+    doi 10.1080/00949659308811496). `key` is uint64 (2,), from `rng.make_key`; `ids` (k,) are the streams, non-negative
+    integers; `n` int64 (k,) the trials; `p` float64 (k,) the probability of a hit, above 0 and at most 1/2.
     """
     drawn = np.zeros(len(ids), np.int64)
     few = n * p < FEW
@@ -138,7 +110,7 @@ EXACT = np.array(
 
 
 def _compute_stirling(k: np.ndarray) -> np.ndarray:
-    """Return the logarithm of k! beyond Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2."""
+    """Return log(k!) minus Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2."""
     square = np.square(k + 1.0)
     series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - 1.0 / 1680 / square) / square) / square) / (k + 1.0)
     return np.where(k < len(EXACT), EXACT[np.minimum(k, len(EXACT) - 1).astype(int)], series)

@@ -1,7 +1,7 @@
-"""Losses of whole trajectories over time, to fit recordings: of means over trials, and of correlations.
+"""Losses of whole trajectories over time, to fit recordings: losses of means over trials, and correlations.
 
-They need all steps of a sample at once, hence the interval variant. Readouts of a script take them as the loss of the
-model, readouts of single neurons by name.
+They need all steps of a sample at once, hence the interval variant. A script passes one as the loss of the model; local
+readouts select one by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .parameters import is_whole
 
 
 class TrajectoryLoss(Loss):
-    """A loss of the mean over trials, which follow one another within a sample and have the same length.
+    """A loss of the mean over trials, which are consecutive parts of a sample with the same length.
 
     Parameters
     ----------
@@ -36,12 +36,9 @@ class TrajectoryLoss(Loss):
         """Return errors (n_steps, n) and losses (n,), one for each readout, of means over trials."""
 
     def evaluate_columns(self, signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return errors (n_steps, n) and losses (n,) of signals and targets; a readout does not see the others.
+        """Return errors (n_steps, n) and losses (n,) of signals and targets, for each readout separately.
 
-        Raises
-        ------
-        InputError
-            If the trials have no equal lengths.
+        Raises `InputError` if the trials have different lengths.
         """
         if len(signal) % self.trials:
             what = f"trials = {self.trials} must divide {len(signal)}, the steps with a learning signal"
@@ -55,7 +52,7 @@ class TrajectoryLoss(Loss):
         """Return the mean over trials, (n_steps / trials, n)."""
         parts = np.split(values, self.trials)
         total = parts[0].copy()
-        for part in parts[1:]:  # in this order, whatever the shape
+        for part in parts[1:]:  # a fixed order, whatever the shape
             total += part
         return total / self.trials
 
@@ -78,7 +75,7 @@ class TrajectoryLoss(Loss):
 
 
 class TrialAverage(TrajectoryLoss):
-    """0.5 sum E^2 of E = y - target, both means over trials: single trials may differ from one another."""
+    """0.5 sum E^2 of E = y - target, both means over trials: single trials may differ."""
 
     def evaluate_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return errors and losses of means over trials."""
@@ -89,8 +86,8 @@ class TrialAverage(TrajectoryLoss):
 class Correlation(TrajectoryLoss):
     """1 - r, with the correlation r of output and target over time, both means over trials.
 
-    Scale and offset of the targets do not matter, as of fluorescence. A readout whose output or target does not change
-    has the loss 1 and no error.
+    Scale and offset of the targets do not matter, as for fluorescence. A readout whose output or target is constant has
+    the loss 1 and no error.
     """
 
     def evaluate_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +97,9 @@ class Correlation(TrajectoryLoss):
 
 
 def correlate_columns(signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the correlation of each column; both arrays as (n, n_steps), without mean and of length 1; and the length
-    of the signal before. Without variance correlation and arrays are 0.
+    """Return correlation (n,), signal and target, and the norm of the signal, for each column.
+
+    Signal and target are (n, n_steps), without mean and of norm 1. Without variance correlation and arrays are 0.
     """
     pair = [np.array(values.T, float, order="C") for values in (signal, target)]
     for values in pair:

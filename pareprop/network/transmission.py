@@ -1,4 +1,4 @@
-"""Short-term plasticity of the rows of a table: constants of their sources, and x and u as of their latest spikes."""
+"""Short-term plasticity of the rows of a table: constants of their sources, and x and u at their latest spikes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def start_rows(rows: np.ndarray) -> None:
 
 
 def advance_row(row: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return the factors of spikes that arrive at a row in ascending `steps`; move its x and u on to the last spike.
+    """Return the factors of spikes that arrive at a row in ascending `steps`; update its x and u to the last spike.
 
-    A row without a spike so far has minus infinity as its latest one.
+    A row without a spike so far has minus infinity as the step of its latest spike.
     """
     factors = np.ones(len(steps))
     U, u, x, latest = row[[layout.FACTOR_U, layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]]

@@ -1,4 +1,4 @@
-"""Which features do not go together, and why: one table, which refuses and which the handbook prints."""
+"""Unsupported combinations of features, and the reasons: one table for checks and for the handbook."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import InputError, quote
 from ..rules.definition import LearningRule
 from .connectivity import Projection
 
-# features that one cannot have all together, in the order in which a message names them, and the reason
+# features that cannot be combined, in the order in which a message names them, and the reason
 UNSUPPORTED = {
     ("learn_delay", "spike"): "the gradient of a delay is known at the end of a sample",
     ("learn_delay", "rewire"): "both move synapses among the rows of the table",
@@ -43,7 +43,7 @@ UNSUPPORTED = {
     ("traces", "learning_rule by equations"): "recorded traces follow e-prop",
     ("traces", "activity"): "rate errors of a script's loss are not recorded",
     ("traces", "interval", "different tau_m"): "a trace would be needed for each tau_m",
-    ("traces", "spike", "reward"): "TD errors have a trace of their own",
+    ("traces", "spike", "reward"): "TD errors need a separate trace",
     ("traces", "spike", "dropout with c_reg"): "dropped spikes are hidden that c_reg counts",
     ("factors", "interval"): "errors are known at the end of a sample",
 }
@@ -69,14 +69,9 @@ MEANINGS = {
 
 
 def require_supported(here: str, found: Mapping[str, str]) -> None:
-    """Raise `InputError` if some features do not go together.
+    """Raise `InputError`, which begins with `here`, if some features cannot be combined.
 
-    Parameters
-    ----------
-    here : str
-        What the message begins with.
-    found : Mapping
-        Name of each feature that is there to what the user wrote.
+    `found` maps each feature in use to the user's setting.
     """
     for features, reason in UNSUPPORTED.items():
         if all(name in found for name in features):
@@ -85,7 +80,7 @@ def require_supported(here: str, found: Mapping[str, str]) -> None:
 
 
 def name_variant(variant: str) -> dict[str, str]:
-    """Return the feature that a variant is."""
+    """Return the feature of a variant."""
     return {variant: f"the {variant} variant"}
 
 

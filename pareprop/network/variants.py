@@ -1,6 +1,6 @@
 """The variants of e-prop: the models, losses and costs of each; `VARIANTS` lists them.
 
-A new variant is an entry of `VARIANTS`; the room `engines` adds the class of its engine to `ENGINES`.
+A new variant is an entry of `VARIANTS`; the subpackage `engines` adds the class of its engine to `ENGINES`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Costs:
-    """Approximate costs in picoseconds, learning included, while all cores are busy: `cuts` shares neurons by them.
+    """Approximate costs in picoseconds, including learning, while all cores are busy; they set partition bounds.
 
     Attributes
     ----------
     step : int
         A step of a neuron.
     event, cold_event, far_event : int
-        The arrival of a spike at a synapse; what is added if the synapse comes from memory, and if its target does.
+        The arrival of a spike at a synapse; the extra cost of a synapse in memory, and of a target in memory.
     row : int
         Opening the row of synapses of a source that spiked.
     readout_event : int
@@ -57,9 +57,9 @@ class Variant:
     Attributes
     ----------
     name : str
-        What `Model.variant`, files and options call it.
+        Name in `Model.variant`, files and options.
     summary : str
-        Where it is from, in a few words.
+        Origin in a few words.
     neurons : dict
         Neuron models by NEST's name without prefix; a script may add its own.
     readout : type
@@ -72,9 +72,9 @@ class Variant:
     event_bytes : int
         Bytes that the arrival of a spike at a synapse touches, in double precision.
     costs : Costs
-        Costs by which neurons are shared among ranks.
+        Costs that determine the partition of neurons among ranks.
     losses, optimizers : tuple of str or None
-        Names of the losses and optimizers of the variant; None: all, and those of scripts.
+        Names of the losses and optimizers of the variant; None: all, including losses and optimizers of scripts.
     """
 
     name: str
@@ -94,24 +94,18 @@ class Variant:
         return ENGINES[self.name]
 
     def make_settings(self, learning_window: int, **options: object) -> Later:
-        """Return settings of the engine; options that it does not have are left out."""
+        """Return settings of the engine, without options that it does not have."""
         kind = self.engine.settings_type
         known = {field.name for field in fields(kind)}
         return kind(learning_window, **{key: value for key, value in options.items() if key in known})
 
     def compute_scale(self, kappa: float) -> float:
-        """Return the factor of weights, and squared of learning rates, that tasks need because of the traces."""
+        """Return the factor of weights (its square: of learning rates) that tasks need for the variant's traces."""
         return 1.0 - kappa if self.is_online else 1.0
 
     def compute_gain(self, post: Population, dt_ms: float) -> float:
-        """Return the factor that brings gradients of synapses to traces of gain 1, for `Optimizer.normalized`.
-
-        Parameters
-        ----------
-        post : Population
-            The targets: neurons or readouts.
-        dt_ms : float
-            Step in ms.
+        """Return the factor that rescales gradients of synapses onto `post` to traces of gain 1, for
+        `Optimizer.normalized`.
         """
         if post.role == "readout":
             kappa = elementary.exp(-dt_ms / post.params.tau_m)
@@ -119,11 +113,11 @@ class Variant:
         return self.compute_scale(post.params.kappa) if self.is_online else 1.0
 
     def find_kind(self, name: str) -> type[Neuron] | type[ReadoutBase]:
-        """Return the class of a neuron model, or that of "readout"."""
+        """Return the class of a neuron model, or of "readout"."""
         return self.readout if name == "readout" else self.neurons[name]
 
     def select_parameters(self, name: str, values: Given) -> Values:
-        """Return those of some values that a model has as parameters: all if there is no such model."""
+        """Return the values that are parameters of a model: all if there is no such model."""
         known = self.find_kind(name).model_fields if name in (*self.neurons, "readout") else values
         return {key: value for key, value in values.items() if key in known}
 
@@ -133,7 +127,7 @@ class Variant:
             raise InputError(f"{thing} '{name}' is not for the {self.name} variant (known: {', '.join(known)})")
 
 
-ENGINES: later.Later[type] = later.Later("pareprop.engines", {})  # by name of the variant; the room fills it
+ENGINES: later.Later[type] = later.Later("pareprop.engines", {})  # by name of the variant; `engines` fills it
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (
@@ -170,7 +164,7 @@ else:
 
 
 def find_variant(name: object) -> Variant:
-    """Return the variant of a name; `InputError` names those that there are."""
+    """Return the variant with a name; `InputError` lists the variants."""
     if not isinstance(name, str) or name not in VARIANTS:
         raise InputError(f"variant = {quote(name)} must be {' or '.join(map(repr, VARIANTS))}")
     return VARIANTS[name]
@@ -208,17 +202,9 @@ def require_read(variant: Variant, kind: type[Frozen], here: str) -> None:
 
 
 def document_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Callable[[F], F]:
-    """Put the parameters of models in place of `PARAMETERS` in the docstring of a function, for `help()`.
+    """Return a decorator that replaces `PARAMETERS` in a docstring by the parameters of models, for `help()`.
 
-    Parameters
-    ----------
-    of : callable
-        Returns the classes of models by name that a variant has.
-
-    Returns
-    -------
-    callable
-        Decorator.
+    `of` returns the classes of a variant's models by name.
     """
     kinds = {(variant.name, name): kind for variant in VARIANTS.values() for name, kind in of(variant).items()}
 
