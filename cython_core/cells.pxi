@@ -1,4 +1,4 @@
-# Neurons and readouts of both variants: their parameters and state, the logs that they write, and one step of them.
+# Neurons and readouts of both variants: parameters, state, logs, and one step.
 #
 # Included by each engine in each precision. n = neurons of this rank; step s of a sample is step origin + s of the run.
 
@@ -132,23 +132,23 @@ cdef class Neurons(Bound):
     cdef public int64_t[:, ::1] pieces             # (n_pieces, PIECE_COLUMNS)
     cdef public real[::1] t_ref, I_e
     cdef public real[::1] alpha, rho, adapt_beta   # of NEST's own neurons, whose synapses learn by formulas
-    cdef public real[::1] refractory_input         # whether input that arrives while refractory is kept
+    cdef public real[::1] refractory_input         # whether input that arrives while refractory is stored
     cdef public real[::1] z, refractory, current
     cdef public real[::1] v, a                     # of NEST's own neurons, two rows of one array
-    cdef public real[:, ::1] state                 # (n_states, n), of neurons given by equations
-    cdef public real[:, ::1] arriving              # (n_ports, n), sums of what arrives in a step
-    cdef public real[::1] kept                     # input kept while refractory
+    cdef public real[:, ::1] state                 # (n_states, n), of custom models
+    cdef public real[:, ::1] arriving              # (n_ports, n), summed input of a step
+    cdef public real[::1] kept                     # input stored while refractory
     cdef public real[::1] due                      # scratch: whether forced neurons spike, -1 for others
-    # what Poisson background brings, see background.pxi
+    # Poisson background, see background.pxi
     cdef public int64_t[:, ::1] backgrounds        # (n_backgrounds, BACKGROUND_COLUMNS)
     cdef public uint64_t[:, ::1] background_keys   # (n_backgrounds, 2)
     cdef public uint32_t[::1] background_levels
     cdef public real[::1] background_weight
     cdef public double dt                          # ms
     cdef public int64_t[::1] models                # (n_pieces,), addresses of compiled models, see neuron_model.h
-    cdef public real[:, ::1] constants             # (n_constants, n), their columns
-    cdef public int64_t[::1] shared                # (n_pieces,), 1: those and t_ref are the same in all of a piece
-    # (n_rows, n_kept, n), what derivatives need later; step t is in row (t + 1) % n_rows, before step 0 in row 0
+    cdef public real[:, ::1] constants             # (n_constants, n), columns of the models
+    cdef public int64_t[::1] shared                # (n_pieces,), 1: constants and t_ref are equal in the piece
+    # (n_rows, n_kept, n), for later derivatives; step t is in row (t + 1) % n_rows, before step 0 in row 0
     cdef public real[:, :, ::1] history
 
 
@@ -160,30 +160,30 @@ cdef class Readouts(Bound):
 
 
 cdef class Channel(Bound):
-    """Logs and sums, which rounds complete. Entry t - base of a log is step t."""
+    """Logs and sums, which rounds (communication intervals) complete. Entry t - base of a log is step t."""
 
     cdef public int64_t base
     cdef public SpikeLog inputs
     cdef public SpikeLog own                       # spikes of this rank's neurons, OUT
-    cdef public SegmentedLog heard                 # of the neurons that this rank listens to
-    cdef public ReadoutSums sums                   # of what arrives at readouts in a round
+    cdef public SegmentedLog heard                 # spikes of this rank's sources
+    cdef public ReadoutSums sums                   # input of readouts in a round
     cdef public double[:, ::1] signal              # (n_steps, n_readouts), OUT: y
 
 
 cdef class Perturbed(Bound):
-    """What is done to this rank's neurons in the present sample, see perturbed.pxi; rows have PERTURBED_COLUMNS."""
+    """Perturbations of this rank's neurons in the present sample, see perturbed.pxi; rows have PERTURBED_COLUMNS."""
 
     cdef public int64_t[:, ::1] silences           # neurons that are held as if refractory
-    cdef public real[::1] refractory               # (n,), scratch: of these neurons before the step
-    cdef public int64_t[:, ::1] noises             # currents that are drawn
+    cdef public real[::1] refractory               # (n,), scratch: `Neurons.refractory` before the step
+    cdef public int64_t[:, ::1] noises             # random currents
     cdef public uint64_t[:, ::1] noise_keys        # (n_noises, 2)
-    # for each neuron of each noise, pA: mean, standard deviation, and what was drawn last, UPDATED
+    # for each neuron of each noise, pA: mean, standard deviation, and the latest draw, UPDATED
     cdef public double[::1] noise_mean, noise_std
     cdef public real[::1] noise
     cdef public int64_t[:, ::1] dropouts           # neurons whose spikes may be lost
     cdef public uint64_t[:, ::1] dropout_keys      # (n_dropouts, 2)
     cdef public double[::1] dropout_p              # (n_dropouts,)
-    cdef public int64_t[::1] lost                  # (n,), UPDATED: spikes of each neuron that were lost
+    cdef public int64_t[::1] lost                  # (n,), UPDATED: lost spikes of each neuron
 
 
 cdef class Sample(Bound):
@@ -191,21 +191,21 @@ cdef class Sample(Bound):
 
     cdef public int64_t origin                     # its first step
     cdef public int64_t before                     # steps of the run before step 0
-    cdef public bint starts                        # the run does: the first step has no constant current
-    cdef public int64_t draws                      # number of the draws of its first step, in the streams of its phase
+    cdef public bint starts                        # whether the run starts: its first step has no constant current
+    cdef public int64_t draws                      # index of the first step's draws, in the streams of its phase
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
-    cdef public int64_t[::1] forced                # ascending, neurons that spike where `due` says so, and nowhere else
+    cdef public int64_t[::1] forced                # ascending, neurons that spike if and only if `due` is set
     cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
     cdef public Perturbed perturbed
 
 
 cdef class Recorder(Bound):
-    """What is kept of some neurons in the present sample."""
+    """Recordings of some neurons in the present sample."""
 
     cdef public int64_t[::1] local                 # the neurons
     cdef public double[:, ::1] V_m, adaptation, psi    # (n_steps, n_recorded), OUT
     cdef public double[:, :, ::1] state            # (n_states, n_steps, n_recorded), OUT
-    # (1 + n_steps, n_kept, n_recorded), OUT: what derivatives need, of the step before the sample first; or no columns
+    # (1 + n_steps, n_kept, n_recorded), OUT: for derivatives, starting with the step before the sample; or no columns
     cdef public double[:, :, ::1] kept
 
 
@@ -217,7 +217,7 @@ include "perturbed.pxi"
 cdef void advance_neurons(
     Neurons cells, Channel channel, Sample sample, Recorder recorder, int64_t t, real[::1] psi
 ) noexcept nogil:
-    """One step t of the neurons, background and perturbations included; spikes that are not lost go to the log.
+    """Advance the neurons by step t, with background and perturbations; write spikes that are not lost to the log.
 
     Surrogate gradients are written to psi.
     """
@@ -236,7 +236,7 @@ cdef void advance_neurons(
 
 
 cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t t, real[::1] psi) noexcept nogil:
-    """One step of each piece: current, states, psi, spikes, reset."""
+    """Advance each piece by a step: current, states, psi, spikes, reset."""
     cdef int64_t p, first, last, model, k, s = t - sample.origin
     cdef const real* due = &cells.due[0] if sample.forced.shape[0] > 0 else NULL
     for k in range(sample.forced.shape[0]):
@@ -259,12 +259,12 @@ cdef inline real* column(real[:, ::1] values, int64_t first) noexcept nogil:
 
 
 cdef inline real* history_of(Neurons cells, int64_t t, int64_t first) noexcept nogil:
-    """What is kept of step t from neuron `first` on; NULL if nothing is."""
+    """History of step t from neuron `first` on; NULL if there is none."""
     return &cells.history[(t + 1) % cells.history.shape[0], 0, first] if cells.history.shape[1] > 0 else NULL
 
 
 cdef inline real* state_of(Neurons cells, int64_t p) noexcept nogil:
-    """States of a piece: voltage and adaptation, or those of its equations."""
+    """States of a piece: voltage and adaptation, or states of a custom model."""
     cdef int64_t first = cells.pieces[p, FIRST]
     return &cells.state[0, first] if cells.pieces[p, MODEL] & BY_EQUATIONS else &cells.v[first]
 
@@ -279,7 +279,7 @@ cdef inline void advance_piece(Neurons cells, int64_t p, int64_t t, const real* 
 
 
 cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
-    """Keep the state before step t as if a step had ended with it."""
+    """Write the state before step t to the history, as if a step had ended with it."""
     cdef int64_t p, first
     cdef const NeuronModel* model
     for p in range(cells.pieces.shape[0]):
@@ -293,7 +293,7 @@ cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
 cdef inline void record(
     Neurons cells, Recorder recorder, int64_t t, int64_t s, const real[::1] psi
 ) noexcept nogil:
-    """After the reset, as NEST does."""
+    """Record after the reset, as NEST does."""
     cdef int64_t i, j, k, length = cells.history.shape[0]
     for k in range(recorder.local.shape[0]):
         j = recorder.local[k]
@@ -313,7 +313,7 @@ def inject(
     const double[:, ::1] amplitude,   # IN (T, n_sources), pA
     real[:, ::1] injected,            # UPDATED (T + longest delay - 1, n), pA
 ):
-    """Add weight * amplitude of every graded source to the current that its targets take in step t + delay - 1."""
+    """Add weight * amplitude of every graded source to the current of its targets in step t + delay - 1."""
     cdef int64_t t, b, step
     with nogil:
         for t in range(injected.shape[0]):

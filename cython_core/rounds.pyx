@@ -1,6 +1,6 @@
-"""How ranks meet at the end of a round: called by the kernels that run a sample, without the interpreter.
+"""Synchronization of ranks at the end of each communication interval (round), called by kernels without the GIL.
 
-One file, because a meeting and the C functions by which it waits and wakes others read and write the same lines.
+One file, because synchronization and its C functions to wait and wake access the same lines of shared memory.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -46,8 +46,8 @@ cdef extern from *:
         return __atomic_load_n((const long long*) place, __ATOMIC_ACQUIRE);
     }
 
-    /* Who sleeps is counted first, then looks at the number again; who raises the number looks for sleepers after
-       that. All of it in one order, so that nobody falls asleep unseen; the system compares the number once more. */
+    /* A waiter increments the waiter count, then rechecks the value; a writer updates the value, then checks the
+       count. Sequential consistency avoids lost wake-ups; the system compares the value once more. */
     static inline int* low_half(void* place) {
         return (int*) place + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
     }
@@ -73,7 +73,7 @@ cdef extern from *:
     #endif
     }
 
-    /* A rank holds a lock on one byte of a file; the system drops it with the process, whatever ended that. */
+    /* Each rank locks one byte of a file; the system releases the lock when the process ends, for any reason. */
     static int lock(int fd, long byte) {
     #ifdef F_OFD_SETLK
         struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -110,48 +110,48 @@ cdef extern from *:
     int unlock_all(int) nogil
     int is_locked(int, long) nogil
 
-cdef enum:                # columns of a rank's line in shared memory, which no other rank writes to
-    DONE = 0              # meetings that it has come to
-    NANOSECONDS = 1       # of the leader: what the transfer between nodes took
-    FLAGS = 2             # of an agreement, and of the next one in the column after
-    PROCESSOR = 4         # on which it was at the last meeting
-    NEED = 5              # room that messages of this rank need, or those of all nodes
-    ASLEEP = 8            # how many sleep until this rank comes; in a cache line that is rarely written
+cdef enum:                # columns of a rank's line in shared memory; other ranks write only to ASLEEP
+    DONE = 0              # synchronizations that the rank has reached
+    NANOSECONDS = 1       # of the transfer between nodes, written by the leader
+    FLAGS = 2             # of `agree`; every second call uses the next column
+    PROCESSOR = 4         # core at the last synchronization
+    NEED = 5              # room for messages that this rank needs; in the last line, that any node needs
+    ASLEEP = 8            # count of ranks that sleep until this one arrives; in a cache line that is rarely written
 
 cdef enum:
-    SPINS = 2000          # before a rank that waits sleeps: about 50 us
-    PART = 32             # steps of a later part of a round
-    AT_ONCE = 4096        # spikes that are chosen from before room is made for more
+    SPINS = 2000          # polls before a waiting rank sleeps: about 50 us
+    PART = 32             # steps of a part of a round after the first
+    AT_ONCE = 4096        # spikes to filter before memory for more is allocated
 
-cdef double LOOK = 0.25   # seconds between looks whether the others still live
+cdef double LOOK = 0.25   # seconds between checks that the other ranks are alive
 
 
 def unlock(int fd):
-    """Give up the lock that the file `fd` was opened for: to other ranks this one is gone."""
+    """Release the lock held through file `fd`: to other ranks this rank has ended."""
     unlock_all(fd)
 
 
 cdef class Meeting:
-    """One process: nobody to wait for.
+    """Synchronization of a single process: no waiting.
 
     Attributes
     ----------
     waited, transferred, packed, looked_up : float
-        Seconds until the others were there, of messages between nodes, of packing and unpacking these, and of choosing
-        what this rank listens to.
+        Seconds of waiting for other ranks, of transfer between nodes, of packing and unpacking messages, and of
+        selecting the spikes that this rank reads.
     n_within, n_between : int
-        How often the ranks of a node met to share spikes, and how often nodes sent messages.
+        Numbers of synchronizations within a node and of exchanges between nodes.
     """
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         return 0
 
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
-        """Step with which the part of a round [first, last) ends that begins with step `part`."""
+        """Return the end of the part of a round [first, last) that begins with step `part`."""
         return last
 
     cdef int64_t meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
-        """Collective: meet after the part [part, stop) of a round [first, last).
+        """Collective: synchronize after the part [part, stop) of a round [first, last).
 
         Returns the step before which the sums for the readouts are complete.
         """
@@ -162,29 +162,29 @@ cdef class Meeting:
         return 0
 
     cpdef int64_t agree(self, int64_t flags) except? -1:
-        """Collective: return the flags, bits of a number, that any rank has set; no rank returns before all came."""
+        """Collective: return the bitwise or of all ranks' flags; no rank returns before all ranks call."""
         return flags
 
     cpdef int64_t hear(self, int64_t flags) except? -1:
-        """As `agree` on flags of ranks with neurons, which wait for no others."""
+        """As `agree` on the flags of ranks with neurons, which do not wait for other ranks."""
         return self.agree(flags)
 
     def round(self, int64_t first, int64_t last):
-        """Collective: complete the log of steps [first, last), and the sums of what arrives at readouts in them."""
+        """Collective: complete the log of steps [first, last), and the sums of the readouts' input in these steps."""
         with nogil:
             self.meet(first, last)
 
     def rounds(self, int64_t first, int64_t last):
-        """Collective: one round after each of the steps [first, last), as kernels do them."""
+        """Collective: run a round after each step of [first, last), as kernels do."""
         cdef int64_t t
         with nogil:
             for t in range(first, last):
                 self.meet(t, t + 1)
 
     def part(self, int64_t part, int64_t first, int64_t last):
-        """Collective: do that part of a round [first, last) that begins with step `part`, see `meet_part`.
+        """Collective: run the part of a round [first, last) that begins with step `part`, see `meet_part`.
 
-        Returns where it ends, and the step before which the sums for the readouts are complete.
+        Returns the end of the part, and the step before which the sums for the readouts are complete.
         """
         cdef int64_t stop, complete
         with nogil:
@@ -193,26 +193,26 @@ cdef class Meeting:
         return stop, complete
 
     def barrier(self):
-        """Collective: wait for the ranks that share this one's memory."""
+        """Collective: wait for the ranks of this node."""
         with nogil:
             self.gather()
 
 
 cdef class Messages:
-    """What the ranks of a node do so that nodes exchange the spikes of a round; see exchange.pyx.
+    """Exchange of a round's spikes between nodes, without messages; exchange.pyx has the implementation.
 
     Attributes
     ----------
     waited, transferred : float
-        Seconds in which the leader waited for those of other nodes, and in which messages travelled.
+        Seconds in which the leader waited for other leaders, and of transfer.
     """
 
     cdef bint lay_out(self, int64_t n_steps) except -1 nogil:
-        """Place messages of rounds of so many steps; return whether memory was taken, for which ranks must wait."""
+        """Lay out messages of `n_steps` steps; return whether memory was allocated, which ranks must wait for."""
         return False
 
     cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
-        """Write this rank's share of the messages; return the room that it needs."""
+        """Write this rank's part of the messages; return the room that the part needs."""
         return 0
 
     cdef int64_t transfer(self, int64_t need) except -1 nogil:
@@ -220,19 +220,19 @@ cdef class Messages:
         return 0
 
     cdef bint make_room(self, int64_t need) except -1 nogil:
-        """Return whether there was too little room, which is larger now: messages are to be packed again."""
+        """Enlarge buffers that are too small; return whether any was, so that messages must be packed again."""
         return False
 
     cdef int unpack(self, int64_t first, int64_t last) except -1 nogil:
-        """Write this rank's share of what came to the logs of other nodes, and to the sums for the readouts."""
+        """Write this rank's part of received messages to the logs of other nodes and to the readouts' sums."""
         return 0
 
     cdef void hold_back(self, int64_t first, int64_t last) noexcept nogil:
-        """Leave the logs of other nodes empty in steps whose messages are still to come."""
+        """Leave the logs of other nodes empty in steps whose messages have not arrived yet."""
 
 
 cdef class CalledMeeting(Meeting):
-    """A stand-in for other ranks, in Python.
+    """Stub communicator, in Python.
 
     Parameters
     ----------
@@ -266,26 +266,26 @@ cdef class CalledMeeting(Meeting):
         return flags
 
     cdef void take_wait(self) noexcept nogil:
-        """Count what the others' meeting waited outside of rounds, of which `call` takes the seconds."""
+        """Take over the waiting time of `others` outside of rounds; in rounds the time of `call` counts."""
         self.waited += self.others.waited
         self.others.waited = 0.0
 
 
 cdef class NodeMeeting(Meeting):
-    """The ranks of a node, which write their spikes where the others read them, and its leader that tells other nodes.
+    """Synchronization of the ranks of a node, which share spikes in memory; its leader exchanges with other nodes.
 
     Parameters
     ----------
     rank : int
         Of this process in its node; the leader is 0.
     lines : ndarray
-        int64 (n_ranks + 1, 16), shared: who has come to how many meetings; the last one: what came from other nodes.
+        int64 (n_ranks + 1, 16), shared: synchronizations that each rank has reached; last line: messages received.
     fd : int
         File of the shared memory, opened by this rank alone.
     lost : callable
-        Makes an exception of the number of a rank that ended.
+        Makes an exception from the number of a rank that ended.
     crowded : bool
-        Whether there are more ranks than cores, so that who waits must let others have its core at once.
+        Whether there are more ranks than cores, so that a waiting rank sleeps at once.
     sharing : int
         Ranks of the node, from 0 on, that have neurons.
     """
@@ -306,17 +306,17 @@ cdef class NodeMeeting(Meeting):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
         self.size = self.lines.shape[0] - 1
         self.crowded, self.sharing = crowded, sharing
-        self.spins = SPINS if rank < sharing else 0  # who has no neurons is far ahead of the others
+        self.spins = SPINS if rank < sharing else 0  # ranks without neurons are far ahead of the others
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
     @staticmethod
     def columns():
-        """Numbers in a line."""
+        """Return the length of a line."""
         return LINE
 
     def connect(self, Messages messages, bint together, int64_t within, across=None):
-        """There are several nodes.
+        """Set up several nodes.
 
         Parameters
         ----------
@@ -325,19 +325,19 @@ cdef class NodeMeeting(Meeting):
         together : bool
             Whether all ranks of the node pack and unpack; else the leader does, and the others have no messages.
         within : int
-            Steps between meetings of the ranks of this node.
+            Steps between synchronizations within this node.
         across : callable or None
-            How the leader agrees with those of other nodes; None on other ranks.
+            `agree` among the leaders of all nodes; None on other ranks.
         """
         self.several, self.messages, self.together = True, messages, together
         self.within, self.across = within, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, Heard members):
-        """Write to `numbered` those spikes of `heard` that are members of a set, by their place there."""
+        """Write the spikes of sources in `members` from `heard` to `numbered`, as indices of `members`."""
         self.heard, self.numbered, self.members = heard, numbered, members
 
     def living(self):
-        """The ranks that have not ended."""
+        """Return the ranks that have not ended."""
         return [r for r in range(self.size) if r == self.rank or is_locked(self.fd, r)]
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
@@ -352,14 +352,14 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef int prepare(self, int64_t first, int64_t last) except -1 nogil:
-        """Pack this rank's share of the messages of a round."""
+        """Pack this rank's part of the messages of a round."""
         if self.messages.lay_out(last - first) and self.together:
             self.gather()
         self.need = self.pack(first, last)
         return 0
 
     cdef int follow_leader(self, int64_t first, int64_t last) except -1 nogil:
-        """The leader waits for all and does what is to be done for a round [first, last), the others wait for it."""
+        """Let the leader alone wait for all ranks and exchange a round [first, last); the others wait for it."""
         cdef double start = now()
         self.done += 1
         self.come(self.rank)
@@ -377,7 +377,7 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef int exchange(self, int64_t first, int64_t last) except -1 nogil:
-        """All ranks of the node pack a round, the leader sends, all unpack: after each of these they wait for all."""
+        """All ranks of the node pack a round, the leader sends, all unpack; each stage waits for the previous one."""
         self.prepare(first, last)
         while self.messages.make_room(self.send_together()):
             self.gather()
@@ -401,13 +401,13 @@ cdef class NodeMeeting(Meeting):
         return need
 
     cdef void tell_need(self) noexcept nogil:
-        """Come with this rank's share of the messages packed."""
+        """Publish the room that this rank's packed messages need."""
         self.lines[self.rank, NEED] = self.need
         self.done += 1
         self.come(self.rank)
 
     cdef int64_t largest_need(self) except -1 nogil:
-        """Of the leader: return the room that messages of this node need, when all that pack have packed."""
+        """Leader only: wait until all ranks have packed; return the largest room that any needs."""
         cdef int64_t r, need = self.need
         cdef double start = now()
         if self.together:
@@ -418,7 +418,7 @@ cdef class NodeMeeting(Meeting):
         return need
 
     cdef int64_t send(self, int64_t need) except -1 nogil:
-        """Of the leader: exchange messages that need so much room; return the largest need."""
+        """Leader only: exchange messages of size `need`; return the largest need."""
         self.n_between += 1
         need = self.messages.transfer(need)
         self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * self.messages.transferred)
@@ -450,9 +450,9 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
-        """Several nodes: parts as short as delays within a node, after which no message is sent.
+        """Several nodes: parts are as short as delays within a node and end without messages.
 
-        One node: ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end.
+        One node: ranks without neurons sleep in a long first part, then follow short ones, to be in time at the end.
         """
         if self.several:
             if part == first:
@@ -472,7 +472,7 @@ cdef class NodeMeeting(Meeting):
                 return last
             self.meet_within(since, stop)
             return first
-        if part == first:  # who is late still reads the sums of the round before
+        if part == first:  # late ranks still read the sums of the previous round
             self.meet(part, stop)
         else:
             start = now()
@@ -483,7 +483,7 @@ cdef class NodeMeeting(Meeting):
         return last if stop == last else first
 
     cdef int meet_within(self, int64_t first, int64_t last) except -1 nogil:
-        """The ranks of a node share spikes of steps [first, last), of which no messages have come."""
+        """Share the spikes of steps [first, last) within the node, before messages of other nodes arrive."""
         self.n_within += 1
         if self.messages is not None:
             self.messages.hold_back(first, last)
@@ -503,12 +503,12 @@ cdef class NodeMeeting(Meeting):
         return self.gather_flags(flags, self.size)
 
     cpdef int64_t hear(self, int64_t flags) except? -1:
-        # all ranks must meet before the next call: who is late still reads the flags of this one
+        # all ranks must synchronize before the next call: late ranks still read the flags of this one
         return self.gather_flags(flags, self.size if self.several else self.sharing)
 
     cdef int64_t gather_flags(self, int64_t flags, int64_t n) except? -1:
         """Collective: return the flags that any of the first n ranks has set."""
-        cdef int64_t r, column = FLAGS + self.agreed % 2  # who reads this one still sees it when others agree again
+        cdef int64_t r, column = FLAGS + self.agreed % 2  # late ranks still read it during the next call
         cdef double start = now()
         self.agreed += 1
         self.done += 1
@@ -540,30 +540,30 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef void come(self, int64_t line) noexcept nogil:
-        """Say in a line, of this rank or of what comes from other nodes, that the meeting may go on."""
+        """Mark the synchronization as reached in a line: of this rank, or the last one, of other nodes."""
         self.lines[line, PROCESSOR] = processor()
         raise_to(self.done, &self.lines[line, DONE], &self.lines[line, ASLEEP])
 
     cdef int wait_for(self, int64_t r) except -1 nogil:
         cdef int64_t turns = 0
-        cdef double due = 0.0
+        cdef double next_look = 0.0
         while load(&self.lines[r, DONE]) < self.done:
             turns += 1
             if turns > self.spins or self.needs_core(r):
-                if now() > due:
-                    if due > 0.0:
+                if now() > next_look:
+                    if next_look > 0.0:
                         self.look_around()
-                    due = now() + LOOK
+                    next_look = now() + LOOK
                 sleep_below(self.done, &self.lines[r, DONE], &self.lines[r, ASLEEP])
             else:
                 spin()
         return 0
 
     cdef bint needs_core(self, int64_t r) noexcept nogil:
-        """Whether who writes the line `r` may be waiting for the core that this rank is on.
+        """Whether the rank that writes line `r` may be waiting for the core of this rank.
 
-        Then this rank sleeps at once. To yield would not do: other work may take the core for milliseconds, while a
-        rank that is woken comes soon.
+        Then this rank sleeps at once. Yielding is not enough: other processes may take the core for milliseconds,
+        while a woken rank runs soon.
         """
         cdef int here = processor()
         return self.crowded or (here >= 0 and self.lines[r, PROCESSOR] == here)
@@ -577,7 +577,7 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef int look_up(self, int64_t first, int64_t last) except -1 nogil:
-        """Number the spikes of members: few of the spikes are kept, so these are chosen before they are numbered."""
+        """Write the spikes of members as indices; few spikes are of members, so a bit mask filters them first."""
         cdef int64_t t, k, i, stop, start, place, number, shift
         cdef const uint64_t* top
         cdef const uint32_t* ids

@@ -1,11 +1,10 @@
-/* Walks through synapses (see delivery.pxi): of a source whose delays differ, a stride at a time; of many sources with few
-   synapses each; and the list of the neurons that spike. Functions of their own: as a part of a longer one they would keep
-   their counters in memory. */
+/* Loops over synapses (see delivery.pxi): of a source with several delays, a stride at a time; of many sources with
+   short rows; and the list of neurons that spike. Separate functions: inlined, they would keep counters in memory. */
 
 #include <stdint.h>
 
 #ifdef IN_DOUBLE
-typedef uint64_t Fired;    /* a bit for each of as many neurons as a number has */
+typedef uint64_t Fired;    /* a bit per neuron, for as many neurons as a REAL has bits */
 #else
 typedef uint32_t Fired;
 #endif
@@ -37,20 +36,20 @@ typedef struct {
     const uint32_t *target;
 } ShortRows;
 
-/* what an arrival adds to the gradients of synapses, by target, and to those of delays: what it would add a step later,
-   `step` numbers on, less a step earlier */
+/* increments of an arrival: to gradients of weights, by target; to gradients of delays the coefficient one step later,
+   `step` numbers ahead, minus the coefficient one step earlier */
 typedef struct {
     const REAL *coefficient;
     REAL scale;
     int64_t step;
-    REAL *by_delay;    /* by number of a synapse, or NULL */
+    REAL *by_delay;    /* by synapse index, or NULL */
 } Credits;
 
 #define FETCH(values, place)                                                                                           \
     __builtin_prefetch((values) + (place));                                                                            \
     __builtin_prefetch((values) + (place) + STRIDE / 2);
 
-/* BODY for each synapse of a stretch, after what comes soon is fetched */
+/* BODY for each synapse of a stretch, with prefetches */
 #define STRIDES(values, BODY) STRIDES_OF(FETCH(values, k + ahead), BODY)
 #define STRIDES_OF(FETCHES, BODY)                                                                                      \
     const uint32_t *const target = of->target;                                                                         \
@@ -99,7 +98,7 @@ static inline void spread_stretch(const Stretch *of, const REAL *weight, REAL *t
         spread_row(of, weight, total);
 }
 
-/* the same of gradients; `shift`: of all targets */
+/* gradients; `shift` applies to all targets */
 #define CREDITS                                                                                                        \
     const REAL *restrict coefficient = by->coefficient + shift;                                                        \
     const REAL scale = by->scale;
@@ -148,8 +147,8 @@ static inline void credit_stretch(const Stretch *of, const Credits *by, int64_t 
         credit_row(of, by, shift, gradient);
 }
 
-/* Rows of few synapses, one for each of n ids, `apart` rows from one id to the next: `row_ptr` begins with that of id 0.
-   The first `fetched` of them are fetched ahead: where they begin, then their first and last synapses. */
+/* Short rows, one for each of n ids, `apart` rows from one id to the next; `row_ptr` begins with the row of id 0.
+   The first `fetched` rows are prefetched: their starts, then their first and last synapses. */
 enum { ROWS_AWAY = 16, LINE_BYTES = 64 };
 #define ROWS(values, FETCHES, FIRST, BODY)                                                                             \
     const int64_t n = of->n, fetched = of->fetched, apart = of->apart;                                                 \
@@ -176,13 +175,13 @@ APART void spread_rows(const ShortRows *of, const REAL *restrict weight, REAL *r
     ROWS(weight, , row[0], SPREAD)
 }
 
-/* coefficients of a step that comes, which spikes will read here and there */
+/* coefficients of a later step, which its spikes read at scattered places */
 typedef struct {
     const char *next, *end;
     int64_t each;
 } Coming;
 
-/* a source counts once; with each row some cache lines of what comes are fetched */
+/* a source counts once; each row prefetches some cache lines of `coming` */
 APART void credit_rows(const ShortRows *of, const Credits *by, Coming *coming, REAL *gradient)
 {
     const int64_t each = coming->each, shift = 0;
@@ -193,8 +192,8 @@ APART void credit_rows(const ShortRows *of, const Credits *by, Coming *coming, R
     coming->next = next;
 }
 
-/* The ids of all z that are not 0, ascending, counted from `first`; return how many. As many at once as z has bits, by
-   vectors of any width. */
+/* Write the ids of all nonzero z, ascending, counted from `first`; return how many. As many at once as a REAL has bits,
+   by vectors of any width. */
 APART int64_t list_spikes(int64_t n, uint32_t first, const REAL *z, uint32_t *ids)
 {
     enum { ALL = 8 * sizeof(REAL) };

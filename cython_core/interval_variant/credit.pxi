@@ -1,51 +1,51 @@
-# Interval variant: credit the synapses with the coefficients of the sweep, arrival by arrival.
+# Interval variant: accumulate gradients from the coefficients of the backward pass, arrival by arrival.
 
 cdef enum:
-    TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
-    FEWEST_STEPS = 64     # of a tile that pays
-    LEAST_WIDTH = 16      # of rows that it pays for
-    MANY = 2              # reads of each cache line of a step's coefficients, so that all are fetched
+    TILE_BYTES = 196608   # size of the coefficients of a tile of steps: a part of the second-level cache
+    FEWEST_STEPS = 64     # per tile, for tiles to pay off
+    LEAST_WIDTH = 16      # of rows, for tiles to pay off
+    MANY = 2              # reads per cache line of a step's coefficients from which on all lines are prefetched
     NONE = -1
 
 
 cdef extern from "walks.h" nogil:
-    ctypedef struct Credits:       # what an arrival adds, by target; and to delays, by number of a synapse
+    ctypedef struct Credits:       # increments of an arrival: to weights by target, to delays by synapse index
         const real* coefficient
         real scale
-        int64_t step               # numbers from the coefficients of a step to those of the next
+        int64_t step               # stride from one step's coefficients to the next
         real* by_delay             # or NULL
 
-    ctypedef struct Coming:        # coefficients of a step that comes, which spikes will read here and there
-        const char* next           # cache line that is fetched next
+    ctypedef struct Coming:        # coefficients of a later step, which its spikes read at scattered places
+        const char* next           # cache line to prefetch next
         const char* end
-        int64_t each               # lines for each spike of the present step
+        int64_t each               # lines per spike of the present step
 
     void credit_stretch(const Stretch* of, const Credits* by, int64_t shift, real* gradient)
     void credit_rows(const ShortRows* of, const Credits* by, Coming* coming, real* gradient)
 
 cdef struct Tile:          # steps [first, last) in which the spikes of each source are linked
     int64_t first, last
-    int64_t* head          # (n_sources), place of the first spike of each
-    int64_t* spikes        # two numbers per spike, in ascending steps: the place of the source's next one, its arrival
+    int64_t* head          # (n_sources), index of the first spike of each
+    int64_t* spikes        # two numbers per spike, in ascending steps: index of the source's next spike, arrival step
 
 
 cdef class Credit(Synapses):
-    """The arrivals of an interval at synapses: each adds scale * coefficient[t n_ports + port, target] to `weight`.
+    """Gradients of an interval: each arrival adds scale * coefficient[t n_ports + port, target] to `weight`.
 
-    If the delay of a synapse learns, `by_delay` gets the coefficient of the step after the arrival less that of the
-    step before, which is twice the derivative by the delay per unit of weight. So coefficients of step 0 are 0 then,
-    and zeros for step T follow in memory.
+    For trained delays, `by_delay` accumulates the coefficient one step after the arrival minus the coefficient one
+    step before: twice the derivative by the delay, per unit of weight. Then coefficients of step 0 are 0, and zeros
+    for step T follow in memory.
     """
 
-    cdef public bint same_step                 # a spike arrives when it is emitted (readouts), not after the delay
+    cdef public bint same_step                 # spikes arrive in the step of emission (readouts), not after the delay
     cdef public SpikeLog inputs
     cdef public SegmentedLog heard
     cdef public int64_t n_ports
-    cdef public real[:, ::1] coefficient       # (T n_ports, n), from the sweep: ports of step 0, of step 1, ...
-    cdef public double[::1] scale              # (n_blocks): 1, or minus learning rate to update weights at once
-    cdef public int64_t[::1] shift             # (n_blocks), number of a synapse less its place in `by_delay`, or NONE
-    cdef public real[::1] by_delay             # UPDATED, of synapses whose delay learns
-    cdef public int64_t origin                 # step of the run with which the log begins
+    cdef public real[:, ::1] coefficient       # (T n_ports, n), of the backward pass: ports of step 0, of step 1, ...
+    cdef public double[::1] scale              # (n_blocks): 1, or minus the learning rate to update weights at once
+    cdef public int64_t[::1] shift             # (n_blocks), synapse index minus index in `by_delay`, or NONE
+    cdef public real[::1] by_delay             # UPDATED, of synapses with trained delays
+    cdef public int64_t origin                 # step of the run at which the log begins
     cdef Spikes* input_log
     cdef int64_t n_steps, tile_steps
 
@@ -56,7 +56,7 @@ cdef class Credit(Synapses):
         self.tile_steps = TILE_BYTES // (max(self.coefficient.shape[1], 1) * <int64_t> sizeof(real))
 
     def count_links(self):
-        """Return how many numbers `run` writes down for the order of spikes by source."""
+        """Return how many numbers `run` needs to link spikes by source."""
         cdef int64_t b, most = 0
         for b in range(self.blocks.shape[0]):
             if is_tiled(self, b):
@@ -64,7 +64,7 @@ cdef class Credit(Synapses):
         return most
 
     def run(self, int64_t[::1] links):
-        """Credit all arrivals; `links` has room for `count_links` numbers."""
+        """Accumulate over all arrivals; `links` has room for `count_links` numbers."""
         cdef int64_t t, b
         cdef int64_t* written = &links[0] if links.shape[0] > 0 else NULL
         with nogil:
@@ -79,7 +79,7 @@ cdef class Credit(Synapses):
 
 
 cdef void credit_step(Credit of, int64_t t, int64_t b) noexcept nogil:
-    """What arrives in step t at a block."""
+    """Accumulate over the arrivals of step t at a block."""
     cdef int64_t k, emitted = t - lag(of, b)
     cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
     cdef Credits by = credits_of(of, t, b)
@@ -108,7 +108,7 @@ cdef void credit_step(Credit of, int64_t t, int64_t b) noexcept nogil:
 
 
 cdef inline Credits credits_of(Credit of, int64_t t, int64_t b) noexcept nogil:
-    """What an arrival in step t adds."""
+    """Return the increments of an arrival in step t."""
     cdef Credits by
     by.coefficient = &of.coefficient[t * of.n_ports + of.blocks[b, PORT], 0]
     by.scale, by.step, by.by_delay = <real> of.scale[b], of.n_ports * of.coefficient.shape[1], NULL
@@ -118,9 +118,9 @@ cdef inline Credits credits_of(Credit of, int64_t t, int64_t b) noexcept nogil:
 
 
 cdef inline Coming find_coming(Credit of, int64_t t, int64_t b, int64_t later, int64_t synapses) noexcept nogil:
-    """Find the coefficients `later` steps after step t, if many spikes arrive; else nothing.
+    """Return the coefficients `later` steps after step t to prefetch if many spikes arrive; else an empty range.
 
-    A spike of this step reaches so many synapses; those of that step are as many, about.
+    A spike reaches `synapses` synapses; the later step is assumed to have as many spikes as step t.
     """
     cdef int64_t k, place = (t + later) * of.n_ports + of.blocks[b, PORT], spikes = 0, emitted = t - lag(of, b)
     cdef int64_t n_bytes = of.coefficient.shape[1] * <int64_t> sizeof(real)
@@ -143,28 +143,28 @@ cdef inline void fetch(Coming coming) noexcept nogil:
 
 
 cdef inline int64_t lag(Credit of, int64_t b) noexcept nogil:
-    """Steps from the row of the log to the arrival."""
+    """Steps from a spike's log entry to its arrival."""
     return 0 if of.same_step else lag_of(of, b)
 
 
 cdef inline int64_t first_of(Credit of, int64_t b) noexcept nogil:
-    """First step with an arrival that is credited; what arrives in step 0 is lost."""
+    """First step whose arrivals count; after a delay, arrivals in step 0 are lost."""
     return max(lag(of, b) + of.blocks[b, SINCE], 0 if of.same_step else 1)
 
 
 cdef inline bint is_tiled(Credit of, int64_t b) noexcept nogil:
-    """Whether it pays to credit a block source by source: small networks, not readouts."""
+    """Whether a block is faster source by source: in small networks, not for readouts."""
     return of.blocks[b, DENSE] and of.blocks[b, PLASTIC] and of.blocks[b, FACTORS] == 0 and \
         of.tile_steps >= FEWEST_STEPS and of.blocks[b, WIDTH] >= LEAST_WIDTH
 
 
 cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noexcept nogil:
-    """Whether the source spiked before in the step, whose spikes start at `first`: it counts once, as in NEST."""
+    """Whether spike i repeats a source in a step whose spikes start at `first`: a source counts once, as in NEST."""
     return i > first and ids[i] == ids[i - 1]
 
 
 cdef int64_t room_for_links(Credit of, int64_t b) noexcept nogil:
-    """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
+    """Return how many numbers `credit_tiles` writes: one per source, two per spike of a tile."""
     cdef int64_t delay = lag(of, b), first = first_of(of, b), last, k, count, most = 0
     cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
     while first < of.n_steps:
@@ -178,7 +178,7 @@ cdef int64_t room_for_links(Credit of, int64_t b) noexcept nogil:
 
 
 cdef void credit_tiles(Credit of, int64_t b, int64_t* links) noexcept nogil:
-    """As `credit_block` in all steps, source by source through tiles of steps: a row is read and written once there."""
+    """As `credit_block` in all steps, by tiles of steps and by source: a row is read and written once per tile."""
     cdef int64_t n = of.blocks[b, SOURCES] - of.blocks[b, SOURCE], s
     cdef Tile tile
     tile.last, tile.head, tile.spikes = first_of(of, b), links, links + n
@@ -229,7 +229,7 @@ cdef void credit_source(Credit of, int64_t b, int64_t s, const Tile* tile) noexc
 cdef inline void credit_piece(
     int64_t width, int64_t n, const real** row, int64_t place, real scale, real* total
 ) noexcept nogil:
-    """Neighbouring synapses of one source: their coefficients of n steps, one after the other."""
+    """Add the coefficients of n steps, in order of time, to neighbouring synapses of one source."""
     cdef int64_t k
     cdef const real* first = row[0] + place
     cdef const real* second = row[min(1, n - 1)] + place
@@ -248,9 +248,9 @@ cdef inline void credit_piece(
 
 
 cdef void credit_spread(Credit of, int64_t t, int64_t b, const Credits* by) noexcept nogil:
-    """All rows of the sources whose spikes arrive in step t at the shortest delay, which block b has.
+    """Accumulate in all rows of the sources whose spikes arrive in step t at the shortest delay, which block b has.
 
-    What arrives in step 0 is lost.
+    Arrivals in step 0 are lost.
     """
     cdef uint32_t[WIDEST] at
     cdef int64_t last = 0, later, k
@@ -286,7 +286,7 @@ cdef inline void credit_walks(
 
 
 cdef void credit_full(Credit of, int64_t b, const Credits* by, const Spikes* log, int64_t emitted) noexcept nogil:
-    """As `credit_block`, where `is_full` and rows are short, such as those onto readouts."""
+    """As `credit_block` if `is_full` and rows are short, such as rows onto readouts."""
     cdef const uint32_t* ids = log.ids
     cdef int64_t start = log.ptr[emitted], stop = log.ptr[emitted + 1], end = of.blocks[b, SOURCES]
     cdef int64_t i = first_at_least(ids, start, stop, of.blocks[b, SOURCE]), k, width = of.blocks[b, WIDTH]
@@ -320,7 +320,7 @@ cdef void credit_block(Credit of, int64_t t, int64_t b, const Credits* by, const
             part.ahead = fetch_ahead(&found, j, of)
             if of.blocks[b, FACTORS]:
                 own.scale = <real> (by.scale * factor_of(of, b, row, of.origin + t))
-            if row == before or part.start == part.stop:  # what spiked twice in the step counts once, as in NEST
+            if row == before or part.start == part.stop:  # a source counts once per step, as in NEST
                 continue
             total = &of.weight[0]
             if of.blocks[b, DENSE]:
@@ -340,7 +340,7 @@ cdef void credit_block(Credit of, int64_t t, int64_t b, const Credits* by, const
 
 
 cdef inline void gather(const Stretch* part, const Credits* by, real* total) noexcept nogil:
-    """As `credit_stretch` of one row."""
+    """As `credit_stretch` for one row, without offsets and delays."""
     cdef int64_t k = part.start, stop = part.stop, end
     cdef const uint32_t* target = part.target
     cdef const real* coefficient = by.coefficient

@@ -1,4 +1,4 @@
-# Interval variant (`*_bsshslm_2020`): advance the neurons, sweep backward, credit the synapses.
+# Interval variant (`*_bsshslm_2020`): advance the neurons, run the backward pass, accumulate gradients.
 #
 # Equations: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y; step order and conventions of NEST 3.10.
 # Arrays are of type `real` unless said; n = neurons of this rank, T = steps of the interval.
@@ -13,8 +13,8 @@ cdef class Forward(Variant):
 
     cdef public Synapses incoming, outgoing    # outgoing: from this rank's neurons onto the readouts
     cdef public real[:, :, ::1] psi            # (T, n_ports, n), OUT in port 0: surrogate gradients
-    cdef public real[:, :, ::1] ring           # (slots, n_ports, n), what arrives later, see delivery.pxi
-    cdef public bint keeps_fixed               # spikes at synapses that do not learn are not lost in step 0
+    cdef public real[:, :, ::1] ring           # (slots, n_ports, n), input of later steps, see delivery.pxi
+    cdef public bint keeps_fixed               # spikes at fixed synapses are not lost in step 0
 
     def read(self, int64_t first, int64_t last):
         """Advance the readouts alone in steps [first, last), in which no spike arrives."""
@@ -45,7 +45,7 @@ cdef class Forward(Variant):
             self.deliver(t)
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, self.psi[t, 0])
-            # readouts run on their own clock: their step t takes the spikes of step t, whatever the delay
+            # step t of readouts receives the spikes of step t, whatever the delay
             for b in range(self.outgoing.blocks.shape[0]):
                 add_spikes(self.outgoing, b, &self.channel.own.at, t, self.sample.before + t,
                            self.channel.sums.of_step(t))
@@ -53,7 +53,7 @@ cdef class Forward(Variant):
         return 0
 
     cdef void deliver(self, int64_t t) noexcept nogil:
-        """Add the weights of all spikes that arrive in step t: what is spread, then by block, by ascending source."""
+        """Add the weights of all spikes that arrive in step t: of the ring, then by block, by ascending source."""
         cdef int64_t b, k, emitted
         cdef Spikes* inputs = &self.channel.inputs.at
         cdef Segments logs

@@ -1,7 +1,7 @@
-# Interval variant: sweep backward through the surrogate gradients of an interval.
+# Interval variant: backward pass through the surrogate gradients of an interval.
 
 cdef inline void project(Synapses feedback, const double[::1] error, real[::1] signal) noexcept nogil:
-    """Add to the learning signals of neurons what the errors of the readouts bring: L += B E."""
+    """Add the readouts' errors to the neurons' learning signals: L += B E."""
     cdef int64_t b
     for b in range(feedback.blocks.shape[0]):
         add_sources(feedback, b, error, signal)
@@ -25,18 +25,18 @@ cdef class Sweep(Bound):
     cdef public double[::1] kappas, shares     # (n_out), the latter (1 - kappas) / (1 - kappa)
     cdef public double[::1] filtered           # scratch (n_out)
     cdef public real[::1] signal               # scratch (n)
-    cdef public real[:, ::1] adjoint           # (n_adjoint, n), of the first step after a pass
+    cdef public real[:, ::1] adjoint           # (n_adjoint, n), after a pass: of the first step
 
     def run(
         self,
         const double[:, ::1] error,   # IN (T, n_out), 0 outside the learning window; None: `own` has all signals
-        const real[:, ::1] own,       # IN (T, n), filtered signals of neurons beside those of errors; (0, 0) without
+        const real[:, ::1] own,       # IN (T, n), filtered local signals, added to projected errors; (0, 0): none
         const real[::1] rate,         # IN, gradient of the firing-rate regularisation per unit of eligibility
-        real[:, :, ::1] psi,          # (T, n_ports, n), IN port 0: surrogate gradients, OUT what an arrival in t adds
+        real[:, :, ::1] psi,          # (T, n_ports, n), IN port 0: surrogate gradients, OUT coefficients B of arrivals
     ):
         """Exact gradient coefficients at O(1) per neuron and step.
 
-        lam = L[t] + kappa lam ; c = (1-kappa) lam + rate. The rest is generated from the equations of a model; for
+        lam = L[t] + kappa lam ; c = (1-kappa) lam + rate. Further steps are generated from a model's equations; for
         leaky neurons with adaptation: q = c + p ; p = rho p - adapt_beta psi[t] q ; b = psi[t] q + alpha b ;
         B[t] = zeta b, written over psi[t].
         """
@@ -71,7 +71,7 @@ cdef class Sweep(Bound):
 
 
 def sweep_readouts(const double[::1] kappa, const double[::1] zeta, double[:, ::1] error):
-    """Turn this rank's errors (T, n) in place into what a spike in step t adds to the gradient: b = E[t] + kappa b."""
+    """Replace this rank's errors (T, n) by the gradient that a spike in step t adds: b = E[t] + kappa b."""
     cdef int64_t t, k
     cdef double b
     with nogil:

@@ -1,40 +1,40 @@
 # Algorithm `scan`: O(1) per synaptic event for any neuron, by composed maps of steps.
 #
-# Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. What a
-# map of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa
-# that are those of the population. No division occurs. What a step does to the traces, and how rows go through maps, is
-# generated from the equations (pareprop/neurons/composed_maps.py, for rows composed_map_rows.py), for NEST's own
-# neurons when the package is built. Of these, ebar of step u - 1 meets L of step u - 1 in step u:
+# Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. So several
+# steps compose to a linear map of the traces and of the gradient: some numbers per target, and powers of kappa per
+# population. No division occurs. Code for steps and for rows is generated from the equations
+# (pareprop/neurons/composed_maps.py, composed_map_rows.py), for NEST's own neurons when the package is built. For
+# these, ebar of step u - 1 is multiplied by L of step u - 1 in step u:
 #     g += L_(u-1) ebar;  e = psi_u (zbar - beta eps);  eps = rho eps + e;  ebar = kappa ebar + e;  zbar = alpha zbar
-# Here traces are kept ahead: zbar is that of step u with all that enters. So with m = 1 nothing of a window is left to
-# wait for: a spike enters as + 1 when it arrives. Of others a spike enters by an expression of the step: from a step to
-# the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a single one. Where
-# kappa_reg differs, and with rewards, there is one more trace, with some numbers more.
+# Traces are stored ahead: zbar of step u includes all spikes that enter in step u. So with m = 1 a spike enters as + 1
+# when it arrives. In other neurons a spike enters by an expression of the step: maps from a step to the end of the
+# block, by which rows are closed, include it; elsewhere that step is a single one. If kappa_reg differs, and with
+# rewards, there is a second trace, with some more numbers.
 #
-# With blocks of MAP_STEPS steps, a target keeps a map from the start of the present block to now, extended by
-# each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
-# A row is *closed* at the end of the block in which its spike entered: by a map from that step to the end, made on
-# the way back through the block. An arrival in a later block takes two maps: from the start of a block to that of
-# the present one, and from there to now. Arrivals in one block go step by step. A row that waits for longer is folded.
-# With m > 1 spikes wait m - 1 steps more, which closing takes singly. So they do where synapses move: those that come
-# have traces of 0, which only what enters later changes.
+# Blocks have MAP_STEPS steps. A target keeps a map from the start of the present block to now, extended by each step,
+# and maps from the starts of the latest GAPS blocks to the start of the present one, extended by each block. A row is
+# *closed* at the end of the block in which its spike entered, by a map from that step to the end; these maps are
+# composed backward through the block. An arrival in a later block takes two maps: up to the start of the present
+# block, and from there to now. Arrivals in one block go step by step. A row that waits longer is folded.
+# With m > 1 spikes wait m - 1 more steps, which closing takes as single steps. The same holds if synapses move: new
+# synapses have traces of 0, which change only when later spikes enter.
 #
-# Each target's numbers are made in the order of time, so no bit depends on ranks.
+# Each target's numbers are computed in the order of time, so no bit depends on ranks.
 
 cdef enum:
-    NODES_AHEAD = 32         # synapses to the one whose maps are fetched
-    NEAR = 1000              # neurons of which a cache holds the maps
-    NEAR_BY_EQUATIONS = 3000    # the same of neurons given by equations
+    NODES_AHEAD = 32         # synapses to the one whose maps are prefetched
+    NEAR = 1000              # neurons whose maps fit into a cache
+    NEAR_BY_EQUATIONS = 3000    # the same for custom models
     NOT_OPEN = -(1 << 30)    # in ScanRows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
-    RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
-    ALPHA = 0                # places of their powers in ScanRows.powers
+    RECORDS_PAY = 2          # single steps of synapses per neuron and step, from which on records are made
+    ALPHA = 0                # indices of powers in ScanRows.powers
     KAPPA = 1
     KAPPA_REG = 2
     MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
     MOST_SIGNALS = MAP_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
 
-cdef struct Work:            # what a row works off, in this order; a map without numbers is none
+cdef struct Work:            # pending steps of a row, in this order; a map without numbers is none
     int64_t n_decay          # steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed
     double alpha_decay, kappa_decay, other_decay
     NEURON_MAP before
@@ -42,19 +42,19 @@ cdef struct Work:            # what a row works off, in this order; a map withou
     const double* entering   # (n + 1,) spikes that enter in each of them and after the last; NULL: none
     NEURON_MAP after
     int64_t last_credit      # at the cutoff: the signal of the step before this one counts, too; else -1
-    double arrived           # spikes that enter in the step that comes
-    bint owes, updates       # whether C holds a gradient; whether the weight changes now, and is delivered
+    double arrived           # spikes that enter in the next step
+    bint has_gradient, updates    # whether C holds a gradient; whether the weight changes now, and is delivered
     double eta, low, high
 
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
 cdef void advance_maps(Engine engine, ComposedMaps at, int64_t t) noexcept nogil:
-    """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
+    """Before spikes arrive in step t: append the step that is known now; if its block ends, close the block."""
     cdef int64_t p, u = t - engine.m, k = u % MAP_STEPS
     cdef int64_t into = RUNNING if k < MAP_STEPS - 1 else gap_before(u + 1, 0)
     if u < 0:
-        at.reached, at.begun = 0, 0    # a sample that starts anew may have been before
+        at.reached, at.begun = 0, 0    # another sample may have run before
         return
     at.reached, at.begun = u, u - k
     close_at_cutoff(engine, t, engine.incoming)
@@ -74,25 +74,25 @@ cdef void advance_maps(Engine engine, ComposedMaps at, int64_t t) noexcept nogil
 
 
 cdef inline double discount_of(Engine engine, int64_t u) noexcept nogil:
-    """What step u discounts of a reward's trace."""
+    """Factor of the trace of TD errors in step u."""
     return engine.online.discount[error_seen(engine, u)]
 
 
 cdef inline int64_t error_seen(Engine engine, int64_t u) noexcept nogil:
-    """The place of the TD error that step u meets."""
+    """Index of the TD error that acts in step u."""
     cdef int64_t n = engine.online.delta.shape[0]
     return (u - 1 + engine.online.d_out + n) % n
 
 
 cdef inline double keep_of(ComposedMaps at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
-    """What the other trace is multiplied with by the n steps of a map."""
+    """Factor of the second trace over the n steps of a map."""
     return at.products[place] if at.kind == REWARDED else power_of(kappa_reg, n)
 
 
 cdef inline NEURON_MAP map_of(
     ComposedMaps at, bint by_equations, int64_t place, int64_t j, double kappa, double keep, double common
 ) noexcept nogil:
-    """A map of the neurons from j on, which makes so much of ebar, the trace beside it, and one in common."""
+    """A map of the neurons from j on, with factors of ebar, the second trace and the shared trace."""
     if not by_equations:
         return NEURON_MAP(&at.number[place, j, 0], NULL, at.number.shape[2], kappa, keep, common)
     if place == SUFFIX:
@@ -104,7 +104,7 @@ cdef inline NEURON_MAP map_of(
 cdef inline NEURON_MAP map_in(
     Engine engine, ComposedMaps at, int64_t p, int64_t place, int64_t n
 ) noexcept nogil:
-    """A map of n steps of a piece of the neurons; what a running one keeps is that of the gap which it becomes."""
+    """A map of n steps of a piece of the neurons; a running map has the same `keep` as the gap that it becomes."""
     return map_of(at, engine.neurons.pieces[p, MODEL] & BY_EQUATIONS, place, engine.neurons.pieces[p, FIRST],
                   power_of(engine.sums.powers[p, 1, 1], n), keep_of(at, place, engine.sums.powers[p, 3, 1], n), 1.0)
 
@@ -114,7 +114,7 @@ cdef inline const real* ring_row(real[:, ::1] ring, int64_t u, int64_t first) no
 
 
 cdef inline real* derived_of(ComposedMaps at, int64_t u, int64_t first) noexcept nogil:
-    """Derivatives of step u that are kept, from neuron `first` on; NULL if none are."""
+    """Stored derivatives of step u, from neuron `first` on; NULL if there are none."""
     return &at.derived[u % MAP_STEPS, 0, first] if at.derived.shape[1] > 0 else NULL
 
 
@@ -129,7 +129,7 @@ cdef inline NeuronSignals signals_of(
 
 
 cdef void begin_records(ComposedMaps at, int64_t u) noexcept nogil:
-    """A block starts with step u: is it worth it to write beside each other what single steps read?"""
+    """Start a block with step u; decide whether to write the inputs of single steps into packed records."""
     cdef bint pays = at.followed > RECORDS_PAY * at.records.shape[0] * at.records.shape[1]
     at.recorded = u if pays and at.records.shape[0] > 0 else NEVER
     at.followed = 0
@@ -140,7 +140,7 @@ cdef inline double* record_of(ComposedMaps at, int64_t u, int64_t first) noexcep
 
 
 cdef void append(Engine engine, ComposedMaps at, int64_t p, int64_t u, int64_t k, int64_t into) noexcept nogil:
-    """Step u after the k steps of the present block."""
+    """Append step u to the k steps of the present block."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
     cdef NeuronSignals signals
     cdef NEURON_MAP running, becomes
@@ -157,7 +157,7 @@ cdef void append(Engine engine, ComposedMaps at, int64_t p, int64_t u, int64_t k
 
 
 cdef void prepend(Engine engine, ComposedMaps at, int64_t u, int64_t k) noexcept nogil:
-    """Step u before the k steps of the suffix."""
+    """Put step u before the k steps of the suffix."""
     cdef int64_t p, first, last
     cdef NeuronSignals signals
     cdef NEURON_MAP suffix
@@ -176,7 +176,7 @@ cdef void prepend(Engine engine, ComposedMaps at, int64_t u, int64_t k) noexcept
 
 
 cdef void end_block(Engine engine, Rows rows) noexcept nogil:
-    """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
+    """Close the rows whose spikes entered in the block that ends, extend maps of several blocks, fold old rows."""
     cdef int64_t b, u, end = engine.maps.reached, waiting = list_rows(engine, rows)
     engine.maps.products[SUFFIX] = 1.0
     u = end
@@ -192,17 +192,17 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
 
 
 cdef inline int64_t gaps_before(int64_t end) noexcept nogil:
-    """One more than there are gaps when a block ends."""
+    """Number of gaps at the end of a block, plus one."""
     return min(<int64_t> GAPS, end // MAP_STEPS)
 
 
 cdef inline int64_t gap_before(int64_t end, int64_t k) noexcept nogil:
-    """The place of the gap of k blocks."""
+    """Index of the gap of k blocks."""
     return (end // MAP_STEPS - k - 1) % GAPS
 
 
 cdef void extend_gaps(Engine engine, ComposedMaps at, int64_t end) noexcept nogil:
-    """Gaps go on to the end of the block, which is the gap of none."""
+    """Extend gaps to the end of the block, which is itself the gap of 0 blocks."""
     cdef int64_t p, k, first, last
     cdef NEURON_MAP[GAPS] gaps
     cdef NEURON_MAP block
@@ -223,17 +223,17 @@ cdef void extend_gaps(Engine engine, ComposedMaps at, int64_t end) noexcept nogi
 # ---- lists of rows ---------------------------------------------------------------------------------------------------
 
 cdef inline void mark_row(Rows rows, int64_t row) noexcept nogil:
-    """What the end of a block asks of each row: 2 cursor, + 1 if a spike waits."""
+    """State of a row for the end of the block: 2 cursor, + 1 if a spike waits."""
     rows.scan.mark[row] = 2 * rows.books[row, CURSOR] + (rows.books[row, WAITING] != 0)
 
 
 cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
-    """List the rows that have to be closed by step, and those to be folded; return how many are to be closed."""
+    """List rows to close, by step, and rows to fold; return how many to close."""
     cdef int64_t b, row, key, first, last, waiting = 0, end = engine.maps.reached
     cdef int64_t old = 2 * (end - GAPS * MAP_STEPS)
     for b in range(rows.blocks.shape[0]):
         rows.scan.head[b, :] = NOBODY
-        if rows.settings[b].algorithm != SCAN or not is_last(rows, b):    # there stand all rows of the projection
+        if rows.settings[b].algorithm != SCAN or not is_last(rows, b):    # it holds all rows of the projection
             continue
         first = rows.blocks[b, ROW]
         last = first + rows.blocks[b, ROWS]
@@ -248,7 +248,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
 
 
 cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
-    """The step of the block from which on nothing enters the row any more; before the block if nothing is to do."""
+    """Step from which a map takes the row to the end of the block; a step before the block: nothing to do."""
     cdef int64_t cursor = rows.books[row, CURSOR], latest = rows.books[row, LATEST], i = max(latest - end + 1, 0)
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING] >> i
     if bits != 0:
@@ -260,7 +260,7 @@ cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
 
 
 cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
-    """Close the rows of step u; return how many."""
+    """Close the rows listed for step u; return how many."""
     cdef int64_t end = engine.maps.reached, count = 0, row, following
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
@@ -283,7 +283,7 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
 
 
 cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
-    """Bring rows forward whose gap is given up."""
+    """Bring rows forward before their gap is overwritten."""
     cdef int64_t end = engine.maps.reached, row = rows.scan.head[b, MAP_STEPS], following
     cdef Work work
     while row != NOBODY:
@@ -301,19 +301,19 @@ cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
 # Work is filled in place: a copy would stall on store forwarding.
 
 cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row, Work* work) noexcept nogil:
-    """No work yet; a row that was worked off since its latest arrival owes something."""
+    """No work yet; a row that was brought forward since its latest arrival has a gradient."""
     work.before.number = work.after.number = NULL
     work.entering = NULL
     work.n_decay = work.last_credit = -1
     work.first, work.n, work.arrived, work.updates = first, 0, 0.0, False
-    work.owes = rows.books[row, CLOSED] or \
+    work.has_gradient = rows.books[row, CLOSED] or \
         rows.books[row, CURSOR] != max(rows.books[row, LATEST] - engine.m + 1, 0)
 
 
 cdef inline void find_map(
     Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, NEURON_MAP* found
 ) noexcept nogil:
-    """A map of n steps."""
+    """Find a map of n steps."""
     cdef bint rewarded = engine.maps.kind == REWARDED
     found[0] = map_of(
         engine.maps, rows.settings[b].model != 0, place, 0, power_in(rows, b, KAPPA, n),
@@ -322,7 +322,7 @@ cdef inline void find_map(
 
 
 cdef inline double power_in(Rows rows, int64_t b, int64_t place, int64_t n) noexcept nogil:
-    """A decay of a block to the power of n steps; those that maps have are found once."""
+    """A decay of a block to the power of n; powers for maps are computed once."""
     cdef const BlockSettings* of = &rows.settings[b]
     cdef double decay = of.alpha if place == ALPHA else of.kappa if place == KAPPA else of.kappa_reg
     cdef double* known
@@ -337,7 +337,7 @@ cdef inline double power_in(Rows rows, int64_t b, int64_t place, int64_t n) noex
 cdef inline void plan(
     Engine engine, int64_t end, Rows rows, int64_t b, int64_t row, double* entering_, Work* work
 ) noexcept nogil:
-    """From the cursor of the row to step `end` of the present block."""
+    """Collect the work from the cursor of the row to step `end` of the present block."""
     cdef int64_t u, cursor = rows.books[row, CURSOR], begun = engine.maps.begun
     cdef int64_t shift = max(rows.books[row, LATEST] - end + 1, 0)
     cdef bint waits = (<uint64_t> rows.books[row, WAITING] >> shift) != 0
@@ -359,12 +359,12 @@ cdef inline void take_row(
     Engine engine, const Work* work, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving, real** traces,
     NeuronRow* of
 ) noexcept nogil:
-    """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
+    """Describe the synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
     cdef const BlockSettings* given = &rows.settings[b]
     cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if given.model != 0 else NEAR
     of.X = NULL
     of.moment = of.variance = NULL
-    of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
+    of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.has_gradient
     of.readable = rows.target.shape[0] - start
     of.Y, of.C = &rows.traces.Y[start], &rows.traces.C[start]
     of.weight, of.dense = &rows.weight[start], rows.blocks[b, DENSE]
@@ -389,15 +389,15 @@ cdef inline void take_row(
 
 
 cdef inline void take_step(
-    Engine engine, double kappa_reg, int64_t u, bint credits, bint moves, double entering, NeuronStep* step
+    Engine engine, double kappa_reg, int64_t u, bint accumulates, bint moves, double entering, NeuronStep* step
 ) noexcept nogil:
-    """Step u: the signals of the step before, the traces."""
+    """Describe step u: the signals of the step before, the traces."""
     step.psi = step.L = NULL
     if moves:
         step.psi = ring_row(engine.histories.psi, u, 0)
     step.before, step.kept = history_of(engine.neurons, u - 1, 0), history_of(engine.neurons, u, 0)
     step.derived = derived_of(engine.maps, u, 0)
-    if credits:
+    if accumulates:
         step.L = ring_row(engine.histories.L, u - 1, 0)
     step.F, step.entering = ring_row(engine.histories.F, u - 1, 0), entering
     step.delta = engine.online.delta[error_seen(engine, u)]
@@ -405,7 +405,7 @@ cdef inline void take_step(
 
 
 cdef inline double common_after(const Work* work, double alpha, double Z) noexcept nogil:
-    """What the work makes of a trace that all synapses of a row have in common, as in their lanes."""
+    """The trace that all synapses of a row share, after the work, computed as in lanes."""
     cdef int64_t i
     if work.before.number != NULL:
         Z *= work.before.common
@@ -442,7 +442,7 @@ cdef inline void work_synapses(
 cdef void take_steps(
     Engine engine, const Work* work, Rows rows, int64_t b, NeuronStep* found, NeuronSteps* single
 ) noexcept nogil:
-    """What synapses go through step by step; found: OUT, which `single` refers to."""
+    """Describe single steps; found: OUT, which `single` refers to."""
     cdef int64_t i, n = 0
     cdef double kappa_reg = rows.settings[b].kappa_reg
     if work.n_decay >= 0:
@@ -470,14 +470,14 @@ cdef void take_steps(
 cdef void work_off_maps(
     Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
-    """Work off without an arrival; `following` is the row that comes next."""
+    """Apply pending steps without an arrival; `following` is the next row."""
     cdef int64_t ahead = rows.row_ptr[following] - rows.row_ptr[row] if following != NOBODY else 0
     work_synapses(engine, work, end, rows, b, row, ahead, NULL)
     mark_row(rows, row)
 
 
 cdef bint arrive_scan(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
-    """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
+    """A spike arrives. Return whether it was delivered, too; a spike with a factor is not, and enters later."""
     cdef int64_t t = spike.t, row = spike.row, end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
     cdef bint at_once = engine.m == 1 and not rows.settings[b].moves and not weighs and \
@@ -489,7 +489,7 @@ cdef bint arrive_scan(Engine engine, Rows rows, int64_t b, const Arrival* spike)
         begin_row(rows, row, t, end)
         if at_once:
             begin_work(engine, end, rows, row, &work)
-            work.arrived, work.owes = 1.0, False
+            work.arrived, work.has_gradient = 1.0, False
             work_synapses(engine, &work, end, rows, b, row, spike.ahead, NULL)
     else:
         if rows.books[row, CLOSED]:
@@ -514,7 +514,7 @@ cdef bint arrive_scan(Engine engine, Rows rows, int64_t b, const Arrival* spike)
 
 
 cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
-    """Close the rows whose cutoff ends their window with what is known now, before spikes arrive."""
+    """Close the rows whose window ends now, by the cutoff, before spikes arrive."""
     cdef int64_t b, k, n, emitted
     cdef bint from_inputs
     cdef Spikes* one
@@ -534,7 +534,7 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
 cdef void close_scan(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
-    """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
+    """Apply pending steps up to t - m; keep the traces of that step, and count the signal of the step before it."""
     cdef int64_t end = t - engine.m
     cdef double[MAP_STEPS + 1] entering_
     cdef Work work
