@@ -1,7 +1,7 @@
 # Poisson background: in each step a neuron gets `count` spikes of one weight, drawn by its number and the step alone.
 #
 # Stream `step` of the key of a background holds the numbers of that step, 32 bits for each neuron of the population:
-# the low half of number i is that of neuron 2i, the high half that of neuron 2i + 1. A count is how many thresholds are
+# the low half of number i belongs to neuron 2i, the high half to neuron 2i + 1. A count is how many thresholds are
 # below that number: threshold k is 2**32 times the probability of at most k spikes, rounded up, less one.
 
 from pareprop.core.layout cimport (

@@ -1,6 +1,6 @@
 """XXH64, a fast checksum of 64 bits (Y. Collet, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
 
-Ranks compare what they were given by it, sample by sample: SHA-256 would take longer than some samples.
+Ranks compare checksums of their inputs in each sample: SHA-256 would take longer than some samples.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -1,9 +1,9 @@
-# How a rank's synapses lie in memory, and how spikes go through them.
+# Memory layout of a rank's synapses, and delivery of spikes.
 #
 # Synapses: flat CSR arrays. Rows of a projection: by source, then delay. A block (see `blocks` in layout.pxd) is all
 # rows of one delay. The row of source s (index in its log) in block b is blocks[b, ROW] + k, with
-# k = (s - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]. Where only those rows exist that have synapses,
-# it is the place of k among theirs, instead of k.
+# k = (s - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]. If only rows with synapses exist, the index of k
+# among these rows replaces k.
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
@@ -21,29 +21,29 @@ from pareprop.core.spike_log cimport SegmentedLog, Spikes
 cdef extern from "walks.h" nogil:
     ctypedef struct Stretch:   # synapses [start, stop), which lie side by side
         int64_t start, stop
-        int64_t ahead          # how much further on those start that come soon, 0: nothing is fetched
+        int64_t ahead          # distance to synapses to prefetch, 0: no prefetch
         const uint32_t* target
         const uint32_t* offset     # of each target from `start` on, or NULL
 
-    ctypedef struct ShortRows:     # of some spikes of a block, few synapses each
+    ctypedef struct ShortRows:     # rows of some spikes of a block, few synapses each
         int64_t n
-        int64_t fetched        # spikes whose rows are fetched ahead
+        int64_t fetched        # spikes whose rows are prefetched
         const uint32_t* ids
         int64_t apart
         const int64_t* row_ptr
         const uint32_t* target
 
-    ctypedef struct Walk:      # through the rows of a source, of which some synapses at a time are a stretch
-        int64_t first, last    # places of the delays, [first, last) of those of the projection
-        const uint32_t* at     # what the targets of each delay are shifted by
-        bint is_long           # rows are, on average: each is a stretch by itself
-        int64_t later          # spikes to the one whose rows are fetched
-        int64_t number         # of the source's first row, see `row_of`
-        int64_t delay          # place of the present row's delay
-        int64_t row            # the present one
+    ctypedef struct Walk:      # loop through the rows of a source, one stretch of synapses at a time
+        int64_t first, last    # range of delay indices of the projection
+        const uint32_t* at     # shift of targets, by delay
+        bint is_long           # whether rows are long on average: each is a stretch
+        int64_t later          # spikes to the one whose rows are prefetched
+        int64_t number         # number k of the source's first row, see `row_of`
+        int64_t delay          # delay index of the present row
+        int64_t row            # present row
         Stretch part
-        int64_t shift          # of its targets, beside those of each of them
-        uint32_t* offset       # room for those
+        int64_t shift          # of all targets of `part`, in addition to `offset`
+        uint32_t* offset       # memory for `part.offset`
 
     enum:
         STRIDE     # synapses between prefetches: two cache lines of weights, one of targets
@@ -57,12 +57,12 @@ cdef extern from "walks.h" nogil:
 cdef enum:
     LINE = 64     # bytes of a cache line
     GROUP = 4     # rows in one pass
-    CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
-    ROWS_AHEAD = 2    # spikes to the one whose row is fetched, where rows are long
-    FULL_AHEAD = 16   # where rows need not be looked up
-    FETCHED = 64      # synapses, about, from a short row to the one that is fetched
-    FOUND = 128       # rows that are found before the first of them is walked
-    LONG = 32         # synapses of rows, on average, of which each is walked by itself
+    CACHED = 50000  # synapses of a small table, which stays in the cache: no prefetch
+    ROWS_AHEAD = 2    # spikes to the one whose row is prefetched, if rows are long
+    FULL_AHEAD = 16   # the same if rows need not be looked up
+    FETCHED = 64      # synapses, about, from a short row to the one that is prefetched
+    FOUND = 128       # rows that are looked up together
+    LONG = 32         # mean synapses per row from which on each row is a stretch
 
 
 cdef class Bound:
@@ -81,25 +81,25 @@ cdef class Synapses(Bound):
     cdef public real[::1] weight
 
 
-cdef struct Segments:      # of the log that a block hears
+cdef struct Segments:      # parts of the log of a block's sources
     Spikes** at
     int64_t n
 
 
 cdef inline Segments segments_of(Synapses of, int64_t b, Spikes** inputs, SegmentedLog heard) noexcept nogil:
-    """Spikes of the inputs, or of the neurons that this rank listens to."""
+    """Spikes of a block's sources: inputs, or neurons."""
     if of.blocks[b, LOG] == 0:
         return Segments(inputs, 1)
     return Segments(heard.at, heard.n)
 
 
 cdef inline int64_t lag_of(Synapses of, int64_t b) noexcept nogil:
-    """Steps from the row of the log to the arrival: row s of the raster drives step s when the delay is one."""
+    """Steps from a spike's log entry to its arrival: row s of a raster drives step s if the delay is one."""
     return of.blocks[b, DELAY] - (of.blocks[b, LOG] == 0)
 
 
 cdef inline int64_t hole_of(Synapses of, int64_t b, int64_t source, int64_t length) noexcept nogil:
-    """Place in a dense row from which targets are shifted by one, because the source itself is left out."""
+    """Index in a dense row from which on targets are shifted by one, because the source itself is left out."""
     cdef int64_t place = source - of.blocks[b, HOLE]
     if of.blocks[b, HOLE] == NO_HOLE or place < 0 or place >= of.blocks[b, WIDTH]:
         return length
@@ -107,13 +107,13 @@ cdef inline int64_t hole_of(Synapses of, int64_t b, int64_t source, int64_t leng
 
 
 cdef inline bint is_full(Synapses of, int64_t b) noexcept nogil:
-    """Whether row_ptr need not be read: rows are dense, of one length, all there, and all spikes count alike."""
+    """Whether row_ptr need not be read: all rows exist, dense and of one length, without factors of spikes."""
     return of.blocks[b, DENSE] and of.blocks[b, HOLE] == NO_HOLE and of.blocks[b, WIDTH] > 0 and \
         not of.blocks[b, BITS] and not of.blocks[b, FACTORS]
 
 
 cdef inline int64_t row_of(Synapses of, int64_t b, int64_t source) noexcept nogil:
-    """The row of a source of a block, below 0 if it has none."""
+    """The row of a source of a block; negative if there is none."""
     cdef int64_t number = (source - of.blocks[b, SOURCE]) * of.blocks[b, DELAYS] + of.blocks[b, NUMBER]
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> of.blocks[b, BITS]
     if bits != NULL:
@@ -126,7 +126,7 @@ cdef inline int64_t row_of(Synapses of, int64_t b, int64_t source) noexcept nogi
 cdef inline void add_row(
     Synapses of, int64_t b, int64_t source, int64_t row, real amplitude, real[::1] total
 ) noexcept nogil:
-    """total[target] += amplitude * weight of the synapses of a row, which is that of a source of the block."""
+    """total[target] += amplitude * weight, for the synapses of the row of a source."""
     cdef int64_t k, base, hole, start = of.row_ptr[row], stop = of.row_ptr[row + 1]
     if of.blocks[b, DENSE]:
         hole = start + hole_of(of, b, source, stop - start)
@@ -141,7 +141,7 @@ cdef inline void add_row(
 
 
 cdef inline void add_sources(Synapses of, int64_t b, const double[::1] amplitude, real[::1] total) noexcept nogil:
-    """The same of all sources of a block, whose amplitudes are not 0."""
+    """`add_row` for all sources of a block with nonzero amplitude."""
     cdef int64_t k, row
     for k in range(of.blocks[b, SOURCE], of.blocks[b, SOURCES]):
         if amplitude[k] != 0.0:
@@ -151,16 +151,16 @@ cdef inline void add_sources(Synapses of, int64_t b, const double[::1] amplitude
 
 
 cdef inline void add_row_exactly(Synapses of, int64_t row, double factor, ExactSum* sums) noexcept nogil:
-    """The same of a row onto readouts, whose sums do not depend on the order."""
+    """`add_row` for a row onto readouts, whose sums do not depend on the order."""
     cdef int64_t k
     for k in range(of.row_ptr[row], of.row_ptr[row + 1]):
         add_value(factor * of.weight[k], &sums[of.target[k]])
 
 
 cdef inline double factor_of(Synapses of, int64_t b, int64_t row, int64_t step) noexcept nogil:
-    """Factor of a spike that arrives at a row in `step`, which follows all before; 1 without short-term plasticity.
+    """Factor of a spike that arrives at a row in `step`, after all others; 1 without short-term plasticity.
 
-    Each row keeps x and u of its source as of its own arrivals, which all come later than the spikes by its delay.
+    Each row stores x and u of its source at the latest arrival, one delay after the spike.
     """
     cdef double* at = <double*> <intptr_t> of.blocks[b, FACTORS]
     cdef double x, u, n
@@ -178,14 +178,14 @@ cdef inline double factor_of(Synapses of, int64_t b, int64_t row, int64_t step) 
 
 
 cdef inline bint is_small(Synapses of) noexcept nogil:
-    """Whether the table stays in the cache: nothing is fetched ahead."""
+    """Whether the table stays in the cache: no prefetch."""
     return of.row_ptr[of.row_ptr.shape[0] - 1] <= CACHED
 
 
 cdef inline int64_t row_ahead(
     Synapses of, int64_t b, const uint32_t* ids, int64_t i, int64_t last, int64_t row
 ) noexcept nogil:
-    """Where a row starts to be fetched: of spike i + ROWS_AHEAD, or of the block's last; `row`, of spike i, if none."""
+    """Start of the row to prefetch: of spike i + ROWS_AHEAD, or of the block's last; of `row`, of spike i, if none."""
     cdef int64_t next_one = min(i + ROWS_AHEAD, last - 1)
     if is_small(of) or of.blocks[b, BITS]:
         return of.row_ptr[row]
@@ -201,12 +201,12 @@ cdef inline int64_t mean_row(Synapses of, int64_t b, int64_t n=1) noexcept nogil
 
 
 cdef inline int64_t rows_ahead(int64_t mean) noexcept nogil:
-    """Rows from one to that which is fetched, if they have so many synapses on average."""
+    """Rows from one to the row to prefetch, for `mean` synapses per row."""
     return min(max(FETCHED // max(mean, 1), ROWS_AHEAD), FOUND // 8)
 
 
 cdef inline bint has_short_rows(Synapses of, int64_t b) noexcept nogil:
-    """Whether spikes walk through rows of few synapses, all of which are there and count alike."""
+    """Whether rows have few synapses, and all rows exist, without factors of spikes."""
     return not of.blocks[b, DENSE] and not of.blocks[b, BITS] and not of.blocks[b, FACTORS] and \
         of.target.shape[0] > 0 and mean_row(of, b) < LONG
 
@@ -226,15 +226,15 @@ cdef inline ShortRows rows_of(Synapses of, int64_t b, const Spikes* log, int64_t
 
 cdef struct Found:         # rows of some spikes of a block
     int64_t n
-    int64_t ahead            # rows from one to that which is fetched; 0: the table stays in the cache
-    bint is_long             # rows are, on average: each is fetched stride by stride
+    int64_t ahead            # rows from one to the row to prefetch; 0: the table stays in the cache
+    bint is_long             # whether rows are long on average: each is prefetched stride by stride
     int64_t[FOUND] row
 
 
 cdef inline void find_rows(
     Found* found, Synapses of, int64_t b, const uint32_t* ids, int64_t* i, int64_t last
 ) noexcept nogil:
-    """Find the rows of the block's spikes from i on, and fetch where these begin; i is the one after them then."""
+    """Look up rows of the block's spikes from i on, and prefetch their row_ptr; then i is the next spike."""
     cdef int64_t mean = mean_row(of, b), end = of.blocks[b, SOURCES], n = 0, row, k = i[0]
     found.is_long = mean >= LONG
     found.ahead = 0 if is_small(of) else rows_ahead(mean)
@@ -249,7 +249,7 @@ cdef inline void find_rows(
 
 
 cdef inline int64_t fetch_ahead(const Found* found, int64_t j, Synapses of) noexcept nogil:
-    """Fetch a row that comes some rows after row j; if rows are long, return how much further on it starts, else 0."""
+    """Prefetch a row some rows after row j; if rows are long, instead return the distance to its start, else 0."""
     cdef int64_t later = j + found.ahead, start, stop
     if found.ahead == 0 or of.target.shape[0] == 0:
         return 0
@@ -293,7 +293,7 @@ cdef inline void deliver_block(
 cdef inline void deliver_dense(
     Synapses of, int64_t b, const uint32_t* ids, int64_t i, int64_t last, int64_t step, real[::1] arriving
 ) noexcept nogil:
-    """Rows of neighbours, four at a time where all have the same targets: `arriving` is read and written once then."""
+    """Deliver to dense rows, four with the same targets at a time: `arriving` is then read and written once."""
     cdef int64_t row, first = of.blocks[b, ROW] - of.blocks[b, SOURCE], width = of.blocks[b, WIDTH]
     cdef bint in_fours = of.blocks[b, HOLE] == NO_HOLE and width > 0 and not of.blocks[b, FACTORS]
     while i < last and ids[i] < of.blocks[b, SOURCES]:
@@ -312,14 +312,14 @@ cdef inline void add_four(
     int64_t n, real factor, const real* first, const real* second, const real* third, const real* fourth,
     real* total
 ) noexcept nogil:
-    """Four rows of neighbours in one pass, the same bits as one after the other."""
+    """Add four dense rows in one pass, with the same bits as one after the other."""
     cdef int64_t k
     for k in range(n):
         total[k] = (((total[k] + factor * first[k]) + factor * second[k]) + factor * third[k]) + factor * fourth[k]
 
 
 cdef inline void prefetch_stride(int64_t k, const uint32_t* target, const real* values) noexcept nogil:
-    """The STRIDE synapses from k on."""
+    """Prefetch the STRIDE synapses from k on."""
     prefetch(values + k)
     prefetch(values + k + STRIDE // 2)
     prefetch(target + k)
@@ -328,7 +328,7 @@ cdef inline void prefetch_stride(int64_t k, const uint32_t* target, const real* 
 cdef inline void scatter(
     Synapses of, int64_t start, int64_t stop, int64_t ahead, real amplitude, real[::1] total
 ) noexcept nogil:
-    """As `add_row`; `ahead` as of `Stretch`."""
+    """As `add_row`; `ahead` as in `Stretch`."""
     cdef int64_t k = start, end
     if ahead == 0:
         for k in range(start, stop):
@@ -345,8 +345,9 @@ cdef inline void scatter(
 cdef inline void count_late(
     Synapses of, Spikes* inputs, SegmentedLog heard, int64_t end, int64_t origin
 ) noexcept nogil:
-    """Let spikes that are lost, as they would arrive after step `end` of logs that began with step `origin` of the run,
-    count for short-term plasticity.
+    """Count spikes for short-term plasticity that are lost, because they would arrive after step `end` of the logs.
+
+    The logs begin with step `origin` of the run.
     """
     cdef int64_t b, k, i, t, row
     cdef Segments logs
@@ -362,9 +363,9 @@ cdef inline void count_late(
                     i += 1
 
 
-# Spikes are spread where delays of a projection differ, but not by much: all rows of a source, which lie side by side,
-# are walked once, when its spike arrives at the shortest delay. A synapse adds to the slot of its own step in a ring of
-# sums. Each slot starts from 0 and takes weights by step of the walk, then projection, then source, on any rank.
+# Spikes are spread if the delays of a projection differ by few steps: one loop adds the weights of all rows of a source
+# when its spike arrives at the shortest delay. A synapse adds to the slot of its arrival step in a ring of sums. Each
+# slot starts from 0 and receives weights by step of the loop, then projection, then source, on any rank.
 
 cdef inline bint is_spread(Synapses of, int64_t b) noexcept nogil:
     """Whether the projection of the block has few delays; the same on all ranks."""
@@ -376,7 +377,7 @@ cdef inline bint is_spread(Synapses of, int64_t b) noexcept nogil:
 cdef inline void prepare_walks(
     Walk* walk, Synapses of, int64_t b, int64_t first, int64_t last, const uint32_t* at
 ) noexcept nogil:
-    """Through rows of the projection whose first block is b."""
+    """Prepare loops through rows of the projection whose first block is b."""
     walk.first, walk.last, walk.at, walk.shift = first, last, at, 0
     walk.is_long = mean_row(of, b) >= LONG
     walk.later = rows_ahead(mean_row(of, b, of.blocks[b, DELAYS]))
@@ -387,7 +388,7 @@ cdef inline void prepare_walks(
 cdef inline void begin_walk(
     Walk* walk, Synapses of, int64_t b, const uint32_t* ids, int64_t i, int64_t last
 ) noexcept nogil:
-    """Through the rows of the source of spike i, of the spikes ids[:last]."""
+    """Begin a loop through the rows of the source of spike i, of the spikes ids[:last]."""
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> of.blocks[b, BITS]
     cdef int64_t place
     walk.number = (<int64_t> ids[i] - of.blocks[b, SOURCE]) * of.blocks[b, DELAYS]
@@ -402,7 +403,7 @@ cdef inline void begin_walk(
 cdef inline int64_t apart(
     Synapses of, int64_t b, const uint32_t* ids, int64_t i, int64_t n, int64_t last
 ) noexcept nogil:
-    """How much further on the rows of spike i + n start than those of spike i, 0 if that is not looked up."""
+    """Distance from the start of the rows of spike i to the rows of spike i + n; 0 if it is not looked up."""
     cdef int64_t later = i + n, row = of.blocks[b, ROW] - of.blocks[b, SOURCE] * of.blocks[b, DELAYS]
     if is_small(of) or of.blocks[b, BITS] or later >= last or ids[later] >= of.blocks[b, SOURCES]:
         return 0
@@ -413,7 +414,7 @@ cdef inline int64_t apart(
 
 
 cdef inline bint go_on(Walk* walk, Synapses of, int64_t b) noexcept nogil:
-    """Find the next stretch of a walk, if there is one."""
+    """Find the next stretch of a loop; return whether there is one."""
     walk.part.start = walk.part.stop
     if walk.is_long:
         return next_row(walk, of, b)
@@ -422,7 +423,7 @@ cdef inline bint go_on(Walk* walk, Synapses of, int64_t b) noexcept nogil:
 
 
 cdef inline bint next_row(Walk* walk, Synapses of, int64_t b) noexcept nogil:
-    """Go to the end of the next row, if there is one."""
+    """Go to the next row; return whether there is one."""
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> of.blocks[b, BITS]
     while walk.delay < walk.last:
         walk.delay += 1
@@ -434,7 +435,7 @@ cdef inline bint next_row(Walk* walk, Synapses of, int64_t b) noexcept nogil:
 
 
 cdef inline void write_offsets(Walk* walk, Synapses of, int64_t b) noexcept nogil:
-    """Go on through whole rows, or parts of one. Whole vectors are written: the next row writes over their rest."""
+    """Write offsets of the next rows, or of a part of one, by whole vectors: the next row overwrites excess numbers."""
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> of.blocks[b, BITS]
     cdef int64_t begun = walk.part.start, delay = walk.delay, row = walk.row, k = begun, stop, end, i
     cdef uint32_t value
@@ -477,8 +478,8 @@ cdef inline void spread(
 ) noexcept nogil:
     """Add the weights of the spikes that arrive in `step` at the shortest delay, for the steps of all delays.
 
-    Block b is the first one of a projection; entry 0 of its logs is step `base`; what arrives before step `since` is
-    left out; the ring is (slots, ports, n).
+    Block b is the first one of a projection; entry 0 of its logs is step `base`; arrivals before step `since` are left
+    out; the ring is (slots, ports, n).
     """
     cdef int64_t emitted = step - lag_of(of, b) - base, k, later, slot, first = 0, now = step % ring.shape[0]
     cdef uint32_t[WIDEST] at
@@ -497,7 +498,7 @@ cdef inline void spread(
 
 
 cdef inline void take_slot(real[:, ::1] slot, real[:, ::1] arriving) noexcept nogil:
-    """Add what was spread to a step, and empty its slot."""
+    """Add the slot of a step to its input, and empty the slot."""
     cdef int64_t p, j
     for p in range(arriving.shape[0]):
         for j in range(arriving.shape[1]):

@@ -1,8 +1,7 @@
-# Elementary functions of our own: additions, multiplications, divisions and roots alone, so that any processor,
-# C library and compiler gives the same bits. The C libraries do not agree: glibc takes other code where a processor
-# has FMA, and NumPy other code where it has AVX-512. Algorithms and constants of fdlibm (Sun Microsystems 1993), errors
-# below 1 ulp; those of arrays are in elementary_arrays.pyx.
-# The text stands in elementary.h.
+# Elementary functions from additions, multiplications, divisions and roots alone, so that any processor, C library and
+# compiler gives the same bits. C libraries do not agree: glibc has other code for processors with FMA, and NumPy for
+# processors with AVX-512. Algorithms and constants of fdlibm (Sun Microsystems 1993), errors below 1 ulp; functions of
+# arrays are in elementary_arrays.pyx, the C code in elementary.h.
 
 from libc.stdint cimport int64_t
 

@@ -58,7 +58,7 @@ def power(const double[::1] x, const int64_t[::1] n, double[::1] out):
 
 
 cdef double add(const double* x, int64_t n) noexcept nogil:
-    """Sum of x (n,): of up to 128 numbers by eight sums side by side, of more that of both halves."""
+    """Sum of x (n,): up to 128 numbers by eight partial sums, more by adding the sums of both halves."""
     cdef int64_t i, k, half, whole = n - n % 8
     cdef double total = 0.0
     cdef double[8] side

@@ -1,16 +1,16 @@
-"""What travels between nodes in one round: spike ids per step and sums for readouts, in messages of 32-bit words.
+"""Messages between nodes in one round: spike ids per step and sums for readouts, in 32-bit words.
 
-All messages of a node lie in its shared memory. The leader, rank 0 of the node, alone calls MPI. It also packs and
-unpacks where one message goes to all, which means to copy spikes; where messages differ, each rank of the node packs a
-share of what leaves and unpacks a share of what comes.
+All messages of a node lie in its shared memory. Only the leader, rank 0 of the node, calls MPI. If one message goes to
+all nodes, the leader also packs and unpacks, by copying spikes; if messages differ, each rank of the node packs a part
+of outgoing messages and unpacks a part of incoming ones.
 
-A message is [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first word
-tells all others how much room the sender's message needs, in words. Where messages differ, it is 0 if this part of the
-message fits, else the quota that it needs: then the two nodes alone make room, and send the part once more. The third
-one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
-is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
-sender; all but the first are [what is needed, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between
-them. Sums may travel apart from them, in a tree.
+A message is [need, number of ids, lag, sums of the node by step and readout, spikes per step, ids]. `need` is the room
+in words that the sender's message needs. If messages differ, `need` is 0 if this part of the message fits, else the
+quota that it needs: then only the two nodes make room, and send the part once more. `lag` is the duration of the
+sender's last exchange: the last node to arrive there did not wait, so the shortest lag is the transfer time. If
+messages differ, a message may have several parts, each with spikes of some ranks of its sender; all but the first are
+[need, number of ids, 0, spikes per step, ids], with ids coded by the gaps between them. Sums may travel separately, in
+a reduction tree.
 """
 
 from libc.stdint cimport int64_t, intptr_t, uint16_t, uint32_t
@@ -30,51 +30,51 @@ ctypedef int (*alltoallv_call)(
 
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
 cdef enum:
-    FAR = 65535                               # of a gap: so far, and farther
+    FAR = 65535                               # a gap of at least so many
 
 
 cdef class Mailbox(Messages):
-    """A rank's share of the messages of its node, or all of them.
+    """A rank's part of the messages of its node, or all of them.
 
     Attributes
     ----------
     sender : object
-        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`; where messages
-        differ, `send_again()`, and `add_up()` where sums travel apart.
+        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`; if messages
+        differ, `send_again()`, and `add_up()` if sums travel separately.
     """
 
-    cdef public int64_t rank, size            # of those that share the messages: this rank, and how many
+    cdef public int64_t rank, size            # among ranks that share the messages: this rank, and how many
     cdef public ReadoutSums sums              # of the ranks of this node, and of all nodes
     cdef public SegmentedLog own              # of the ranks of this node
     cdef public uint32_t[::1] outgoing, incoming   # shared by the ranks of the node
-    cdef public int64_t[::1] messages_out     # where in `outgoing` each message starts
-    cdef public int64_t[::1] messages_in      # where in `incoming` that of each other node starts
-    cdef public int64_t capacity              # words of a message; 0 if `targeted`: any part that is short is too much
-    cdef public int64_t steps                 # of a round for which messages are laid out
+    cdef public int64_t[::1] messages_out     # start of each message in `outgoing`
+    cdef public int64_t[::1] messages_in      # start of each other node's message in `incoming`
+    cdef public int64_t capacity              # words of a message; 0 if `targeted`: no part may lack room
+    cdef public int64_t steps                 # steps of a round for which messages are laid out
     cdef public object sender
     # parts that this rank unpacks:
-    cdef public SegmentedLog received         # their logs, to which this rank alone writes
-    cdef public int64_t[::1] arrives          # where they start,
-    cdef public int64_t[::1] arrives_counts   # and their spikes per step
-    # where messages differ:
+    cdef public SegmentedLog received         # logs of these parts, written by this rank alone
+    cdef public int64_t[::1] arrives          # start of each part,
+    cdef public int64_t[::1] arrives_counts   # and of its spikes per step
+    # if messages differ:
     cdef public bint targeted
-    cdef public bint apart                    # whether sums travel apart from the messages
-    cdef public bint again                    # of the leader: whether to send only what found too little room
-    cdef public int64_t[::1] heads            # of the leader: where in `incoming` each part starts
-    cdef public uint32_t[::1] numbers         # neurons that this node listens to, those of part p:
+    cdef public bint apart                    # whether sums travel separately
+    cdef public bint again                    # leader: whether to send only parts that lacked room
+    cdef public int64_t[::1] heads            # leader: start of each part in `incoming`
+    cdef public uint32_t[::1] numbers         # sources of this node; part p has
     cdef public int64_t[::1] first_number     # numbers[first_number[p]..[p+1]]
     # parts that this rank packs: neuron first_id + k goes to parts route_part[route_ptr[k]..[k+1]] as route_index
     cdef public int64_t first_id
-    cdef public int64_t first_segment, last_segment   # of `own`, which hold the neurons of these parts
+    cdef public int64_t first_segment, last_segment   # range of `own` with the neurons of these parts
     cdef public int64_t[::1] route_ptr
     cdef public uint32_t[::1] route_part, route_index
     cdef public int64_t[::1] leaves, leaves_counts
     cdef public int64_t[::1] cursor, after    # scratch, one per part: gaps, and the index after the spike before
-    cdef public int64_t[::1] room             # words of indices that fit into each
-    cdef public int64_t[::1] listed           # neurons that each can name
-    cdef public int64_t slack                 # words of them that fit whatever the quota
-    cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # of the leader: sizes and starts for MPI
-    cdef int64_t first                        # step with which the round begins whose messages were packed
+    cdef public int64_t[::1] room             # words of indices that fit into each part
+    cdef public int64_t[::1] listed           # neurons in the list of each part
+    cdef public int64_t slack                 # words of indices that fit whatever the quota
+    cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # leader: sizes and starts for MPI
+    cdef int64_t first                        # first step of the packed round
     cdef intptr_t call, comm, datatype
     cdef uint32_t lag
 
@@ -105,11 +105,11 @@ cdef class Mailbox(Messages):
         return self.pack_parts(first, last) if self.targeted else self.pack_all(first, last)
 
     cdef int64_t share(self, int64_t rank, int64_t n) noexcept nogil:
-        """First of the `n` things of which `rank` has a share; those of the next one end it."""
+        """Return the first of `n` items in the part of `rank`; the part ends at the next rank's first item."""
         return n * rank // self.size
 
     cdef int64_t pack_all(self, int64_t first, int64_t last) noexcept nogil:
-        """Write the one message for all. If the spikes do not fit, only tell how much is needed."""
+        """Write one message for all nodes. If the spikes do not fit, only return the room needed."""
         cdef int64_t t, k, n, count = 0, counts = HEADER + self.words_of_sums(last - first)
         cdef int64_t place = counts + last - first
         for k in range(self.own.n):
@@ -128,11 +128,11 @@ cdef class Mailbox(Messages):
         return place
 
     cdef int64_t pack_parts(self, int64_t first, int64_t last) noexcept nogil:
-        """Write this rank's parts, with those spikes only that a node listens to, by their index in its list.
+        """Write this rank's parts, with the spikes of the receiver's sources only, as indices in its list.
 
-        Of each index stands how far it is, in 16 bits, from the one after that of the spike before in its step; `FAR`
-        where it is as far or farther, then the rest. So a step takes no more of these than the list has neurons. What
-        does not fit is not written: then the part tells first which quota it needs, and 1 is returned.
+        An index is written as the gap, in 16 bits, to one after the previous spike's index in the same step; a gap of
+        `FAR` or more as `FAR`, then the remaining gap. So a step has at most as many gaps as the list has neurons.
+        Spikes that do not fit are not written: then the part's `need` is the quota, and 1 is returned.
         """
         cdef int64_t p, t, s, k, i, n, short = 0, n_parts = self.leaves.shape[0]
         cdef uint32_t gap
@@ -181,7 +181,7 @@ cdef class Mailbox(Messages):
             need = self.transfer_all(need)
         for m in range(self.heads.shape[0]):
             need = max(need, <int64_t> (self.incoming[self.heads[m]] > 0))
-        if self.apart and need <= self.capacity:  # else some are sent once more
+        if self.apart and need <= self.capacity:  # else some parts are sent once more
             start = now()
             with gil:
                 self.sender.add_up()
@@ -207,7 +207,7 @@ cdef class Mailbox(Messages):
             if not self.targeted:
                 need = max(need, <int64_t> self.incoming[self.messages_in[m]])
             least = min(least, self.incoming[self.messages_in[m] + 2])
-        self.transferred += LAG * least           # tells waiting from transfer in the exchange before this one
+        self.transferred += LAG * least           # separates waiting from transfer in the previous exchange
         self.waited += LAG * (self.lag - least)
         self.lag = <uint32_t> min(start / LAG, 4e9)
         return need
@@ -252,7 +252,7 @@ cdef class Mailbox(Messages):
         return 0
 
     cdef void take_indices(self, int64_t p, int64_t first, int64_t last, int64_t place) noexcept nogil:
-        """Write the spikes of part `p` from `place` on; their indices, see `pack_parts`, are of a list of this node."""
+        """Write the spikes of part `p` from `place` on, from indices in a list of this node, see `pack_parts`."""
         cdef int64_t t, _k, index, start = self.first_number[p]
         cdef uint32_t* ids = self.received.at[p].ids
         cdef uint32_t[::1] numbers = self.numbers
@@ -279,7 +279,7 @@ cdef class Mailbox(Messages):
         return n_steps * self.sums.n_readouts * sizeof(ExactSum) // 4
 
     cdef void put_sums(self, int64_t n_steps) noexcept nogil:
-        """Add up this rank's share of the sums over the ranks of the node, and write it to all messages."""
+        """Add up this rank's part of the sums over the ranks of the node, and write it to all messages."""
         cdef int64_t m, n = n_steps * self.sums.n_readouts
         cdef int64_t low = self.share(self.rank, n), high = self.share(self.rank + 1, n)
         if low == high:
@@ -290,7 +290,7 @@ cdef class Mailbox(Messages):
                    &self.sums.joined(self.first)[low], (high - low) * sizeof(ExactSum))
 
     cdef void take_sums(self, int64_t n_steps) noexcept nogil:
-        """Add this rank's share of the sums of other nodes."""
+        """Add other nodes' sums to this rank's part of the sums."""
         cdef int64_t m, k, n = n_steps * self.sums.n_readouts
         cdef ExactSum sum
         for m in range(0 if self.apart else self.messages_in.shape[0]):
@@ -299,7 +299,7 @@ cdef class Mailbox(Messages):
                 add_sum(sum, &self.sums.joined(self.first)[k])
 
     def joined(self):
-        """Sums of the round: int64, two numbers each; of the ranks of this node, when these have packed."""
+        """Return sums of the round, int64, two numbers each: of the ranks of this node, after these have packed."""
         return <int64_t[:2 * self.steps * self.sums.n_readouts]> <int64_t*> self.sums.joined(self.first)
 
 
@@ -315,7 +315,7 @@ def add_sums(const int64_t[::1] others, int64_t[::1] into):
 def call_allgather(
     intptr_t call, intptr_t comm, intptr_t datatype, uint32_t[::1] outgoing, uint32_t[::1] incoming, int64_t repeats
 ):
-    """Collective: the bare call of MPI, to compare rounds with."""
+    """Collective: call MPI alone, for comparison with rounds."""
     cdef int64_t _k
     cdef int failed = 0, n = <int> outgoing.shape[0]
     with nogil:

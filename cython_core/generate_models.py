@@ -1,8 +1,8 @@
 """Write the C of the neuron models and of the optimizers that are compiled with the package, in the build.
 
-``python -P cython_core/generate_models.py FOLDER``. The equations of neurons are those of `pareprop/neurons/models/`.
-No kernel exists yet when this runs, and the package cannot be imported without: its rooms are found without
-`pareprop/__init__.py`, and what needs kernels or HDF5 is stood in for.
+``python -P cython_core/generate_models.py FOLDER``. Equations of neurons are in `pareprop/neurons/models/`.
+No kernel exists yet when this runs, and the package needs kernels to be imported: so subpackages are found without
+`pareprop/__init__.py`, and stubs replace modules that need kernels or HDF5.
 """
 
 import sys

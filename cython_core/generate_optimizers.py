@@ -1,8 +1,8 @@
-"""Write the C of the optimizers' steps, in the build: their equations stand in `pareprop/network/optimizers.py`.
+"""Write the C of the optimizers' steps, in the build, from the equations in `pareprop/network/optimizers.py`.
 
-What depends on no synapse is computed once, in double precision: by settings and `eta` alone ("fixed"), or by what
-belongs to a step of the optimizer ("moving"). The rest becomes loops over neighbouring synapses, and steps of vectors
-of them, with the operations in the order in which they are written.
+Expressions without synapses are computed once, in double precision: from settings and `eta` alone ("fixed"), or per
+step of the optimizer ("moving"). The rest becomes loops over neighbouring synapses, and steps of vectors of them, with
+the operations in the order in which they are written.
 """
 
 import ast
@@ -16,7 +16,7 @@ EQUATIONS = Path(__file__).parents[1] / "pareprop" / "network" / "optimizers.py"
 PARTS = ("kept", "weight", "of_step", "idle", "series", "negligible")
 MOST_CONSTANTS, MOST_KEPT = 8, 4  # columns of layout.pxd
 
-HEAD = """/* Made by generate_optimizers.py; included once for each precision REAL, which NAMED tells apart. */
+HEAD = """/* Made by generate_optimizers.py; included once per precision REAL, with different NAMED. */
 #ifndef PAREPROP_OPTIMIZERS
 #define PAREPROP_OPTIMIZERS
 #include "elementary.h"
@@ -34,7 +34,7 @@ HEAD = """/* Made by generate_optimizers.py; included once for each precision RE
 enum { SERIES_COLUMNS = 16 };
 """
 OPTIMIZED = """
-typedef struct {    /* synapses, and what a step of their optimizer needs that is the same for all of them */
+typedef struct {    /* synapses, and inputs of an optimizer step that all of them share */
     int64_t kind;
     REAL low, high, fixed[MOST_FIXED];
     REAL *gradient, *weight, *kept[MOST_KEPT];    /* in the spike variant minus the gradient */
@@ -49,11 +49,11 @@ static ALWAYS_INLINE REAL NAMED(series)(const REAL *s, REAL x)
 }
 """
 STEP_OWED = """
-/* a step of n synapses from `start` on, whose gradients are minus what is kept, which becomes 0 */
+/* a step of n synapses from `start` on; `gradient` holds minus the gradients and becomes 0 */
 MAYBE_UNUSED void NAMED(step_owed)(const NAMED(Optimized) *of, int64_t start, int64_t n, const REAL *moving)
 """
 STEP_MEAN = """
-/* step `n_step` with sums of so many gradients, which become 0 */
+/* step `n_step` with sums of `divisor` gradients, which become 0 */
 MAYBE_UNUSED void NAMED(step_mean)(int64_t kind, const double *constant, double eta, int64_t n_step, REAL divisor,
                                    REAL low, REAL high, int64_t n, REAL *gradient, REAL *weight, REAL **kept)
 """
@@ -67,7 +67,7 @@ NUMBERS_OF_MEAN = """
     NAMED(number_moving)(kind, constant, eta, of_step, moving);
 """
 STEP_IDLY = """
-/* steps without a gradient at once; if `first`, after one with minus what is kept */
+/* several gradient-free steps at once; if `first`, after a step with the gradient, minus `gradient` */
 MAYBE_UNUSED void NAMED(step_idly)(const NAMED(Optimized) *of, int64_t start, int64_t n, const int first,
                                    const REAL *moving, const double *sums, const double *numbers)
 """
@@ -85,14 +85,14 @@ static ALWAYS_INLINE void step_side(const int kind, const REAL *fixed, const REA
 
 
 def place(text: str, texts: list[str]) -> int:
-    """Return the place of a text in a list, at the end if it is new."""
+    """Return the index of a text in a list; append it if it is new."""
     if text not in texts:
         texts.append(text)
     return texts.index(text)
 
 
 class Optimizer:
-    """An optimizer: what its equations name, and the C of them.
+    """An optimizer: names in its equations, and their C.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ class Optimizer:
     Attributes
     ----------
     kept, constants : list of str
-        Names of what is kept, and of the settings that equations name.
+        Names of state variables of a synapse, and of settings in equations.
     of_step, fixed, moving, idle, rate, terms : list of str
-        C of numbers that no synapse is part of.
+        C of numbers without synapses.
     """
 
     def __init__(self, name: str, parts: dict) -> None:
@@ -135,13 +135,13 @@ class Optimizer:
         self.scalar = self.statements("step", "g", {})
         least = {key: f"fixed[{place(self.uniform(tree), self.fixed)}]" for key, tree in trees["negligible"].items()}
         self.of_vectors = self.statements("step", "g", least, root="root_side", kind="side_lanes")
-        self.updates = self.scalar[: len(self.kept)]  # of what is kept, by a step with a gradient
+        self.updates = self.scalar[: len(self.kept)]  # of state variables, by a step with a gradient
         self.idly = self.statements("idle", "0", {})
         if len(self.constants) > MOST_CONSTANTS or len(self.kept) > MOST_KEPT:
             raise ValueError(f"{name}: more than {MOST_CONSTANTS} settings in equations, or {MOST_KEPT} numbers kept")
 
     def uniform(self, tree: Tree) -> str:
-        """Return C of an expression in double precision that no synapse is part of."""
+        """Return C of an expression without synapses, in double precision."""
         kind, *items = tree
         if kind == "number":
             return repr(items[0])
@@ -166,7 +166,7 @@ class Optimizer:
         raise ValueError(f"{self.name}: {kind} cannot stand in an equation of an optimizer")
 
     def value(self, tree: Tree, names: dict[str, str], root: str) -> str:
-        """Return C of an expression of a synapse; what no synapse is part of is a number that was computed before."""
+        """Return C of an expression of a synapse; parts without synapses are numbers computed before."""
         kind, *items = tree
         if kind == "number":
             return f"(REAL){items[0]!r}"
@@ -182,7 +182,7 @@ class Optimizer:
     def statements(
         self, part: str, gradient: str, least: dict[str, str], root: str = "ROOT", kind: str = "REAL"
     ) -> list[str]:
-        """Return the equations of a part: of `g`, `w` and `x0`, `x1`, ..., which are kept."""
+        """Return the equations of a part, for `g`, `w` and the state variables `x0`, `x1`, ..."""
         places = {name: f"x{k}" for k, name in enumerate(self.kept)} | {"weight": "w"}
         names, lines = places | {"g": gradient}, []
         for name, tree in self.trees[part].items():
@@ -194,7 +194,7 @@ class Optimizer:
         return lines
 
     def loop(self, name: str, arguments: str, lines: list[str]) -> str:
-        """Return a loop over neighbouring synapses of what lines do to `w` and to what is kept."""
+        """Return a loop over neighbouring synapses, with lines that change `w` and the state variables."""
         kept = range(len(self.kept))
         return "\n".join(
             [
@@ -223,11 +223,12 @@ class Optimizer:
     def loops(self, code: int) -> list[str]:
         """Return the loops of a step, and of steps without a gradient."""
         take, spent = "const REAL g = {};", "gradient[i] = (REAL)0.0;"
-        owed = "(REAL)0.0 - gradient[i]"  # not -gradient[i]: a weight of -0.0 keeps its sign
-        gradient = [take.format(f"owed ? {owed} : gradient[i] / divisor"), spent]
-        made = [self.loop(f"steps_{code}", "const REAL *moving, const int owed, REAL divisor", gradient + self.scalar)]
+        negated = "(REAL)0.0 - gradient[i]"  # not -gradient[i]: a weight of -0.0 keeps its sign
+        gradient = [take.format(f"negate ? {negated} : gradient[i] / divisor"), spent]
+        arguments = "const REAL *moving, const int negate, REAL divisor"
+        made = [self.loop(f"steps_{code}", arguments, gradient + self.scalar)]
         if self.idly:
-            first = ["if (first) {", *(f"    {line}" for line in [take.format(owed), spent, *self.updates]), "}"]
+            first = ["if (first) {", *(f"    {line}" for line in [take.format(negated), spent, *self.updates]), "}"]
             arguments = "const int first, const REAL *moving, const REAL *s, const REAL *idle"
             made.append(self.loop(f"idle_{code}", arguments, first + self.idly))
         return made
@@ -267,7 +268,7 @@ def read(path: Path = EQUATIONS) -> list[Optimizer]:
 
 
 def switch(declaration: str, cases: list[list[str]], before: str = "", kind: str = "kind") -> str:
-    """Return a function that does for each optimizer what lines of C say."""
+    """Return a function with lines of C for each optimizer."""
     texts = [
         "\n".join([f"    case {code}:", *(f"        {line}" for line in lines), "        break;"])
         for code, lines in enumerate(cases)
@@ -311,7 +312,7 @@ def write_source(path: Path = EQUATIONS) -> str:
     sizes = {"CONSTANTS": MOST_CONSTANTS, "KEPT": MOST_KEPT} | {
         name: max(1, *map(len, each)) for name, each in numbers.items()
     }
-    owed, mean = (
+    negated, mean = (
         [[f"NAMED(steps_{code})({how});"] for code in range(len(all_))]
         for how in ("of, start, n, moving, 1, (REAL)1.0", "&of, 0, n, moving, 0, divisor")
     )
@@ -346,7 +347,7 @@ def write_source(path: Path = EQUATIONS) -> str:
             filling("NAMED(number_fixed)", "double eta, REAL *fixed", "fixed", fixed),
             filling("NAMED(number_moving)", "double eta, const double *of_step, REAL *moving", "moving", moving),
             *(loop for code, item in enumerate(all_) for loop in item.loops(code)),
-            switch(STEP_OWED.strip(), owed, kind="of->kind"),
+            switch(STEP_OWED.strip(), negated, kind="of->kind"),
             switch(STEP_MEAN.strip(), mean, NUMBERS_OF_MEAN.strip("\n")),
             switch(STEP_IDLY.strip(), idly, NUMBERS_OF_IDLE.strip("\n"), kind="of->kind"),
             "#ifdef SIDES",

@@ -1,7 +1,7 @@
-# The set of neurons that a rank hears, and the place of each among them.
+# The set of a rank's sources (target table), and the index of each source.
 #
-# Where these are many, as bits (`top`, see members.pxd; `shift` is 0). Where they are few, only those words of 64 bits
-# are there that are not 0: `top` tells which (`shift` is 6), and `words` has them, with the members before each.
+# Many sources: one bit per neuron (`top`, see members.pxd; `shift` is 0). Few sources: `words` has only nonzero words
+# of 64 bits, with the members before each; a bit of `top` marks each nonzero word (`shift` is 6).
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

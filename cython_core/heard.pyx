@@ -1,4 +1,4 @@
-"""The set of neurons that a rank hears, as heard.pxd tells."""
+"""The set of a rank's sources, see the header of the same name."""
 
 from libc.stdint cimport int64_t
 
@@ -9,7 +9,7 @@ cdef class Heard:
     Parameters
     ----------
     shift : int
-        0, or 6 where `top` tells which words of 64 bits have members.
+        0, or 6 if bits of `top` mark words of 64 bits that have members.
     top : ndarray
         uint64 (n,), bits of the numbers, or of the words.
     top_before : ndarray

@@ -1,10 +1,10 @@
 /* Several neurons or synapses at a time: vectors of the compiler, as wide as a register, the same bits at any width.
 
-   LANES is their number: 8, 4 or 2, by what the compiler may use. What a target keeps are lines of eight numbers at any
-   width, so that nothing in memory depends on it. This file alone knows of instructions.
+   LANES is their number: 8, 4 or 2, as the compiler allows. Targets store lines of eight numbers at any width, so that
+   nothing in memory depends on it. Only this file uses instructions of processors.
 
-   Kept numbers are REAL, computed ones double. The text stands in every generated neuron model, too, once for each precision;
-   what does not depend on it only once. */
+   Stored numbers are REAL, computed ones double. Generated neuron models contain this text, too: once per precision,
+   with parts that do not depend on precision once. */
 
 #ifndef LANES
 #include <stdint.h>
@@ -294,7 +294,7 @@ static ALWAYS_INLINE void write_first_fours(double *number, int64_t width, int64
 #endif
 }
 
-/* the first n of a line of each, each neuron's over what was written behind those of the one before */
+/* write the first n numbers of each neuron's line; each overwrites the excess behind the previous neuron's */
 static ALWAYS_INLINE void write_beside(double *number, int64_t width, int64_t n, int64_t count, lanes *line)
 {
     for (int h = 0; h < LINE; h += LANES)
@@ -308,7 +308,7 @@ static ALWAYS_INLINE void write_beside(double *number, int64_t width, int64_t n,
                 __builtin_memcpy(number + width * i + h, &line[h + i], 8 * (n - h < LANES ? n - h : LANES));
 }
 
-/* ---- conversions: GCC 12 to 14 convert two floats at a time, or give up, unless they are told the instruction -------------- */
+/* ---- conversions: GCC 12 to 14 convert two floats at a time, or fail, without an explicit instruction ------------ */
 
 typedef float float_lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 #if defined(__GNUC__) && !defined(__clang__) && LANES == 8

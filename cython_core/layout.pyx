@@ -1,4 +1,4 @@
-"""Numbers and structs that Python and the kernels share; layout.pxd tells what they mean."""
+"""Numbers and structs that Python and the kernels share, documented in layout.pxd."""
 
 cdef BlockSettings[1] _settings
 cdef RuleTargets[1] _targets

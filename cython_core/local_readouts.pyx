@@ -18,7 +18,7 @@ def advance(
     int64_t[::1] place,               # UPDATED (T), first spike of each step that no column before took
     real[:, ::1] y,                   # OUT (T, m)
 ):
-    """y[t] = alpha y[t - 1] + jump z[t], from 0, of m neurons; those of lower ids come in calls before."""
+    """y[t] = alpha y[t - 1] + jump z[t], from 0, of m neurons; neurons of lower ids come in earlier calls."""
     cdef int64_t t, j, k, n = y.shape[1]
     cdef real keep = alpha, add = jump
     with nogil:

@@ -1,4 +1,4 @@
-"""Sets of numbers as bits, with the place of each member, as members.pxd tells."""
+"""Sets of numbers as bits, with the index of each member, see members.pxd."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

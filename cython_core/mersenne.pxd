@@ -1,8 +1,8 @@
-# NEST's default random generator and its distributions, so that a script draws the numbers that it draws with NEST.
+# NEST's default random generator and its distributions, so that a script draws the same numbers as with NEST.
 #
 # 64-bit Mersenne Twister (Nishimura 2000, doi 10.1145/369534.369540), seeded by the mixing of a few integers of
-# `randutils` (O'Neill 2015), with the distributions of the GNU C++ library. Logarithms and exponentials are those of
-# the C library for this reason, and nowhere else.
+# `randutils` (O'Neill 2015), with the distributions of the GNU C++ library. For this reason, and only here, logarithms
+# and exponentials come from the C library.
 #
 # A generator is 313 words: the state, and how many of its 312 words were given out.
 

@@ -1,7 +1,7 @@
 """Connections and random parameters as NEST draws them, one after the other from the same generators.
 
-Rows of `generators` are the one that all ranks share, the one that all virtual processes have alike, and those of the
-virtual processes. A node has the generator of process (id modulo their number).
+Rows of `generators`: one that all ranks share, one that is equal in all virtual processes, and one per virtual
+process. A node uses the generator of process (id modulo number of processes).
 """
 
 from libc.math cimport NAN, cos, exp, pow, sin
@@ -23,7 +23,7 @@ cpdef enum Operation:   # on a stack of numbers
     UNIFORM_INT         # below `bound`
     EXPONENTIAL         # mean a
     NORMAL              # mean a, standard deviation b
-    LOGNORMAL           # exponential of it
+    LOGNORMAL           # exponential of NORMAL
     ADD
     SUBTRACT
     MULTIPLY
@@ -40,8 +40,8 @@ cpdef enum Operation:   # on a stack of numbers
     UNEQUAL
     GREATER_EQUAL
     GREATER
-    UNLESS              # go on with operation `bound` if the number, which is taken off, is 0
-    GO                  # go on with operation `bound`
+    UNLESS              # remove a number; jump to operation `bound` if it is 0
+    GO                  # jump to operation `bound`
     REDRAW              # from operation `bound` on until the number lies in [a, b]
 
 cdef enum:
@@ -192,7 +192,7 @@ def choose_degree(
     const int64_t[::1] nodes,         # IN, ids
     const int64_t[::1] others,        # IN, ids among which each node chooses
     int64_t degree,                   # how many
-    bint shared,                      # from the generator that all share, instead of that of the node
+    bint shared,                      # use the generator that all ranks share, not the node's
     bint autapses,
     bint multapses,
     int64_t[::1] taken,               # UPDATED (n others) without multapses: -1 before
@@ -235,7 +235,7 @@ def choose_each(
     Returns
     -------
     int
-        The target to go on with.
+        The next target.
     """
     cdef int64_t i, k, n = 0, before, row, n_processes = generators.shape[0] - OWN, room = chosen.shape[0]
     with nogil:
@@ -316,7 +316,7 @@ def choose_both_ways(
     Returns
     -------
     tuple
-        The target to go on with, the number of pairs, what waits.
+        The next target, the number of pairs, the next `waiting`.
     """
     cdef int64_t k, n = 0, place, wanted, room = sources.shape[0]
     cdef uint64_t* generator = &generators[SYNCED, 0]

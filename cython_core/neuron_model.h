@@ -51,7 +51,7 @@ typedef struct {           /* a single step, as in NEURON_SIGNALS */
 typedef struct {           /* single steps of synapses */
     int64_t other;
     double kappa, share;
-    const REAL *constant;  /* columns by neuron, n_neurons long as those of a step */
+    const REAL *constant;  /* columns by neuron, n_neurons long, like columns of a step */
     int64_t shared;        /* whether one target's constants hold for the whole row */
     int64_t n_neurons;
     int64_t n_decay;       /* steps past the cutoff, before all others */

@@ -21,14 +21,14 @@ cdef inline void hold(Perturbed of, Neurons cells, int64_t s) noexcept nogil:
         if acts(s, of.silences, k):
             for j in range(of.silences[k, PERTURBED_FIRST], of.silences[k, PERTURBED_LAST]):
                 of.refractory[j] = cells.refractory[j]
-    for k in range(of.silences.shape[0]):     # a loop of its own, as a neuron may be silenced twice
+    for k in range(of.silences.shape[0]):     # a separate loop, because a neuron may be silenced twice
         if acts(s, of.silences, k):
             for j in range(of.silences[k, PERTURBED_FIRST], of.silences[k, PERTURBED_LAST]):
                 cells.refractory[j] = cells.refractory[j] if cells.refractory[j] > 2 else 2
 
 
 cdef inline void release(Perturbed of, Neurons cells, int64_t s) noexcept nogil:
-    """Let the refractory time of silenced neurons go on as if they had not been held."""
+    """Count down the refractory time of silenced neurons as if they had not been held."""
     cdef int64_t k, j
     for k in range(of.silences.shape[0]):
         if acts(s, of.silences, k):
@@ -37,9 +37,9 @@ cdef inline void release(Perturbed of, Neurons cells, int64_t s) noexcept nogil:
 
 
 cdef inline void draw_noise(Perturbed of, int64_t s, int64_t step) noexcept nogil:
-    """Draw the currents that change with step s of the sample; all of them where they begin, as at its start.
+    """Draw the currents that change in step s of the sample; all currents when they begin, and in step 0.
 
-    `step` is the number of the step's draws. Number i of stream step // NOISE_STEPS is that of neuron i.
+    `step` is the index of the step's draws. Number i of stream step // NOISE_STEPS belongs to neuron i.
     """
     cdef uint64_t raw[DRAWS]
     cdef double values[DRAWS]
@@ -80,9 +80,9 @@ cdef inline void add_noise(Perturbed of, Neurons cells, int64_t s, int64_t first
 cdef inline int64_t drop_spikes(
     Perturbed of, int64_t s, int64_t step, int64_t first_id, int64_t n, uint32_t* ids
 ) noexcept nogil:
-    """Take out those of the n spikes of a step that are lost; return how many are left.
+    """Remove lost spikes from the n spikes of a step; return how many are left.
 
-    Number i of stream `step` is that of neuron i.
+    Number i of stream `step` belongs to neuron i.
     """
     cdef uint64_t raw[4]
     cdef int64_t k, i, j, number, left

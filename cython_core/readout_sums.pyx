@@ -1,4 +1,4 @@
-"""What arrives at the readouts in a round, summed exactly over the ranks, see readout_sums.pxd."""
+"""Input of readouts in a round, summed exactly over the ranks, see readout_sums.pxd."""
 
 from cython cimport final
 from libc.stdint cimport int64_t
@@ -17,8 +17,8 @@ cdef class ReadoutSums:
     """Sums by step and readout, in the present round and the one before: a part of each rank of a node, then one of all
     nodes.
 
-    Parts have two turns: who is late still reads the sums of a round while others write those of the next one, and so
-    do all where the messages of a round come within the next one. Steps are those of the log.
+    Parts have two buffers: late ranks still read the sums of a round while others write sums of the next one; so do all
+    ranks if the messages of a round arrive during the next one. Steps are counted as in the log.
 
     Parameters
     ----------

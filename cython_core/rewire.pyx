@@ -141,7 +141,7 @@ cdef class Candidates:
     def choose(
         self,
         int64_t n_step,
-        const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+        const uint32_t[::1] gone,         # IN (n), its target, grouped by target
         int64_t[::1] source,              # OUT (n), that comes instead
         uint8_t[::1] negative,            # OUT (n), its sign bit
     ):
@@ -189,7 +189,7 @@ cdef class NearCandidates(Candidates):
     def choose_near(
         self,
         int64_t n_step,
-        const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+        const uint32_t[::1] gone,         # IN (n), its target, grouped by target
         const int64_t[::1] left,          # IN (n), its source
         const int64_t[:, :, ::1] parts,   # IN (n_targets, n_parts, 2), parts of `order` near the targets in `gone`
         const double[:, ::1] targets,     # IN (n_targets, 2 or 3), of the targets in `gone`
@@ -254,7 +254,7 @@ cdef inline int64_t end_of_target(const uint32_t[::1] gone, int64_t first) noexc
 
 
 cdef inline int64_t place_near(const int64_t[:, :, ::1] parts, int64_t g, int64_t k) noexcept nogil:
-    """Place of number k of what is in the parts of a target."""
+    """Index of item k among the parts of a target."""
     cdef int64_t p = 0
     while k >= parts[g, p, 1] - parts[g, p, 0]:
         k -= parts[g, p, 1] - parts[g, p, 0]
@@ -304,7 +304,7 @@ cdef inline void draw_signs(
     Candidates of, int64_t n_step, int64_t j, int64_t first, int64_t last, const int64_t[::1] source,
     uint8_t[::1] negative
 ) noexcept nogil:
-    """Sign bits of the new synapses of a target: those of their sources, or drawn."""
+    """Sign bits of the new synapses of a target: of their sources, or drawn."""
     cdef uint64_t[4] numbers
     cdef Stream draws
     cdef int64_t a
@@ -420,7 +420,7 @@ def sort_by_delay(
 
 
 cdef inline int64_t number_of(double delay, int64_t low, int64_t n_delays, int64_t present) noexcept nogil:
-    """Row of the whole delay nearest to a delay, ties to even, from that of `low` on; what is no number stays."""
+    """Row of the integer nearest to a delay, ties to even, counted from delay `low`; `present` if the delay is NaN."""
     delay = rint(delay) - low
     if delay != delay:
         return present

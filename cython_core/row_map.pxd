@@ -11,7 +11,7 @@ cdef enum:
 
 cdef class RowMap:
     cdef readonly int64_t n_sources       # that may have rows
-    cdef readonly int64_t first_source    # the first of them, where all from there on are listed
+    cdef readonly int64_t first_source    # first of them, unless `is_listed`
     cdef readonly bint is_listed
     cdef readonly bint is_indexed
     cdef Heard listed

@@ -23,13 +23,13 @@ cdef class RowMap:
     sources : tuple of int
         Half-open range of the sources that may have rows, ids in the population.
     indexed : bool
-        Whether only those have rows that have synapses: `mark` them, then `number_rows`.
+        Whether only rows with synapses exist: `mark` them, then `number_rows`.
     listed : Heard or None
         Set of cells of the sources' role; others have no rows.
     offset : int
         Of the population, among the cells of this role.
     shorter : int
-        Rows of each source before that of a delay that is called 0.
+        Rows of each source before the row of delay 0.
 
     Attributes
     ----------

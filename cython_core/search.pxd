@@ -1,4 +1,4 @@
-# Finding a number among ascending ones; fetching what comes soon.
+# Search in ascending numbers; prefetch.
 
 from libc.stdint cimport int64_t, uint32_t
 

@@ -63,7 +63,7 @@ def clip(
     const int64_t[:, ::1] runs,       # IN (n_runs, 3): first synapse, one past the last, sign of their sources
     real[::1] weight,                 # UPDATED
 ):
-    """Clip weights to [Wmin, Wmax]; then those of the wrong sign become +0.0, as does -0.0.
+    """Clip weights to [Wmin, Wmax]; then set weights of the wrong sign, and -0.0, to +0.0.
 
     Nearly all weights are right: they are only read, unless a neighbour is wrong.
     """

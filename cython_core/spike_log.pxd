@@ -1,8 +1,8 @@
-# Spike logs as kernels see them.
+# Spike logs, for kernels.
 
 from libc.stdint cimport int64_t, uint32_t
 
-cdef struct Spikes:           # those of step t are ids[ptr[t]:ptr[t + 1]], ascending
+cdef struct Spikes:           # spikes of step t: ids[ptr[t]:ptr[t + 1]], ascending
     uint32_t* ids
     int64_t* ptr
     int64_t capacity          # of ids

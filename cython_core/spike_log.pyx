@@ -13,7 +13,7 @@ cdef enum:
 
 
 cdef class SpikeLog:
-    """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`, ascending.
+    """Spikes of steps 0..n_steps-1; spikes of step t are `ids[ptr[t]:ptr[t + 1]]`, ascending.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ cdef class SharedSpikeLog(SpikeLog):
         return 0
 
     cdef int allocate(self, int64_t capacity) except -1 with gil:
-        """Take memory; a function of its own, or else `make_room` takes the interpreter's lock in every call."""
+        """Allocate memory; a separate function, else `make_room` takes the interpreter's lock in every call."""
         try:
             os.posix_fallocate(self.fd, self.first_byte, 4 * capacity)
         except OSError as problem:
@@ -144,7 +144,7 @@ cdef class SegmentedLog:
         return total
 
     def join(self, int64_t first, int64_t last):
-        """Copy steps [first, last) into arrays of their own, `ids` and `ptr`."""
+        """Copy steps [first, last) into new arrays, `ids` and `ptr`."""
         cdef int64_t t, k, n, place = 0
         ids, ptr = np.empty(self.count(first, last), np.uint32), np.zeros(last - first + 1, np.int64)
         cdef uint32_t[::1] all_ids = ids

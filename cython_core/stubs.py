@@ -1,7 +1,7 @@
-"""Write stubs (`.pyi`) of the compiled kernels from their sources, so that type checkers and editors know them.
+"""Write stubs (`.pyi`) of the compiled kernels from their sources, for type checkers and editors.
 
-``python cython_core/stubs.py DIR`` writes them; so does the build, beside the kernels that it installs, and an editable
-install into build/stubs. `Any` is what a kernel does not declare: arguments that are Python objects, and results.
+``python cython_core/stubs.py DIR`` writes them; so does the build, next to the installed kernels, and an editable
+install into build/stubs. `Any`: not declared by a kernel, such as arguments that are Python objects, and results.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 KERNELS = Path(__file__).parent
 HEAD = '''"""Stub of a compiled kernel, made by cython_core/stubs.py.
 
-Arrays are those of the types that the kernel declares; it refuses others. Any: not declared in the kernel.
+Arrays have the types that the kernel declares; the kernel refuses others. Any: not declared in the kernel.
 """
 
 from enum import IntEnum
@@ -28,7 +28,7 @@ MEMBER = re.compile(r"(\w+)(?: = .+)?$")
 
 
 def read_statements(path: Path) -> list[tuple[int, str]]:
-    """Read (indent, statement) of a source and of what it includes, without comments and texts, one line each."""
+    """Read (indent, statement) of a source and its includes, without comments and texts, one line each."""
     text = re.sub(r'""".*?"""', "...", path.read_text(), flags=re.DOTALL)
     statements, waiting = [], ""
     for line in text.splitlines():
@@ -83,7 +83,7 @@ def returns(statements: list[tuple[int, str]], at: int) -> str:
 
 
 def describe(path: Path, classes: dict[str, str]) -> str:
-    """Return the stub of a kernel, of which `classes` are those of all kernels with the kernels that they are from."""
+    """Return the stub of a kernel; `classes` maps the classes of all kernels to their kernels."""
     shared = read_statements(path.with_suffix(".pxd")) if path.with_suffix(".pxd").exists() else []
     declared: dict[str, list[str]] = {}
     lines: list[str] = []

@@ -64,7 +64,7 @@ cdef inline void start_target(Draw* draw, Stream stream, double probability) noe
 
 
 cdef inline uint32_t* entry(const Draw* draw, uint32_t place) noexcept nogil:
-    """The entry of a place in the table of what was moved, or the one to take for it."""
+    """The entry of a place in the table of moved sources, or the free entry for it."""
     cdef uint32_t at = (place * <uint32_t> 2654435769) >> 7 & draw.mask
     while draw.moved[2 * at] != place and draw.moved[2 * at] != NOWHERE:
         at = (at + 1) & draw.mask
@@ -139,7 +139,7 @@ cdef inline int choose(Draw* draw, int64_t first, uint32_t* permutation, uint32_
 
 
 cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept nogil:
-    """Undo the shuffle: beside the first places only those differ whose own number was drawn."""
+    """Undo the shuffle: apart from the first places, only drawn places differ."""
     cdef int64_t k
     if draw.rule != FIXED_INDEGREE or draw.multapses:
         return
@@ -189,14 +189,14 @@ def shuffles(int rule, bint allow_multapses):
 
 
 def count_entries(int64_t n_sources, int64_t indegree):
-    """Entries of the table of what a shuffle moves, a power of two; 0 where an array of all sources is no larger."""
+    """Entries of the table of moved sources, a power of two; 0 if an array of all sources is no larger."""
     return 1 << int(4 * indegree + 1).bit_length() if n_sources > max(MANY, 16 * indegree) else 0
 
 
 cdef class Drawing:
     """The synapses of one projection, drawn target by target: `count` the synapses of each row, then `fill` the arrays.
 
-    Rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `ONE_TO_ONE`, target j and source j;
+    Rules as in NEST's connectivity concepts: `ALL_TO_ALL`; `ONE_TO_ONE`, target j and source j;
     `FIXED_INDEGREE`, drawn with replacement or else by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each
     pair, by geometric skips.
 
@@ -205,8 +205,8 @@ cdef class Drawing:
     rule : one of the four
     n_sources : size of the source population, below 2**32
     indegree : synapses of a target under `FIXED_INDEGREE`; without multapses at most the number of eligible sources
-    indegrees : those of each target from `first_target` on, with multapses; empty: `indegree` for all
-    first_target : first target that is asked for
+    indegrees : synapses of each target from `first_target` on, with multapses; empty: `indegree` for all
+    first_target : first target to draw
     probability : of a synapse under `FIXED_PROBABILITY`, in [0, 1]
     allow_multapses : whether `FIXED_INDEGREE` may draw a source twice for a target
     self_offset : target j is source j + self_offset, which is not drawn; None if targets are no sources

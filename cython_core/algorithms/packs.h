@@ -1,7 +1,7 @@
-/* More of lanes.h, for the kernels of the spike variant: packs, and what of several targets lies in memory as REAL.
+/* More of lanes.h, for the kernels of the spike variant: packs, and sides, which hold REAL of several targets.
 
-   A pack are four synapses, or two where a register holds no more: what lies beside each other in half a line is read by
-   packs. A side are as many REAL as a register holds. */
+   A pack is four synapses, or two if a register holds no more: packs read neighbours in half a line. A side is as many
+   REAL as a register holds. */
 
 #include "../lanes.h"
 
@@ -59,7 +59,7 @@ static ALWAYS_INLINE pack rounded_pack(pack x)
 
 /* ---- lanes ------------------------------------------------------------------------------------------------------------- */
 
-/* as what is kept */
+/* rounded as stored numbers */
 static ALWAYS_INLINE lanes rounded_lanes(lanes x)
 {
     if (sizeof(REAL) == sizeof(float))
@@ -76,7 +76,7 @@ static ALWAYS_INLINE kept_lanes narrow_lanes(lanes x)
 
 static ALWAYS_INLINE lanes widen_lanes(kept_lanes x) { return widened_at((const REAL *)&x); }
 
-/* `some`: the first ones of all lanes, those that there are */
+/* `some`: the first lanes, which have a synapse */
 #if LANES == 8    /* one instruction where compilers find several: a tenth of the time */
 #include <immintrin.h>
 typedef __mmask8 some;

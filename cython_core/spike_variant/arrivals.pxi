@@ -1,20 +1,20 @@
-# How spikes arrive at the rows of synapses of an engine (engine.pxi), which then learn.
+# Arrival of spikes at the rows of an engine (engine.pxi), which then learn.
 
 cdef enum:
-    AHEAD = 4     # rows of which the bookkeeping is on its way
+    AHEAD = 4     # rows to the one whose state is prefetched
     SHORT = 24    # synapses of short rows, on average
-    LISTED = 64   # rows to be closed that are found together
+    LISTED = 64   # rows to close that are looked up together
 
 
 cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
-    """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
+    """`deliver_all` for neurons, through their cells for blocks that learn by cells."""
     cdef int64_t b
     cdef bint inside = False, wanted
     for b in range(engine.incoming.blocks.shape[0]):
         if engine.ring.shape[0] > 0 and is_spread_static(engine.incoming, b):
             continue
         if engine.flushed != NEVER and t >= engine.flushed + engine.incoming.settings[b].lag:
-            continue    # its last arrival was before
+            continue    # the last arrival was earlier
         wanted = engine.learns and engine.sums.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
         if wanted and not inside:
             fill_cells_before(engine, t)
@@ -28,7 +28,7 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, real[::1] arriving) noexcept nogil:
-    """Work off, update and deliver what arrives in step t; then close what the cutoff ends, fold what is old."""
+    """At arrivals of step t apply updates and deliver; then close rows at the cutoff, fold old rows."""
     cdef int64_t b
     for b in range(rows.blocks.shape[0]):
         deliver_block_of(engine, t, rows, b, False, arriving)
@@ -69,7 +69,7 @@ cdef inline void deliver_block_of(
 cdef inline void deliver_spikes(
     Engine engine, int64_t t, Rows rows, int64_t b, const Spikes* log, bint inside, real[::1] arriving
 ) noexcept nogil:
-    """The spikes of a segment that arrive in step t at rows that learn."""
+    """Deliver the spikes of a segment that arrive in step t at plastic rows."""
     cdef const uint32_t* ids = log.ids
     cdef int64_t emitted = t - lag_of(rows, b), row, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
@@ -104,7 +104,7 @@ cdef inline void deliver_spike(
         learn_again(rows, row)
     else:
         delivered = arrive(engine, rows, b, spike)
-        if rows.blocks[b, FACTORS]:    # in the place of a spike that has entered by now
+        if rows.blocks[b, FACTORS]:    # overwrites a spike that has entered
             rows.factors[row, spike.t % rows.factors.shape[1]] = spike.factor
     if delivered:
         return
@@ -120,7 +120,7 @@ cdef inline void deliver_spike(
 
 
 cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
-    """Keep the weights of watched synapses at which a spike arrives in step t."""
+    """Record the weights of watched synapses at which a spike arrives in step t."""
     cdef int64_t k
     for k in range(rows.watched.synapses.shape[0]):
         if rows.watched.synapses[k, 0] == b and rows.books[rows.watched.synapses[k, 1], LATEST] == t:
@@ -128,7 +128,7 @@ cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept 
 
 
 cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
-    """A source that spikes twice in a step counts once for learning, as in NEST, but as an update of no gradient."""
+    """Take a second spike of a source in a step, as in NEST: an update without gradient, for learning no new spike."""
     if rows.rates.first.shape[0] > 0:
         rows.rates.first[row] = NEVER
 
@@ -136,7 +136,7 @@ cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
 cdef void end_at_cutoff(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
 ) noexcept nogil:
-    """The latest spikes that were emitted then reach the cutoff."""
+    """Close rows whose latest spike reaches the cutoff."""
     if 0 <= rows.settings[b].cutoff <= emitted:
         close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, log.ids, log.ptr)
 
@@ -147,7 +147,7 @@ cdef inline bint is_last(Rows rows, int64_t b) noexcept nogil:
 
 
 cdef inline bint has_books(Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Whether arrivals at the row are noted: it has synapses, or may get some."""
+    """Whether arrivals at the row are noted: it has synapses, or may receive some."""
     return rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.settings[b].moves
 
 
@@ -159,7 +159,7 @@ cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
 
 
 cdef inline bint is_short(Rows rows, int64_t b) noexcept nogil:
-    """Whether the rows of the block are so short that what they need is fetched row by row."""
+    """Whether the rows of the block are so short that each is prefetched as a whole."""
     cdef int64_t first = rows.blocks[b, ROW], last = first + rows.blocks[b, ROWS]
     return rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
         rows.row_ptr[last] - rows.row_ptr[first] <= SHORT * rows.blocks[b, ROWS]
@@ -175,7 +175,7 @@ cdef inline int64_t later_row(
 
 
 cdef inline void fetch_first(Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop) noexcept nogil:
-    """What the first spikes of a block of short rows need, which none before them fetched."""
+    """Prefetch for the first spikes of a block of short rows."""
     cdef int64_t k
     for k in range(i, min(i + 2 * AHEAD, stop)):
         if ids[k] < rows.blocks[b, SOURCES]:
@@ -188,13 +188,13 @@ cdef inline void fetch_first(Rows rows, int64_t b, const uint32_t* ids, int64_t 
 cdef inline void fetch_row(
     Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t row
 ) noexcept nogil:
-    """What the spikes need that come next in a block of short rows."""
+    """Prefetch for later spikes of a block of short rows."""
     prefetch_books(rows, later_row(rows, b, ids, i, i + 2 * AHEAD, stop, row))
     fetch_synapses(rows, later_row(rows, b, ids, i, i + AHEAD, stop, row), True)
 
 
 cdef inline void fetch_synapses(Rows rows, int64_t row, bint weights) noexcept nogil:
-    """Most rows are one or two cache lines long: no branch tells which, as no processor would foresee it."""
+    """Prefetch synapses of a row: of one or two cache lines, mostly, without a branch, which would be mispredicted."""
     cdef int64_t k = rows.row_ptr[row], last = rows.row_ptr[row + 1] - 1, line = 64 // <int64_t> sizeof(real)
     if last < k:
         return
@@ -227,9 +227,9 @@ cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights) noexcept nogi
 cdef void close_rows(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
-    """Close the rows of which the latest spike was emitted then: they reach the cutoff.
+    """Close the rows whose latest spike was emitted in step `emitted`: they reach the cutoff.
 
-    Where a later spike of the source is known to have arrived before the cutoff, nothing is to be closed.
+    Rows with a later arrival before the cutoff stay open.
     """
     cdef int64_t row, k, count, later, cutoff = rows.settings[b].cutoff, stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], place = rows.settings[b].emitted
@@ -255,13 +255,13 @@ cdef void close_rows(
             if short and k + AHEAD < count and rows.books[found[k + AHEAD], LATEST] == t - cutoff:
                 fetch_synapses(rows, found[k + AHEAD], False)
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
-                # a source that spiked twice in that step stands there twice
+                # a source that spiked twice in a step is listed twice
                 algorithm_of(rows, b).close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
                 rows.books[row, CLOSED] = 1
 
 
 cdef inline bint arrive(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
-    """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
+    """At an arrival apply the window since the latest one, update the weights, let the spike wait.
 
     Return whether it was delivered, too.
     """
@@ -271,14 +271,14 @@ cdef inline bint arrive(Engine engine, Rows rows, int64_t b, const Arrival* spik
 
 
 cdef inline void take_rate(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
-    """The rate that was in force at the row's latest update; before the first one that of the beginning."""
+    """Set the learning rate as of the row's latest update; before the first update, the initial rate."""
     cdef int64_t k = rows.rates.since.shape[0] - 1, latest = rows.books[spike.row, LATEST]
     if latest == rows.rates.first[spike.row]:
         k = 0
     while k > 0 and rows.rates.since[k] > latest:
         k -= 1
     if rows.rates.values[k, b] != rows.settings[b].eta:
-        if engine.queued:                      # those that wait have another rate
+        if engine.queued:                      # queued rows have another rate
             descend_queue(engine, spike.t, rows, b, spike.arriving)
         rows.settings[b].eta = rows.rates.values[k, b]
 
@@ -291,7 +291,7 @@ cdef inline void begin_row(Rows rows, int64_t row, int64_t t, int64_t cursor) no
 
 
 cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
-    """Note the arrival; those that are older than m steps are counted, the others keep their bits."""
+    """Note the arrival: bits for arrivals of the latest m steps, a count of older ones."""
     cdef int64_t i, gap, latest = rows.books[row, LATEST]
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
     gap = t - latest
@@ -310,7 +310,7 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
-    """Work off what would otherwise leave the histories before its synapses read it, in all rows of the projection."""
+    """Apply steps before they leave the histories unread, in all rows of the projection."""
     cdef int64_t row, first = rows.blocks[b, ROW]
     cdef int64_t every = engine.learners.fold_steps if rows.settings[b].rule >= 0 else engine.fold_steps
     if t % every != 0 or 0 <= rows.settings[b].cutoff <= engine.fold_steps:
@@ -321,13 +321,13 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
 
 
 cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Work off what is known before step t, so that what moves into the row may start with traces of 0."""
+    """Apply steps that are known before step t, so that synapses which move into the row start with traces of 0."""
     if rows.books[row, LATEST] != NEVER and not rows.books[row, CLOSED] and has_books(rows, b, row):
         algorithm_of(rows, b).bring_forward(engine, t, rows, b, row)
 
 
 cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bint earlier) noexcept nogil:
-    """The last arrival at blocks of a lag; `earlier`: of those alone whose lag is less than that of signals."""
+    """Final arrival at blocks of a lag; `earlier`: only if the lag is less than the signals' lag m."""
     cdef int64_t b, source, row
     cdef real* arriving = <real*> &engine.neurons.arriving[0, 0]
     cdef Arrival spike

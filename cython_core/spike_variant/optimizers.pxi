@@ -1,4 +1,4 @@
-# Steps of optimizers, which `optimizer_steps.h` has: it is generated from their equations.
+# Optimizer steps from `optimizer_steps.h`, which is generated from the optimizers' equations.
 
 cdef extern from *:
     """
@@ -36,25 +36,25 @@ cdef extern from "algorithms/lines/lines.h" nogil:
 
 cdef enum:
     MOST_IDLE = 128    # steps of a part, see algorithms/idle.py
-    IDLE_FIRSTS = 512  # steps since which rows wait, of which sums are kept
-    FEWEST_IDLE = 2    # else they are taken one by one
+    IDLE_FIRSTS = 512  # first steps whose sums are cached
+    FEWEST_IDLE = 2    # fewer steps are taken one by one
 
-cdef struct IdleSums:  # what steps without a gradient need that does not depend on the synapse
+cdef struct IdleSums:  # inputs of gradient-free steps that all synapses share
     int64_t first, count
-    const double* powers                     # of what optimizer: its table
+    const double* powers                     # table of the optimizer
     double[MOST_IDLE_NUMBERS] numbers
     double[SERIES_COLUMNS] sums              # with eta = 1
 
 
 cdef class Optimizing(Bound):
-    """What synapses and rows keep for the steps of their optimizer."""
+    """State of optimizers, by synapse and by row."""
 
     cdef public real[:, ::1] moments               # (n_moments, n_synapses)
-    cdef public double[::1] total                  # (n_synapses,), gradients that it took so far; empty: not kept
+    cdef public double[::1] total                  # (n_synapses,), sums of applied gradients; empty: not recorded
     cdef public int64_t[::1] counters              # (n_rows,), optimizer steps made
-    cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the step that a place is for
+    cdef public int64_t[:, ::1] step_known         # (n_blocks, k), step of each cached entry
     cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
-    # of steps without a gradient, see algorithms/idle.py: powers, steps of a part and until none
+    # of steps without a gradient, see algorithms/idle.py: powers, steps of a part and until none is needed
     cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step

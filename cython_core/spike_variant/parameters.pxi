@@ -1,10 +1,10 @@
-# Spike variant: parameters of neurons that learn. Each has a trace in each neuron, which goes forward with the neurons.
+# Spike variant: trained parameters of neurons. Each has a trace per neuron, which advances with the neurons.
 
 
 cdef void follow_parameters(
     Learned learned, Neurons neurons, const real[:, ::1] psi, int64_t t
 ) noexcept nogil:
-    """Traces of step t, after it; filtered as those of synapses."""
+    """Advance traces by step t, after it; filter them as traces of synapses."""
     cdef int64_t i, j, p, slot, first, n, length = learned.ebar.shape[0], row = t % length
     cdef int64_t before = (t + length - 1) % length, u = t % psi.shape[0]
     cdef const NeuronModel* model
@@ -27,10 +27,10 @@ cdef void follow_parameters(
 cdef void teach_parameters(
     Learned learned, Neurons neurons, Feedback feedback, Histories histories, int64_t origin, int64_t u
 ) noexcept nogil:
-    """Add what the error of step u + d_out teaches of step u, through the feedback as it is now.
+    """Add the gradient of step u by the error of step u + d_out, through the present feedback.
 
-    Synapses take the learning signal in the same step, so feedback that learns is the same on any ranks. Errors from
-    before the sample, which began with step `origin`, have taught at its end.
+    Synapses receive the learning signal in the same step, so adaptive feedback is the same on any ranks. Errors older
+    than `origin`, the first step of the sample, were already applied at the end of the previous sample.
     """
     cdef int64_t i, j, b, row, p, slot, s = u + learned.d_out, seen = s % histories.error_ring.shape[0], F
     if u < 0 or s < origin or learned.items.shape[0] == 0:

@@ -2,7 +2,7 @@
 
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
-    """One step of the neurons, and what learning needs of it."""
+    """One step of the neurons, and of the histories for learning."""
     cdef int64_t row = t % engine.histories.psi.shape[0]
     advance_neurons(engine.neurons, engine.channel, engine.sample, engine.recorder, t, engine.histories.psi[row])
     if engine.learns:
@@ -46,7 +46,7 @@ cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
 
 
 cdef void follow(Engine engine, int64_t t) noexcept nogil:
-    """Let adaptive feedback learn; copy its weights, and those of readout synapses, into the feedback."""
+    """Update adaptive feedback; copy its weights and the readout weights into the feedback."""
     if engine.learns:
         deliver_all(engine, t, engine.adaptive, engine.feedback.dropped)
         copy_weights(engine)
@@ -67,7 +67,7 @@ cdef void copy_followed(const real[::1] weight, const int64_t[::1] place, real[:
 cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
     """Errors of step t, and the sums that need them."""
     cdef int64_t k, s = t - engine.sample.origin, row = t % engine.histories.error_ring.shape[0]
-    if engine.online.in_use:                     # told after the action is drawn
+    if engine.online.in_use:                     # errors are known after the action is drawn
         engine.histories.error_ring[row, :] = 0.0
         clear_online(engine.online, t + 1)
         return
@@ -148,7 +148,7 @@ cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int6
 
 
 cdef void extend_sums(Sums sums, Neurons neurons, Histories histories, int64_t u, int64_t place) noexcept nogil:
-    """A and D with the signal of step u, whose R is in row `place`; they start anew after the end of a block."""
+    """Add the signal of step u, whose R is in row `place`, to A and D; set them to 0 after the end of a block."""
     cdef int64_t p, first, last, k = u % sums.block, F = u % histories.F.shape[0], L = u % histories.L.shape[0]
     for p in range(neurons.pieces.shape[0]):
         first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]

@@ -1,4 +1,4 @@
-# Arrays of algorithm `lines`, filled by `Lines` of pareprop/algorithms/lines/arrays.py.
+# Arrays of algorithm `lines`, filled by `WindowLines` of pareprop/algorithms/lines/arrays.py.
 
 cdef class Lines(Bound):
     """psi and L by target, see lines.h: a ring of blocks of LINE_STEPS steps, or none."""

@@ -1,10 +1,10 @@
-/* An optimizer that steps in each time step: the synapses of a vector go through all steps of a window, so that what they
-   keep stays in registers. The formulas are those of window_steps.pxd and optimizer_steps.h; the bits, too. A step of Adam
-   takes a root and a division, which is the limit if what it reads of the targets is near: the history of a target lies in
-   lines of the cache, each with psi of some steps, then L of them. Vectors are those of packs.h, which formulas.h has. */
+/* An optimizer that steps in each time step: the synapses of a vector take all steps of a window, so that their state
+   stays in registers. Formulas and bits as in window_steps.pxd and optimizer_steps.h. Root and division limit a step of
+   Adam if its inputs from targets are close in memory: the history of a target is stored in cache lines, each with
+   psi of some steps, then L of the same steps. Vectors are from packs.h, which formulas.h includes. */
 
 enum { OF_LINE = 64 / sizeof(REAL), LINE_STEPS = OF_LINE / 2 };    /* numbers of a line; its steps */
-enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                      /* that go side by side */
+enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                      /* processed together */
 
 static ALWAYS_INLINE side_lanes load_side(const REAL *from, int64_t count)
 {
@@ -33,7 +33,7 @@ static ALWAYS_INLINE side_lanes gather_side(const REAL *from, const uint32_t *ta
     return *(const side_lanes *)found;
 }
 
-/* Loops over arrays that are not unrolled, else some compilers take what belongs together apart. */
+/* Loops over arrays that are not unrolled, else some compilers split vectors. */
 static ALWAYS_INLINE side_lanes root_side(side_lanes x)
 {
     REAL of[SIDE], root[SIDE];
@@ -56,8 +56,8 @@ static ALWAYS_INLINE side_lanes bounded_side(side_lanes x, side_lanes lowest, si
     return *(const side_lanes *)bounded;
 }
 
-/* Processors take a hundred times as long for numbers so small that they have fewer digits. Squares of traces that fade
-   away are such in single precision; what is left out here is lost (`Optimizer.negligible`). */
+/* Processors take a hundred times as long for subnormal numbers, such as squares of decayed traces in single precision;
+   gradients below `least` are dropped here (`Optimizer.negligible`). */
 static ALWAYS_INLINE side_lanes above(side_lanes g, REAL least)
 {
     if (sizeof(REAL) == 8)
@@ -72,8 +72,8 @@ static ALWAYS_INLINE side_lanes above(side_lanes g, REAL least)
 typedef struct {
     int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
     const REAL *lines;
-    const double *traces;                   /* (n,) zbar of the source; or, where synapses have their own, what enters */
-    const REAL *moving;                     /* (n, MOST_MOVING), NULL: no step is made, the gradient waits */
+    const double *traces;                   /* (n,) zbar of the source; or entering spikes if synapses have zbar */
+    const REAL *moving;                     /* (n, MOST_MOVING), NULL: no optimizer step, the gradient waits */
     Optimized of;
     REAL kappa;
     const REAL *alpha, *rho, *beta;         /* of the targets */
@@ -87,7 +87,7 @@ static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
         __builtin_prefetch(lines + OF_LINE * (int64_t)target[i]);
 }
 
-/* what vectors from synapse k on begin with */
+/* prefetch for vectors from synapse k on */
 static ALWAYS_INLINE void fetch_first(const int kind, const int own, const int adaptive, const LineWindow *of, int64_t k)
 {
     const REAL *lines = of->lines + OF_LINE * of->n_targets * (of->first / LINE_STEPS % of->n_blocks);
@@ -228,7 +228,7 @@ static void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const REAL *psi, 
         at[OF_LINE * j] = psi[j], at[OF_LINE * j + LINE_STEPS] = L[j];
 }
 
-/* Add rate_i of so many steps times each column of powers. A compiler left alone turns the table and adds one by one. */
+/* Add rate_i times each column of powers, over n steps. Otherwise compilers transpose the table and add one by one. */
 static void add_idle(int64_t n, const double *rate, const double *powers, double *sums)
 {
     lanes sum[SERIES_COLUMNS / LANES];

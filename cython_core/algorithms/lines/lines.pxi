@@ -1,5 +1,5 @@
-# Algorithm `lines`: windows with a step of the optimizer in each time step, see lines.h. Their
-# histories are lines of some steps of a target, where those of other rows are lines of some targets in a step.
+# Algorithm `lines`: windows with an optimizer step in each time step, see lines.h. A cache line of the history holds
+# some steps of one target; for other algorithms, one step of some targets.
 
 cdef extern from "algorithms/lines/lines.h" nogil:
     ctypedef struct LineWindow:

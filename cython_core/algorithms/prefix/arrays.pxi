@@ -6,7 +6,7 @@ cdef class Sums(Bound):
     cdef public bint in_use                        # this rank has neurons, and synapses of some rank learn by sums
     cdef public int64_t block                      # steps B of a block
     cdef public int64_t sets                       # 2: a second set serves F, as kappa_reg differs from kappa
-    cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k, those of kappa_reg
+    cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k; with kappa_reg
     cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
     cdef public double[:, ::1] R, R2               # (m + 1, n)
     cdef public double[::1] A, D, A2, D2           # (n,)

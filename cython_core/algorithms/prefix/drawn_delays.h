@@ -1,18 +1,18 @@
-/* What rows of the spike variant do with prefix sums where a source has a row for each delay: rows are short, so as many
-   synapses are worked off at once as there are lanes, whatever their number, and what a step knows of a block is found once. The formulas and
-   `Cell` and `End` are those of formulas.h, lanes those of lanes.h; bits are the same. */
+/* Rows of the spike variant that learn by prefix sums, if a source has a row for each delay: rows are short, so each
+   operation takes as many synapses as there are lanes, and values of a block are computed once per step. Formulas,
+   `Cell` and `End` as in formulas.h, lanes as in lanes.h; bits are the same. */
 
-/* Only where a register holds eight. Elsewhere nothing of this file is called: rows take a third less time by the packs of
-   formulas.h, as those of one delay. */
+/* Used only if a register holds eight doubles. Elsewhere rows take a third less time by packs of formulas.h, like rows
+   of one delay. */
 #ifndef DRAWN_LANES
 #define DRAWN_LANES (LANES == 8)
 #endif
 enum { BY_LANES = DRAWN_LANES };
 
 enum {
-    ROWS_BEFORE = 8,    /* rows to the one whose books are fetched */
-    SOON = 4,           /* to the one whose synapses are */
-    NEXT_LONG = 2       /* the same where rows are long */
+    ROWS_BEFORE = 8,    /* rows to the one whose state is prefetched */
+    SOON = 4,           /* rows to the one whose synapses are prefetched */
+    NEXT_LONG = 2       /* the same if rows are long */
 };
 
 typedef struct {    /* columns of `books`, see layout.pxd */
@@ -33,11 +33,11 @@ typedef struct {    /* a projection in a step: all of its blocks learn alike */
     double shrink, alpha_block;  /* kappa and alpha to the steps of a block */
     double alpha_place, kappa_place;
     double d, alpha, kappa, eta, low, high;
-    const int64_t *first, *rate_since;    /* rates that act with the update after the next one, see `take_rate`; or NULL */
+    const int64_t *first, *rate_since;    /* rates that act one update later, see `take_rate`; or NULL */
     const double *rates;                  /* (n_rates, n_blocks), from a block of the projection on */
     int64_t n_rates, n_blocks;
     Power *decays;               /* (2, DECAYS), of alpha and kappa */
-    int64_t is_short;            /* whether rows are fetched one by one, not stride by stride */
+    int64_t is_short;            /* whether rows are prefetched one by one, not stride by stride */
     int64_t work;                /* UPDATED */
 } Drawn;
 
@@ -55,13 +55,13 @@ static ALWAYS_INLINE void read_sums(const double *sums, const uint32_t *of, lane
 
 enum { ARRIVES, REOPENS, CLOSES };
 
-/* Synapses k to k + count - 1, count at most LANES. Those after them are read, too, and written as they were. */
+/* Synapses k to k + count - 1, count at most LANES. Later synapses of the lanes are read and written unchanged. */
 static ALWAYS_INLINE void work_lanes_of(const int what, const Drawn *of, double Z, double Z_before, double power,
                                      double crossed_Z, const int crosses, double eta, double low, double high,
                                      int64_t k, int64_t count)
 {
     const some there = some_lanes(count);
-    uint32_t target[LANES]; /* of those after, too: nobody waits for the last one then */
+    uint32_t target[LANES]; /* of later synapses, too: no wait for the last one */
     lanes R, A, D, R_before = all_lanes(0.0);
     memcpy(target, of->target + k, sizeof target);
     const lanes old_y = load_lanes(of->Y + k, LANES), old_c = load_lanes(of->C + k, LANES);
@@ -94,7 +94,7 @@ static ALWAYS_INLINE void work_lanes_of(const int what, const Drawn *of, double 
             c = rounded_lanes(c + of->d * (D - R * A));
         }
         w = bounded_lanes(w, low, high);
-        /* what is not there adds -0, which changes nothing */
+        /* lanes without a synapse add -0, which changes nothing */
         const kept_lanes added = narrow_lanes(choose(there, w, all_lanes(-0.0)));
         write_some(of->weight + k, w, widen_lanes(old_w), there);
         for (int i = 0; i < LANES; i++)
@@ -138,7 +138,7 @@ static ALWAYS_INLINE void fetch_at(const int what, const Drawn *of, int64_t k)
         __builtin_prefetch(of->weight + k);
 }
 
-/* Most rows take one or two lanes: no branch tells which, as no processor would foresee it. */
+/* Most rows take one or two vectors of lanes: without a branch, which would be mispredicted. */
 static ALWAYS_INLINE void fetch_short_row(const int what, const Drawn *of, int64_t row)
 {
     const int64_t start = of->row_ptr[row], last = of->row_ptr[row + 1] - 1;
@@ -151,7 +151,7 @@ static ALWAYS_INLINE void fetch_short_row(const int what, const Drawn *of, int64
         fetch_at(what, of, k);
 }
 
-/* Whether the row can be worked off here: what is seldom is done elsewhere. */
+/* Whether the row is an ordinary case; rare cases are handled elsewhere. */
 static ALWAYS_INLINE int is_usual(const Drawn *of, int64_t row)
 {
     const Book *book = of->books + row;
@@ -168,7 +168,7 @@ static ALWAYS_INLINE double cross_block(const Drawn *of, int64_t row, int *cross
     return Z;
 }
 
-/* the rate that is in force at a row, as `take_rate` has it */
+/* present learning rate of a row, as in `take_rate` */
 static ALWAYS_INLINE double rate_at(const Drawn *of, int64_t row)
 {
     if (!of->first)
@@ -207,7 +207,7 @@ static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, i
     book->latest = of->t;
 }
 
-/* what the rows need that come next in a list of them */
+/* prefetch for later rows of a list */
 static ALWAYS_INLINE int64_t fetch_next_rows(const int what, const Drawn *of, const int64_t *rows, int64_t i, int64_t count)
 {
     if (i + ROWS_BEFORE < count)
@@ -225,7 +225,7 @@ static ALWAYS_INLINE void fetch_first_rows(const int what, const Drawn *of, cons
         fetch_short_row(what, of, rows[k]);
 }
 
-/* Spikes arrive at the rows of a list from place i on, up to one where something seldom happens: return its place. */
+/* Spikes arrive at the rows of a list from index i on, up to a row with a rare case: return its index. */
 static int64_t arrive_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
 {
     if (i == 0)
@@ -243,7 +243,7 @@ static int64_t arrive_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t c
     return i;
 }
 
-/* In the same way, those of which the latest spike arrived so long ago reach the cutoff. */
+/* In the same way, close rows whose latest spike reaches the cutoff. */
 static int64_t close_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
 {
     if (i == 0)

@@ -1,13 +1,13 @@
 # Spike variant, rewards: TD errors act while an episode runs, O(1) per arrival (Bellec et al. 2020, equations 36, 37).
 #
 # In each step u, with delta_u the TD error that is known then (else 0), q_u = gamma lambda in decision steps (else 1)
-# and L_u the learning signal of the action's score and the value (0 but for decisions), a synapse does
+# and L_u the learning signal of the action's score and the value (0 except in decisions), a synapse does
 #     g += delta_u h ;  h = q_u h + L_u ebar_u ;  g += (1 - kappa) F_u ebar_u
 # Within a block of steps (see prefix/sums.pxi) G_u is the product of q from its first step to u, and
 #     A_u = sum kappa^(u-o) L_u / G_u,             D_u = sum kappa^(u-o) L_u R_u / G_u,
 #     S_u = sum delta_u G_(u-1) A_(u-1) + kappa^(u-o) (1 - kappa) F_u,       U_u likewise of D, and with F_u R_u,
 #     Q_u = sum delta_u G_(u-1)                    one for the network,
-# give h_u = G_u (Y A_u + Z D_u + P) and g_u = Y S_u + Z U_u + P Q_u - C. A synapse keeps P beside Y and C. A spike that
+# give h_u = G_u (Y A_u + Z D_u + P) and g_u = Y S_u + Z U_u + P Q_u - C. A synapse stores Y, C and P. A spike that
 # enters adds d to Z, -d R to Y, -d (D - R A) to P and d (U - R S - (D - R A) Q) to C: neither h nor g jumps. At the end
 # of a block P becomes h. Episodes begin with a block: P is 0 then.
 
@@ -50,7 +50,7 @@ cdef void extend_online(
 
 
 cdef void close_online(Online online, Sums sums, int64_t end, int64_t place) noexcept nogil:
-    """Keep the sums at the end of a block and start anew."""
+    """Store the sums at the end of a block, and set them to 0."""
     online.ends[end, OF_R, :] = sums.R[place]
     online.ends[end, OF_A, :] = sums.A
     online.ends[end, OF_D, :] = sums.D
@@ -67,14 +67,14 @@ cdef void close_online(Online online, Sums sums, int64_t end, int64_t place) noe
 
 
 cdef inline double gradient_online(double y, double Z, double P, double Q, double S, double U) noexcept nogil:
-    """The gradient since C was made."""
+    """The gradient since C was set."""
     return y * S + Z * U + P * Q
 
 
 cdef void cross_online(
     Rows rows, int64_t row, double alpha_power, double kappa_power, const double[:, ::1] end, double Q, double keep
 ) noexcept nogil:
-    """Bring a row into its next block; `keep` is what its traces are multiplied with."""
+    """Bring a row into its next block; `keep`: factor of h."""
     cdef int64_t k, j
     cdef double Z = rows.Z[row]
     for k in range(rows.row_ptr[row], rows.row_ptr[row + 1]):
@@ -89,7 +89,7 @@ cdef void cross_online(
 cdef void add_gradient_online(
     Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign
 ) noexcept nogil:
-    """Turn C into minus the gradient since it was made (sign -1), or back (1)."""
+    """Convert C to minus the gradient since C was set (sign -1), or back (1)."""
     cdef int64_t k, j
     cdef double Z = rows.Z[row], Q = engine.online.running[0]
     for k in range(start, stop):

@@ -1,4 +1,4 @@
-# Algorithm `prefix`: rows work off the window between two arrivals at once, see prefix/sums.pxi.
+# Algorithm `prefix`: rows apply the window between two arrivals in one operation, see prefix/sums.pxi.
 #
 # One file, because arriving, entering, closing and reopening share the small functions on crossings and factors.
 
@@ -7,7 +7,7 @@ cdef enum:
 
 
 cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
-    """What follows from the step alone: quotients take longer than a short row."""
+    """Values that depend on the step alone, cached: quotients take longer than a short row."""
     cdef Present* now = &engine.present
     cdef int64_t e = max(t - engine.m, 0)
     if now.t != t or now.size != engine.sums.block:
@@ -77,9 +77,9 @@ cdef inline bint unlike(Rows rows, int64_t one, int64_t other) noexcept nogil:
 
 
 cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real* arriving) noexcept nogil:
-    """Work off the arrivals of step t that wait: `descend_row` for dense ones.
+    """Apply queued arrivals of step t: `descend_row` for dense rows.
 
-    Between the targets that one or another lacks, all of them have the same ones.
+    Between targets that one of the rows lacks, all rows have the same targets.
     """
     cdef int64_t i, last, first = 0, width = rows.blocks[b, WIDTH]
     while first < width:
@@ -98,7 +98,7 @@ cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real* ar
 cdef void descend_part(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, real* arriving
 ) noexcept nogil:
-    """The targets [first, last), of which a row that waits has all, or lacks the only one."""
+    """Update targets [first, last): each queued row has all of them, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
     cdef double eta = rows.settings[b].eta
     cdef real low = low_of(rows, b, engine.queue[0].row), high = high_of(rows, b, engine.queue[0].row)
@@ -137,15 +137,15 @@ cdef inline int64_t wide(Engine engine) noexcept nogil:
 
 
 cdef inline Targets targets_at(Engine engine, int64_t t, const End* end) noexcept nogil:
-    """What rows need of their targets in step t; `end`: of the latest block, as in `Crossing`."""
-    cdef const End* beside = <End*> cells_of(engine) + 1
+    """Sums of the targets in step t; `end`: of the latest block, as in `Crossing`."""
+    cdef const End* interleaved = <End*> cells_of(engine) + 1
     if wide(engine) == 2:
-        return Targets(cells_of(engine), beside, &beside.R_before)
+        return Targets(cells_of(engine), interleaved, &interleaved.R_before)
     return Targets(cells_of(engine), end, &engine.sums.R[row_before_close(engine, t), 0])
 
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
-    """Sums as what arrives in step t finds them; some targets at a time, whose cells are in the first cache then."""
+    """Fill cells with sums for arrivals of step t; some targets at a time, whose cells fit into the first cache."""
     cdef int64_t n = engine.sums.A.shape[0], block = present_of(engine, t).block, j = 0, count
     cdef int64_t entry = row_before_entry(engine, t), before = row_before_close(engine, t)
     cdef const End* end = NULL
@@ -168,13 +168,13 @@ cdef inline End* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
 
 
 cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
-    """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
+    """Whether spikes arrive in the cells of the targets; in a dense block targets are neighbours."""
     cdef bint plain = engine.sums.sets == 1 and not engine.online.in_use
     return plain and rows.settings[b].algorithm == PREFIX and not rows.blocks[b, DENSE]
 
 
 cdef inline double unit_of(Engine engine, int64_t t, int64_t p, int64_t b) noexcept nogil:
-    """What a spike that enters in step p adds to Z in the block of step t - m: alpha^-(p - o)."""
+    """Increment of Z by a spike that enters in step p, in the block of step t - m: alpha^-(p - o)."""
     return 1.0 / engine.sums.alpha_powers[b, p - present_of(engine, t).first + 1]
 
 
@@ -184,7 +184,7 @@ cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
 
 
 cdef inline int64_t row_before_entry(Engine engine, int64_t t) noexcept nogil:
-    """Row of R of the step before the arrival of what enters in step t."""
+    """Row of R of the step before the arrival of spikes that enter in step t."""
     return present_of(engine, t).before_entry
 
 
@@ -194,7 +194,7 @@ cdef inline int64_t row_before_close(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
-    """The spike of the row that arrived `entry_lag` steps before step t enters."""
+    """Let the spike of the row enter that arrived `entry_lag` steps before step t."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine)
     cdef int64_t s, before = row_before_entry(engine, t)
     cdef double d = unit_of(engine, t, p, b)
@@ -219,7 +219,7 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
         enter_apart(start, stop, &rows.target[0], d, of.R, of.A, of.D, of.Y, &rows.traces.C[0])
 
 
-cdef struct Filtered:  # sums of one of the two filters, and what synapses keep of it
+cdef struct Filtered:  # sums of one of the two filters, and Y of synapses
     double* R
     double* A
     double* D
@@ -227,7 +227,7 @@ cdef struct Filtered:  # sums of one of the two filters, and what synapses keep 
 
 
 cdef inline Filtered sums_of(Engine engine, Rows rows, int64_t s, int64_t row) noexcept nogil:
-    """Those of set s, with R of one of its rows."""
+    """Sums of set s, with R at index `row`."""
     if s == 0:
         return Filtered(&engine.sums.R[row, 0], &engine.sums.A[0], &engine.sums.D[0], &rows.traces.Y[0])
     return Filtered(&engine.sums.R2[row, 0], &engine.sums.A2[0], &engine.sums.D2[0], &rows.traces.Y2[0])
@@ -236,7 +236,7 @@ cdef inline Filtered sums_of(Engine engine, Rows rows, int64_t s, int64_t row) n
 cdef void add_gradients(
     Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign
 ) noexcept nogil:
-    """Turn C into minus the gradient since it was made (sign -1), or back (1)."""
+    """Convert C to minus the gradient since C was set (sign -1), or back (1)."""
     cdef int64_t s
     cdef Filtered of
     if engine.online.in_use:
@@ -268,7 +268,7 @@ cdef void advance_prefix(Engine engine, int64_t wanted, Rows rows, int64_t b, in
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """What synapses of the row have to do for the next block; Z and the books are there already."""
+    """Advance Z and the state of the row to the next block; return the step for its synapses."""
     cdef Crossing crossing = Crossing(NULL, rows.Z[row], shrink(engine, b, 1))
     if rows.books[row, CURSOR] == engine.present.block - 1:
         crossing.end = <End*> &engine.sums.ends[engine.present.end, 0, 0]
@@ -280,7 +280,7 @@ cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t 
 
 
 cdef inline Crossing last_crossing(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """As `advance_prefix` in step t, but synapses have the last end of a block still before them."""
+    """As `advance_prefix` in step t, except that synapses have still to cross the last end of a block."""
     cdef int64_t wanted = present_of(engine, t).block
     if rows.books[row, CURSOR] < wanted - 1:
         advance_prefix(engine, wanted - 1, rows, b, row)
@@ -303,7 +303,7 @@ cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t 
 cdef void close_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
-    """Turn Y and Z into the traces of step t - m - 1 and C into what is owed."""
+    """Convert Y and Z to the traces of step t - m - 1, and C to the pending gradient."""
     cdef int64_t k, hole, after, n, place, i, j, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef int64_t before = row_before_close(engine, t)
     cdef double Z, Z_before, power
@@ -384,7 +384,7 @@ cdef bint arrive_closed(Engine engine, Rows rows, int64_t b, const Arrival* spik
 cdef void reopen(
     Engine engine, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
-    """Let the traces decay, bring them into the block of step e, and C back to what the sums will add to."""
+    """Let traces decay, convert them to Y and Z in the block of step e, and C back to the form for sums."""
     cdef int64_t k = max(e, 0) % engine.sums.block
     rows.Z[row] *= power_of(rows.settings[b].alpha, n_decay) / engine.sums.alpha_powers[b, k]
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
@@ -397,7 +397,7 @@ cdef void rescale(
     Engine engine, int64_t e, int64_t k, int64_t n, bint to, Rows rows, int64_t b, int64_t row, int64_t start,
     int64_t stop
 ) noexcept nogil:
-    """Between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
+    """Convert between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
     cdef int64_t s, now_ = row_before_close(engine, e + engine.m)
     cdef Filtered of
     cdef double power, Z = rows.Z[row] if k > 0 else 0.0
@@ -418,7 +418,7 @@ cdef void catch_up_prefix(Engine engine, int64_t t, Rows rows, int64_t b, int64_
 cdef void end_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
 ) noexcept nogil:
-    """What was emitted some steps before enters now, or reaches the cutoff."""
+    """Let spikes of an earlier step enter, and close rows at the cutoff."""
     if 0 < entry_lag(engine) <= emitted:
         enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, log.ids, log.ptr)
     end_at_cutoff(engine, t, rows, b, emitted, log)
@@ -427,7 +427,7 @@ cdef void end_prefix(
 cdef void enter_spikes(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
-    """What was emitted then enters, unless it arrived before the network learned."""
+    """Let spikes of step `emitted` enter, unless they arrived before learning began."""
     cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
@@ -435,7 +435,7 @@ cdef void enter_spikes(
         if row < 0:
             i += 1
             continue
-        if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
+        if i + 1 < stop and ids[i + 1] == ids[i]:  # a source counts once per step
             pass
         elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:

@@ -5,15 +5,15 @@
 # and S = L + (1 - kappa) F, a synapse has zbar_u = Z alpha^(u-o) and ebar_u = kappa^(u-o) (Y + Z R_u), so that its
 # gradient up to step u is Y A_u + Z D_u - C. It keeps Y and C; Z belongs to its source. A spike that enters at step p
 # adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. For m = 1 it enters when it
-# arrives: A and D are of step p - 2 then, but step p - 1 adds 0. Else it enters m steps later, when they are those of
-# step p - 1: no history is ever looked up. At the end of a block Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and
-# C what is still owed. Only sums of the present step and of the ends of the latest blocks are ever read. Where
-# kappa_reg differs from kappa, a second set of sums and Y serves F.
+# arrives: A and D are then of step p - 2, but step p - 1 adds 0. Else it enters m steps later, when A and D are of step
+# p - 1: no history is ever looked up. At the end of a block Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and C
+# the pending gradient. Only sums of the present step and of the ends of the latest blocks are read. If kappa_reg
+# differs from kappa, a second set of sums and Y serves F.
 #
-# What an arrival takes of a target, and what it leaves there, lies in one `Cell`: memory is accessed once. Where
-# the cache does not hold all cells, what ends of blocks and of windows need besides lies in the same cache line.
+# Everything that an arrival reads and writes at a target is in one `Cell`: memory is accessed once. If the cache does
+# not hold all cells, data for ends of blocks and of windows are in the same cache line.
 # B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights are
-# `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
+# `real`, and C is computed from the rounded Y, so that the rounding of Y cancels.
 #
 # The formulas and the loops over rows stand in formulas.h.
 
@@ -63,7 +63,7 @@ cdef extern from "algorithms/prefix/formulas.h" nogil:
     void fill_cells(
         int64_t n, int64_t wide, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
     )
-    void fill_beside(int64_t n, const double* R_before, const End* end, End* beside)
+    void fill_beside(int64_t n, const double* R_before, const End* end, End* to)
     void cross(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
     void cross_row(
         int64_t start, int64_t stop, int64_t ahead, int64_t wide, const uint32_t* target, Crossing crossing, real* Y,
@@ -116,27 +116,27 @@ cdef extern from "algorithms/prefix/formulas.h" nogil:
     )
 
 cdef enum:
-    TOGETHER = 4     # dense rows at which spikes arrive in one step wait until there are so many, or no more
+    TOGETHER = 4     # dense rows with arrivals in one step are queued up to this number
 
 
-cdef struct Descent:  # a row of which the arrival is noted, but not worked off
+cdef struct Descent:  # a row with a queued arrival
     int64_t start
-    int64_t row       # of the same sign for all that wait
+    int64_t row       # all queued rows have the same sign
     int64_t hole      # target that the row lacks
     double Z
     double d          # of a spike that enters now, 0 if none
-    double factor     # of what arrives
+    double factor     # of the spike
     Crossing crossing
 
 
 cdef inline int64_t part_of(bint after, int64_t hole, int64_t width, int64_t* first) noexcept nogil:
-    """Of `width` targets those before or after the one that a row lacks: write the first, return how many."""
+    """Find the part of `width` targets before or after the one that a row lacks: write the first, return how many."""
     first[0] = hole + 1 if after else 0
     return max(width - first[0], 0) if after else min(hole, width)
 
 
 cdef void take_arriving(real[::1] arriving, const Cell* cell, int64_t wide) noexcept nogil:
-    """Out of the cells."""
+    """Copy input from the cells."""
     cdef int64_t j
     for j in range(arriving.shape[0]):
         arriving[j] = cell[wide * j].arriving
@@ -164,7 +164,7 @@ cdef void add_signal(
 
 
 cdef void close_sums(const double[::1] R, double[::1] A, double[::1] D, End* end) noexcept nogil:
-    """Keep the sums at the end of a block and start anew."""
+    """Store the sums at the end of a block, and set them to 0."""
     cdef int64_t j
     if R.shape[0] > 0:
         fill_ends(R.shape[0], &R[0], &A[0], &D[0], end)

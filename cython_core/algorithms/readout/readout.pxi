@@ -1,4 +1,4 @@
-# Algorithm `readout`: weights onto readouts, whose gradient is that of their errors.
+# Algorithm `readout`: weights onto readouts, whose gradients come from the readouts' errors.
 
 
 cdef void work_readout(Engine engine, const Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:

@@ -2,14 +2,14 @@
 
 
 cdef inline bint is_spread_static(Rows rows, int64_t b) noexcept nogil:
-    """Whether spikes at the block go by the ring: its weights stay as they are until they arrive."""
+    """Whether spikes at the block use the ring: weights do not change until they arrive."""
     return rows.settings[b].algorithm == STATIC and is_spread(rows, b)
 
 
 cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
-    """What arrives in step t at static synapses with several delays; see delivery.pxi.
+    """Add input of step t at static synapses with several delays; see delivery.pxi.
 
-    Where the ring is not known, what was emitted before is spread again.
+    If the ring is not valid, earlier spikes are spread again.
     """
     cdef int64_t step = t, b
     cdef Spikes* inputs = &engine.channel.inputs.at

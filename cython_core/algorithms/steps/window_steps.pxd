@@ -1,8 +1,8 @@
-# Spike variant, any neuron: the window of a synapse is worked off step by step, many targets of a source at a time.
-# Needed for adaptive thresholds, for tau_m that differs within a population, for Adam and steps that meet bounds.
+# Spike variant, any neuron: synapses take the steps of a window one by one, many targets of a source at a time. Needed
+# for adaptive thresholds, for tau_m that differs within a population, for Adam and steps that reach bounds.
 #
-# A chunk of a row passes through all steps of a window before the next chunk does: what it keeps stays in the cache.
-# What belongs to the targets is collected first, so that every other loop runs over neighbours in memory.
+# A chunk of a row takes all steps of a window before the next chunk does, so that its traces stay in the cache. Values
+# of targets are collected first, so that every other loop runs over neighbours in memory.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -15,7 +15,7 @@ cdef enum:
 cdef inline void collect(
     int64_t n, int64_t dense, const uint32_t* target, const real* values, real* found
 ) noexcept nogil:
-    """Values of the n targets, which are neighbours from `dense` on unless that is -1."""
+    """Values of the n targets, which are neighbours from `dense` on unless `dense` is -1."""
     cdef int64_t i
     if dense >= 0:
         for i in range(n):
@@ -57,18 +57,18 @@ cdef inline void eligibility_adaptive(
 
 
 cdef inline void credit(
-    int64_t n, real kappa, const real* e, const real* signal, real* ebar, real* owed
+    int64_t n, real kappa, const real* e, const real* signal, real* ebar, real* minus_g
 ) noexcept nogil:
-    """ebar = kappa ebar + e; g += (L + (1 - kappa) F) ebar. `owed` is minus the gradient."""
+    """ebar = kappa ebar + e; g += (L + (1 - kappa) F) ebar. `minus_g` is minus the gradient."""
     cdef int64_t i
     for i in range(n):
         ebar[i] = kappa * ebar[i] + e[i]
-        owed[i] = owed[i] - signal[i] * ebar[i]
+        minus_g[i] = minus_g[i] - signal[i] * ebar[i]
 
 
 cdef inline void credit_both(
     int64_t n, real kappa, real kappa_reg, const real* e, const real* L, const real* F, real* ebar,
-    real* ereg, real* owed
+    real* ereg, real* minus_g
 ) noexcept nogil:
     """As `credit` where kappa_reg differs: ereg = kappa_reg ereg + (1 - kappa_reg) e; g += L ebar + F ereg."""
     cdef int64_t i
@@ -76,24 +76,24 @@ cdef inline void credit_both(
     for i in range(n):
         ebar[i] = kappa * ebar[i] + e[i]
         ereg[i] = kappa_reg * ereg[i] + share * e[i]
-        owed[i] = owed[i] - (L[i] * ebar[i] + F[i] * ereg[i])
+        minus_g[i] = minus_g[i] - (L[i] * ebar[i] + F[i] * ereg[i])
 
 
 cdef inline void credit_online(
     int64_t n, real kappa, real share, real delta, real discount, const real* e, const real* L, const real* F,
-    real* ebar, real* h, real* owed
+    real* ebar, real* h, real* minus_g
 ) noexcept nogil:
     """As `credit` with rewards: g += delta h; h = discount h + L ebar; g += share F ebar, share = 1 - kappa_reg."""
     cdef int64_t i
     for i in range(n):
         ebar[i] = kappa * ebar[i] + e[i]
-        owed[i] = owed[i] - (delta * h[i] + share * F[i] * ebar[i])
+        minus_g[i] = minus_g[i] - (delta * h[i] + share * F[i] * ebar[i])
         h[i] = discount * h[i] + L[i] * ebar[i]
 
 
 cdef inline void credit_online_both(
     int64_t n, real kappa, real kappa_reg, real delta, real discount, const real* e, const real* L, const real* F,
-    real* ebar, real* ereg, real* h, real* owed
+    real* ebar, real* ereg, real* h, real* minus_g
 ) noexcept nogil:
     """As `credit_online` where kappa_reg differs, see `credit_both`."""
     cdef int64_t i
@@ -101,5 +101,5 @@ cdef inline void credit_online_both(
     for i in range(n):
         ebar[i] = kappa * ebar[i] + e[i]
         ereg[i] = kappa_reg * ereg[i] + share * e[i]
-        owed[i] = owed[i] - (delta * h[i] + F[i] * ereg[i])
+        minus_g[i] = minus_g[i] - (delta * h[i] + F[i] * ereg[i])
         h[i] = discount * h[i] + L[i] * ebar[i]

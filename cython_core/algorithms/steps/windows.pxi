@@ -1,4 +1,4 @@
-# Algorithm `steps`: rows work off the window between two arrivals in steps, see window_steps.pxd.
+# Algorithm `steps`: rows take the window between two arrivals step by step, see window_steps.pxd.
 
 
 cdef bint arrive_stepwise(Engine engine, Rows rows, int64_t b, const Arrival* spike) noexcept nogil:
@@ -22,7 +22,7 @@ cdef bint arrive_stepwise(Engine engine, Rows rows, int64_t b, const Arrival* sp
 
 
 cdef void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Before a spike arrives, until when NEST leaves the weights as they are."""
+    """Apply pending updates before a spike arrives; store the weights, which NEST changes at the arrival."""
     cdef int64_t k
     if rows.settings[b].each_step and rows.arrived.shape[0] > 0:
         for k in range(rows.row_ptr[row], rows.row_ptr[row + 1]):
@@ -38,7 +38,7 @@ cdef void close_stepwise(
 
 
 cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Work off the history up to step t - m, or to the cutoff."""
+    """Apply pending updates of the history up to step t - m, or to the cutoff."""
     cdef const BlockSettings* given = &rows.settings[b]
     cdef int64_t u, latest = rows.books[row, LATEST], lag = given.lag, end = t - lag
     cdef bint each_step = given.each_step, counted = given.counted
@@ -51,11 +51,11 @@ cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) 
     if given.cutoff >= 0:
         end = min(end, latest - lag + given.cutoff)
     if each_step and counted and latest < lag and end > latest - lag:
-        # the history before the start of the task counts for the optimizer, though nothing is there
+        # empty history before the start of the task counts as steps of the optimizer
         optimize(engine, min(end, 0) + engine.lead, rows, b, row)
     u = rows.books[row, CURSOR]
     while u < end:
-        # one step of the optimizer follows each step of the history, but for those that are due from before
+        # one optimizer step follows each step of the history, except for overdue ones
         window.fused = each_step and (not counted or rows.optimizing.counters[row] == u + engine.lead)
         if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
             of.sum_up(engine, u, end, rows, b, row)
@@ -75,7 +75,7 @@ cdef void work_off(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) 
 
 
 cdef void fill_traces(Engine engine, Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Write zbar of the source in each step; or, where synapses have their own, how many spikes enter, with factors."""
+    """Write zbar of the source in each step; or, if synapses have zbar, how many spikes enter, with factors."""
     cdef int64_t i
     cdef double z
     cdef double Z = rows.Z[row], alpha = rows.settings[b].alpha
@@ -100,7 +100,7 @@ cdef void fill_moving(int64_t first, Window* window, Rows rows, int64_t b) noexc
 
 
 cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
-    """How many of the waiting spikes enter in step u: all that arrived by then; by their factors."""
+    """Sum of factors of the waiting spikes that enter in step u: all that arrived by then."""
     cdef int64_t i, latest = rows.books[row, LATEST], first = latest - u, width = rows.factors.shape[1]
     cdef double z = rows.books[row, OLDER]
     cdef bint weighs = rows.older.shape[0] > 0
@@ -122,7 +122,7 @@ cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept 
 
 
 cdef void work_neurons(Engine engine, const Window* window, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Chunks of the row through all steps, so that what they keep stays in the cache; dense ones unindexed."""
+    """Take all steps by chunks of the row, whose traces stay in the cache; dense rows need no index."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = start, last, hole = stop, dense = -1
     engine.work += window.n * (stop - start)
     if rows.blocks[b, DENSE]:
@@ -135,7 +135,7 @@ cdef void work_neurons(Engine engine, const Window* window, Rows rows, int64_t b
         k = last
 
 
-cdef struct Columns:  # what synapses need of targets of a generated model
+cdef struct Columns:  # inputs from targets of a generated model
     int64_t stride
     const real* constant
     const real* before
@@ -145,7 +145,7 @@ cdef struct Columns:  # what synapses need of targets of a generated model
 cdef inline Columns collect_constants(
     Engine engine, const NeuronModel* model, int64_t width, int64_t dense, const uint32_t* target
 ) noexcept nogil:
-    """Constants of the targets: where they lie if those are neighbours, else in the first columns of the scratch."""
+    """Constants of the targets: in place if targets are neighbours, else copied to the first columns of the scratch."""
     cdef int64_t k
     if dense >= 0:
         return Columns(engine.neurons.v.shape[0], column(engine.neurons.constants, dense), NULL, NULL)
@@ -158,7 +158,7 @@ cdef inline void collect_history(
     Engine engine, const NeuronModel* model, int64_t u, int64_t width, int64_t dense, const uint32_t* target,
     bint first, Columns* columns
 ) noexcept nogil:
-    """What is kept of steps u - 1 and u; the columns of two steps follow the constants, in turn."""
+    """History of steps u - 1 and u; in the scratch, columns of two steps follow the constants, in turn."""
     cdef int64_t k, length = engine.neurons.history.shape[0], place
     if model.n_kept == 0:
         return
@@ -182,7 +182,7 @@ cdef inline void collect_history(
 cdef void decay_model(
     Engine engine, const NeuronModel* model, Rows rows, int64_t start, int64_t stop, int64_t n_steps
 ) noexcept nogil:
-    """Traces of a generated model, `n_steps` past the cutoff."""
+    """Let traces of a generated model decay, `n_steps` past the cutoff."""
     cdef int64_t k = start, last
     cdef Columns columns
     while k < stop:
@@ -196,7 +196,7 @@ cdef void decay_model(
 cdef void work_chunk(
     Engine engine, const Window* window, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
-    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours."""
+    """Step synapses [start, stop), at most CHUNK; `dense`: first target, -1 if targets are not neighbours."""
     cdef int64_t i, place, seen, width = stop - start, first = window.first
     cdef double delta, discount
     cdef bint online = engine.online.in_use, apart = engine.sums.sets == 2
@@ -272,13 +272,13 @@ cdef void work_chunk(
 
 
 cdef inline int64_t last_credited(Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """First step whose signals the synapses of a row no longer get, of those up to the next arrival."""
+    """First step after the trace horizon, whose signals a row no longer receives until the next arrival."""
     cdef int64_t fades = rows.settings[b].horizon
     return INT64_MAX if fades < 0 else rows.books[row, LATEST] - rows.settings[b].lag + fades
 
 
 cdef void decay_neurons(Engine engine, int64_t n, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Let what synapses keep decay by n steps."""
+    """Let traces of synapses decay by n steps."""
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef const BlockSettings* of = &rows.settings[b]
     cdef real shrink = power_of(of.kappa, n), shrink_reg = power_of(of.kappa_reg, n)
@@ -299,7 +299,7 @@ cdef void bring_steps(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
 
 
 cdef inline void fill_stepwise(Algorithm* of) noexcept nogil:
-    """What all algorithms have in common that take windows step by step."""
+    """Fill in what algorithms that take windows step by step have in common."""
     of.arrive, of.end_windows, of.close = arrive_stepwise, end_at_cutoff, close_stepwise
     of.fold, of.catch_up, of.bring_forward = fold, work_off_early, bring_steps
 
