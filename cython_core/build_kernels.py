@@ -14,10 +14,10 @@ chooses among these. All others run on any processor of the architecture. Enviro
 ``PAREPROP_CHECKED=1``
     bounds and initialisation checks, little optimisation: for tests
 
-CC, CFLAGS and LDFLAGS count as elsewhere: the compiler, and flags that come after our own but for those that keep
-results the same everywhere. A cross compiler in CC builds for its own architecture.
+CC, CFLAGS and LDFLAGS count as elsewhere: the compiler, and flags that come after the project's flags, except for the
+flags that keep results the same everywhere. A cross compiler in CC builds for its own architecture.
 
-`pareprop.core.build_info` tells at run time what was used.
+`pareprop.core.build_info` has the compiler, flags and levels at run time.
 """
 
 import copy
@@ -94,7 +94,7 @@ STARTS = ["-falign-functions=64"]
 
 
 def switched_on(name: str) -> bool:
-    """Tell whether an environment variable is set to something other than 0."""
+    """Return whether an environment variable is set to something other than 0."""
     return os.environ.get(name, "0") not in ("", "0")
 
 
@@ -143,7 +143,7 @@ class SourceDistribution(sdist):
 
 
 class Wheel(bdist_wheel):
-    """`bdist_wheel` whose build tag tells the levels, most levels first: `pareprop-0.3.0-4.x86_64.v2.v3.v4-...whl`."""
+    """`bdist_wheel` with the levels in its build tag, most levels first: `pareprop-0.3.0-4.x86_64.v2.v3.v4-...whl`."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Set the build tag, which holds no `-`, once the kernels are built."""
@@ -179,7 +179,7 @@ class BuildKernels(build_ext):
             extension.depends += [str(Path(self.build_temp, name)) for name in made]
 
     def build_extensions(self) -> None:
-        """Translate and compile what is older than its sources, or everything if the switches changed."""
+        """Translate and compile kernels that are older than their sources, or all if the switches changed."""
         checked, portable = switched_on("PAREPROP_CHECKED"), switched_on("PAREPROP_PORTABLE")
         flags = self.flags(checked)
         levels = self.levels(portable, flags)
@@ -203,7 +203,7 @@ class BuildKernels(build_ext):
             if name == "neuron_models" and models:
                 extension.define_macros.append(("PAREPROP_MODELS", None))
             for level, march in levels.items() if name in LEVELLED else [("", lowest)]:
-                # kernels without a level have few long loops, and what they share of memoryviews has none
+                # kernels without a level have few long loops, and the shared code of memoryviews has none
                 optimize = flags[0] if level or checked else "-O1" if extension.name == SHARED else "-O2"
                 self.extensions.append(self.at_level(extension, level, [*march, optimize, *flags[1:]]))
             if name == "build_info":
@@ -216,7 +216,7 @@ class BuildKernels(build_ext):
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
 
     def describe(self, mode: str, flags: list[str], known: dict[str, list[str]], levels: dict[str, list[str]]) -> Path:
-        """Write what `build_info` tells into a header, unless it is there."""
+        """Write the contents of `build_info` into a header, unless it is there."""
         lines = [
             f"{name}|{shlex.join(march)}|{' '.join(self.instructions([*march, *flags]))}"
             for name, march in levels.items()
@@ -242,7 +242,7 @@ class BuildKernels(build_ext):
         return path
 
     def at_level(self, extension: Extension, level: str, flags: list[str]) -> Extension:
-        """Return a kernel with its flags; for a level, with a path of its own for the same C, and so for its object."""
+        """Return a kernel with its flags; for a level, with a separate path for the same C, and so for its object."""
         if level:
             extension = copy.copy(extension)
             package, _, name = extension.name.rpartition(".")
@@ -378,7 +378,7 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             Path(KERNELS, *extension.name.split(".")[2:-1]).mkdir(exist_ok=True)
         super().copy_extensions_to_source()
-        core = Path("build/stubs/pareprop/core")  # a package of its own for mypy, which knows no editable installs
+        core = Path("build/stubs/pareprop/core")  # a separate package for mypy, which knows no editable installs
         self.write_stubs(core)
         for package in (core, core.parent):
             (package / "__init__.pyi").touch()

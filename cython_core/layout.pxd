@@ -20,7 +20,7 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     ROWS = 13       # rows of the projection
     DELAYS = 14     # blocks of the projection: rows of each of its sources, side by side
     NUMBER = 15     # which of them this block is, from 0 on
-    SINCE = 16      # first step of the log whose spikes count: 0 but for synapses that were made in a run
+    SINCE = 16      # first step of the log whose spikes count: 0, except for synapses that were made in a run
     FACTORS = 17    # address of short-term plasticity of its rows, (ROWS, FACTOR_COLUMNS); 0: all spikes count alike
     BLOCK_COLUMNS = 18
 
@@ -93,7 +93,7 @@ cdef struct BlockSettings:  # how the synapses of a block learn; Python fills fi
     int64_t moves               # 1: synapses move, so that rows without any keep their books, too
     int64_t lag                 # steps that its windows end before an arrival
     int64_t rule                # place in the table of rules; NO_LEARNER: by e-prop
-    int64_t horizon             # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF: all
+    int64_t horizon             # with rewards: steps after an arrival whose errors reach it; NO_CUTOFF: all
     int64_t[4] kept             # places in Optimizing.moments of what the optimizer keeps, -1 for none
     int64_t model               # address of the targets' generated model, or 0
     int64_t maps                # address of their NeuronMaps, or 0
@@ -117,7 +117,7 @@ cdef struct RuleTargets:    # a rule given by equations and its targets, see alg
     int64_t constant, state, number
     int64_t n_numbers, n_kept   # numbers of a step, and for how many steps they are kept
     int64_t own                 # what synapses read of its constants, (n, n_own)
-    int64_t present             # what they read of the present map
+    int64_t present             # the present map, as synapses read it
     int64_t entry, end, table   # its rings and its table of functions, see rule_row.h
     int64_t n_entries, n_ends, n_columns    # columns of each
     int64_t n_places            # rows of the table
@@ -129,11 +129,11 @@ cpdef enum:
 
 cpdef enum:
     NO_CUTOFF = -1
-    CHUNK = 128     # synapses that work off a window together
+    CHUNK = 128     # synapses that apply a window together
 
 cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the bookkeeping of a source and delay
     LATEST = 0      # previous arrival, NEVER if none
-    CURSOR = 1      # first history step not worked off (step by step), block of the sums (PREFIX)
+    CURSOR = 1      # first history step not applied (step by step), block of the sums (PREFIX)
     WAITING = 2     # bit i: the arrival at LATEST - i has not entered zbar yet
     OLDER = 3       # arrivals before the one that waits which have not entered the trace yet
     CLOSED = 4      # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1

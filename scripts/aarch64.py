@@ -270,7 +270,7 @@ def compare_digests(machine: Machine, cases: list[str]) -> bool:
     other = [case for case, digest in found.items() if table[case] != digest]
     for case, digest in found.items():
         print(f"{digest[:16]}  {case}" + (f": another than {table[case][:16]}" if case in other else ""))
-    print(f"{len(found) - len(other)} of {len(found)} digests equal {TABLE.name}", flush=True)
+    print(f"{len(found) - len(other)} of {len(found)} digests match {TABLE.name}", flush=True)
     return not other
 
 

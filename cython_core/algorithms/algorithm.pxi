@@ -1,6 +1,6 @@
 # The algorithms by which synapses learn, as the engine sees them: what each does whenever the engine asks a row.
 #
-# An algorithm is a folder beside this file, which fills a row of the table; Python chooses one for each projection.
+# An algorithm is a folder next to this file, which fills a row of the table; Python chooses one for each projection.
 
 cdef struct Arrival:       # a spike that arrives at a row
     int64_t t, row, source

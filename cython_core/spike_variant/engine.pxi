@@ -53,7 +53,7 @@ cdef class DelayedRates(Bound):
 
     cdef public int64_t[::1] first                 # (n_rows), step of a row's first arrival
     cdef public int64_t[::1] since                 # (k), step from which on updates note a rate
-    cdef public double[:, ::1] values              # (k, n_blocks), row 0: those of synapses that were not updated yet
+    cdef public double[:, ::1] values              # (k, n_blocks), row 0: of synapses without an update yet
 
 
 cdef class Watched(Bound):
@@ -64,7 +64,7 @@ cdef class Watched(Bound):
 
 
 cdef class Rows(Synapses):
-    """The synapses onto one kind of target with what they need to learn; columns of the tables stand in layout.pxd."""
+    """The synapses onto one kind of target, with the state that they learn with; columns of tables: layout.pxd."""
 
     cdef public int64_t[:, ::1] books
     cdef public BlockSettings[::1] settings        # (n_blocks,)
@@ -143,7 +143,7 @@ cdef class Engine(Variant):
     cdef public real[:, :, ::1] ring               # (slots, n_ports, n), what arrives later at static synapses
     cdef public int64_t spread_until               # the ring has all spikes of steps before; NEVER: it is not known
     cdef public int64_t m                          # steps by which learning signals lag behind
-    cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
+    cdef public int64_t fold_steps                 # how often rows without a cutoff apply their windows
     cdef public int64_t lead                       # steps of the optimizer's counter before step 0
     cdef public bint learns
     cdef int64_t flushed                           # first step that is not run, in a flush; NEVER: there is none
@@ -168,7 +168,7 @@ cdef class Engine(Variant):
             teach_parameters(self.learned, self.neurons, self.feedback, self.histories, self.sample.origin, u)
 
     cdef int prepare(self, int64_t first) except -1:
-        """Forget what need not be true any more if another state was restored."""
+        """Invalidate caches after a state was restored."""
         self.block_beside, self.maps.recorded = -1, NEVER
         self.incoming.emitted[:] = NEVER
         self.outgoing.emitted[:] = NEVER
@@ -194,7 +194,7 @@ cdef class Engine(Variant):
         find_errors(self, t)
 
     cdef void learn_before(self, int64_t t) noexcept nogil:
-        """What is known before spikes arrive in step t."""
+        """Compute signals, and maps, before spikes arrive in step t."""
         learn_step(self, t - self.m - 1)
         if self.maps.in_use:
             advance_maps(self, self.maps, t)
@@ -222,7 +222,7 @@ cdef class Engine(Variant):
         self.online.delta[row], self.online.discount[row] = delta, discount
 
     def bring_forward(self, int64_t t):
-        """Before step t, when synapses move: work off all rows of theirs."""
+        """Before step t, when synapses move: apply the windows of all their rows."""
         cdef int64_t b, source
         with nogil:
             if self.learns and t > self.m:

@@ -14,7 +14,7 @@ from .request import Request
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of learning, in plain arrivals: those of spikes at synapses that learn by `prefix`.
+    """Cost of learning, in plain arrivals: arrivals of spikes at synapses that learn by `prefix`.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Struct(ABC):
     arrays : list of Array
         All that it keeps.
     n_steps : int
-        Steps of the histories of neurons that it keeps beside rings; 0 if none.
+        Steps of histories of neurons in other forms than rings; 0 if none.
     block_steps : int
         Steps of its blocks, if checkpoints depend on them; else 0.
     """
@@ -86,7 +86,7 @@ class Algorithm(ABC):
         """Return why a projection cannot learn by it, None if it can."""
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of the numbers that a synapse keeps beside weight, optimizer and traces of equations."""
+        """Return the names of the numbers of a synapse, without weight, moments and traces of custom models."""
         return set()
 
     def code_of(self, request: Request) -> int:
@@ -130,7 +130,7 @@ class OntoNeurons(Algorithm):
         return "its targets are readouts" if request.post.role == "readout" else None
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
+        """Return the names of the numbers of a synapse, see `Algorithm.numbers`."""
         kept = {"C": True, "Y": True, "Y2": request.filters_apart, "h": request.model.is_rewarded}
         kept["zbar"] = self.keeps_traces and request.own_zbar and request.definition is None
         kept["eps"] = self.keeps_traces and request.adapts

@@ -27,7 +27,7 @@ from .steps.algorithm import Steps
 ALGORITHMS: dict[str, Algorithm] = {
     item.name: item for item in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
-Algorithms = str | Mapping[str, str]  # what a user asks for: one for all projections onto neurons, or by name
+Algorithms = str | Mapping[str, str]  # as users give them: one for all projections onto neurons, or by name
 
 
 def choose_algorithms(model: Model, algorithms: Algorithms | None = None) -> NetworkPlan:
@@ -38,16 +38,15 @@ def choose_algorithms(model: Model, algorithms: Algorithms | None = None) -> Net
     model : Model
         The whole network.
     algorithms : str, Mapping of str to str or None
-        What the user asks for: one for all projections that learn onto neurons, or name to algorithm. A name is that of
-        a projection, or of a population: then of all projections that learn onto it. Projections onto one population
-        may learn by different algorithms.
+        Algorithms that the user asks for: one for all plastic projections onto neurons, or an algorithm by the name of
+        a projection or of a population. The name of a population stands for all plastic projections onto it.
 
     Raises
     ------
     InputError
         If the spike variant does not know a loss, an optimizer or a delay of the model, or an algorithm does not fit.
     """
-    require_known(model)
+    _require_known(model)
     loop = lags(model)
     is_apart, kept, learners = filters_apart(model), learning.list_kept(model), learning.index_rules(model)
     block = block_length(model)
@@ -60,8 +59,8 @@ def choose_algorithms(model: Model, algorithms: Algorithms | None = None) -> Net
     }  # fmt: skip
     asked = {} if algorithms is None else _list_asked(requests, algorithms)
     plans = {name: Plan(request, _choose_algorithm(request, asked.get(name))) for name, request in requests.items()}
-    beside = is_apart or model.is_rewarded
-    return NetworkPlan(plans, loop.d_out, loop.m, block, readout_block_length(model), 1 + is_apart, beside)
+    second = is_apart or model.is_rewarded
+    return NetworkPlan(plans, loop.d_out, loop.m, block, readout_block_length(model), 1 + is_apart, second)
 
 
 def explain_each_step(plan: Plan) -> str | None:
@@ -71,22 +70,6 @@ def explain_each_step(plan: Plan) -> str | None:
         return None
     other = replace(request, at_arrivals=True)
     return None if _choose_algorithm(other, None).takes_each_step(other) else reason
-
-
-def require_known(model: Model) -> None:
-    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
-    require_supported("", list_features(model))
-    for readouts in model.of_role("readout") if not model.is_rewarded else ():
-        model.eprop.require_known(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
-    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
-    for owner, optimizer in ({"": model.optimizer} | owners).items():
-        own = optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step
-        if own and model.optimizer.batch_size == 1:
-            known = ", ".join(OPTIMIZERS)
-            raise InputError(
-                f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "
-                f"take at each spike (known: {known})"
-            )
 
 
 def _choose_algorithm(request: Request, asked: str | None) -> Algorithm:
@@ -124,3 +107,19 @@ def _list_asked(requests: Mapping[str, Request], algorithms: object) -> dict[str
                 f"algorithms: {quote(name)} is no projection, nor a population of neurons that learns{hint}"
             )
     return asked
+
+
+def _require_known(model: Model) -> None:
+    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    require_supported("", list_features(model))
+    for readouts in model.of_role("readout") if not model.is_rewarded else ():
+        model.eprop.require_known(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
+    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
+    for owner, optimizer in ({"": model.optimizer} | owners).items():
+        own = optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step
+        if own and model.optimizer.batch_size == 1:
+            known = ", ".join(OPTIMIZERS)
+            raise InputError(
+                f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "
+                f"take at each spike (known: {known})"
+            )

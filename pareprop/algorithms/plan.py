@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def numbers(self) -> set[str]:
-        """Names of the numbers that a synapse keeps beside its weight and traces of equations."""
+        """Names of the numbers that a synapse stores, without its weight and traces of custom models."""
         return self.algorithm.numbers(self.request) | set(self.moments)
 
     @property
@@ -153,7 +153,7 @@ class TablePlan:
 
     @cached_property
     def numbers(self) -> set[str]:
-        """Names of the numbers that each synapse keeps beside its weight: all that any block asks for."""
+        """Names of the numbers that each synapse stores, without its weight: the union over all blocks."""
         names = set().union(*(plan.numbers for plan in self.plans))
         return names | set(TRACES[: max(plan.n_traces for plan in self.plans)] if self.learns else ())
 
@@ -172,7 +172,7 @@ class TablePlan:
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
 
     def kept_steps(self) -> int:
-        """Return the steps of history that neurons keep, beside those by which learning signals lag behind."""
+        """Return the steps of history that neurons store, without the lag of learning signals."""
         return max((plan.algorithm.kept_steps(self.longest_cutoff()) for plan in self.plans), default=1)
 
 
@@ -190,8 +190,8 @@ class NetworkPlan:
         Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
     sets : int
         Filters of the traces: 2 if a population filters for its regularization apart.
-    beside : bool
-        Whether there is a trace beside ebar.
+    second_trace : bool
+        Whether synapses have a second trace in addition to ebar.
     """
 
     plans: dict[str, Plan]
@@ -200,16 +200,16 @@ class NetworkPlan:
     block: int
     readout_block: int
     sets: int
-    beside: bool
+    second_trace: bool
 
     @property
     def algorithms(self) -> dict[str, str]:
         """Name of each projection that brings spikes, to the name of its algorithm."""
         return {name: plan.algorithm.name for name, plan in self.plans.items()}
 
-    def uses(self, *names: str) -> bool:
-        """Return whether a projection learns by one of some algorithms, the same on all ranks."""
-        return any(plan.algorithm.name in names for plan in self.plans.values())
+    def uses(self, name: str) -> bool:
+        """Return whether a projection learns by an algorithm, the same on all ranks."""
+        return any(plan.algorithm.name == name for plan in self.plans.values())
 
     def follows(self, post: Population, through: str) -> bool:
         """Return whether traces at neurons, of a part of the derivatives, are followed step by step."""
@@ -224,7 +224,7 @@ class NetworkPlan:
     def composed(self, post: Population) -> Part | None:
         """Return the composed maps that synapses onto neurons need; None if they need none.
 
-        Populations share what is compiled for a model given by equations.
+        Populations of one custom model share its compiled code.
         """
         return self._composed.get(getattr(post.params, "definition", None) or post.name)
 
@@ -241,7 +241,7 @@ class NetworkPlan:
                 plans[0].request.model.precision,
                 tuple(sorted({plan.request.projection.port_index for plan in plans})),
                 isinstance(key, str),
-                self.beside,
+                self.second_trace,
             )
             for key, plans in onto.items()
             if any(plan.algorithm.reads_maps for plan in plans)

@@ -99,7 +99,7 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
 
 
 def filters_apart(model: Model) -> bool:
-    """Return whether the regularization of rates needs a filter, or sums, of its own: by kappa_reg, or for a rule."""
+    """Return whether regularization of rates needs a separate filter or separate sums: by kappa_reg, or for a rule."""
     if any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent")):
         return True
     unfiltered = any(rule.filter == "none" for rule in learning.list_eprop(model))
@@ -194,7 +194,7 @@ class Request:
 
     @cached_property
     def cutoff(self) -> int:
-        """Cutoff of the targets' traces in steps, see `cutoff_steps`; none where TD errors go on after it."""
+        """Cutoff of the targets' traces in steps, see `cutoff_steps`; none with rewards: TD errors come later."""
         return layout.NO_CUTOFF if self.model.is_rewarded else cutoff_steps(self.post, self.model.dt_ms)
 
     @cached_property
@@ -214,7 +214,7 @@ class Request:
 
     @property
     def own_zbar(self) -> bool:
-        """Whether each synapse keeps filtered spikes of its own: targets' decays differ, or synapses move."""
+        """Whether each synapse stores its filtered spikes: targets' decays differ, or synapses move."""
         return self.alpha is None or bool(self.projection.rewire or self.equations or self.definition)
 
     @property

@@ -1,4 +1,4 @@
-"""`STRUCTS` and `TABLE_STRUCTS`: what all algorithms keep on a rank, and what they share."""
+"""`STRUCTS` and `TABLE_STRUCTS`: arrays of all algorithms on a rank, and arrays that they share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Histories(Struct):
     def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
         m, n, steps = plan.m, network.neurons[1] - network.neurons[0], tables[0].kept_steps() + plan.m + 2
         self._network, real = network, network.model.kernels.real
-        lengths = {"psi": steps, "L": steps, "F": steps if plan.beside else m + 2}
+        lengths = {"psi": steps, "L": steps, "F": steps if plan.second_trace else m + 2}
         self._rings = {name: allocate_aligned((length, n), real) for name, length in lengths.items()}
         errors = self._rings["error_ring"] = np.zeros((count_errors(network, plan, tables), network.n_readouts))
         self.arrays = [Array(name, self._rings[name], ring="steps") for name in lengths]

@@ -1,6 +1,6 @@
 """Estimate the memory of a rank from the description of a network: refusals, `predict` and `jobs` use this formula.
 
-The memory of neurons and rules is known once their models are compiled, see `plans.plan.compile_models`.
+The memory of neurons and rules is known once their models are compiled, see `algorithms.plan.compile_models`.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class TableMemory:
         return watched
 
     def keep_arrived(self) -> None:
-        """Keep the weights at the latest arrivals if an optimizer steps in each time step, in between as well."""
+        """Keep the weights of the latest arrivals, if an optimizer steps between arrivals as well."""
         if np.any(self.plan.settings["each_step"]):
             arrived = np.full(len(self.table.weight), np.nan, self._real)
             self.rows.arrived = arrived

@@ -1,4 +1,4 @@
-"""When `lines` fits, what it costs, what its synapses keep."""
+"""`lines`: the projections that it fits, its cost, and the numbers that its synapses store."""
 
 from __future__ import annotations
 

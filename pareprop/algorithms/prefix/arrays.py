@@ -17,7 +17,7 @@ from ..readout.arrays import count_errors
 from ..request import uniform_alpha
 
 SUMS = ("A", "D", "A2", "D2")
-FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
+FEW_CELLS = 16384  # 512 kB, which fits into a second cache with the rows; more cells are stored next to their `End`
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 
 

@@ -1,4 +1,4 @@
-"""When `readout` fits, what it costs, what its synapses keep."""
+"""`readout`: the projections that it fits, its cost, and the numbers that its synapses store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .arrays import ErrorSums
 
 
 class Readout(Algorithm):
-    """The gradient of a synapse is that of its readout's errors, filtered by the spikes of its source."""
+    """Multiplies the filtered spikes of a source by the errors of a readout."""
 
     name = "readout"
     structs = (ErrorSums,)
@@ -23,7 +23,7 @@ class Readout(Algorithm):
         return None if request.post.role == "readout" else "its targets are neurons"
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
+        """Return the names of the numbers of a synapse, see `Algorithm.numbers`."""
         return {"C", "h"} if request.model.is_rewarded else {"C"}
 
     def takes_each_optimizer_step(self, request: Request) -> bool:

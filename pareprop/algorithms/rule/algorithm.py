@@ -1,4 +1,4 @@
-"""When `rule` fits, what it costs, what its synapses keep."""
+"""`rule`: the projections that it fits, its cost, and the numbers that its synapses store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rule(OntoNeurons):
         return None if request.equations else "it learns by e-prop"
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps, see `Algorithm.numbers`."""
+        """Return the names of the numbers of a synapse, see `Algorithm.numbers`."""
         return {"C"}
 
     def cost(self, request: Request) -> Cost:

@@ -14,7 +14,7 @@ from ..base import Struct
 from ..plan import NetworkPlan, TablePlan
 from .learner import Rules
 
-FOLD_STEPS = 256  # as `plan.FOLD_STEPS`, while an arrival has not entered the traces yet
+RULE_FOLD_STEPS = 256  # as `plan.FOLD_STEPS`, while an arrival has not entered the traces yet
 RULE_TARGETS = np.asarray(layout.example_targets()).dtype
 
 
@@ -31,7 +31,7 @@ class SpikeRules(Rules, Struct):
 
     def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
         super().__init__(network, 0.0)
-        self._m, self._steps = plan.m, FOLD_STEPS + plan.m + 2
+        self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
         modes = {(item.learner, item.settings["algorithm"]) for item in plan.plans.values()}
         self._singly = {self.learners[k].at.name for k, mode in modes if k >= 0 and mode != layout.RULE}
@@ -114,7 +114,7 @@ class SpikeRules(Rules, Struct):
             self._own += arrays.values()
             rows.append(tuple(fields[key] for key in RULE_TARGETS.fields or ()))
         learners = np.array(rows, RULE_TARGETS)
-        return {"table": learners, "steps": self._steps, "fold_steps": FOLD_STEPS, "modulator": self.modulator}
+        return {"table": learners, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
 
     def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
         """Write the modulator `M` of steps [first, first + n_steps) into its ring."""

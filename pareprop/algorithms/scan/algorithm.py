@@ -1,4 +1,4 @@
-"""When `scan` fits, what it costs, what its synapses keep."""
+"""`scan`: the projections that it fits, its cost, and the numbers that its synapses store."""
 
 from __future__ import annotations
 

@@ -18,17 +18,17 @@ from ..plan import NetworkPlan, TablePlan
 POWERS = 3  # decays of which powers are kept: alpha, kappa, kappa_reg
 SPANNED = layout.GAPS * layout.MAP_STEPS  # steps of the longest composed map
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see algorithms/scan/maps.pxi
-# of what is kept of a composed map of NEST's own neurons, by place; in checkpoints behind "stretch_"
+# numbers of a composed map of built-in neurons, by index; in checkpoints after "stretch_"
 MAP_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
 
 
-def _count_map_numbers(table: TablePlan, beside: bool) -> int:
+def _count_map_numbers(table: TablePlan, second: bool) -> int:
     """Return the numbers of a composed map of a target that is not given by equations, in halves of cache lines.
 
-    Numbers of eps are left out if no neuron adapts; one more trace (`beside`) has a line of its own.
+    Numbers of eps are left out if no neuron adapts; a `second` trace takes another line.
     """
     adapts = any(item.request.adapts for item in table.plans if item.algorithm.name == "scan")
-    return 2 * layout.NUMBERS if beside else layout.NUMBERS if adapts else layout.FEW_NUMBERS
+    return 2 * layout.NUMBERS if second else layout.NUMBERS if adapts else layout.FEW_NUMBERS
 
 
 class ComposedMaps(Struct):
@@ -38,19 +38,19 @@ class ComposedMaps(Struct):
 
     def __init__(self, network: LocalNetwork, plan: NetworkPlan, tables: Sequence[TablePlan], n_steps: int) -> None:
         self._network, self._plan, real = network, plan, network.model.kernels.real
-        n, beside, table = network.neurons[1] - network.neurons[0], plan.beside, tables[0]
+        n, second, table = network.neurons[1] - network.neurons[0], plan.second_trace, tables[0]
         posts = {item.request.post.name: item.request.post for item in table.plans}
         wanted = {name: (post, plan.composed(post)) for name, post in posts.items()}
         self._composed = {name: (network.program_of(post), of) for name, (post, of) in wanted.items() if of}
         scanned = [item for item in table.plans if item.algorithm.name == "scan"]
         places = layout.MAPS * any(item.request.definition is None for item in scanned)
         sizes = [program.get_composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
-        width = round_to_lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
+        width = round_to_lines(max((numbers + others * second for numbers, others, *_ in sizes), default=0))
         wholes = [round_to_lines(maps + others) + round_to_lines(entries) for maps, others, entries, *_ in sizes]
         derived = max((size for *_, size, _ in sizes), default=0)
-        recorded = max((size + beside for *_, size in sizes if size), default=0)
+        recorded = max((size + second for *_, size in sizes if size), default=0)
         self._arrays = {
-            "number": allocate_aligned((places, n, _count_map_numbers(table, beside))),
+            "number": allocate_aligned((places, n, _count_map_numbers(table, second))),
             "products": np.ones(layout.MAPS),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, max(wholes, default=0))),
@@ -92,7 +92,7 @@ class ScanRows(Struct):
     name, kind = "scan", "ScanRows"
 
     def __init__(self, table: SynapseTable, plan: TablePlan, real: type) -> None:
-        maps = bool(plan.chosen("scan").any())
+        maps = bool(plan.reads_maps.any())
         n_rows, n_blocks = (len(table.row_ptr) - 1) * maps, len(table.blocks) * maps
         self._arrays = {
             "mark": np.full(n_rows, NOT_OPEN),

@@ -1,4 +1,4 @@
-"""When `steps` fits, what it costs, what its synapses keep."""
+"""`steps`: the projections that it fits, its cost, and the numbers that its synapses store."""
 
 from __future__ import annotations
 
