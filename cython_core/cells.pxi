@@ -84,7 +84,7 @@ cdef extern from "neuron_model.h" nogil:
         void (*step)(
             int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* t_ref,
             const real* current, real* port, real* state, real* z, real* refractory, real* before, real* kept,
-            real* psi, const real* due
+            real* psi, const real* forced_z
         ) noexcept nogil
         void (*sweep)(
             int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* before,
@@ -138,7 +138,7 @@ cdef class Neurons(Bound):
     cdef public real[:, ::1] state                 # (n_states, n), of custom models
     cdef public real[:, ::1] arriving              # (n_ports, n), summed input of a step
     cdef public real[::1] kept                     # input stored while refractory
-    cdef public real[::1] due                      # scratch: whether forced neurons spike, -1 for others
+    cdef public real[::1] forced_z                 # scratch: whether forced neurons spike, -1 for others
     # Poisson background, see background.pxi
     cdef public int64_t[:, ::1] backgrounds        # (n_backgrounds, BACKGROUND_COLUMNS)
     cdef public uint64_t[:, ::1] background_keys   # (n_backgrounds, 2)
@@ -165,7 +165,7 @@ cdef class Channel(Bound):
     cdef public int64_t base
     cdef public SpikeLog inputs
     cdef public SpikeLog own                       # spikes of this rank's neurons, OUT
-    cdef public SegmentedLog heard                 # spikes of this rank's sources
+    cdef public SegmentedLog received                 # spikes of this rank's sources
     cdef public ReadoutSums sums                   # input of readouts in a round
     cdef public double[:, ::1] signal              # (n_steps, n_readouts), OUT: y
 
@@ -194,8 +194,8 @@ cdef class Sample(Bound):
     cdef public bint starts                        # whether the run starts: its first step has no constant current
     cdef public int64_t draws                      # index of the first step's draws, in the streams of its phase
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
-    cdef public int64_t[::1] forced                # ascending, neurons that spike if and only if `due` is set
-    cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
+    cdef public int64_t[::1] forced                # ascending, neurons that spike if and only if `forced_z` is set
+    cdef public uint8_t[:, ::1] forced_z           # (n_steps, n_forced)
     cdef public Perturbed perturbed
 
 
@@ -238,9 +238,9 @@ cdef void advance_neurons(
 cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t t, real[::1] psi) noexcept nogil:
     """Advance each piece by a step: current, states, psi, spikes, reset."""
     cdef int64_t p, first, last, model, k, s = t - sample.origin
-    cdef const real* due = &cells.due[0] if sample.forced.shape[0] > 0 else NULL
+    cdef const real* forced_z = &cells.forced_z[0] if sample.forced.shape[0] > 0 else NULL
     for k in range(sample.forced.shape[0]):
-        cells.due[sample.forced[k]] = sample.due[s, k]
+        cells.forced_z[sample.forced[k]] = sample.forced_z[s, k]
     for p in range(cells.pieces.shape[0]):
         first, last, model = cells.pieces[p, FIRST], cells.pieces[p, LAST], cells.pieces[p, MODEL]
         if s <= 1 or sample.injected.shape[0] > 0 or sample.perturbed.noises.shape[0] > 0:
@@ -248,9 +248,9 @@ cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t t, real[::
             add_noise(sample.perturbed, cells, s, first, last)
         if model & KEEPS_INPUT:
             keep_input(cells, first, last)
-        advance_piece(cells, p, t, due, psi)
+        advance_piece(cells, p, t, forced_z, psi)
     for k in range(sample.forced.shape[0]):
-        cells.due[sample.forced[k]] = -1
+        cells.forced_z[sample.forced[k]] = -1
 
 
 cdef inline real* column(real[:, ::1] values, int64_t first) noexcept nogil:
@@ -269,13 +269,13 @@ cdef inline real* state_of(Neurons cells, int64_t p) noexcept nogil:
     return &cells.state[0, first] if cells.pieces[p, MODEL] & BY_EQUATIONS else &cells.v[first]
 
 
-cdef inline void advance_piece(Neurons cells, int64_t p, int64_t t, const real* due, real[::1] psi) noexcept nogil:
+cdef inline void advance_piece(Neurons cells, int64_t p, int64_t t, const real* forced_z, real[::1] psi) noexcept nogil:
     cdef const NeuronModel* model = <const NeuronModel*> cells.models[p]
     cdef int64_t first = cells.pieces[p, FIRST], n = cells.pieces[p, LAST] - first
     model.step(n, cells.v.shape[0], cells.dt, column(cells.constants, first), cells.shared[p], &cells.t_ref[first],
                &cells.current[first], &cells.arriving[0, first], state_of(cells, p), &cells.z[first],
                &cells.refractory[first], history_of(cells, t - 1, first), history_of(cells, t, first), &psi[first],
-               due + first if due != NULL else NULL)
+               forced_z + first if forced_z != NULL else NULL)
 
 
 cdef void start_models(Neurons cells, int64_t t) noexcept nogil:

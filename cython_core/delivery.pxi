@@ -86,11 +86,11 @@ cdef struct Segments:      # parts of the log of a block's sources
     int64_t n
 
 
-cdef inline Segments segments_of(Synapses of, int64_t b, Spikes** inputs, SegmentedLog heard) noexcept nogil:
+cdef inline Segments segments_of(Synapses of, int64_t b, Spikes** inputs, SegmentedLog received) noexcept nogil:
     """Spikes of a block's sources: inputs, or neurons."""
     if of.blocks[b, LOG] == 0:
         return Segments(inputs, 1)
-    return Segments(heard.at, heard.n)
+    return Segments(received.at, received.n)
 
 
 cdef inline int64_t lag_of(Synapses of, int64_t b) noexcept nogil:
@@ -343,7 +343,7 @@ cdef inline void scatter(
 
 
 cdef inline void count_late(
-    Synapses of, Spikes* inputs, SegmentedLog heard, int64_t end, int64_t origin
+    Synapses of, Spikes* inputs, SegmentedLog received, int64_t end, int64_t origin
 ) noexcept nogil:
     """Count spikes for short-term plasticity that are lost, because they would arrive after step `end` of the logs.
 
@@ -352,7 +352,7 @@ cdef inline void count_late(
     cdef int64_t b, k, i, t, row
     cdef Segments logs
     for b in range(of.blocks.shape[0]):
-        logs = segments_of(of, b, &inputs, heard)
+        logs = segments_of(of, b, &inputs, received)
         for t in range(max(end - lag_of(of, b), 0), end if of.blocks[b, FACTORS] else 0):
             for k in range(logs.n):
                 i = first_at_least(logs.at[k].ids, logs.at[k].ptr[t], logs.at[k].ptr[t + 1], of.blocks[b, SOURCE])

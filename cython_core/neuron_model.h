@@ -80,10 +80,10 @@ typedef struct {
                   const REAL *refractory, REAL *kept);
 
     /* one step: ports are set to 0; shared: the first neuron's constants and t_ref hold for all;
-       due: NULL, or per neuron: 1 spikes, 0 does not, -1 spikes by its voltage */
+       forced_z: NULL, or per neuron: 1 spikes, 0 does not, -1 spikes by its voltage */
     void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *t_ref,
                  const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept,
-                 REAL *psi, const REAL *due);
+                 REAL *psi, const REAL *forced_z);
 
     /* one step back; c = share * signal + rate; credit: IN psi, OUT gradient per arrival at each port */
     void (*sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *before,

@@ -18,7 +18,7 @@ cdef class Meeting:
     cdef int64_t meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1
-    cpdef int64_t hear(self, int64_t flags) except? -1
+    cpdef int64_t agree_without_waiting(self, int64_t flags) except? -1
 
 
 cdef class Messages:

@@ -5,7 +5,7 @@ One file, because synchronization and its C functions to wait and wake access th
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.heard cimport Heard
+from pareprop.core.source_set cimport SourceSet
 from pareprop.core.members cimport has
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 from pareprop.core.stopwatch cimport now
@@ -165,7 +165,7 @@ cdef class Meeting:
         """Collective: return the bitwise or of all ranks' flags; no rank returns before all ranks call."""
         return flags
 
-    cpdef int64_t hear(self, int64_t flags) except? -1:
+    cpdef int64_t agree_without_waiting(self, int64_t flags) except? -1:
         """As `agree` on the flags of ranks with neurons, which do not wait for other ranks."""
         return self.agree(flags)
 
@@ -298,9 +298,9 @@ cdef class NodeMeeting(Meeting):
     cdef object lost, across
     cdef Messages messages
     cdef bint several, together
-    cdef SegmentedLog heard
+    cdef SegmentedLog received
     cdef SpikeLog numbered
-    cdef Heard members
+    cdef SourceSet members
 
     def __init__(self, int64_t rank, lines, int fd, lost, bint crowded, int64_t sharing):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
@@ -332,9 +332,9 @@ cdef class NodeMeeting(Meeting):
         self.several, self.messages, self.together = True, messages, together
         self.within, self.across = within, across
 
-    def number(self, SegmentedLog heard, SpikeLog numbered, Heard members):
-        """Write the spikes of sources in `members` from `heard` to `numbered`, as indices of `members`."""
-        self.heard, self.numbered, self.members = heard, numbered, members
+    def number(self, SegmentedLog received, SpikeLog numbered, SourceSet members):
+        """Write the spikes of sources in `members` from `received` to `numbered`, as indices of `members`."""
+        self.received, self.numbered, self.members = received, numbered, members
 
     def living(self):
         """Return the ranks that have not ended."""
@@ -502,7 +502,7 @@ cdef class NodeMeeting(Meeting):
     cpdef int64_t agree(self, int64_t flags) except? -1:
         return self.gather_flags(flags, self.size)
 
-    cpdef int64_t hear(self, int64_t flags) except? -1:
+    cpdef int64_t agree_without_waiting(self, int64_t flags) except? -1:
         # all ranks must synchronize before the next call: late ranks still read the flags of this one
         return self.gather_flags(flags, self.size if self.several else self.sharing)
 
@@ -583,15 +583,15 @@ cdef class NodeMeeting(Meeting):
         cdef const uint32_t* ids
         cdef uint32_t* chosen
         cdef double begun = now()
-        if self.heard is None:
+        if self.received is None:
             return 0
         place, top, shift = self.numbered.at.ptr[first], &self.members.top[0], self.members.shift
         for t in range(first, last):
-            for k in range(self.heard.n):
-                ids = self.heard.at[k].ids
-                i = self.heard.at[k].ptr[t]
-                while i < self.heard.at[k].ptr[t + 1]:
-                    stop = min(i + AT_ONCE, self.heard.at[k].ptr[t + 1])
+            for k in range(self.received.n):
+                ids = self.received.at[k].ids
+                i = self.received.at[k].ptr[t]
+                while i < self.received.at[k].ptr[t + 1]:
+                    stop = min(i + AT_ONCE, self.received.at[k].ptr[t + 1])
                     self.numbered.make_room(place + stop - i)
                     chosen = self.numbered.at.ids
                     start = place

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.heard cimport Heard
+from pareprop.core.source_set cimport SourceSet
 from pareprop.core.members cimport place_of
 
 cdef enum:
@@ -14,7 +14,7 @@ cdef class RowMap:
     cdef readonly int64_t first_source    # first of them, unless `is_listed`
     cdef readonly bint is_listed
     cdef readonly bint is_indexed
-    cdef Heard listed
+    cdef SourceSet listed
     cdef readonly int64_t first_row
     cdef readonly int64_t n_rows
     cdef int64_t offset, low, n_delays, shorter

@@ -24,7 +24,7 @@ cdef class RowMap:
         Half-open range of the sources that may have rows, ids in the population.
     indexed : bool
         Whether only rows with synapses exist: `mark` them, then `number_rows`.
-    listed : Heard or None
+    listed : SourceSet or None
         Set of cells of the sources' role; others have no rows.
     offset : int
         Of the population, among the cells of this role.
@@ -40,7 +40,7 @@ cdef class RowMap:
     """
 
     def __init__(
-        self, int64_t first_row, int64_t n_delays, sources, bint indexed, Heard listed=None, int64_t offset=0,
+        self, int64_t first_row, int64_t n_delays, sources, bint indexed, SourceSet listed=None, int64_t offset=0,
         int64_t shorter=0
     ):
         self.first_source, last = sources

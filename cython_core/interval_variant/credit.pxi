@@ -39,7 +39,7 @@ cdef class Credit(Synapses):
 
     cdef public bint same_step                 # spikes arrive in the step of emission (readouts), not after the delay
     cdef public SpikeLog inputs
-    cdef public SegmentedLog heard
+    cdef public SegmentedLog received
     cdef public int64_t n_ports
     cdef public real[:, ::1] coefficient       # (T n_ports, n), of the backward pass: ports of step 0, of step 1, ...
     cdef public double[::1] scale              # (n_blocks): 1, or minus the learning rate to update weights at once
@@ -81,7 +81,7 @@ cdef class Credit(Synapses):
 cdef void credit_step(Credit of, int64_t t, int64_t b) noexcept nogil:
     """Accumulate over the arrivals of step t at a block."""
     cdef int64_t k, emitted = t - lag(of, b)
-    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.received)
     cdef Credits by = credits_of(of, t, b)
     cdef Coming coming
     cdef ShortRows rows
@@ -124,7 +124,7 @@ cdef inline Coming find_coming(Credit of, int64_t t, int64_t b, int64_t later, i
     """
     cdef int64_t k, place = (t + later) * of.n_ports + of.blocks[b, PORT], spikes = 0, emitted = t - lag(of, b)
     cdef int64_t n_bytes = of.coefficient.shape[1] * <int64_t> sizeof(real)
-    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.received)
     cdef Coming coming
     coming.next = coming.end = NULL
     for k in range(logs.n):
@@ -166,7 +166,7 @@ cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noex
 cdef int64_t room_for_links(Credit of, int64_t b) noexcept nogil:
     """Return how many numbers `credit_tiles` writes: one per source, two per spike of a tile."""
     cdef int64_t delay = lag(of, b), first = first_of(of, b), last, k, count, most = 0
-    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.received)
     while first < of.n_steps:
         last = min(first + of.tile_steps, of.n_steps)
         count = 0
@@ -195,7 +195,7 @@ cdef void credit_tiles(Credit of, int64_t b, int64_t* links) noexcept nogil:
 cdef void link(Credit of, int64_t b, const Tile* tile) noexcept nogil:
     cdef int64_t t, i, k, place = 0, s, delay = lag(of, b), source = of.blocks[b, SOURCE]
     cdef int64_t n = of.blocks[b, SOURCES] - source, start
-    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.received)
     cdef const Spikes* log
     for t in range(tile.last - 1, tile.first - 1, -1):
         for k in range(logs.n):
@@ -254,7 +254,7 @@ cdef void credit_spread(Credit of, int64_t t, int64_t b, const Credits* by) noex
     """
     cdef uint32_t[WIDEST] at
     cdef int64_t last = 0, later, k
-    cdef Segments logs = segments_of(of, b, &of.input_log, of.heard)
+    cdef Segments logs = segments_of(of, b, &of.input_log, of.received)
     cdef Walk walk
     while last < of.blocks[b, DELAYS]:
         later = of.blocks[b + last, DELAY] - of.blocks[b, DELAY]

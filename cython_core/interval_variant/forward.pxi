@@ -27,7 +27,7 @@ cdef class Forward(Variant):
     def count_late(self, int64_t end):
         """Let spikes that would arrive after the interval, which has `end` steps, count for short-term plasticity."""
         self.require_bound()
-        count_late(self.incoming, &self.channel.inputs.at, self.channel.heard, end, self.sample.before)
+        count_late(self.incoming, &self.channel.inputs.at, self.channel.received, end, self.sample.before)
 
     cdef int prepare(self, int64_t first) except -1:
         if first == 0:
@@ -60,14 +60,14 @@ cdef class Forward(Variant):
         if self.ring.shape[0] > 0:
             for b in range(self.incoming.blocks.shape[0]):
                 if self.incoming.blocks[b, NUMBER] == 0 and is_spread(self.incoming, b):
-                    logs = segments_of(self.incoming, b, &inputs, self.channel.heard)
+                    logs = segments_of(self.incoming, b, &inputs, self.channel.received)
                     spread(self.incoming, b, logs, 0, t, t + self.loses(t, b), self.ring)
             take_slot(self.ring[t % self.ring.shape[0]], self.neurons.arriving)
         for b in range(self.incoming.blocks.shape[0]):
             emitted = t - lag_of(self.incoming, b)
             if self.loses(t, b) or is_spread(self.incoming, b) or emitted < self.incoming.blocks[b, SINCE]:
                 continue
-            logs = segments_of(self.incoming, b, &inputs, self.channel.heard)
+            logs = segments_of(self.incoming, b, &inputs, self.channel.received)
             for k in range(logs.n):
                 deliver_block(self.incoming, b, logs.at[k], emitted, self.sample.before + t,
                               self.neurons.arriving[self.incoming.blocks[b, PORT]])

@@ -39,7 +39,7 @@ cdef inline void deliver_block_of(
 ) noexcept nogil:
     cdef int64_t k, emitted = t - lag_of(rows, b), place = emitted - engine.channel.base
     cdef Spikes* one = &engine.channel.own.at if rows.from_own else &engine.channel.inputs.at
-    cdef Segments logs = Segments(&one, 1) if rows.from_own else segments_of(rows, b, &one, engine.channel.heard)
+    cdef Segments logs = Segments(&one, 1) if rows.from_own else segments_of(rows, b, &one, engine.channel.received)
     cdef bint drawn = inside and is_drawn(engine, rows, b)
     cdef const Algorithm* of = algorithm_of(rows, b)
     if drawn:

@@ -215,7 +215,7 @@ cdef class Engine(Variant):
         follow(self, t)
         lap(&self.watch, UPDATE)
 
-    def tell(self, int64_t t, const double[::1] error, double delta, double discount):
+    def set_errors(self, int64_t t, const double[::1] error, double delta, double discount):
         """Errors of the readouts in step t, the latest one or the next, and the TD error that is known then."""
         cdef int64_t row = t % self.online.delta.shape[0]
         self.histories.error_ring[row, :] = error

@@ -71,7 +71,7 @@ class ArrivalAccumulator:
                         "row_ptr": table.row_ptr,
                         "target": table.target,
                         "inputs": part.inputs,
-                        "heard": part.received,
+                        "received": part.received,
                         "n_ports": coefficients.shape[1],
                         "coefficient": coefficients.reshape(-1, coefficients.shape[2]),
                         "scale": scale,

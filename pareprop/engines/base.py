@@ -154,7 +154,7 @@ class Engine(ABC):
         self.round_steps, self.steps_within_nodes = self._round_lengths()
         self.currents = Currents(network, self._kernels)
         self.perturbing = Perturbing(network, self._kernels)
-        self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
+        self._forced = {"forced": np.zeros(0, np.int64), "forced_z": np.zeros((0, 0), np.uint8)}
         self._amplitudes = np.zeros((0, 0))  # currents of a sample in pieces
         self.tested = 0  # steps of the run so far in samples that do not train
         self._stream = ""  # suffix of the keys of random draws
@@ -170,7 +170,7 @@ class Engine(ABC):
         """
         first, last = self.network.neurons
         mine = (ids >= first) & (ids < last)
-        self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(spikes[:, mine], np.uint8)}
+        self._forced = {"forced": ids[mine] - first, "forced_z": np.ascontiguousarray(spikes[:, mine], np.uint8)}
 
     def enter_phase(
         self, phase: str, learn: bool, perturb: Sequence[object] | None = None, test: int | None = None
@@ -319,7 +319,7 @@ class Engine(ABC):
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(
-            {"own": channel.own_spikes, "heard": channel.received_spikes, "sums": channel.sums}
+            {"own": channel.own_spikes, "received": channel.received_spikes, "sums": channel.sums}
             | {"signal": channel.signal, "inputs": inputs, "base": 0}
         )
         return channel

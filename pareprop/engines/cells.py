@@ -57,7 +57,7 @@ class Cells:
                 "first_id": network.neurons[0],
                 "pieces": network.piece_table,
                 "dt": network.model.dt_ms,
-                "due": np.full(n, -1.0, real),
+                "forced_z": np.full(n, -1.0, real),
                 "models": np.array(
                     [
                         item.program.get_address(real, *kinds[bool(item.program.learns.names)])

@@ -255,7 +255,7 @@ class Interval(Engine):
     def _update_subscriptions(self, moved: bool) -> None:
         """Collective: send other nodes the ids of neurons with targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:
-            self.exchange.update_subscriptions(self.network.list_heard, moved)
+            self.exchange.update_subscriptions(self.network.list_sources, moved)
 
     def refresh_derived(self) -> None:
         """Collective: see `Engine.refresh_derived`; synapses of a checkpoint may have moved."""

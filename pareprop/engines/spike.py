@@ -266,7 +266,9 @@ class Spike(Engine):
 
     def take_decision(self, step: int, action: int, reward: float) -> None:
         """Take a decision and the reward since the previous decision, see `Engine.take_decision`."""
-        self.kernel.tell(self.time + step, *self._online.compute_td_error(self.show_signal()[step], action, reward))
+        self.kernel.set_errors(
+            self.time + step, *self._online.compute_td_error(self.show_signal()[step], action, reward)
+        )
 
     def finish_sample(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: as `Interval.finish_sample`; after an episode, run without input until the next may begin."""
@@ -275,7 +277,7 @@ class Spike(Engine):
             return self._end_sample(sample, self.time + self.n)
         T = rollout.n_steps
         after = 0.0 if rollout.terminated else rollout.bootstrap
-        self.kernel.tell(self.time + T, *self._online.end_episode(float(rollout.rewards[-1]), after))
+        self.kernel.set_errors(self.time + T, *self._online.end_episode(float(rollout.rewards[-1]), after))
         self.n, end = T, following_block(self.time + T)
         self.inputs = SpikeLog(end - self.time)
         self.run_steps(T, end - self.time)

@@ -175,7 +175,7 @@ class LocalNetwork:
             parts.append(ids + np.uint32(low))
         return np.concatenate(parts)
 
-    def list_heard(self) -> np.ndarray:
+    def list_sources(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own neurons, uint32 ascending; for the case that
         `sources` are all.
         """

@@ -109,7 +109,7 @@ class Channel:
 
         Ranks with neurons do not wait for the others, which must have exchanged with them before the next call.
         """
-        if self.meeting.hear(problem is not None):
+        if self.meeting.agree_without_waiting(problem is not None):
             collectives.raise_together(self.comm, problem)
 
     def share_errors(self) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..kernels import exchange as kernel
-from ..kernels import heard, layout, members, readout_sums
+from ..kernels import layout, members, readout_sums, source_set
 from ..values import Values
 from . import mpi, tree
 from .mpi import Comm
@@ -54,7 +54,7 @@ class Sources:
         return self.ids if self.present is None else self.present
 
     @cached_property
-    def index(self) -> heard.Heard:
+    def index(self) -> source_set.SourceSet:
         """The set of `ids`, which takes 12 bytes for each word of 64 neurons, or for each word with some of `ids`."""
         assert self.ids is not None
         n_words, ids = self.n_neurons // 64 + 1, self.ids
@@ -68,7 +68,7 @@ class Sources:
         before = np.zeros(len(top), np.uint32)
         members.add(top, np.asarray(ids[first] >> shift if shift else ids, np.int64))
         members.count(top, before)
-        return heard.Heard(shift, top, before, words, np.append(first, len(ids)).astype(np.uint32))
+        return source_set.SourceSet(shift, top, before, words, np.append(first, len(ids)).astype(np.uint32))
 
     @property
     def nbytes(self) -> int:

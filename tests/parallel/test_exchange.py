@@ -523,7 +523,7 @@ def test_ranks_with_neurons_tell_of_problems_without_waiting() -> None:
         for own, event in zip(flags, told, strict=True):
             if comm.rank:
                 assert event.wait(20)  # rank 0 went on before this one came
-            heard.append(channel.meeting.hear(0b10 if comm.rank else own))
+            heard.append(channel.meeting.agree_without_waiting(0b10 if comm.rank else own))
             event.set()
             channel.synchronize_ranks()
         return heard

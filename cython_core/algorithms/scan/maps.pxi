@@ -525,8 +525,8 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
             continue
         from_inputs = rows.blocks[b, LOG] == 0
         one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
-        logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
-        n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
+        logs = &one if from_inputs or rows.from_own else engine.channel.received.at
+        n = 1 if from_inputs or rows.from_own else engine.channel.received.n
         for k in range(n):
             close_rows(engine, t, emitted - rows.settings[b].cutoff, rows, b, logs[k].ids, logs[k].ptr)
 

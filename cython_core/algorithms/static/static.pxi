@@ -21,7 +21,7 @@ cdef void spread_static(Engine engine, int64_t t, Rows rows) noexcept nogil:
     while step <= t:
         for b in range(rows.blocks.shape[0]):
             if rows.blocks[b, NUMBER] == 0 and is_spread_static(rows, b):
-                spread(rows, b, segments_of(rows, b, &inputs, engine.channel.heard), engine.channel.base, step, t,
+                spread(rows, b, segments_of(rows, b, &inputs, engine.channel.received), engine.channel.base, step, t,
                        engine.ring)
         step += 1
     engine.spread_until = step

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 
-cdef class Heard:
+cdef class SourceSet:
     """A set of numbers.
 
     Parameters

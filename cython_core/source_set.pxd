@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pareprop.core.members cimport has, place_of, popcount
 
 
-cdef class Heard:
+cdef class SourceSet:
     cdef readonly int64_t shift
     cdef const uint64_t[::1] top
     cdef const uint32_t[::1] top_before
